@@ -1,0 +1,1 @@
+//! The command-line client: speaks the HTTP API over the Unix socket.

@@ -1,0 +1,1 @@
+//! SDP, RTP, rooms and the mixer; has never heard of SIP.

@@ -1,0 +1,106 @@
+//! Call detail records: one row per leg.
+
+use crate::{Aor, InteractionId, LegId};
+use clock::Wall;
+use serde::{Deserialize, Serialize};
+
+/// Who called whom on this leg.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The device called the switch.
+    In,
+    /// The switch called the device.
+    Out,
+}
+
+/// Who ended a leg.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// The device of this leg.
+    Peer,
+    /// The other side of the call.
+    Other,
+    /// The switch: a timer, an operator, a fault.
+    Switch,
+}
+
+/// Why a leg ended, in the operator's words.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// BYE after an answer.
+    Normal,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// 486 or 600.
+    Busy,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// 603 and other refusals.
+    Declined,
+    /// Nobody is registered, or no such user.
+    Unreachable,
+    /// Another device of the same user answered.
+    AnsweredElsewhere,
+    /// Neither RTP nor RTCP arrived for the configured time.
+    MediaTimeout,
+    /// A device did not answer a request inside the dialog.
+    SignallingTimeout,
+    /// Offer and answer did not meet: 488.
+    NoCommonCodec,
+    /// Loop or too many hops: 482, 483.
+    Loop,
+    /// No port or other resource: 503.
+    Congestion,
+    /// An operator hung it up.
+    Operator,
+    /// The node was told to stop.
+    Shutdown,
+    /// The node had ended while the call was up.
+    Restart,
+    /// A fault of the switch itself.
+    Internal,
+}
+
+/// One leg's record, written when the leg ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cdr {
+    /// The call it belongs to.
+    pub interaction: InteractionId,
+    /// The leg; the record's key.
+    pub leg: LegId,
+    /// Who called whom.
+    pub direction: Direction,
+    /// The user of this leg's device, if it is one of ours.
+    pub user: Option<Aor>,
+    /// From as shown to this leg: display name and number, `"Name" <user>`.
+    pub caller: Box<str>,
+    /// What was dialled.
+    pub callee: Box<str>,
+    /// SIP Call-ID of the leg's dialog.
+    pub call_id: Box<str>,
+    /// INVITE received or sent.
+    #[serde(with = "crate::wall")]
+    pub started_at: Wall,
+    /// First 180 or 183.
+    #[serde(with = "crate::wall::option")]
+    pub ringing_at: Option<Wall>,
+    /// 2xx.
+    #[serde(with = "crate::wall::option")]
+    pub answered_at: Option<Wall>,
+    /// The end.
+    #[serde(with = "crate::wall")]
+    pub ended_at: Wall,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// Why.
+    pub reason: EndReason,
+    /// Final SIP status of the INVITE.
+    pub status: u16,
+    /// Negotiated audio codec, for example `PCMU/8000`; empty if none.
+    pub codec: Box<str>,
+    /// RTP packets received from and sent to the device, and lost on the way in.
+    pub packets: (u64, u64, u64),
+}

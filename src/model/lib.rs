@@ -1,0 +1,18 @@
+//! Plain data everyone shares: ids, bindings, messages, call records, store operations and the views that the API shows.
+//!
+//! Nothing here acts. Times are [`clock::Wall`], written as milliseconds since 1970 UTC.
+
+mod binding;
+mod cdr;
+mod id;
+mod im;
+mod store;
+mod view;
+mod wall;
+
+pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
+pub use cdr::{Cdr, Direction, EndReason, EndedBy};
+pub use id::{InteractionId, LegId, MessageId, RoomId};
+pub use im::StoredMessage;
+pub use store::{StoreError, StoreOp, StoreReply};
+pub use view::{CallView, LegView, RegistrationView, StatusView};

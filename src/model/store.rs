@@ -1,0 +1,90 @@
+//! What the switch asks of the store, as data. The store batches: many operations, one commit.
+
+use crate::{Aor, Binding, BindingKey, Cdr, MessageId, StoredMessage};
+use clock::Wall;
+
+/// One operation. Operations take effect in the order given; a reply means its effect is on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreOp {
+    /// Inserts or replaces a binding by (aor, key).
+    PutBinding(Box<Binding>),
+    /// Removes a binding; none is no error.
+    DeleteBinding {
+        /// Whose.
+        aor: Aor,
+        /// Which.
+        key: BindingKey,
+    },
+    /// All bindings, in the order (aor, created_at): [`StoreReply::Bindings`]. Asked once at start.
+    LoadBindings,
+    /// Keeps a message: [`StoreReply::Done`] once it is on disk. The same (from, call_id, cseq) twice is kept once.
+    AppendMessage(Box<StoredMessage>),
+    /// The oldest `limit` messages for `to` with an id above `after`, in rising order: [`StoreReply::Messages`].
+    LoadMessages {
+        /// Whom for.
+        to: Aor,
+        /// Only ids above this one; `MessageId(0)` for all.
+        after: MessageId,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Forgets a delivered message; none is no error.
+    DeleteMessage(MessageId),
+    /// Forgets messages that expired at or before this moment: [`StoreReply::Expired`].
+    ExpireMessages(Wall),
+    /// How many messages wait for whom, and the highest id ever given: [`StoreReply::Waiting`]. Asked once at start.
+    CountMessages,
+    /// Keeps a leg's record; the same leg twice is kept once.
+    PutCdr(Box<Cdr>),
+}
+
+/// What the store says to an operation that had a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreReply {
+    /// It is on disk.
+    Done,
+    /// Answer to [`StoreOp::LoadBindings`].
+    Bindings(Vec<Binding>),
+    /// Answer to [`StoreOp::LoadMessages`].
+    Messages(Vec<StoredMessage>),
+    /// Answer to [`StoreOp::ExpireMessages`]: what was given up.
+    Expired(Vec<(MessageId, Aor)>),
+    /// Answer to [`StoreOp::CountMessages`].
+    Waiting {
+        /// Messages per target.
+        per_user: Vec<(Aor, u64)>,
+        /// Highest id ever given, also of messages long deleted; 0 if none.
+        last_id: MessageId,
+    },
+    /// It did not happen; nothing of this operation is on disk.
+    Failed(StoreError),
+}
+
+/// Why an operation failed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// No space left on the device.
+    Full,
+    /// Somebody else holds the database.
+    Locked,
+    /// The device or file system failed.
+    Io,
+    /// The store's queue is full: come again later.
+    Busy,
+    /// The stored data cannot be read.
+    Corrupt,
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StoreError::Full => "no space left",
+            StoreError::Locked => "the database is locked",
+            StoreError::Io => "the device failed",
+            StoreError::Busy => "the store's queue is full",
+            StoreError::Corrupt => "the stored data cannot be read",
+        })
+    }
+}
+
+impl std::error::Error for StoreError {}

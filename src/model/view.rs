@@ -1,0 +1,84 @@
+//! What the API and the command line show. JSON names follow the field.
+
+use crate::{Aor, EndReason, InteractionId, LegId, Transport};
+use clock::Wall;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// One row of `registrations list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationView {
+    /// Whose.
+    pub aor: Aor,
+    /// Contact URI.
+    pub contact: Box<str>,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Where its packets come from.
+    pub source: SocketAddr,
+    /// Preference, 0 to 1000 thousandths.
+    pub q: u16,
+    /// Seconds until it ends.
+    pub expires_s: u64,
+    /// User-Agent header.
+    pub user_agent: Box<str>,
+}
+
+/// One row of `calls list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallView {
+    /// The call.
+    pub id: InteractionId,
+    /// When it began.
+    #[serde(with = "crate::wall")]
+    pub started_at: Wall,
+    /// When it was answered.
+    #[serde(with = "crate::wall::option")]
+    pub answered_at: Option<Wall>,
+    /// `ringing`, `answered` or `ending`.
+    pub state: Box<str>,
+    /// Its legs, the caller's first.
+    pub legs: Vec<LegView>,
+}
+
+/// One leg of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegView {
+    /// The leg.
+    pub id: LegId,
+    /// The user, if one of ours.
+    pub user: Option<Aor>,
+    /// The other end's URI.
+    pub uri: Box<str>,
+    /// SIP Call-ID.
+    pub call_id: Box<str>,
+    /// `calling`, `ringing`, `up`, `ended`.
+    pub state: Box<str>,
+    /// Negotiated codec; empty if none yet.
+    pub codec: Box<str>,
+    /// Our RTP port; 0 if none.
+    pub rtp_port: u16,
+    /// Why it ended, once it has.
+    pub reason: Option<EndReason>,
+}
+
+/// What `tandem status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the program.
+    pub version: Box<str>,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// `running` or `draining`.
+    pub state: Box<str>,
+    /// Bound contacts.
+    pub registrations: u64,
+    /// Calls up or ringing.
+    pub calls: u64,
+    /// SIP transactions alive.
+    pub transactions: u64,
+    /// Messages that wait for their reader.
+    pub messages_waiting: u64,
+    /// RTP ports in use.
+    pub rtp_ports: u64,
+}

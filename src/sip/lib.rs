@@ -1,0 +1,24 @@
+//! RFC 3261 and friends: grammar, transactions, dialogs, the INVITE and event usages.
+//!
+//! Knows no SDP (bodies are bytes with a Content-Type), no socket, no clock (time comes in as [`clock::Mono`]), no
+//! randomness of its own (a [`Tokens`] generator is passed in) and no database.
+
+pub mod flow;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod name;
+pub mod print;
+pub mod uri;
+
+pub use flow::{Flow, Transport};
+pub use message::{Malformed, Message};
+pub use method::Method;
+pub use name::Name;
+pub use uri::Uri;
+
+/// Where identifiers come from: a CSPRNG seeded by the operating system in the node, a fixed seed in tests.
+pub trait Tokens {
+    /// 64 fresh random bits.
+    fn next_u64(&mut self) -> u64;
+}

@@ -1,0 +1,1 @@
+//! Storage as plain data behind a narrow door; does not know what a call is.

@@ -1,0 +1,1 @@
+//! HTTP API and metrics; sends commands, gets notices, never builds a SIP message.
