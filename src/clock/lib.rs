@@ -41,7 +41,10 @@ impl Mono {
 impl Add<Duration> for Mono {
     type Output = Mono;
     fn add(self, after: Duration) -> Mono {
-        Mono(self.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)))
+        Mono(
+            self.0
+                .saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -56,14 +59,20 @@ impl Wall {
 impl Add<Duration> for Wall {
     type Output = Wall;
     fn add(self, after: Duration) -> Wall {
-        Wall(self.0.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)))
+        Wall(
+            self.0
+                .saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
 impl Sub<Duration> for Wall {
     type Output = Wall;
     fn sub(self, before: Duration) -> Wall {
-        Wall(self.0.saturating_sub(i64::try_from(before.as_millis()).unwrap_or(i64::MAX)))
+        Wall(
+            self.0
+                .saturating_sub(i64::try_from(before.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 

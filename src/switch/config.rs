@@ -1,0 +1,218 @@
+//! The configuration as plain data, already checked: the switch knows no TOML and no file.
+
+use model::Aor;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// All that the switch needs to know. Built and checked as a whole by the node; swapped as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domain of every AOR.
+    pub domain: Box<str>,
+    /// Other host names and addresses that mean the same domain. Listener addresses are added by the node.
+    pub aliases: Vec<Box<str>>,
+    /// Our listening sockets, in the order of switch.toml.
+    pub listeners: Vec<Listener>,
+    /// Users by extension.
+    pub users: Vec<User>,
+    /// Dial plan, first match wins.
+    pub dialplan: Vec<Rule>,
+    /// SIP timers.
+    pub timers: Timers,
+    /// Registrar settings.
+    pub registrar: Registrar,
+    /// Call settings.
+    pub calls: Calls,
+    /// Messaging settings.
+    pub im: Im,
+    /// Digest settings.
+    pub security: Security,
+    /// Media settings.
+    pub media: Media,
+    /// Bounds.
+    pub limits: Limits,
+    /// Server and User-Agent header, for example `Tandem/0.1.0`.
+    pub product: Box<str>,
+}
+
+/// One bound socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// How.
+    pub transport: sip::Transport,
+    /// The address it is bound to (never a wildcard port).
+    pub local: SocketAddr,
+    /// What peers are told instead of `local` in Via and Contact, where it differs (NAT, wildcard).
+    pub advertised: Option<SocketAddr>,
+    /// Algorithms offered here, in this order; empty: those of [`Security::digest`].
+    pub digest: Vec<Algorithm>,
+}
+
+/// A digest algorithm (RFC 8760).
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// `MD5`.
+    Md5,
+    /// `SHA-256`.
+    Sha256,
+}
+
+/// One user of users.toml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `extension@domain`.
+    pub aor: Aor,
+    /// Display name; may be empty.
+    pub name: Box<str>,
+    /// HA1 for MD5, lower-case hex, over `extension:realm:password`.
+    pub ha1_md5: Option<Box<str>>,
+    /// HA1 for SHA-256, likewise.
+    pub ha1_sha256: Option<Box<str>>,
+    /// `admin` may use the whole API; `supervisor` and `agent` as the issue on agents says.
+    pub roles: Vec<Role>,
+    /// May send instant messages (R005): otherwise MESSAGE gets 403.
+    pub im: bool,
+    /// How long its phones ring before `no answer`.
+    pub ring_timeout: Option<Duration>,
+}
+
+/// What a user may do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names are the roles
+pub enum Role {
+    Agent,
+    Supervisor,
+    Admin,
+}
+
+/// One line of the dial plan.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which dialled strings.
+    pub matches: Pattern,
+    /// What then.
+    pub action: Action,
+}
+
+/// Which dialled strings a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Just this one.
+    Exact(Box<str>),
+    /// All that begin so.
+    Prefix(Box<str>),
+    /// Asterisk's notation without the leading `_`: X 0-9, Z 1-9, N 2-9, `[1-5]`, `.` one or more of anything.
+    Digits(Box<str>),
+    /// Everything.
+    Any,
+}
+
+/// What a rule does. Targets that come with later issues answer 480 until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The user with the dialled extension, or this one.
+    User(Option<Box<str>>),
+    /// Echo what is heard.
+    Echo,
+    /// A tone of so many Hz.
+    Tone(u16),
+    /// Refuse with this status.
+    Reject(u16),
+    /// A group; not there yet: 480.
+    Group(Box<str>),
+    /// A conference room; not there yet: 480.
+    Room(Box<str>),
+    /// A mailbox; not there yet: 480.
+    Voicemail(Box<str>),
+    /// Music; not there yet: 480.
+    Music,
+}
+
+/// RFC 3261 timer values.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Round-trip estimate, default 500 ms.
+    pub t1: Duration,
+    /// Longest retransmission interval, default 4 s.
+    pub t2: Duration,
+    /// Longest life of a message in the network, default 5 s.
+    pub t4: Duration,
+}
+
+/// How long bindings last and how many there may be.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Registrar {
+    /// Below this a REGISTER gets 423; default 60 s.
+    pub min_expires: Duration,
+    /// Longer wishes are cut to this; default 3600 s.
+    pub max_expires: Duration,
+    /// Without a wish; default 3600 s.
+    pub default_expires: Duration,
+    /// Contacts per AOR; one more is refused with 403. Default 10.
+    pub max_contacts: usize,
+}
+
+/// How calls behave.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Ringing longer than this is `no answer` (480 to the caller); default 60 s; a user's own wins.
+    pub ring_timeout: Duration,
+    /// Calls at one time; more get 503.
+    pub max_calls: usize,
+}
+
+/// How messages behave.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Im {
+    /// Keep messages for users who are away.
+    pub store: bool,
+    /// A relayed MESSAGE is answered within this; default 8 s.
+    pub answer_within: Duration,
+    /// Largest body in bytes; more is 413. Default 16 KiB.
+    pub max_size: usize,
+    /// A stored message is given up after this; default 7 days.
+    pub keep: Duration,
+    /// Messages that may wait for one user; more get 480 with Retry-After.
+    pub max_per_user: usize,
+    /// Messages that may wait in all.
+    pub max_total: usize,
+}
+
+/// Digest and what guards it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// Realm of every challenge.
+    pub realm: Box<str>,
+    /// Algorithms offered, in this order, each its own header.
+    pub digest: Vec<Algorithm>,
+    /// A nonce is good for so long; at most 5 min.
+    pub nonce_ttl: Duration,
+    /// How many nonces may have state at once.
+    pub max_nonces: usize,
+    /// Wrong answers per account and source address in a minute before more are refused unseen.
+    pub max_failures: u32,
+}
+
+/// Where media goes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Address the RTP sockets are bound to.
+    pub local: IpAddr,
+    /// Address written into SDP where it differs.
+    pub advertised: Option<IpAddr>,
+    /// A leg that should send and does not for this long ends its call; default 60 s.
+    pub timeout: Duration,
+    /// A freed port rests so long; default 2 s.
+    pub port_rest: Duration,
+}
+
+/// Bounds with their reasons in docs/operations.md.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Server and client transactions alive at once; more new requests get 503.
+    pub max_transactions: usize,
+    /// Bindings in all.
+    pub max_bindings: usize,
+    /// Message-waiting and other subscriptions in all.
+    pub max_subscriptions: usize,
+}

@@ -1,0 +1,95 @@
+//! What the shell tells the switch.
+
+use crate::{Config, Token};
+use bytes::Bytes;
+use model::{Aor, InteractionId, StoreReply};
+use sip::Flow;
+
+/// One closed enum: everything that can happen to a switch, apart from time passing.
+#[derive(Debug)]
+pub enum Input {
+    /// A UDP datagram, or one message cut from a stream.
+    Datagram {
+        /// Where it came from.
+        flow: Flow,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A stream is open: accepted, or the answer to [`crate::Output::Connect`], whose token it then carries.
+    Opened {
+        /// The new flow.
+        flow: Flow,
+        /// Token of the Connect, if we opened it.
+        token: Option<Token>,
+    },
+    /// A stream is gone, and with it what had been sent on it and not read.
+    Closed {
+        /// Which.
+        flow: Flow,
+    },
+    /// Bytes could not be sent on this flow (a full queue, ICMP, a stream that is gone).
+    SendFailed {
+        /// Which.
+        flow: Flow,
+    },
+    /// A Connect came to nothing.
+    ConnectFailed {
+        /// Its token.
+        token: Token,
+    },
+    /// The store's answer.
+    Stored {
+        /// Token of the [`crate::Output::Store`].
+        token: Token,
+        /// What it said.
+        reply: StoreReply,
+    },
+    /// Something happened in the media plane.
+    Media(media::Event),
+    /// An operator or the API wants something; answered by [`crate::Notice::Answer`] with the same token.
+    Command {
+        /// Joins it to its answer.
+        token: Token,
+        /// What.
+        command: Command,
+    },
+    /// New configuration, already checked as a whole. Registrations and calls go on.
+    Reload(Box<Config>),
+}
+
+/// What an operator or the API can ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Answered by [`crate::Answer::Status`].
+    Status,
+    /// Answered by [`crate::Answer::Registrations`]; `None` for everybody.
+    Registrations(Option<Aor>),
+    /// Removes all bindings of a user, or the one with this contact URI: [`crate::Answer::Done`] with how many.
+    DropRegistration {
+        /// Whose.
+        aor: Aor,
+        /// Only this contact.
+        contact: Option<Box<str>>,
+    },
+    /// Answered by [`crate::Answer::Calls`].
+    Calls,
+    /// One call: [`crate::Answer::Calls`] with one element, or refused.
+    Call(InteractionId),
+    /// Ends a call with reason `operator`: [`crate::Answer::Done`].
+    Hangup(InteractionId),
+    /// What the dial plan would do: [`crate::Answer::Route`].
+    RouteTest {
+        /// Calling user.
+        from: Box<str>,
+        /// What is dialled.
+        to: Box<str>,
+    },
+    /// SIP trace on or off: [`crate::Answer::Done`].
+    Trace(bool),
+    /// No new calls from now on (503 with Retry-After); [`crate::Notice::Drained`] when the last one has ended, or all
+    /// that are left are ended after the limit.
+    Drain {
+        /// How long calls may go on, in seconds.
+        limit_s: u32,
+    },
+}

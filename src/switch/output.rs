@@ -1,0 +1,105 @@
+//! What the switch asks of the shell.
+
+use crate::Token;
+use bytes::Bytes;
+use clock::Mono;
+use model::{CallView, RegistrationView, StatusView, StoreOp};
+use sip::{Flow, Transport};
+use std::net::SocketAddr;
+
+/// One closed enum: everything a switch can ask for.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// Where.
+        flow: Flow,
+        /// One whole message.
+        bytes: Bytes,
+    },
+    /// Open a stream: answered by Opened or ConnectFailed.
+    Connect {
+        /// Joins it to its answer.
+        token: Token,
+        /// Tcp (Tls, Ws, Wss later).
+        transport: Transport,
+        /// To whom.
+        peer: SocketAddr,
+    },
+    /// Close a stream.
+    Close {
+        /// Which.
+        flow: Flow,
+    },
+    /// Change what the media plane does.
+    Media(media::Plan),
+    /// Write or read; with a token the reply is wanted.
+    Store {
+        /// Joins it to its reply; `None`: nobody waits.
+        token: Option<Token>,
+        /// What.
+        op: StoreOp,
+    },
+    /// Tell the world.
+    Notice(Notice),
+}
+
+/// What the switch has to say to others than SIP peers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The answer to a command.
+    Answer {
+        /// The command's token.
+        token: Token,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// The last call has ended after [`crate::Command::Drain`].
+    Drained,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done; how many things it touched.
+    Done(u64),
+    /// For [`crate::Command::Status`].
+    Status(Box<StatusView>),
+    /// For [`crate::Command::Registrations`].
+    Registrations(Vec<RegistrationView>),
+    /// For [`crate::Command::Calls`] and [`crate::Command::Call`].
+    Calls(Vec<CallView>),
+    /// For [`crate::Command::RouteTest`]: what would be done, in words.
+    Route(Box<str>),
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such thing.
+    NotFound(Box<str>),
+    /// It cannot be done now.
+    Conflict(Box<str>),
+}
+
+/// The next moment at which something is due.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Mono,
+    /// Why: `transaction`, `binding expiry`, ...
+    pub why: &'static str,
+}
+
+/// Figures for `/metrics`. Gauges are what is now; the rest only rises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Name as on `/metrics` without the `tandem_` prefix, value, `true` for a gauge. In a fixed order.
+    pub values: Vec<(&'static str, u64, bool)>,
+    /// Requests received by method: `("INVITE", n)`, ...
+    pub requests: Vec<(&'static str, u64)>,
+    /// Responses sent by class: `("2xx", n)`, ...
+    pub responses: Vec<(&'static str, u64)>,
+}
