@@ -3,18 +3,26 @@
 //! Knows no SDP (bodies are bytes with a Content-Type), no socket, no clock (time comes in as [`clock::Mono`]), no
 //! randomness of its own (a [`Tokens`] generator is passed in) and no database.
 
+pub mod draft;
+pub mod endpoint;
+pub mod event;
 pub mod flow;
 pub mod header;
+pub mod invite;
 pub mod message;
 pub mod method;
 pub mod name;
+pub mod output;
 pub mod print;
 pub mod uri;
 
+pub use draft::{Body, Draft, Headers, Reply, Tag};
+pub use endpoint::{Destination, Endpoint, Owner};
 pub use flow::{Flow, Transport};
 pub use message::{Malformed, Message};
 pub use method::Method;
 pub use name::Name;
+pub use output::{Output, Sink};
 pub use uri::Uri;
 
 /// Where identifiers come from: a CSPRNG seeded by the operating system in the node, a fixed seed in tests.

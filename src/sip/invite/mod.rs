@@ -1,0 +1,378 @@
+//! The INVITE usage: one leg of a call, from the first INVITE to the last BYE (RFC 3261 sections 12 to 15, 3311, 6141).
+//!
+//! A [`Session`] is one side of one call, in either role, and owns its dialogs. Bodies are opaque: the transaction user
+//! (TU) says what is in them, the session says when one may be sent. How a TU drives it:
+//!
+//! * Give it every [`endpoint::Event`](crate::endpoint::Event) whose owner is the session's, through
+//!   [`Session::handle_event`]. For a request inside the dialog ask [`Session::matches`] first.
+//! * Obey its [`Event`]s, which come out as [`Output::Session`](crate::Output::Session).
+//! * Drop it after [`Event::Ended`]: nothing of it is left in the endpoint then.
+
+use crate::draft::{Body, Headers, Reply};
+use crate::endpoint::{self, ClientId, Destination, Endpoint, Owner, ServerId};
+use crate::output::Sink;
+use crate::{Flow, Message, Method};
+use clock::Mono;
+
+/// How we present ourselves in a session.
+#[derive(Clone, Debug, Default)]
+pub struct Local {
+    /// Our Contact, e.g. `<sip:kate@192.0.2.1:5060>`.
+    pub contact: String,
+    /// What goes into every request and 2xx of the session: Allow, Supported, User-Agent.
+    pub headers: Headers,
+}
+
+/// What a call to be made needs.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// Where the INVITE goes.
+    pub destination: Destination,
+    /// Request-URI.
+    pub uri: String,
+    /// From without tag, e.g. `"Kate" <sip:kate@example.com>`.
+    pub from: String,
+    /// To without tag.
+    pub to: String,
+    /// For this call and everything in its dialog.
+    pub local: Local,
+    /// Further headers of the INVITE alone: Route, P-Asserted-Identity, Alert-Info. `Max-Forwards` goes in `max_forwards`.
+    pub headers: Headers,
+    /// Hops left: 70, or one less than on the leg that caused this one.
+    pub max_forwards: u8,
+    /// The offer; `None` asks the other side for one (delayed offer).
+    pub offer: Option<Body>,
+}
+
+/// What a session tells its TU.
+#[derive(Debug)]
+pub enum Event {
+    /// We call: 101 to 199 came.
+    Progress {
+        /// Which early dialog: 0 is the first one; forks count up. Responses without To-tag belong to 0.
+        fork: u32,
+        /// The response; early media is in its body.
+        message: Message,
+    },
+    /// We call: 2xx came. If the INVITE had an offer the ACK has been sent; if not, the body is the offer, and the TU
+    /// owes the answer: [`Session::ack`].
+    Answered {
+        /// Which dialog: as in `Progress`.
+        fork: u32,
+        /// The response.
+        message: Message,
+        /// True if [`Session::ack`] has to be called.
+        wants_answer: bool,
+    },
+    /// We call: a final refusal came, or nothing did. [`Event::Ended`] follows.
+    Rejected {
+        /// 300 to 699; 408 if nobody answered, 503 if it could not be sent, 487 after [`Session::close`].
+        status: u16,
+        /// The response, if there was one.
+        message: Option<Message>,
+    },
+    /// We were called: our 2xx has its ACK.
+    Acked {
+        /// The answer, if our 2xx had the offer.
+        body: Option<Body>,
+    },
+    /// The other side wants to change the session. The TU owes [`Session::answer`] or [`Session::refuse`].
+    Offer {
+        /// The offer; `None` (re-INVITE only): the other side wants an offer from us, and `Answer` brings its answer.
+        body: Option<Body>,
+        /// The re-INVITE or UPDATE.
+        message: Message,
+    },
+    /// The other side took what we offered with [`Session::modify`], [`Session::update`], or in the 2xx to its re-INVITE.
+    Answer {
+        /// Its answer; none after an UPDATE without offer.
+        body: Option<Body>,
+        /// The 2xx or ACK.
+        message: Message,
+        /// True if this 2xx has an offer and wants its answer by [`Session::ack`]: after `modify(None)`.
+        wants_answer: bool,
+    },
+    /// What we offered was not taken; the session is as before. A 491 is tried again in here and is not told.
+    OfferRefused {
+        /// 300 to 699; 408 if nothing came.
+        status: u16,
+        /// The response, if there was one.
+        message: Option<Message>,
+    },
+    /// The re-INVITE that [`Event::Offer`] told of was cancelled: the session is as before, and the answer the TU still
+    /// owes is no longer wanted.
+    OfferWithdrawn,
+    /// A request that is not the session's own business: INFO, REFER, NOTIFY, MESSAGE, OPTIONS and so on. The TU owes
+    /// [`Session::respond`].
+    Request {
+        /// Its transaction.
+        server: ServerId,
+        /// The request.
+        message: Message,
+    },
+    /// A final response to [`Session::request`].
+    Response {
+        /// Which.
+        client: ClientId,
+        /// 200 to 699; 408 if nothing came.
+        status: u16,
+        /// The response, if there was one.
+        message: Option<Message>,
+    },
+    /// The session is over and can be dropped.
+    Ended {
+        /// Why.
+        cause: Cause,
+        /// The BYE, CANCEL or final response that ended it, if there was one: it may carry Reason.
+        message: Option<Message>,
+    },
+}
+
+/// Why a session is over.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The TU closed or rejected it.
+    Local,
+    /// BYE from the other side.
+    Bye,
+    /// We were called: CANCEL from the other side.
+    Cancelled,
+    /// We called: refused, or not answered ([`Event::Rejected`] said how).
+    Rejected,
+    /// Our 2xx was never acknowledged (RFC 3261 section 13.3.1.4); BYE has been sent.
+    NoAck,
+    /// The other side does not know the dialog any more (481), or does not answer in it (408).
+    Gone,
+}
+
+/// Whose a request is (see [`Session::matches`]).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Call-ID or tags differ: 481.
+    No,
+    /// Call-ID and tags fit, but it comes from elsewhere than the dialog: challenge it, or 481.
+    Foreign,
+    /// From the dialog's own flow or source.
+    Yes,
+}
+
+/// What cannot be done now.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// An offer is pending in one or the other direction: try again after its answer.
+    Pending,
+    /// Not in this state of the session.
+    State,
+    /// The other side has not said in Allow that it knows the method.
+    NotAllowed,
+}
+
+/// One leg of a call.
+#[derive(Debug)]
+pub struct Session {
+    owner: Owner,
+}
+
+#[allow(unused_variables, clippy::todo, clippy::missing_errors_doc)]
+impl Session {
+    // We call.
+
+    /// Sends an INVITE.
+    pub fn connect(
+        now: Mono,
+        owner: Owner,
+        invitation: Invitation,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Session {
+        todo!()
+    }
+
+    /// Sends the ACK that [`Event::Answered`] or [`Event::Answer`] with `wants_answer` waits for.
+    pub fn ack(
+        &mut self,
+        now: Mono,
+        answer: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    // We are called.
+
+    /// Takes an INVITE from outside of any dialog ([`endpoint::Event::Request`] without To-tag); 100 is sent.
+    pub fn receive(
+        now: Mono,
+        owner: Owner,
+        flow: Flow,
+        invite: Message,
+        local: Local,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Session {
+        todo!()
+    }
+
+    /// Sends 101 to 199. A body is early media: offered in the INVITE, answered here, and the 2xx repeats it.
+    pub fn progress(
+        &mut self,
+        now: Mono,
+        reply: Reply,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Sends 200 and repeats it until its ACK. The body is the answer, or the offer if the INVITE had none.
+    pub fn accept(
+        &mut self,
+        now: Mono,
+        headers: &Headers,
+        body: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Sends a final refusal, 300 to 699; [`Event::Ended`] follows.
+    pub fn reject(
+        &mut self,
+        now: Mono,
+        reply: Reply,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    // Either.
+
+    /// Sends a re-INVITE with an offer, or asking for one. Answered by [`Event::Answer`] or [`Event::OfferRefused`].
+    /// A 491 is tried again after 2.1 to 4 s if we made the call, 0 to 2 s if not (RFC 3261 section 14.1).
+    pub fn modify(
+        &mut self,
+        now: Mono,
+        headers: &Headers,
+        offer: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Sends an UPDATE (RFC 3311), also before the answer; without body it only tells headers (identity). Answered as
+    /// [`Session::modify`].
+    pub fn update(
+        &mut self,
+        now: Mono,
+        headers: &Headers,
+        offer: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Answers [`Event::Offer`] with 200. The body is the answer, or the offer that was asked for.
+    pub fn answer(
+        &mut self,
+        now: Mono,
+        headers: &Headers,
+        body: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Answers [`Event::Offer`] with a refusal, e.g. 488; the session stays as it was.
+    pub fn refuse(
+        &mut self,
+        now: Mono,
+        reply: Reply,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        todo!()
+    }
+
+    /// Sends another request inside the dialog: INFO, NOTIFY, MESSAGE, REFER. Answered by [`Event::Response`].
+    pub fn request(
+        &mut self,
+        now: Mono,
+        method: Method,
+        headers: &Headers,
+        body: Option<Body>,
+        endpoint: &mut Endpoint,
+        out: &mut impl Sink,
+    ) -> Result<ClientId, Refused> {
+        todo!()
+    }
+
+    /// Answers [`Event::Request`].
+    pub fn respond(&mut self, now: Mono, server: ServerId, reply: Reply, endpoint: &mut Endpoint, out: &mut impl Sink) {
+        todo!()
+    }
+
+    /// Ends the session in whatever state it is: CANCEL while we call, 480 while we are called, BYE once it is answered
+    /// (when the ACK is there, as section 15 asks). `headers`: Reason (RFC 3326). [`Event::Ended`] follows when nothing is
+    /// left to wait for, at the latest after 64*T1.
+    pub fn close(&mut self, now: Mono, headers: &Headers, endpoint: &mut Endpoint, out: &mut impl Sink) {
+        todo!()
+    }
+
+    // What happens to it.
+
+    /// Whose this request inside a dialog is. A caller whose credentials were checked may be given to
+    /// [`Session::handle_event`] in spite of [`Match::Foreign`]; the dialog then moves to its flow.
+    #[must_use]
+    pub fn matches(&self, flow: Flow, message: &Message) -> Match {
+        todo!()
+    }
+
+    /// Takes an event of the endpoint whose owner is this session.
+    pub fn handle_event(&mut self, now: Mono, event: endpoint::Event, endpoint: &mut Endpoint, out: &mut impl Sink) {
+        todo!()
+    }
+
+    // What it is.
+
+    /// Its owner.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        todo!()
+    }
+
+    /// True once a 2xx was sent or received, until the end.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        todo!()
+    }
+
+    /// True while [`Session::modify`] and [`Session::update`] would be [`Refused::Pending`].
+    #[must_use]
+    pub fn offer_pending(&self) -> bool {
+        todo!()
+    }
+
+    /// True if the other side said in Allow that it knows this method.
+    #[must_use]
+    pub fn allows(&self, method: Method) -> bool {
+        todo!()
+    }
+
+    /// The flow its requests go to and come from; `None` before the first response to a stream that is being opened.
+    #[must_use]
+    pub fn flow(&self) -> Option<Flow> {
+        todo!()
+    }
+}
