@@ -1,9 +1,16 @@
 //! SDP, RTP, rooms and the mixer; has never heard of SIP.
+//!
+//! Two halves meet in [`Plan`] and [`Event`]. Call control negotiates ([`sdp::Negotiation`]), takes ports
+//! ([`PortPool`]) and edits rooms. A worker thread owns an [`Engine`], feeds it packets and time, and sends what it says.
 
-/// What the control plane asks of the engine.
-#[derive(Clone, Debug)]
-pub enum Plan {}
+pub mod engine;
+pub mod event;
+pub mod plan;
+pub mod ports;
+pub mod sdp;
+pub mod tone;
 
-/// What the engine tells the control plane.
-#[derive(Clone, Debug)]
-pub enum Event {}
+pub use engine::{Engine, EngineConfig, Forward, Transmit};
+pub use event::{Event, LegStats};
+pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
+pub use ports::{NoPort, PoolConfig, Port, PortPool};

@@ -25,7 +25,10 @@ impl Method {
     /// Reads a method token.
     #[must_use]
     pub fn from_bytes(token: &[u8]) -> Method {
-        KNOWN.iter().find(|(text, _)| text.as_bytes() == token).map_or(Method::Other, |&(_, m)| m)
+        KNOWN
+            .iter()
+            .find(|(text, _)| text.as_bytes() == token)
+            .map_or(Method::Other, |&(_, m)| m)
     }
 
     /// The token; empty for [`Method::Other`], whose text is in the message.

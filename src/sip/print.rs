@@ -18,7 +18,13 @@ impl Writer {
     /// Call-ID and CSeq copied from the request (RFC 3261 section 8.2.6). Top Via gets `received` and `rport` of `source`
     /// (section 18.2.1, RFC 3581).
     #[must_use]
-    pub fn response(request: &Message, status: u16, reason: &str, to_tag: &str, source: std::net::SocketAddr) -> Writer {
+    pub fn response(
+        request: &Message,
+        status: u16,
+        reason: &str,
+        to_tag: &str,
+        source: std::net::SocketAddr,
+    ) -> Writer {
         let _ = (request, status, reason, to_tag, source);
         todo!()
     }

@@ -1,0 +1,239 @@
+//! The pool of RTP ports the workers have bound, handed out by call control. Every operation is O(1) amortised.
+//!
+//! Control never names a port that is not open: workers bind ahead and say so, the pool asks for more when it runs low,
+//! and a freed port rests before reuse so that late packets of the old call do not reach the next one.
+
+use crate::plan::WorkerId;
+use clock::Mono;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// One RTP port, even, with its RTCP port above it, and the worker that reads it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// Where legs on this port, and therefore their rooms, must live.
+    pub worker: WorkerId,
+    /// The RTP port.
+    pub number: u16,
+}
+
+/// No port is free: answer 503.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct NoPort;
+
+impl std::fmt::Display for NoPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no RTP port is free")
+    }
+}
+
+impl std::error::Error for NoPort {}
+
+/// How a pool behaves.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// How long a freed port rests.
+    pub rest: Duration,
+    /// Ask a worker for more when fewer than this many of its ports are ready.
+    pub low_water: u16,
+    /// How many to ask for at once.
+    pub bunch: u16,
+}
+
+impl Default for PoolConfig {
+    fn default() -> PoolConfig {
+        PoolConfig {
+            rest: Duration::from_secs(2),
+            low_water: 64,
+            bunch: 128,
+        }
+    }
+}
+
+/// The ports of every worker: ready, in use, or resting.
+#[derive(Debug)]
+pub struct PortPool {
+    config: PoolConfig,
+    shelves: Vec<Shelf>,
+}
+
+/// One worker's ports. At most 32,768 exist per address, which bounds both queues.
+#[derive(Debug, Default)]
+struct Shelf {
+    ready: VecDeque<u16>,
+    resting: VecDeque<(Mono, u16)>,
+    in_use: usize,
+    asked: bool,
+    exhausted: bool,
+}
+
+impl PortPool {
+    /// An empty pool for this many workers (at least one).
+    #[must_use]
+    pub fn new(workers: u16, config: PoolConfig) -> PortPool {
+        PortPool {
+            config,
+            shelves: (0..workers.max(1)).map(|_| Shelf::default()).collect(),
+        }
+    }
+
+    /// A port of the worker with the fewest ports in use: for the first leg of a room.
+    ///
+    /// # Errors
+    /// Nothing is ready at any worker.
+    pub fn take_any(&mut self, now: Mono) -> Result<Port, NoPort> {
+        let rest = self.config.rest;
+        let ready = self.shelves.iter_mut().enumerate().filter_map(|(at, shelf)| {
+            shelf.wake(now, rest);
+            (!shelf.ready.is_empty()).then_some((shelf.in_use, at))
+        });
+        let (_, least) = ready.min().ok_or(NoPort)?;
+        self.take(now, WorkerId(u16::try_from(least).map_err(|_| NoPort)?))
+    }
+
+    /// A port of this worker: for further legs of its rooms.
+    ///
+    /// # Errors
+    /// Nothing is ready at this worker.
+    pub fn take(&mut self, now: Mono, worker: WorkerId) -> Result<Port, NoPort> {
+        let rest = self.config.rest;
+        let shelf = self.shelves.get_mut(usize::from(worker.0)).ok_or(NoPort)?;
+        shelf.wake(now, rest);
+        let number = shelf.ready.pop_front().ok_or(NoPort)?;
+        shelf.in_use += 1;
+        Ok(Port { worker, number })
+    }
+
+    /// Gives a port back; it is handed out again after its rest. Call it once per taken port.
+    pub fn give_back(&mut self, now: Mono, port: Port) {
+        if let Some(shelf) = self.shelves.get_mut(usize::from(port.worker.0)) {
+            shelf.in_use = shelf.in_use.saturating_sub(1);
+            shelf.resting.push_back((now, port.number));
+        }
+    }
+
+    /// Takes note of [`crate::Event::PortsBound`]. Odd numbers are ignored: they are somebody's RTCP port.
+    pub fn on_bound(&mut self, worker: WorkerId, ports: &[u16]) {
+        if let Some(shelf) = self.shelves.get_mut(usize::from(worker.0)) {
+            shelf.ready.extend(ports.iter().copied().filter(|port| port % 2 == 0));
+            shelf.asked = false;
+        }
+    }
+
+    /// Takes note of [`crate::Event::PortsExhausted`]: the worker is not asked again.
+    pub fn on_exhausted(&mut self, worker: WorkerId) {
+        if let Some(shelf) = self.shelves.get_mut(usize::from(worker.0)) {
+            shelf.exhausted = true;
+        }
+    }
+
+    /// The next worker that runs low, and how many ports to ask it for with [`crate::Plan::BindPorts`]; once per bunch.
+    pub fn poll_want(&mut self, now: Mono) -> Option<(WorkerId, u16)> {
+        let config = self.config;
+        let low = self.shelves.iter_mut().position(|shelf| {
+            shelf.wake(now, config.rest);
+            !shelf.asked && !shelf.exhausted && shelf.ready.len() < usize::from(config.low_water)
+        })?;
+        self.shelves[low].asked = true;
+        Some((WorkerId(u16::try_from(low).ok()?), config.bunch))
+    }
+
+    /// Ports in use now, for metrics and leak checks.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.in_use).sum()
+    }
+}
+
+impl Shelf {
+    /// Freed ports wait in the order they were freed, so only the front can be due.
+    fn wake(&mut self, now: Mono, rest: Duration) {
+        while let Some(&(freed, number)) = self.resting.front() {
+            if now < freed + rest {
+                break;
+            }
+            self.resting.pop_front();
+            self.ready.push_back(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const W: WorkerId = WorkerId(0);
+
+    fn secs(s: u64) -> Mono {
+        Mono(s * 1_000_000_000)
+    }
+
+    fn pool() -> PortPool {
+        let mut pool = PortPool::new(
+            1,
+            PoolConfig {
+                low_water: 2,
+                bunch: 3,
+                ..PoolConfig::default()
+            },
+        );
+        pool.on_bound(W, &[16384, 16386, 16387]);
+        pool
+    }
+
+    #[test]
+    fn hands_out_even_ports_that_are_bound_and_then_none() {
+        let mut pool = pool();
+        assert_eq!(pool.take_any(secs(0)).unwrap().number, 16384);
+        assert_eq!(pool.take(secs(0), W).unwrap().number, 16386);
+        assert_eq!(pool.take_any(secs(0)), Err(NoPort));
+        assert_eq!(pool.in_use(), 2);
+    }
+
+    #[test]
+    fn a_freed_port_rests_two_seconds() {
+        let mut pool = pool();
+        let first = pool.take(secs(0), W).unwrap();
+        pool.take(secs(0), W).unwrap();
+        pool.give_back(secs(1), first);
+        assert_eq!(pool.take(secs(2), W), Err(NoPort));
+        assert_eq!(pool.take(secs(3), W), Ok(first));
+    }
+
+    #[test]
+    fn asks_for_more_once_when_running_low_and_never_after_exhaustion() {
+        let mut pool = pool();
+        assert_eq!(pool.poll_want(secs(0)), None);
+        pool.take(secs(0), W).unwrap();
+        assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
+        assert_eq!(pool.poll_want(secs(0)), None);
+        pool.on_bound(W, &[]);
+        assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
+        pool.on_bound(W, &[]);
+        pool.on_exhausted(W);
+        assert_eq!(pool.poll_want(secs(0)), None);
+    }
+
+    #[test]
+    fn the_first_leg_goes_to_the_least_loaded_worker() {
+        let mut pool = PortPool::new(2, PoolConfig::default());
+        pool.on_bound(WorkerId(0), &[16384, 16386]);
+        pool.on_bound(WorkerId(1), &[16388, 16390]);
+        let one = pool.take_any(secs(0)).unwrap();
+        assert_ne!(pool.take_any(secs(0)).unwrap().worker, one.worker);
+    }
+
+    #[test]
+    fn strange_workers_are_refused_without_panic() {
+        let mut pool = pool();
+        assert_eq!(pool.take(secs(0), WorkerId(9)), Err(NoPort));
+        pool.give_back(
+            secs(0),
+            Port {
+                worker: WorkerId(9),
+                number: 4,
+            },
+        );
+        pool.on_bound(WorkerId(9), &[2]);
+    }
+}
