@@ -31,8 +31,8 @@ pub enum Output {
         /// Which.
         flow: Flow,
     },
-    /// Change what the media plane does.
-    Media(media::Plan),
+    /// Change what the media plane does: an order for one worker, the one that reads the ports of the room.
+    Media(media::WorkerId, media::Plan),
     /// Write or read; with a token the reply is wanted.
     Store {
         /// Joins it to its reply; `None`: nobody waits.
