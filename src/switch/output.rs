@@ -23,6 +23,8 @@ pub enum Output {
         token: Token,
         /// Tcp (Tls, Ws, Wss later).
         transport: Transport,
+        /// The listener whose address is to be the `local` of the new flow.
+        local: SocketAddr,
         /// To whom.
         peer: SocketAddr,
     },

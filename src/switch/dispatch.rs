@@ -1,0 +1,232 @@
+//! Which room deals with what: inputs from the shell, then the effects that follow, until nothing is left to do.
+
+use crate::core::Core;
+use crate::room::Room;
+use crate::users::UserIndex;
+use crate::{Input, Output, Switch, Token};
+use bytes::Bytes;
+use clock::Now;
+use model::StoreReply;
+use sip::endpoint::{Connecting, Event};
+use sip::invite::Match;
+use sip::{Flow, Message, Method, Owner, Reply};
+
+impl Switch {
+    /// One input, up to the effects it causes.
+    pub(crate) fn take(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Datagram { flow, bytes } => self.on_bytes(now, flow, bytes),
+            Input::Opened { flow, token } => self.on_opened(now, flow, token),
+            Input::ConnectFailed { token } => {
+                let Core { endpoint, effects, .. } = &mut self.core;
+                endpoint.handle_connect_failed(now.mono, Connecting(token), effects);
+            }
+            Input::Closed { flow } => self.on_closed(now, flow),
+            Input::SendFailed { flow } => tracing::debug!(peer = %flow.peer, "could not send"),
+            Input::Stored { token, reply } => self.on_stored(now, token, reply),
+            Input::Media(event) => {
+                let (mut cx, calls) = self.rooms(now);
+                calls.handle_media(&mut cx, event);
+            }
+            Input::Command { token, command } => self.on_command(now, token, command),
+            Input::Reload(config) => {
+                self.core.reload(*config);
+                let (mut cx, calls) = self.rooms(now);
+                calls.on_reload(&mut cx);
+            }
+        }
+    }
+
+    /// Works through what transactions and sessions want done, and what that causes, until nothing is left.
+    pub(crate) fn settle(&mut self, now: Now) {
+        while let Some(effect) = self.core.effects.pop_front() {
+            match effect {
+                sip::Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                sip::Output::Connect {
+                    token,
+                    transport,
+                    local,
+                    peer,
+                } => self.core.outputs.push_back(Output::Connect {
+                    token: token.0,
+                    transport,
+                    local,
+                    peer,
+                }),
+                sip::Output::Event(event) => self.on_event(now, event),
+                sip::Output::Session { owner, event } => {
+                    self.core.working = Some(owner);
+                    let (mut cx, calls) = self.rooms(now);
+                    calls.handle_session(&mut cx, owner, event);
+                }
+                sip::Output::Subscription { .. } => {}
+            }
+        }
+        self.core.working = None;
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.core.tally.count_sent(&bytes);
+        if self.core.trace {
+            trace("sent to", flow, &bytes);
+        }
+        self.core.outputs.push_back(Output::Transmit { flow, bytes });
+    }
+
+    fn on_bytes(&mut self, now: Now, flow: Flow, bytes: Bytes) {
+        self.core.tally.packets_in += 1;
+        // Keep-alives: CRLF (RFC 5626 section 4.4.1) and the NULs some phones send.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        if self.core.trace {
+            trace("received from", flow, &bytes);
+        }
+        let Core {
+            endpoint,
+            effects,
+            tally,
+            ..
+        } = &mut self.core;
+        match Message::parse(bytes) {
+            Ok(message) => {
+                if message.is_request() {
+                    tally.count_request(message.method());
+                }
+                endpoint.handle_message(now.mono, flow, message, effects);
+            }
+            Err(malformed) => endpoint.handle_malformed(now.mono, flow, malformed, effects),
+        }
+    }
+
+    fn on_opened(&mut self, now: Now, flow: Flow, token: Option<Token>) {
+        let Core { endpoint, effects, .. } = &mut self.core;
+        if let Some(token) = token {
+            endpoint.handle_connected(now.mono, Connecting(token), flow, effects);
+        }
+    }
+
+    fn on_closed(&mut self, now: Now, flow: Flow) {
+        let Core { endpoint, effects, .. } = &mut self.core;
+        endpoint.handle_closed(now.mono, flow, effects);
+        self.registrar.on_closed(flow);
+        let (mut cx, calls) = self.rooms(now);
+        calls.on_closed(&mut cx, flow);
+    }
+
+    fn on_stored(&mut self, now: Now, token: Token, reply: StoreReply) {
+        let (mut cx, calls) = self.rooms(now);
+        match Room::of(Owner(token)) {
+            Some((Room::Call, _)) => calls.handle_stored(&mut cx, token, reply),
+            Some((Room::Registrar | Room::Im | Room::Subscription | Room::Switch, _)) | None => {}
+        }
+    }
+
+    fn on_event(&mut self, now: Now, event: Event) {
+        self.core.working = event.owner();
+        match event {
+            Event::Request {
+                flow,
+                message,
+                dialog: None,
+                merged,
+            } => self.on_request(now, flow, message, merged),
+            Event::Request {
+                flow,
+                message,
+                dialog: Some(owner),
+                merged,
+            } => {
+                self.on_dialog_request(now, flow, message, owner, merged);
+            }
+            Event::Ack { dialog: None, .. } => {}
+            other => self.on_owned(now, other),
+        }
+    }
+
+    /// An event whose owner is known and need not prove anything.
+    fn on_owned(&mut self, now: Now, event: Event) {
+        let Some(owner) = event.owner() else { return };
+        let (mut cx, calls) = self.rooms(now);
+        match Room::of(owner) {
+            Some((Room::Call, _)) => calls.handle_event(&mut cx, owner, event),
+            Some((Room::Im | Room::Subscription | Room::Registrar | Room::Switch, _)) | None => {}
+        }
+    }
+
+    /// A request that names one of our dialogs. From the dialog's own flow it needs no credentials; from elsewhere its
+    /// sender has to prove to be the user whose device the dialog is with.
+    fn on_dialog_request(&mut self, now: Now, flow: Flow, message: Message, owner: Owner, merged: bool) {
+        let matched = match Room::of(owner) {
+            Some((Room::Call, _)) => self.calls.matches(owner, flow, &message),
+            _ => Match::No,
+        };
+        match matched {
+            Match::Yes => self.on_owned(
+                now,
+                Event::Request {
+                    flow,
+                    message,
+                    dialog: Some(owner),
+                    merged,
+                },
+            ),
+            Match::Foreign => match self.authenticate(now, flow, &message) {
+                Some(user) if self.is_of(owner, user) => {
+                    self.on_owned(
+                        now,
+                        Event::Request {
+                            flow,
+                            message,
+                            dialog: Some(owner),
+                            merged,
+                        },
+                    );
+                }
+                Some(_) => self.core.reply(flow, &message, &Reply::new(481)),
+                None => {}
+            },
+            Match::No => self.core.reply(flow, &message, &Reply::new(481)),
+        }
+    }
+
+    /// Whether the dialog of `owner` is with a device of this user.
+    fn is_of(&self, owner: Owner, user: UserIndex) -> bool {
+        let aor = &self.core.users[user].aor;
+        matches!(Room::of(owner), Some((Room::Call, _))) && self.calls.is_of(owner, aor)
+    }
+
+    /// A request from outside of all dialogs.
+    fn on_request(&mut self, now: Now, flow: Flow, message: Message, merged: bool) {
+        // RFC 3261 section 8.2.2.2: the same request by two ways.
+        if merged {
+            return self.core.reply(flow, &message, &Reply::new(482));
+        }
+        let Some(user) = self.authenticate(now, flow, &message) else {
+            return;
+        };
+        let (mut cx, calls) = self.rooms(now);
+        match message.method() {
+            Method::Invite => calls.handle_invite(&mut cx, user, flow, message),
+            _ => self.core.reply(flow, &message, &Reply::new(501)),
+        }
+    }
+
+    /// Who sent this request, proven; `None`: it has been answered.
+    fn authenticate(&mut self, now: Now, flow: Flow, message: &Message) -> Option<UserIndex> {
+        let _ = now;
+        self.core.reply(flow, message, &Reply::new(403));
+        None
+    }
+
+    fn on_command(&mut self, now: Now, token: Token, command: crate::Command) {
+        let (mut cx, calls) = self.rooms(now);
+        calls.handle_command(&mut cx, token, command);
+    }
+}
+
+/// One line per message at target `sip`, bodies and all, while tracing is on.
+fn trace(direction: &str, flow: Flow, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    tracing::info!(target: "sip", transport = flow.transport.as_str(), peer = %flow.peer, "{direction}\n{text}");
+}
