@@ -1,0 +1,307 @@
+//! The operator's configuration: reads the files of sip-config/, lays `--set` over them, and checks all of it as a whole.
+//! Nothing is used unless nothing is wrong; everything that is wrong is reported at once.
+
+use crate::config_dialplan::{self, RuleEntry};
+use crate::config_policy::{self, ImFile, SecurityFile};
+use crate::config_section::{Problems, Section, did_you_mean};
+use crate::config_switch::SwitchFile;
+pub use crate::config_switch::{Data, Listen, Log};
+pub use crate::config_toml::{Place, Problem};
+use crate::config_toml::{Table, parse, set};
+pub use crate::config_users::ha1;
+use crate::config_users::{self, UserEntry};
+pub use crate::config_values::{LogFormat, PortRange};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use switch::config::{Action, Algorithm, Pattern};
+
+/// What a node needs to start. Changed only by reading it anew.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For the switch; its listeners are filled in when the sockets are bound.
+    pub switch: switch::Config,
+    /// The sockets we want.
+    pub listen: Vec<Listen>,
+    /// Where HTTP listens; `None`: only on the Unix socket.
+    pub http: Option<SocketAddr>,
+    /// Ports of the media plane.
+    pub ports: PortRange,
+    /// Media threads; 0: one per core but one.
+    pub media_workers: usize,
+    /// Where data lives.
+    pub data: Data,
+    /// How long calls may go on when the node is told to stop.
+    pub drain_limit: Duration,
+    /// What is logged.
+    pub log: Log,
+    /// Where it was read from, for reading it again.
+    pub source: Source,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The directory.
+    pub directory: PathBuf,
+    /// `--set` arguments, `KEY=VALUE`.
+    pub sets: Vec<String>,
+}
+
+impl Source {
+    /// The directory named on the command line, else ./sip-config, else /etc/tandem.
+    #[must_use]
+    pub fn new(directory: Option<PathBuf>, sets: Vec<String>) -> Source {
+        let here = PathBuf::from("sip-config");
+        let usual = || {
+            if here.is_dir() {
+                here
+            } else {
+                PathBuf::from("/etc/tandem")
+            }
+        };
+        let directory = directory.unwrap_or_else(usual);
+        Source { directory, sets }
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of files and lines.
+    pub fn load(&self) -> Result<Config, Vec<Problem>> {
+        let problems = Problems::default();
+        let files = Files::read(self, &problems);
+        let first = problems.borrow().clone();
+        let config = files.map(|files| files.config(self, &problems));
+        let mut found = without_echoes(&first, problems.into_inner());
+        found.sort();
+        found.dedup();
+        config.filter(|_| found.is_empty()).ok_or(found)
+    }
+}
+
+/// Where a file's syntax is broken (`first`), what else is said about that file is only an echo of that.
+fn without_echoes(first: &[Problem], mut found: Vec<Problem>) -> Vec<Problem> {
+    let file = |problem: &Problem| match &problem.place {
+        Place::At { file, .. } | Place::File(file) => Some(file.clone()),
+        Place::Set(_) => None,
+    };
+    let broken: BTreeSet<_> = first.iter().filter_map(file).collect();
+    found.retain(|problem| first.contains(problem) || !file(problem).is_some_and(|file| broken.contains(&file)));
+    found
+}
+
+/// Files that we read, by name without `.toml`.
+const FILES: [&str; 5] = ["switch", "users", "dialplan", "im", "security"];
+/// Files that come with what is not built yet.
+const LATER: [&str; 5] = ["conference", "voicemail", "groups", "trunks", "features"];
+
+/// The files as tables, before their meaning is read.
+struct Files {
+    tables: BTreeMap<&'static str, Table>,
+}
+
+impl Files {
+    fn read(source: &Source, problems: &Problems) -> Option<Files> {
+        let mut tables = BTreeMap::new();
+        for name in present(&source.directory, problems)? {
+            let path = source.directory.join(format!("{name}.toml"));
+            let file: Arc<str> = path.display().to_string().into();
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    tables.insert(name, parse(&file, &text, &mut problems.borrow_mut()));
+                }
+                Err(error) => report(problems, Place::File(file), format!("cannot be read: {error}")),
+            }
+        }
+        let mut files = Files { tables };
+        source.sets.iter().for_each(|set| files.set(source, set, problems));
+        Some(files)
+    }
+
+    /// One `KEY=VALUE`: the first part of the key names the file.
+    fn set(&mut self, source: &Source, argument: &str, problems: &Problems) {
+        let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+        let place = Place::Set(key.into());
+        let path: Vec<&str> = key.split('.').collect();
+        let Some(name) = FILES.into_iter().find(|name| *name == path[0]) else {
+            let hint = did_you_mean(path[0], FILES.into_iter());
+            return report(
+                problems,
+                place,
+                format!("no file {:?} in the configuration{hint}", path[0]),
+            );
+        };
+        if !argument.contains('=') {
+            return report(problems, place, "expected KEY=VALUE".to_owned());
+        }
+        let missing = || Table::empty(file_place(&source.directory, name));
+        let table = self.tables.entry(name).or_insert_with(missing);
+        if let Err(problem) = set(table, &path[1..], value, &key.into()) {
+            problems.borrow_mut().push(problem);
+        }
+    }
+
+    fn section<'p>(&mut self, source: &Source, name: &'static str, problems: &'p Problems) -> Section<'p> {
+        let missing = || Table::empty(file_place(&source.directory, name));
+        Section::new(self.tables.remove(name).unwrap_or_else(missing), problems)
+    }
+
+    fn config(mut self, source: &Source, problems: &Problems) -> Config {
+        let main = SwitchFile::read(self.section(source, "switch", problems), &source.directory);
+        let security = config_policy::security(self.section(source, "security", problems), &main.domain);
+        let im = config_policy::im(self.section(source, "im", problems));
+        let users = config_users::read(self.section(source, "users", problems), &main.domain, &security.0.realm);
+        let rules = config_dialplan::read(self.section(source, "dialplan", problems));
+        check_digest(&main.listen, &security, &users, problems);
+        check_demo_passwords(&main, &users, problems);
+        check_targets(&rules, &users, problems);
+        assemble(source, main, security, im, users, rules)
+    }
+}
+
+/// The files that are there; everything else that ends in .toml is a problem. `None` if there is nothing to read.
+fn present(directory: &Path, problems: &Problems) -> Option<Vec<&'static str>> {
+    let shown: Arc<str> = directory.display().to_string().into();
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            report(
+                problems,
+                Place::File(shown),
+                format!("cannot be read: {error}; name the directory with --config"),
+            );
+            return None;
+        }
+    };
+    let names: BTreeSet<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".toml").map(ToOwned::to_owned))
+        .collect();
+    names.iter().for_each(|name| check_name(directory, name, problems));
+    if !names.contains("switch") {
+        report(problems, file_place(directory, "switch"), "is missing".to_owned());
+        return None;
+    }
+    Some(FILES.into_iter().filter(|name| names.contains(*name)).collect())
+}
+
+fn check_name(directory: &Path, name: &str, problems: &Problems) {
+    let place = || file_place(directory, name);
+    if LATER.contains(&name) {
+        report(
+            problems,
+            place(),
+            format!("what {name}.toml sets up is not built yet; remove the file"),
+        );
+    } else if !FILES.contains(&name) {
+        let hint = did_you_mean(name, FILES.into_iter());
+        report(problems, place(), format!("no file of this name is known{hint}"));
+    }
+}
+
+fn file_place(directory: &Path, name: &str) -> Place {
+    Place::File(directory.join(format!("{name}.toml")).display().to_string().into())
+}
+
+fn report(problems: &Problems, place: Place, text: String) {
+    problems.borrow_mut().push(Problem { place, text });
+}
+
+/// Every user must be able to answer every algorithm that is offered anywhere.
+fn check_digest(listen: &[Listen], security: &SecurityFile, users: &[UserEntry], problems: &Problems) {
+    let by_listener = listen.iter().flat_map(|listen| listen.digest.iter());
+    let offered: Vec<Algorithm> = security.0.digest.iter().chain(by_listener).copied().collect();
+    for entry in users {
+        let has_some = entry.user.ha1_md5.is_some() || entry.user.ha1_sha256.is_some();
+        let lacks = |algorithm, ha1: &Option<Box<str>>| has_some && offered.contains(&algorithm) && ha1.is_none();
+        let lacking = [
+            (lacks(Algorithm::Md5, &entry.user.ha1_md5), "MD5", "ha1_md5"),
+            (
+                lacks(Algorithm::Sha256, &entry.user.ha1_sha256),
+                "SHA-256",
+                "ha1_sha256",
+            ),
+        ];
+        for (_, algorithm, key) in lacking.iter().filter(|(lacks, ..)| *lacks) {
+            let text =
+                format!("{algorithm} is offered to phones, but this user has no `{key}`: add it, or set `password`");
+            report(problems, entry.place.clone(), text);
+        }
+    }
+}
+
+/// A password that everybody knows must not be reachable from another machine.
+fn check_demo_passwords(main: &SwitchFile, users: &[UserEntry], problems: &Problems) {
+    let Some(first) = users.iter().find(|entry| entry.demo) else {
+        return;
+    };
+    let sip = main.listen.iter().map(|listen| (&listen.place, listen.address));
+    let http = main.http.iter().map(|at| (&at.place, at.value));
+    for (place, address) in sip.chain(http).filter(|(_, address)| !address.ip().is_loopback()) {
+        let count = users.iter().filter(|entry| entry.demo).count();
+        let (user, at) = (first.user.aor.user(), &first.place);
+        let text = format!(
+            "{address} can be reached from other machines, but {count} users have demo passwords (the first is {user}, {at}); \
+             give each a password of its own (`tandem user passwd {user}`) or remove it (`tandem user remove {user}`), \
+             or listen on 127.0.0.1 only"
+        );
+        report(problems, place.clone(), text);
+    }
+}
+
+/// A rule that names a user must name one who exists.
+fn check_targets(rules: &[RuleEntry], users: &[UserEntry], problems: &Problems) {
+    for entry in rules {
+        let target = match (&entry.rule.action, &entry.rule.matches) {
+            (Action::User(Some(user)), _) | (Action::User(None), Pattern::Exact(user)) => user,
+            _ => continue,
+        };
+        if !users.iter().any(|known| known.user.aor.user() == &**target) {
+            let hint = did_you_mean(target, users.iter().map(|known| known.user.aor.user()));
+            report(
+                problems,
+                entry.place.clone(),
+                format!("no user {target:?} in users.toml{hint}"),
+            );
+        }
+    }
+}
+
+fn assemble(
+    source: &Source,
+    main: SwitchFile,
+    security: SecurityFile,
+    im: ImFile,
+    users: Vec<UserEntry>,
+    rules: Vec<RuleEntry>,
+) -> Config {
+    let switch = switch::Config {
+        domain: main.domain.into(),
+        aliases: main.aliases.into_iter().map(Into::into).collect(),
+        listeners: Vec::new(),
+        users: users.into_iter().map(|entry| entry.user).collect(),
+        dialplan: rules.into_iter().map(|entry| entry.rule).collect(),
+        timers: main.timers,
+        registrar: main.registrar,
+        calls: main.calls,
+        im: im.0,
+        security: security.0,
+        media: main.media,
+        limits: main.limits,
+        product: concat!("Tandem/", env!("CARGO_PKG_VERSION")).into(),
+    };
+    Config {
+        switch,
+        listen: main.listen,
+        http: main.http.map(|at| at.value),
+        ports: main.ports,
+        media_workers: main.media_workers,
+        data: main.data,
+        drain_limit: main.drain_limit,
+        log: main.log,
+        source: source.clone(),
+    }
+}

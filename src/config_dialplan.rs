@@ -1,0 +1,191 @@
+//! dialplan.toml: ordered rules, first match wins.
+
+use crate::config_section::{At, Section, did_you_mean};
+use crate::config_toml::Place;
+use switch::config::{Action, Pattern, Rule};
+
+/// A rule and its place, for the checks of the whole.
+pub(crate) struct RuleEntry {
+    pub(crate) rule: Rule,
+    pub(crate) place: Place,
+}
+
+/// Reads every `[[rule]]`; a rule with a mistake is on record and left out.
+pub(crate) fn read(mut top: Section<'_>) -> Vec<RuleEntry> {
+    let rules: Vec<RuleEntry> = top.list("rule").into_iter().filter_map(rule).collect();
+    for (i, later) in rules.iter().enumerate() {
+        let hides = |earlier: &&RuleEntry| hides(&earlier.rule.matches, &later.rule.matches);
+        if let Some(earlier) = rules[..i].iter().find(hides) {
+            let text = format!("this rule is never reached: the one at {} matches first", earlier.place);
+            top.problem(&later.place, text);
+        }
+    }
+    rules
+}
+
+/// Whether everything that `later` matches is matched by `earlier`, where that is plain to see.
+fn hides(earlier: &Pattern, later: &Pattern) -> bool {
+    match (earlier, later) {
+        (Pattern::Any, _) => true,
+        (Pattern::Prefix(short), Pattern::Prefix(long) | Pattern::Exact(long)) => long.starts_with(&**short),
+        _ => earlier == later,
+    }
+}
+
+fn rule(mut section: Section<'_>) -> Option<RuleEntry> {
+    let place = section.place();
+    let matches = pattern(&mut section);
+    let action = action(&mut section);
+    mode(&mut section);
+    let rule = Rule {
+        matches: matches?,
+        action: action?,
+    };
+    Some(RuleEntry { rule, place })
+}
+
+fn pattern(section: &mut Section<'_>) -> Option<Pattern> {
+    section.later(&["regex"], "matching by regular expression");
+    let exact: Option<At<String>> = section.read("match");
+    let prefix: Option<At<String>> = section.read("prefix");
+    match (exact, prefix) {
+        (Some(found), None) => match parse_match(&found.value) {
+            Ok(pattern) => Some(pattern),
+            Err(wrong) => {
+                section.problem(&found.place, format!("`match`: {wrong}"));
+                None
+            }
+        },
+        (None, Some(found)) if !found.value.is_empty() => Some(Pattern::Prefix(found.value.into())),
+        (None, Some(found)) => {
+            section.problem(
+                &found.place,
+                "`prefix` is empty; match = \"_.\" matches everything".to_owned(),
+            );
+            None
+        }
+        (Some(_), Some(found)) => {
+            section.problem(
+                &found.place,
+                "`match` and `prefix` in one rule: keep one of them".to_owned(),
+            );
+            None
+        }
+        (None, None) => {
+            let text = "which numbers? add match = \"9196\", match = \"_10XX\" or prefix = \"00\"".to_owned();
+            section.problem(&section.place(), text);
+            None
+        }
+    }
+}
+
+/// `9196` is one number; `_10XX` a pattern in Asterisk's notation; `_.` everything.
+fn parse_match(text: &str) -> Result<Pattern, String> {
+    match text.strip_prefix('_') {
+        Some(".") => Ok(Pattern::Any),
+        Some(pattern) => wrong_pattern(pattern).map_or_else(|| Ok(Pattern::Digits(pattern.into())), Err),
+        None if text.is_empty() => Err("is empty".to_owned()),
+        None => Ok(Pattern::Exact(text.into())),
+    }
+}
+
+fn wrong_pattern(pattern: &str) -> Option<String> {
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '[' => match rest.find(']').filter(|end| is_set(&rest[1..*end])) {
+                Some(end) => end + 1,
+                None => {
+                    return Some(format!(
+                        "in _{pattern}: expected a set of digits like [1-5] at {rest:?}"
+                    ));
+                }
+            },
+            '.' if rest.len() > 1 => {
+                return Some(format!("in _{pattern}: `.` matches the rest, so it must stand last"));
+            }
+            'X' | 'Z' | 'N' | '0'..='9' | '*' | '#' | '+' | '.' => 1,
+            _ => {
+                let known = "X (0-9), Z (1-9), N (2-9), [1-5], digits, * # + and a last `.`";
+                return Some(format!("in _{pattern}: {c:?} means nothing; known are {known}"));
+            }
+        };
+        rest = &rest[length..];
+    }
+    pattern.is_empty().then(|| "the pattern after _ is empty".to_owned())
+}
+
+/// Digits and rising ranges: `1-5`, `135`, `1-37`.
+fn is_set(inside: &str) -> bool {
+    let mut chars = inside.chars().peekable();
+    let mut any = false;
+    while let Some(low) = chars.next() {
+        any = true;
+        if chars.next_if_eq(&'-').is_some() && !chars.next().is_some_and(|high| high.is_ascii_digit() && low <= high) {
+            return false;
+        }
+        if !low.is_ascii_digit() {
+            return false;
+        }
+    }
+    any
+}
+
+const ACTIONS: [&str; 4] = ["user", "echo", "tone", "reject"];
+const LATER: [&str; 6] = ["group", "room", "voicemail", "music", "trunk", "rewrite"];
+
+fn action(section: &mut Section<'_>) -> Option<Action> {
+    let name: At<String> = section.need("action")?;
+    match name.value.as_str() {
+        "user" => Some(Action::User(section.read::<String>("user").map(Into::into))),
+        "echo" => Some(Action::Echo),
+        "tone" => Some(Action::Tone(section.within("hz", 1004, 20..=3_900))),
+        "reject" => Some(Action::Reject(section.within("status", 403, 400..=699))),
+        later if LATER.contains(&later) => {
+            section.problem(&name.place, format!("`action`: {later:?} is not built yet"));
+            None
+        }
+        other => {
+            let hint = did_you_mean(other, ACTIONS.into_iter());
+            let text = format!("`action`: expected {}, found {other:?}{hint}", ACTIONS.join(" or "));
+            section.problem(&name.place, text);
+            None
+        }
+    }
+}
+
+fn mode(section: &mut Section<'_>) {
+    let Some(mode) = section.read::<At<String>>("mode") else {
+        return;
+    };
+    let text = match mode.value.as_str() {
+        "b2bua" => return,
+        "proxy" => "`mode`: \"proxy\" is not built yet; \"b2bua\" is".to_owned(),
+        other => format!("`mode`: expected \"b2bua\", found {other:?}"),
+    };
+    section.problem(&mode.place, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_checked_letter_by_letter() {
+        for good in ["10XX", "[1-5]X.", "NXXNXXXXXX", "*98X", "[135]", "."] {
+            assert_eq!(wrong_pattern(good), None, "{good}");
+        }
+        for bad in ["", "10x", ".X", "[5-1]", "[]", "[1-", "1[a]", "é"] {
+            assert!(wrong_pattern(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rule_after_one_that_takes_all_its_numbers_is_hidden() {
+        let exact = Pattern::Exact("9196".into());
+        assert!(hides(&Pattern::Any, &exact));
+        assert!(hides(&exact, &exact));
+        assert!(hides(&Pattern::Prefix("9".into()), &exact));
+        assert!(!hides(&exact, &Pattern::Prefix("9".into())));
+    }
+}

@@ -1,0 +1,338 @@
+//! switch.toml: who we are, where we listen, and the numbers of every part.
+
+use crate::config_section::{At, Section, Setting, did_you_mean};
+use crate::config_toml::{Kind, Place, Value};
+use crate::config_values::{LogFormat, PortRange};
+use sip::Transport;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use switch::config::{Algorithm, Calls, Limits, Media, Registrar, Timers};
+
+/// One socket we want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// How.
+    pub transport: Transport,
+    /// Where; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What peers are told instead: an address, and a port if that differs too.
+    pub advertise: Option<(IpAddr, Option<u16>)>,
+    /// Digest algorithms offered here; empty: those of security.toml.
+    pub digest: Vec<Algorithm>,
+    pub(crate) place: Place,
+}
+
+/// Where the data lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Holds the database, the keys and the socket of the command line; made on first use, for its owner only.
+    pub directory: PathBuf,
+    /// `sqlite:FILE` or `memory:`.
+    pub url: String,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `info`, or per module: `info,switch=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// What switch.toml says.
+pub(crate) struct SwitchFile {
+    pub(crate) domain: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) http: Option<At<SocketAddr>>,
+    pub(crate) media: Media,
+    pub(crate) ports: PortRange,
+    pub(crate) media_workers: usize,
+    pub(crate) data: Data,
+    pub(crate) registrar: Registrar,
+    pub(crate) calls: Calls,
+    pub(crate) drain_limit: Duration,
+    pub(crate) timers: Timers,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl SwitchFile {
+    pub(crate) fn read(mut top: Section<'_>, directory: &Path) -> SwitchFile {
+        let (media, ports, media_workers) = media(top.inner("media"));
+        let limits_and_max_calls = limits(top.inner("limits"));
+        let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1);
+        SwitchFile {
+            domain: domain(&mut top),
+            aliases: top.or("aliases", Vec::new()),
+            listen: listen(&mut top),
+            http: top.inner("http").read("listen"),
+            media,
+            ports,
+            media_workers,
+            data: data(top.inner("store"), directory),
+            registrar: registrar(top.inner("registrar")),
+            calls,
+            drain_limit,
+            timers: timers(top.inner("timers")),
+            limits: limits_and_max_calls.0,
+            log: log(top.inner("log")),
+        }
+    }
+}
+
+fn domain(top: &mut Section<'_>) -> String {
+    let found: At<String> = match top.need("domain") {
+        Some(found) => found,
+        None => return String::new(),
+    };
+    let is_host = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-[]:".contains(c));
+    if found.value.is_empty() || !is_host(&found.value) {
+        top.problem(
+            &found.place,
+            format!("`domain`: expected a host name or address, found {:?}", found.value),
+        );
+    }
+    found.value.to_ascii_lowercase()
+}
+
+/// `[[listen]]` tables, or after `--set switch.listen=` plain urls with commas between them.
+fn listen(top: &mut Section<'_>) -> Vec<Listen> {
+    let given = top.has("listen");
+    let found = match top.take("listen").map(|value| (value.place, value.kind)) {
+        None => Vec::new(),
+        Some((place, Kind::Text(urls))) => urls.split(',').filter_map(|url| listen_at(top, &place, url)).collect(),
+        Some((_, Kind::List(items))) => items.into_iter().filter_map(|item| listen_item(top, item)).collect(),
+        Some((place, other)) => {
+            top.problem(
+                &place,
+                format!("`listen`: expected tables [[listen]], found {}", other.name()),
+            );
+            return Vec::new();
+        }
+    };
+    if !given {
+        top.problem(
+            &top.place(),
+            "no listener: add [[listen]] with url = \"udp://127.0.0.1:5060\"".to_owned(),
+        );
+    }
+    twice(top, &found);
+    found
+}
+
+fn listen_item(top: &Section<'_>, item: Value) -> Option<Listen> {
+    match item.kind {
+        Kind::Text(url) => listen_at(top, &item.place, &url),
+        Kind::Table(table) => listen_table(top.same_problems(table)),
+        other => {
+            top.problem(
+                &item.place,
+                format!("`listen`: expected a table [[listen]], found {}", other.name()),
+            );
+            None
+        }
+    }
+}
+
+fn listen_table(mut section: Section<'_>) -> Option<Listen> {
+    let url: Option<At<String>> = section.need("url");
+    let advertise: Option<Advertise> = section.read("advertise");
+    let digest = section.or("digest", Vec::new());
+    let url = url?;
+    let mut listen = listen_at(&section, &url.place, &url.value)?;
+    listen.advertise = advertise.map(|advertise| (advertise.0, advertise.1));
+    listen.digest = digest;
+    if listen.address.ip().is_unspecified() && listen.advertise.is_none() {
+        let text = "listening on every address needs `advertise = \"ADDRESS\"`: what peers are told in Via and Contact";
+        section.problem(&listen.place, text.to_owned());
+    }
+    Some(listen)
+}
+
+fn listen_at(section: &Section<'_>, place: &Place, url: &str) -> Option<Listen> {
+    match parse_url(url.trim()) {
+        Ok((transport, address)) => {
+            let (advertise, digest, place) = (None, Vec::new(), place.clone());
+            Some(Listen {
+                transport,
+                address,
+                advertise,
+                digest,
+                place,
+            })
+        }
+        Err(wrong) => {
+            section.problem(place, format!("`url`: {wrong}"));
+            None
+        }
+    }
+}
+
+const SCHEMES: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
+
+fn parse_url(url: &str) -> Result<(Transport, SocketAddr), String> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(format!("expected a url like \"udp://127.0.0.1:5060\", found {url:?}"));
+    };
+    let transport = match scheme {
+        "udp" => Transport::Udp,
+        "tcp" => Transport::Tcp,
+        "tls" | "ws" | "wss" => return Err(format!("{scheme}:// is not built yet; udp:// and tcp:// are")),
+        _ => {
+            let hint = did_you_mean(scheme, SCHEMES.into_iter());
+            return Err(format!("expected udp:// or tcp://, found {scheme:?}{hint}"));
+        }
+    };
+    let with_port = rest.parse().ok();
+    let without = || {
+        rest.trim_matches(['[', ']'])
+            .parse()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, 5060))
+    };
+    match with_port.or_else(without) {
+        Some(address) => Ok((transport, address)),
+        None => Err(format!(
+            "expected an IP address and port after {scheme}://, found {rest:?}"
+        )),
+    }
+}
+
+fn twice(top: &Section<'_>, listen: &[Listen]) {
+    for (i, this) in listen.iter().enumerate() {
+        let same = |other: &&Listen| (other.transport, other.address) == (this.transport, this.address);
+        if let Some(first) = listen[..i].iter().find(same).filter(|_| this.address.port() != 0) {
+            top.problem(&this.place, format!("the same url as at {}", first.place));
+        }
+    }
+}
+
+/// An address, or an address and port.
+struct Advertise(IpAddr, Option<u16>);
+
+impl Setting for Advertise {
+    fn read(value: &Value) -> Result<Advertise, String> {
+        if let Ok(address) = SocketAddr::read(value) {
+            return Ok(Advertise(address.ip(), Some(address.port())));
+        }
+        let wrong = |_| "expected an IP address, or an address and port, that peers can reach".to_owned();
+        IpAddr::read(value).map(|ip| Advertise(ip, None)).map_err(wrong)
+    }
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn media(mut section: Section<'_>) -> (Media, PortRange, usize) {
+    let address: Option<At<IpAddr>> = section.read("address");
+    let media = Media {
+        local: address.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.value),
+        advertised: section.read("external"),
+        timeout: section.within("timeout", 60 * SECOND, 5 * SECOND..=DAY),
+        port_rest: section.within("port_rest", 2 * SECOND, Duration::ZERO..=5 * SECOND),
+    };
+    if let Some(at) = address.filter(|at| at.value.is_unspecified() && media.advertised.is_none()) {
+        let text = "`address`: receiving on every address needs `external = \"ADDRESS\"`: what peers are told in SDP";
+        section.problem(&at.place, text.to_owned());
+    }
+    let ports = section.or(
+        "ports",
+        PortRange {
+            first: 16_384,
+            last: 32_767,
+        },
+    );
+    let workers = section.within("workers", 0, 0..=256);
+    section.later(&["local_networks"], "a second face towards local networks");
+    (media, ports, workers)
+}
+
+fn data(mut section: Section<'_>, config: &Path) -> Data {
+    let directory: PathBuf = section.or("directory", "../run".into());
+    let url: Option<At<String>> = section.read("url");
+    if let Some(url) = url
+        .as_ref()
+        .filter(|url| url.value != "memory:" && !url.value.starts_with("sqlite:"))
+    {
+        let scheme = url.value.split(':').next().unwrap_or_default();
+        let text = format!("`url`: {scheme:?} is not a store we have; write \"sqlite:FILE\" or \"memory:\"");
+        section.problem(&url.place, text);
+    }
+    Data {
+        directory: config.join(directory),
+        url: url.map_or_else(|| "sqlite:tandem.db".to_owned(), |url| url.value),
+    }
+}
+
+fn registrar(mut section: Section<'_>) -> Registrar {
+    let registrar = Registrar {
+        min_expires: section.within("min_expires", 60 * SECOND, SECOND..=DAY),
+        max_expires: section.within("max_expires", 3600 * SECOND, SECOND..=7 * DAY),
+        default_expires: section.within("default_expires", 3600 * SECOND, SECOND..=7 * DAY),
+        max_contacts: section.within("max_contacts", 10, 1..=100),
+    };
+    let between = registrar.min_expires..=registrar.max_expires;
+    if !between.contains(&registrar.default_expires) {
+        let text = "`default_expires` must lie between `min_expires` and `max_expires`".to_owned();
+        section.problem(&section.place(), text);
+    }
+    registrar
+}
+
+fn calls(mut section: Section<'_>, max_calls: usize) -> (Calls, Duration) {
+    let ring_timeout = section.within("ring_timeout", 60 * SECOND, SECOND..=600 * SECOND);
+    let drain_limit = section.within("drain_limit", 30 * SECOND, Duration::ZERO..=DAY);
+    (
+        Calls {
+            ring_timeout,
+            max_calls,
+        },
+        drain_limit,
+    )
+}
+
+fn timers(mut section: Section<'_>) -> Timers {
+    let ms = Duration::from_millis;
+    let timers = Timers {
+        t1: section.within("t1", ms(500), ms(10)..=ms(10_000)),
+        t2: section.within("t2", ms(4_000), ms(10)..=ms(60_000)),
+        t4: section.within("t4", ms(5_000), ms(10)..=ms(60_000)),
+    };
+    if timers.t2 < timers.t1 {
+        section.problem(
+            &section.place(),
+            "`t2` must not be shorter than `t1` (RFC 3261 section 17.1.2.1)".to_owned(),
+        );
+    }
+    timers
+}
+
+fn limits(mut section: Section<'_>) -> (Limits, usize) {
+    let limits = Limits {
+        max_transactions: section.within("transactions", 100_000, 100..=5_000_000),
+        max_bindings: section.within("bindings", 100_000, 10..=5_000_000),
+        max_subscriptions: section.within("subscriptions", 50_000, 10..=5_000_000),
+    };
+    (limits, section.within("calls", 2_000, 1..=100_000))
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let level: Option<At<String>> = section.read("level");
+    if let Some(level) = &level {
+        let parsed = level.value.parse::<tracing_subscriber::filter::Targets>();
+        if let Err(wrong) = parsed {
+            let text = format!("`level`: expected a level like \"info\" or \"info,switch=debug\": {wrong}");
+            section.problem(&level.place, text);
+        }
+    }
+    Log {
+        level: level.map_or_else(|| "info".to_owned(), |level| level.value),
+        format: section.or("format", LogFormat::Text),
+    }
+}
