@@ -1,0 +1,273 @@
+//! Many datagrams in one system call: recvmmsg and sendmmsg over memory that is reused.
+
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The largest datagram UDP can carry.
+pub const MAX_DATAGRAM: usize = 65_535;
+
+/// An address as the kernel writes it, for both families: `sockaddr_in` has its port where `sockaddr_in6` has it, and
+/// its address where that has the flow label, so one layout serves both and no cast is needed.
+type Name = libc::sockaddr_in6;
+
+/// Memory for one batch of up to `N` received datagrams.
+pub struct Inbox<const N: usize> {
+    memory: Box<[u8]>,
+    stride: usize,
+    slot: usize,
+    names: [Name; N],
+    lengths: [u32; N],
+    truncated: [bool; N],
+    filled: usize,
+}
+
+/// One datagram of a batch.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// What it says, as far as it fitted.
+    pub bytes: &'a mut [u8],
+    /// It was longer than a slot and the rest is lost.
+    pub truncated: bool,
+}
+
+impl<const N: usize> Inbox<N> {
+    /// For datagrams of up to `slot` bytes each.
+    #[must_use]
+    pub fn new(slot: usize) -> Inbox<N> {
+        // An odd number of cache lines apart, so that the slots' first bytes do not all fall into one cache set.
+        let stride = (slot.div_ceil(64) | 1) * 64;
+        Inbox {
+            memory: vec![0; stride * N].into_boxed_slice(),
+            stride,
+            slot,
+            names: [empty_name(); N],
+            lengths: [0; N],
+            truncated: [false; N],
+            filled: 0,
+        }
+    }
+
+    /// Receives what waits, up to one batch, without blocking. Less than a whole batch means nothing more waits.
+    ///
+    /// # Errors
+    /// What recvmmsg says; `WouldBlock` when nothing waits.
+    #[allow(unsafe_code)]
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.filled = 0;
+        // SAFETY: all-zero bytes are valid for these C structs of integers and pointers.
+        let (mut headers, mut vectors): ([libc::mmsghdr; N], [libc::iovec; N]) = unsafe { mem::zeroed() };
+        for (at, memory) in self.memory.chunks_exact_mut(self.stride).enumerate() {
+            vectors[at] = libc::iovec {
+                iov_base: memory.as_mut_ptr().cast(),
+                iov_len: self.slot,
+            };
+            let header = &mut headers[at].msg_hdr;
+            header.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_namelen = mem::size_of::<Name>() as u32;
+            header.msg_iov = &raw mut vectors[at];
+            header.msg_iovlen = 1;
+        }
+        // SAFETY: all N headers point to a name and a vector each that live through the call, every vector
+        // to its own `slot` bytes of `memory`; no other reference to them is used while the kernel writes.
+        let n = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                N as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        self.filled = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        for (at, header) in headers.iter().enumerate().take(self.filled) {
+            self.lengths[at] = header.msg_len.min(self.slot as u32);
+            self.truncated[at] = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        }
+        Ok(self.filled)
+    }
+
+    /// The datagrams of the last [`Inbox::receive`].
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Received<'_>> {
+        let about = self.names.iter().zip(&self.lengths).zip(&self.truncated);
+        let slots = self.memory.chunks_exact_mut(self.stride).zip(about).take(self.filled);
+        slots.filter_map(|(memory, ((name, &length), &truncated))| {
+            let bytes = &mut memory[..length as usize];
+            Some(Received {
+                peer: address(name)?,
+                bytes,
+                truncated,
+            })
+        })
+    }
+}
+
+/// Sends the first `N` of these datagrams without blocking; how many the kernel took, from the first on.
+///
+/// # Errors
+/// Why the first one was refused.
+#[allow(unsafe_code)]
+pub fn send<'a, const N: usize>(
+    socket: BorrowedFd<'_>,
+    datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+) -> io::Result<usize> {
+    // SAFETY: all-zero bytes are valid for these C structs of integers and pointers.
+    let (mut headers, mut vectors): ([libc::mmsghdr; N], [libc::iovec; N]) = unsafe { mem::zeroed() };
+    let mut names = [empty_name(); N];
+    let mut count = 0;
+    for (at, (peer, bytes)) in datagrams.take(N).enumerate() {
+        let length = write_name(&mut names[at], peer);
+        // The kernel only reads through iov_base here; the C type has no const.
+        vectors[at] = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        let header = &mut headers[at].msg_hdr;
+        header.msg_name = (&raw mut names[at]).cast();
+        header.msg_namelen = length;
+        header.msg_iov = &raw mut vectors[at];
+        header.msg_iovlen = 1;
+        count = at + 1;
+    }
+    // SAFETY: the first `count` headers point to a name and a vector each that live through the call, and every vector
+    // to a slice borrowed for 'a, which the kernel only reads.
+    let n = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count as u32,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes one entry off the socket's error queue: whom the failed datagram was for, where an ICMP message says that it
+/// cannot be delivered; `Some(None)` for entries of other kinds, `None` when the queue is empty.
+#[allow(unsafe_code)]
+pub fn take_undelivered(socket: BorrowedFd<'_>) -> Option<Option<SocketAddr>> {
+    let mut name = empty_name();
+    let mut control = [0u64; 32]; // aligned as cmsghdr wants it; an entry takes about 80 bytes
+    // SAFETY: all-zero bytes are valid for this C struct.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_name = (&raw mut name).cast();
+    header.msg_namelen = mem::size_of::<Name>() as u32;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = mem::size_of_val(&control) as _;
+    // SAFETY: `header` points to `name` and `control` with their true sizes, both alive through the call; no vector.
+    let n = unsafe {
+        libc::recvmsg(
+            socket.as_raw_fd(),
+            &raw mut header,
+            libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
+        )
+    };
+    if n < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has filled `header` with control messages inside `control`; the CMSG functions walk within
+    // msg_controllen, and an error message's data begins with a whole sock_extended_err.
+    let undeliverable = unsafe {
+        let mut found = false;
+        let mut control = libc::CMSG_FIRSTHDR(&raw const header);
+        while !control.is_null() {
+            if matches!(
+                ((*control).cmsg_level, (*control).cmsg_type),
+                (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR)
+            ) {
+                let error: libc::sock_extended_err = std::ptr::read_unaligned(libc::CMSG_DATA(control).cast());
+                found = is_unreachable(error.ee_origin, error.ee_type, error.ee_code);
+            }
+            control = libc::CMSG_NXTHDR(&raw const header, control);
+        }
+        found
+    };
+    Some(address(&name).filter(|_| undeliverable))
+}
+
+/// RFC 3261 section 18.4: unreachable and parameter problem are reported; source quench, time exceeded and too big are not.
+fn is_unreachable(origin: u8, kind: u8, code: u8) -> bool {
+    match origin {
+        libc::SO_EE_ORIGIN_ICMP => (kind == 3 && code != 4) || kind == 12,
+        libc::SO_EE_ORIGIN_ICMP6 => kind == 1 || kind == 4,
+        _ => false,
+    }
+}
+
+fn empty_name() -> Name {
+    Name {
+        sin6_family: 0,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: [0; 16] },
+        sin6_scope_id: 0,
+    }
+}
+
+fn address(name: &Name) -> Option<SocketAddr> {
+    let port = u16::from_be(name.sin6_port);
+    match i32::from(name.sin6_family) {
+        libc::AF_INET => Some((Ipv4Addr::from(name.sin6_flowinfo.to_ne_bytes()), port).into()),
+        libc::AF_INET6 => {
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            Some(SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// Writes an address; gives the length of its family's struct.
+fn write_name(name: &mut Name, peer: SocketAddr) -> u32 {
+    name.sin6_port = peer.port().to_be();
+    match peer {
+        SocketAddr::V4(v4) => {
+            name.sin6_family = libc::AF_INET as u16;
+            name.sin6_flowinfo = u32::from_ne_bytes(v4.ip().octets());
+            mem::size_of::<libc::sockaddr_in>() as u32
+        }
+        SocketAddr::V6(v6) => {
+            name.sin6_family = libc::AF_INET6 as u16;
+            name.sin6_addr.s6_addr = v6.ip().octets();
+            name.sin6_scope_id = v6.scope_id();
+            mem::size_of::<libc::sockaddr_in6>() as u32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_families_survive_the_kernels_layout() {
+        for text in [
+            "127.0.0.2:5060",
+            "255.1.2.3:65535",
+            "[2001:db8::7]:5061",
+            "[fe80::1%3]:5062",
+        ] {
+            let peer: SocketAddr = text.parse().unwrap();
+            let mut name = empty_name();
+            write_name(&mut name, peer);
+            assert_eq!(address(&name), Some(peer));
+        }
+        assert_eq!(address(&empty_name()), None);
+    }
+
+    #[test]
+    fn tells_unreachable_from_what_passes() {
+        let icmp = libc::SO_EE_ORIGIN_ICMP;
+        assert!(is_unreachable(icmp, 3, 3), "port unreachable");
+        assert!(!is_unreachable(icmp, 3, 4), "fragmentation needed");
+        assert!(!is_unreachable(icmp, 11, 0), "time exceeded");
+        assert!(
+            is_unreachable(libc::SO_EE_ORIGIN_ICMP6, 1, 4),
+            "port unreachable, version 6"
+        );
+        assert!(!is_unreachable(libc::SO_EE_ORIGIN_ICMP6, 2, 0), "packet too big");
+        assert!(!is_unreachable(libc::SO_EE_ORIGIN_LOCAL, 3, 3), "our own");
+    }
+}
