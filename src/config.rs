@@ -29,8 +29,6 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Ports of the media plane.
     pub ports: PortRange,
-    /// Media threads; 0: one per core but one.
-    pub media_workers: usize,
     /// Where data lives.
     pub data: Data,
     /// How long calls may go on when the node is told to stop.
@@ -298,7 +296,6 @@ fn assemble(
         listen: main.listen,
         http: main.http.map(|at| at.value),
         ports: main.ports,
-        media_workers: main.media_workers,
         data: main.data,
         drain_limit: main.drain_limit,
         log: main.log,

@@ -49,7 +49,6 @@ pub(crate) struct SwitchFile {
     pub(crate) http: Option<At<SocketAddr>>,
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
-    pub(crate) media_workers: usize,
     pub(crate) data: Data,
     pub(crate) registrar: Registrar,
     pub(crate) calls: Calls,
@@ -64,7 +63,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl SwitchFile {
     pub(crate) fn read(mut top: Section<'_>, directory: &Path) -> SwitchFile {
-        let (media, ports, media_workers) = media(top.inner("media"));
+        let (media, ports) = media(top.inner("media"));
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1);
         SwitchFile {
@@ -74,7 +73,6 @@ impl SwitchFile {
             http: top.inner("http").read("listen"),
             media,
             ports,
-            media_workers,
             data: data(top.inner("store"), directory),
             registrar: registrar(top.inner("registrar")),
             calls,
@@ -148,15 +146,16 @@ fn listen_table(mut section: Section<'_>) -> Option<Listen> {
     let mut listen = listen_at(&section, &url.place, &url.value)?;
     listen.advertise = advertise.map(|advertise| (advertise.0, advertise.1));
     listen.digest = digest;
-    if listen.address.ip().is_unspecified() && listen.advertise.is_none() {
-        let text = "listening on every address needs `advertise = \"ADDRESS\"`: what peers are told in Via and Contact";
-        section.problem(&listen.place, text.to_owned());
-    }
     Some(listen)
 }
 
 fn listen_at(section: &Section<'_>, place: &Place, url: &str) -> Option<Listen> {
     match parse_url(url.trim()) {
+        Ok((_, address)) if address.ip().is_unspecified() => {
+            let text = format!("`url`: {}: {NO_WILDCARD}", address.ip());
+            section.problem(place, text);
+            None
+        }
         Ok((transport, address)) => {
             let (advertise, digest, place) = (None, Vec::new(), place.clone());
             Some(Listen {
@@ -173,6 +172,9 @@ fn listen_at(section: &Section<'_>, place: &Place, url: &str) -> Option<Listen> 
         }
     }
 }
+
+/// Via, Contact and SDP must name the address a peer reaches us at, and answers must leave from there.
+const NO_WILDCARD: &str = "peers must be told an address: name each address by itself";
 
 const SCHEMES: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
 
@@ -229,17 +231,20 @@ impl Setting for Advertise {
     }
 }
 
-fn media(mut section: Section<'_>) -> (Media, PortRange, usize) {
+fn media(mut section: Section<'_>) -> (Media, PortRange) {
     let address: Option<At<IpAddr>> = section.read("address");
     let media = Media {
         local: address.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.value),
         advertised: section.read("external"),
         timeout: section.within("timeout", 60 * SECOND, 5 * SECOND..=DAY),
         port_rest: section.within("port_rest", 2 * SECOND, Duration::ZERO..=5 * SECOND),
+        workers: match section.within("workers", 0, 0..=256) {
+            0 => usual_workers(),
+            workers => workers,
+        },
     };
-    if let Some(at) = address.filter(|at| at.value.is_unspecified() && media.advertised.is_none()) {
-        let text = "`address`: receiving on every address needs `external = \"ADDRESS\"`: what peers are told in SDP";
-        section.problem(&at.place, text.to_owned());
+    if let Some(at) = address.filter(|at| at.value.is_unspecified()) {
+        section.problem(&at.place, format!("`address`: {}: {NO_WILDCARD}", at.value));
     }
     let ports = section.or(
         "ports",
@@ -248,9 +253,14 @@ fn media(mut section: Section<'_>) -> (Media, PortRange, usize) {
             last: 32_767,
         },
     );
-    let workers = section.within("workers", 0, 0..=256);
     section.later(&["local_networks"], "a second face towards local networks");
-    (media, ports, workers)
+    (media, ports)
+}
+
+/// One for each core but one, which belongs to the switch.
+fn usual_workers() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores.saturating_sub(1).clamp(1, 256)).unwrap_or(1)
 }
 
 fn data(mut section: Section<'_>, config: &Path) -> Data {

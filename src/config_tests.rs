@@ -201,7 +201,7 @@ fn listeners_of_transports_to_come_are_named() {
     assert!(with("udp://localhost:5060").contains("expected an IP address"));
     assert!(with("127.0.0.1:5060").contains("expected a url"));
     assert!(with("udp://127.0.0.1").contains("the same url as at"));
-    assert!(with("udp://0.0.0.0:5062").contains("needs `advertise"));
+    assert!(with("udp://0.0.0.0:5062").contains("0.0.0.0: peers must be told an address"));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn ranges_of_ports_are_checked() {
         "switch.toml:5:9: `ports`: the first port must be even (RTP even, RTCP odd), found 16385"
     );
     assert!(switch_problem("[media]\nports = \"20000-20002\"\n").contains("four ports"));
-    assert!(switch_problem("[media]\naddress = \"0.0.0.0\"\n").contains("needs `external"));
+    assert!(switch_problem("[media]\naddress = \"0.0.0.0\"\n").contains("0.0.0.0: peers must be told an address"));
 }
 
 #[test]

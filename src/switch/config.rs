@@ -204,6 +204,8 @@ pub struct Media {
     pub timeout: Duration,
     /// A freed port rests so long; default 2 s.
     pub port_rest: Duration,
+    /// Media workers of the node, at least one: [`media::WorkerId`]s below this exist.
+    pub workers: u16,
 }
 
 /// Bounds with their reasons in docs/operations.md.
