@@ -78,13 +78,7 @@ fn the_shipped_configuration_writes_down_the_defaults() {
     let bare = load(&[("switch.toml", SWITCH)], &[]).unwrap();
     let parts = |c: &Config| {
         let s = &c.switch;
-        let node = (
-            c.ports,
-            c.media_workers,
-            c.drain_limit,
-            c.log.clone(),
-            c.data.url.clone(),
-        );
+        let node = (c.ports, c.drain_limit, c.log.clone(), c.data.url.clone());
         format!(
             "{:?}",
             (

@@ -115,8 +115,8 @@ impl Core {
     }
 
     /// Changes the media plane.
-    pub(crate) fn media(&mut self, plan: media::Plan) {
-        self.outputs.push_back(Output::Media(plan));
+    pub(crate) fn media(&mut self, worker: media::WorkerId, plan: media::Plan) {
+        self.outputs.push_back(Output::Media(worker, plan));
     }
 
     /// Writes to the store; nobody waits for the answer.
