@@ -14,15 +14,22 @@ pub mod method;
 pub mod name;
 pub mod output;
 pub mod print;
+mod scan;
+pub mod splice;
 pub mod uri;
+mod uri_eq;
+mod validate;
 
 pub use draft::{Body, Draft, Headers, Reply, Tag};
 pub use endpoint::{Destination, Endpoint, Owner};
 pub use flow::{Flow, Transport};
+pub use header::Invalid;
 pub use message::{Malformed, Message};
 pub use method::Method;
 pub use name::Name;
 pub use output::{Output, Sink};
+pub use print::Writer;
+pub use splice::Splice;
 pub use uri::Uri;
 
 /// Where identifiers come from: a CSPRNG seeded by the operating system in the node, a fixed seed in tests.

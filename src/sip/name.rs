@@ -103,3 +103,172 @@ names! {
     InfoPackage "Info-Package",
     RecvInfo "Recv-Info",
 }
+
+impl Name {
+    /// Reads a header name, long or compact, in any case; [`Name::Other`] for every other token. One probe of a perfect
+    /// hash and one comparison, whatever the name.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Name {
+        if text.is_empty() || text.len() > LONGEST {
+            return Name::Other;
+        }
+        let slot = SLOTS[slot(text, MULTIPLIER)];
+        match TEXTS.get(slot as usize) {
+            Some(&(name, long)) if long.len() == text.len() && long.as_bytes().eq_ignore_ascii_case(text) => name,
+            _ => Name::Other,
+        }
+    }
+
+    /// Headers whose value is a comma-separated list, so that several lines and one joined line mean the same
+    /// (RFC 3261 section 7.3.1). The authentication headers use commas for their own parameters and are not lists.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        use Name::*;
+        matches!(
+            self,
+            Via | Contact
+                | Route
+                | RecordRoute
+                | Path
+                | ServiceRoute
+                | Allow
+                | AllowEvents
+                | Accept
+                | AcceptEncoding
+                | AcceptLanguage
+                | Supported
+                | Require
+                | ProxyRequire
+                | Unsupported
+                | ContentEncoding
+                | ContentLanguage
+                | Warning
+                | Reason
+                | PAssertedIdentity
+                | PPreferredIdentity
+                | RemotePartyId
+                | Diversion
+                | HistoryInfo
+                | AlertInfo
+                | CallInfo
+                | InReplyTo
+                | RequestDisposition
+                | AcceptContact
+                | RejectContact
+                | RecvInfo
+        )
+    }
+}
+
+/// Every text, long and compact, one after the other.
+const TEXTS: [(Name, &str); TEXT_COUNT] = {
+    let mut texts = [(Name::Other, ""); TEXT_COUNT];
+    let (mut i, mut n) = (0, 0);
+    while i < Name::KNOWN.len() {
+        let (name, long, compact) = Name::KNOWN[i];
+        texts[n] = (name, long);
+        n += 1;
+        if let Some(short) = compact {
+            texts[n] = (name, short);
+            n += 1;
+        }
+        i += 1;
+    }
+    texts
+};
+
+const TEXT_COUNT: usize = {
+    let (mut i, mut n) = (0, 0);
+    while i < Name::KNOWN.len() {
+        n += if Name::KNOWN[i].2.is_some() { 2 } else { 1 };
+        i += 1;
+    }
+    n
+};
+
+const LONGEST: usize = {
+    let (mut i, mut longest) = (0, 0);
+    while i < TEXTS.len() {
+        if TEXTS[i].1.len() > longest {
+            longest = TEXTS[i].1.len();
+        }
+        i += 1;
+    }
+    longest
+};
+
+/// Ten bits: with some ninety texts a multiplier without collisions is found in a few dozen tries, by the compiler.
+const SLOT_BITS: u32 = 10;
+const EMPTY: u8 = u8::MAX;
+
+/// Length and four bytes with the case bit set tell all known names apart; `find_multiplier` would not end otherwise.
+const fn slot(text: &[u8], multiplier: u32) -> usize {
+    let (n, fold) = (text.len(), 0x20);
+    let key = (text[0] | fold) as u32
+        | ((text[n - 1] | fold) as u32) << 8
+        | ((text[n / 2] | fold) as u32) << 16
+        | ((text[n / 3] | fold) as u32) << 24;
+    ((key ^ n as u32).wrapping_mul(multiplier) >> (32 - SLOT_BITS)) as usize
+}
+
+const fn fill(multiplier: u32) -> Option<[u8; 1 << SLOT_BITS]> {
+    let mut slots = [EMPTY; 1 << SLOT_BITS];
+    let mut i = 0;
+    while i < TEXTS.len() {
+        let at = slot(TEXTS[i].1.as_bytes(), multiplier);
+        if slots[at] != EMPTY {
+            return None;
+        }
+        slots[at] = i as u8;
+        i += 1;
+    }
+    Some(slots)
+}
+
+const fn find_multiplier() -> u32 {
+    let mut multiplier = 0x9e37_79b1u32;
+    while fill(multiplier).is_none() {
+        multiplier = multiplier.wrapping_mul(0x0019_660d) | 1;
+    }
+    multiplier
+}
+
+const MULTIPLIER: u32 = find_multiplier();
+
+static SLOTS: [u8; 1 << SLOT_BITS] = match fill(MULTIPLIER) {
+    Some(slots) => slots,
+    None => panic!("the multiplier was chosen because it fills"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_every_name_in_any_case_and_its_compact_form() {
+        for &(name, long, compact) in Name::KNOWN {
+            for text in [Some(long), compact].into_iter().flatten() {
+                assert_eq!(Name::from_bytes(text.as_bytes()), name);
+                assert_eq!(Name::from_bytes(text.to_ascii_uppercase().as_bytes()), name);
+                assert_eq!(Name::from_bytes(text.to_ascii_lowercase().as_bytes()), name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_with_anything_added_is_another_name() {
+        for text in [
+            "",
+            "Contact ",
+            "Contact\x01",
+            "\x01Contact",
+            "C%6Fntact",
+            "Q",
+            "Vi",
+            "Viaa",
+            "Call\rID",
+        ] {
+            assert_eq!(Name::from_bytes(text.as_bytes()), Name::Other, "{text:?}");
+        }
+    }
+}

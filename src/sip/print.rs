@@ -1,54 +1,394 @@
 //! Writing messages: one growing buffer, fields in the order given, Content-Length last.
 
+use crate::header::{NameAddr, Via, lex};
 use crate::{Message, Method, Name};
 use bytes::Bytes;
+use std::io::Write;
+use std::net::SocketAddr;
 
 /// Writes one message into one buffer.
+///
+/// No value can add a line: control characters in what is passed become spaces, and in copied fields folding does.
 #[derive(Debug)]
-pub struct Writer {}
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+/// Holds a response and most requests without growing.
+const CAPACITY: usize = 1024;
 
 impl Writer {
     /// `METHOD uri SIP/2.0`.
     #[must_use]
     pub fn request(method: Method, uri: &[u8]) -> Writer {
-        let _ = (method, uri);
-        todo!()
+        Writer::request_named(method.as_str().as_bytes(), uri)
     }
+
+    /// The same for a method that is not a known one.
+    #[must_use]
+    pub fn request_named(method: &[u8], uri: &[u8]) -> Writer {
+        let mut out = Vec::with_capacity(CAPACITY);
+        push_clean(&mut out, method);
+        out.push(b' ');
+        // A space would end the URI.
+        out.extend(uri.iter().filter(|b| !b.is_ascii_control() && **b != b' '));
+        out.extend_from_slice(b" SIP/2.0\r\n");
+        Writer { out }
+    }
+
+    /// `SIP/2.0 status reason` and nothing else.
+    #[must_use]
+    pub fn status_line(status: u16, reason: &str) -> Writer {
+        let mut out = Vec::with_capacity(CAPACITY);
+        out.extend_from_slice(b"SIP/2.0 ");
+        push_number(&mut out, u64::from(status));
+        out.push(b' ');
+        push_clean(&mut out, reason.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Writer { out }
+    }
+
     /// `SIP/2.0 status reason`, then Via values, From, To (with `to_tag` added if it has none and status is not 100),
     /// Call-ID and CSeq copied from the request (RFC 3261 section 8.2.6). Top Via gets `received` and `rport` of `source`
-    /// (section 18.2.1, RFC 3581).
+    /// (section 18.2.1, RFC 3581). A 100 copies Timestamp too. What a malformed request lacks is left out.
     #[must_use]
-    pub fn response(
-        request: &Message,
-        status: u16,
-        reason: &str,
-        to_tag: &str,
-        source: std::net::SocketAddr,
-    ) -> Writer {
-        let _ = (request, status, reason, to_tag, source);
-        todo!()
+    pub fn response(request: &Message, status: u16, reason: &str, to_tag: &str, source: SocketAddr) -> Writer {
+        let mut writer = Writer::status_line(status, reason);
+        let mut top = true;
+        for line in request.lines(Name::Via) {
+            writer.copy_via(line, top.then_some(source));
+            top = false;
+        }
+        writer.copy(request, Name::From);
+        writer.copy_to(request, if status == 100 { "" } else { to_tag });
+        writer.copy(request, Name::CallId);
+        writer.copy(request, Name::CSeq);
+        if status == 100 {
+            writer.copy(request, Name::Timestamp);
+        }
+        writer
     }
+
+    /// Copies every line of Record-Route, in order: for responses that make a dialog (section 12.1.1).
+    #[must_use]
+    pub fn record_route(mut self, request: &Message) -> Writer {
+        self.copy(request, Name::RecordRoute);
+        self
+    }
+
+    /// Copies every line of that name as received.
+    #[must_use]
+    pub fn copied(mut self, from: &Message, name: Name) -> Writer {
+        self.copy(from, name);
+        self
+    }
+
     /// Adds `Name: value`.
     #[must_use]
     pub fn header(self, name: Name, value: impl AsRef<[u8]>) -> Writer {
-        let _ = (name, value.as_ref());
-        todo!()
+        self.header_named(name.as_str(), value)
     }
+
     /// Adds a header whose name is not a known one.
     #[must_use]
-    pub fn header_named(self, name: &str, value: impl AsRef<[u8]>) -> Writer {
-        let _ = (name, value.as_ref());
-        todo!()
+    pub fn header_named(mut self, name: &str, value: impl AsRef<[u8]>) -> Writer {
+        self.name(name);
+        push_clean(&mut self.out, value.as_ref());
+        self.end_line();
+        self
     }
+
+    /// Adds `Name: number`.
+    #[must_use]
+    pub fn number(mut self, name: Name, value: u64) -> Writer {
+        self.name(name.as_str());
+        push_number(&mut self.out, value);
+        self.end_line();
+        self
+    }
+
+    /// Adds `Name: value` if there is a value.
+    #[must_use]
+    pub fn header_if(self, name: Name, value: Option<impl AsRef<[u8]>>) -> Writer {
+        match value {
+            Some(value) => self.header(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds `CSeq: number METHOD`.
+    #[must_use]
+    pub fn cseq(mut self, number: u32, method: &[u8]) -> Writer {
+        self.name("CSeq");
+        push_number(&mut self.out, u64::from(number));
+        self.out.push(b' ');
+        push_clean(&mut self.out, method);
+        self.end_line();
+        self
+    }
+
     /// Adds Content-Type, Content-Length, the empty line and the body.
     #[must_use]
     pub fn body(self, content_type: &str, body: &[u8]) -> Bytes {
-        let _ = (content_type, body);
-        todo!()
+        self.header(Name::ContentType, content_type).finish_with(body)
     }
+
     /// Adds `Content-Length: 0` and the empty line.
     #[must_use]
     pub fn finish(self) -> Bytes {
-        todo!()
+        self.finish_with(b"")
+    }
+
+    /// Adds Content-Length, the empty line and a body whose Content-Type has been written already.
+    #[must_use]
+    pub fn finish_with(mut self, body: &[u8]) -> Bytes {
+        self.name("Content-Length");
+        push_number(&mut self.out, body.len() as u64);
+        self.out.extend_from_slice(b"\r\n\r\n");
+        self.out.extend_from_slice(body);
+        Bytes::from(self.out)
+    }
+
+    fn name(&mut self, name: &str) {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+    }
+
+    fn end_line(&mut self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn copy(&mut self, from: &Message, name: Name) {
+        for line in from.lines(name) {
+            self.name(name.as_str());
+            push_copy(&mut self.out, line);
+            self.end_line();
+        }
+    }
+
+    fn copy_to(&mut self, request: &Message, tag: &str) {
+        // Only the first: in an answer to a request with several, they were the fault.
+        let Some(line) = request.header(Name::To) else { return };
+        self.name("To");
+        push_copy(&mut self.out, line);
+        if !tag.is_empty() && NameAddr::parse(line).is_ok_and(|to| to.tag().is_empty()) {
+            self.out.extend_from_slice(b";tag=");
+            push_clean(&mut self.out, tag.as_bytes());
+        }
+        self.end_line();
+    }
+
+    fn copy_via(&mut self, line: &[u8], source: Option<SocketAddr>) {
+        self.name("Via");
+        let cut = lex::comma(line).unwrap_or(line.len());
+        let (first, rest) = line.split_at(cut);
+        match source.and_then(|s| Some((s, Via::parse(lex::trim_end(first)).ok()?))) {
+            Some((source, via)) => {
+                push_stamped(&mut self.out, lex::trim_end(first), &via, source);
+                push_copy(&mut self.out, rest);
+            }
+            None => push_copy(&mut self.out, line),
+        }
+        self.end_line();
+    }
+}
+
+/// Writes a Via with `received` and `rport` as the receiver must fill them in: `received` when sent-by is a name or another
+/// address than the packet came from (section 18.2.1), or when `rport` was asked for; `rport` only then (RFC 3581 section
+/// 4). Whatever the sender wrote there itself is replaced.
+pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
+    let wants_rport = via.rport().is_some();
+    let wants_received = wants_rport || via.ip() != Some(source.ip());
+    if !wants_received && via.params.get("received").is_none() {
+        return push_copy(out, value);
+    }
+    let params_at = value.len() - via.params.as_bytes().len();
+    push_copy(out, lex::trim_end(&value[..params_at]));
+    for (name, text) in via.params.iter() {
+        if name.eq_ignore_ascii_case(b"received") {
+            continue;
+        }
+        out.push(b';');
+        out.extend_from_slice(name);
+        if name.eq_ignore_ascii_case(b"rport") {
+            out.push(b'=');
+            push_number(out, u64::from(source.port()));
+        } else if let Some(text) = text {
+            out.push(b'=');
+            push_copy(out, text);
+        }
+    }
+    if wants_received {
+        push_received(out, source);
+    }
+}
+
+fn push_received(out: &mut Vec<u8>, source: SocketAddr) {
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, ";received={}", source.ip().to_canonical());
+}
+
+/// A value that came from inside: control characters become spaces, so that none can end the line.
+pub(crate) fn push_clean(out: &mut Vec<u8>, value: &[u8]) {
+    if value.iter().all(|b| !is_control(*b)) {
+        out.extend_from_slice(value);
+    } else {
+        out.extend(value.iter().map(|&b| if is_control(b) { b' ' } else { b }));
+    }
+}
+
+fn is_control(b: u8) -> bool {
+    b < 0x20 && b != b'\t' || b == 0x7f
+}
+
+/// A value that came in a message: folding becomes spaces; other control characters stay, since they stood in a quoted pair
+/// or the sender will want back what it sent. NUL stays only as such a pair.
+pub(crate) fn push_copy(out: &mut Vec<u8>, value: &[u8]) {
+    if memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
+        return out.extend_from_slice(value);
+    }
+    let mut before = 0;
+    for &b in value {
+        out.push(if matches!(b, b'\r' | b'\n') || b == 0 && before != b'\\' {
+            b' '
+        } else {
+            b
+        });
+        before = b;
+    }
+}
+
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "MESSAGE sip:bob@tandem.example SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9hG4bKa1, SIP/2.0/TCP 192.0.2.9;branch=z9hG4bKa0\r\n\
+        Via: SIP/2.0/UDP 192.0.2.8;branch=z9hG4bK9z\r\n\
+        f: \"Ann\" <sip:ann@tandem.example>\r\n ;tag=fa1\r\n\
+        To: <sip:bob@tandem.example>\r\n\
+        Record-Route: <sip:p1.example;lr>\r\n\
+        Record-Route: <sip:p2.example;lr>\r\n\
+        Timestamp: 54\r\n\
+        Call-ID: c1\r\n\
+        CSeq: 7 MESSAGE\r\n\r\n";
+
+    fn request(text: &str) -> Message {
+        Message::parse(Bytes::from(text.to_owned())).unwrap()
+    }
+
+    fn text(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    fn answer(text: &str, status: u16) -> Bytes {
+        Writer::response(&request(text), status, "OK", "tt", "192.0.2.10:1024".parse().unwrap()).finish()
+    }
+
+    #[test]
+    fn a_response_copies_what_the_standard_says() {
+        assert_eq!(
+            text(&answer(REQUEST, 200)),
+            "SIP/2.0 200 OK\r\n\
+             Via: SIP/2.0/UDP 192.0.2.10:5062;rport=1024;branch=z9hG4bKa1;received=192.0.2.10, SIP/2.0/TCP 192.0.2.9;branch=z9hG4bKa0\r\n\
+             Via: SIP/2.0/UDP 192.0.2.8;branch=z9hG4bK9z\r\n\
+             From: \"Ann\" <sip:ann@tandem.example>   ;tag=fa1\r\n\
+             To: <sip:bob@tandem.example>;tag=tt\r\n\
+             Call-ID: c1\r\n\
+             CSeq: 7 MESSAGE\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn trying_has_no_tag_but_the_timestamp() {
+        let trying = answer(REQUEST, 100);
+        assert!(text(&trying).contains("To: <sip:bob@tandem.example>\r\n"));
+        assert!(text(&trying).contains("Timestamp: 54\r\n"));
+    }
+
+    #[test]
+    fn a_tag_that_is_there_stays() {
+        let tagged = REQUEST.replace("bob@tandem.example>\r\n", "bob@tandem.example>;tag=old\r\n");
+        assert!(text(&answer(&tagged, 200)).contains("To: <sip:bob@tandem.example>;tag=old\r\n"));
+    }
+
+    #[test]
+    fn received_is_written_when_the_packet_came_from_elsewhere() {
+        let plain = REQUEST.replace(";rport;", ";");
+        assert!(text(&answer(&plain, 200)).contains("Via: SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bKa1, "));
+        let elsewhere = plain.replace("192.0.2.10:5062", "ann-laptop.example");
+        assert!(text(&answer(&elsewhere, 200)).contains("ann-laptop.example;branch=z9hG4bKa1;received=192.0.2.10, "));
+    }
+
+    #[test]
+    fn what_the_sender_wrote_as_received_does_not_survive() {
+        let forged = REQUEST.replace(";rport;", ";received=203.0.113.9;rport=99;");
+        let answer = answer(&forged, 200);
+        assert!(!text(&answer).contains("203.0.113.9"));
+        assert!(text(&answer).contains(";rport=1024;"));
+    }
+
+    #[test]
+    fn no_value_can_add_a_line() {
+        let evil = "x\r\nVia: SIP/2.0/UDP evil\r\n\r\nbody\0";
+        let message = Writer::request(Method::Message, b"sip:a@b\r\nX: y")
+            .header(Name::Subject, evil)
+            .header_named("X-Note", evil)
+            .finish();
+        assert_eq!(text(&message).matches("\r\n").count(), 5);
+        let reason = Writer::status_line(200, evil).finish();
+        assert_eq!(text(&reason).matches("\r\n").count(), 3);
+    }
+
+    #[test]
+    fn a_broken_request_is_answered_with_what_it_had() {
+        let poor = "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.95;branch=z9hG4bKx\r\nCSeq: 1 INVITE\r\n\r\n";
+        let Err(crate::Malformed::Answer {
+            message,
+            status,
+            reason,
+        }) = Message::parse(Bytes::from_static(poor.as_bytes()))
+        else {
+            panic!()
+        };
+        let answer = Writer::response(&message, status, reason, "tt", "192.0.2.95:5060".parse().unwrap()).finish();
+        assert_eq!(
+            text(&answer),
+            "SIP/2.0 400 Missing From\r\nVia: SIP/2.0/UDP 192.0.2.95;branch=z9hG4bKx\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn record_route_is_copied_in_order() {
+        let r = request(REQUEST);
+        let ok = Writer::response(&r, 200, "OK", "t", "192.0.2.10:1".parse().unwrap())
+            .record_route(&r)
+            .finish();
+        assert!(text(&ok).contains("Record-Route: <sip:p1.example;lr>\r\nRecord-Route: <sip:p2.example;lr>\r\n"));
+    }
+
+    #[test]
+    fn a_body_brings_type_and_length() {
+        let m = Writer::request(Method::Invite, b"sip:a@b")
+            .cseq(4, b"INVITE")
+            .body("application/sdp", b"v=0\r\n");
+        assert_eq!(
+            text(&m),
+            "INVITE sip:a@b SIP/2.0\r\nCSeq: 4 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
+        );
     }
 }

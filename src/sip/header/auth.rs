@@ -1,0 +1,130 @@
+//! Challenges and credentials: WWW-Authenticate, Proxy-Authenticate, Authorization, Proxy-Authorization,
+//! Authentication-Info (RFC 3261 section 20.7, RFC 7235).
+
+use super::{Invalid, lex};
+use std::borrow::Cow;
+
+/// A scheme and comma-separated parameters. Unknown schemes parse too if they look alike.
+#[derive(Copy, Clone, Debug)]
+pub struct Auth<'a> {
+    /// `Digest` as written; empty for Authentication-Info.
+    pub scheme: &'a [u8],
+    params: &'a [u8],
+}
+
+impl<'a> Auth<'a> {
+    /// Reads one header line.
+    pub fn parse(value: &'a [u8]) -> Result<Auth<'a>, Invalid> {
+        let (scheme, rest) = lex::need(lex::token(value), "no authentication scheme")?;
+        if !rest.first().is_none_or(|&b| lex::is_lws(b)) {
+            return Err(Invalid("broken authentication scheme"));
+        }
+        Ok(Auth {
+            scheme,
+            params: checked(rest)?,
+        })
+    }
+
+    /// Reads Authentication-Info, which has parameters only.
+    pub fn parse_info(value: &'a [u8]) -> Result<Auth<'a>, Invalid> {
+        Ok(Auth {
+            scheme: b"",
+            params: checked(value)?,
+        })
+    }
+
+    /// True for the scheme we speak.
+    #[must_use]
+    pub fn is_digest(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"Digest")
+    }
+
+    /// Name and value as written, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = self.params;
+        std::iter::from_fn(move || {
+            let (name, value, after) = step(rest).ok().flatten()?;
+            rest = after;
+            Some((name, value))
+        })
+    }
+
+    /// The first value of that name as written, quotes kept.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, v)| v)
+    }
+
+    /// The same without quotes and escapes.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.get(name).map(lex::unquote)
+    }
+}
+
+fn checked(params: &[u8]) -> Result<&[u8], Invalid> {
+    let mut rest = params;
+    while let Some((_, _, after)) = step(rest)? {
+        rest = after;
+    }
+    Ok(params)
+}
+
+type Step<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// `name EQUAL value`, then a comma or the end.
+fn step(input: &[u8]) -> Result<Option<Step<'_>>, Invalid> {
+    let rest = lex::skip_lws(input);
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let (name, rest) = lex::need(lex::token(rest), "authentication parameter without name")?;
+    let rest = lex::need(lex::separator(rest, b'='), "authentication parameter without '='")?;
+    let (value, rest) = lex::need(lex::param_value(rest), "authentication parameter with a broken value")?;
+    match lex::skip_lws(rest) {
+        b"" => Ok(Some((name, value, b""))),
+        [b',', rest @ ..] if !lex::skip_lws(rest).is_empty() => Ok(Some((name, value, rest))),
+        _ => Err(Invalid("authentication parameters without a comma between")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_parameters_with_commas_inside_quotes() {
+        let auth = Auth::parse(b"Digest username=\"bob\", qop=\"auth,auth-int\" , NC=00000001,\r\n uri=\"sip:a,b@c\"")
+            .unwrap();
+        assert!(auth.is_digest());
+        assert_eq!(auth.text("qop").as_deref(), Some(&b"auth,auth-int"[..]));
+        assert_eq!(auth.get("nc"), Some(&b"00000001"[..]));
+        assert_eq!(auth.get("uri"), Some(&b"\"sip:a,b@c\""[..]));
+        assert_eq!(auth.get("realm"), None);
+    }
+
+    #[test]
+    fn unknown_schemes_are_read_but_are_not_digest() {
+        let auth = Auth::parse(b"SomethingElse opaque-data=here").unwrap();
+        assert!(!auth.is_digest());
+        assert_eq!(auth.get("opaque-data"), Some(&b"here"[..]));
+    }
+
+    #[test]
+    fn refuses_broken_lists() {
+        for text in [
+            "",
+            "Digest a",
+            "Digest a=",
+            "Digest a=b c=d",
+            "Digest a=\"open",
+            "Digest a=b,",
+            "Digest ,a=b",
+            "Digest,a=b",
+        ] {
+            assert!(Auth::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

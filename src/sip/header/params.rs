@@ -1,0 +1,94 @@
+//! `*( SEMI name [ EQUAL value ] )`, the tail of most headers.
+
+use super::{Invalid, lex};
+use std::borrow::Cow;
+
+/// Parameters whose syntax has been checked; found by walking them, which for the few there are beats any table.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Params<'a>(&'a [u8]);
+
+impl<'a> Params<'a> {
+    /// Reads parameters up to the end of `input`; anything else there is an error.
+    pub fn parse(input: &'a [u8]) -> Result<Params<'a>, Invalid> {
+        let mut rest = input;
+        while let Some((_, _, after)) = step(rest)? {
+            rest = after;
+        }
+        Ok(Params(input))
+    }
+
+    /// Name as written, and value as written (quotes kept), in order.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (name, value, after) = step(rest).ok().flatten()?;
+            rest = after;
+            Some((name, value))
+        })
+    }
+
+    /// The first value of that name (compared without case), as written; empty for a flag without value.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, v)| v.unwrap_or_default())
+    }
+
+    /// The same without quotes and escapes.
+    #[must_use]
+    pub fn text(self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.get(name).map(lex::unquote)
+    }
+
+    /// True if a parameter of that name is there, with or without value.
+    #[must_use]
+    pub fn has(self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All parameters as received, from the first `;` on.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+type Step<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
+fn step(input: &[u8]) -> Result<Option<Step<'_>>, Invalid> {
+    let rest = lex::skip_lws(input);
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let rest = rest
+        .strip_prefix(b";")
+        .ok_or(Invalid("text after the value that is no parameter"))?;
+    let (name, rest) = lex::token(lex::skip_lws(rest)).ok_or(Invalid("parameter without name"))?;
+    let Some(rest) = lex::separator(rest, b'=') else {
+        return Ok(Some((name, None, rest)));
+    };
+    let (value, rest) = lex::param_value(rest).ok_or(Invalid("parameter with a broken value"))?;
+    Ok(Some((name, Some(value), rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_parameters_in_any_case_and_spacing() {
+        let p = Params::parse(b" ;  Branch = z9hG4bK1 ;rport; x=\"a;b=c\"").unwrap();
+        assert_eq!(p.get("branch"), Some(&b"z9hG4bK1"[..]));
+        assert_eq!(p.get("rport"), Some(&b""[..]));
+        assert_eq!(p.text("X").as_deref(), Some(&b"a;b=c"[..]));
+        assert!(!p.has("b"));
+    }
+
+    #[test]
+    fn extra_separators_are_errors() {
+        for text in [";;", ";", ";a;", ";a=", "a", ";a b", ";=x", ";a=\"open", ";a=b,c"] {
+            assert!(Params::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

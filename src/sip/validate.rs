@@ -1,0 +1,169 @@
+//! What must hold before anyone above sees a message: mandatory fields, once each, with sound syntax (RFC 3261 sections
+//! 8.1.1, 8.2.2, 18.3, 20; the cases of RFC 4475).
+
+use crate::header::{CSeq, NameAddr, Via, lex};
+use crate::message::{Fault, Message, Start};
+use crate::{Name, Uri};
+
+/// Fills in what is looked at again and again (method and number of CSeq, tags, branch), and cuts the body.
+pub(crate) fn check(message: &mut Message) -> Result<(), Fault> {
+    duplicates(message)?;
+    content_length(message)?;
+    via(message)?;
+    cseq(message)?;
+    parties(message)?;
+    call_id(message)?;
+    if message.is_request() { request(message) } else { Ok(()) }
+}
+
+const fn bad(reason: &'static str) -> Fault {
+    Fault { status: 400, reason }
+}
+
+/// Two of these mean that two readers could see two messages.
+const ONCE: [Name; 6] = [
+    Name::CSeq,
+    Name::CallId,
+    Name::From,
+    Name::To,
+    Name::MaxForwards,
+    Name::ContentLength,
+];
+
+/// Of these a request may have one only; in a response the first is taken.
+const ONCE_IN_REQUEST: [Name; 12] = [
+    Name::ContentType,
+    Name::Event,
+    Name::Expires,
+    Name::Join,
+    Name::RAck,
+    Name::ReferTo,
+    Name::ReferredBy,
+    Name::Replaces,
+    Name::SessionExpires,
+    Name::SipIfMatch,
+    Name::SubscriptionState,
+    Name::MinSe,
+];
+
+const fn once_mask(request: bool) -> u128 {
+    let (mut mask, mut i) = (0, 0);
+    while i < ONCE.len() {
+        mask |= 1 << ONCE[i] as u8;
+        i += 1;
+    }
+    i = 0;
+    while request && i < ONCE_IN_REQUEST.len() {
+        mask |= 1 << ONCE_IN_REQUEST[i] as u8;
+        i += 1;
+    }
+    mask
+}
+
+const _: () = assert!(Name::COUNT < 128, "the masks have a bit per name");
+const REQUEST_MASK: u128 = once_mask(true);
+const RESPONSE_MASK: u128 = once_mask(false);
+
+fn duplicates(message: &Message) -> Result<(), Fault> {
+    let once = if message.is_request() {
+        REQUEST_MASK
+    } else {
+        RESPONSE_MASK
+    };
+    let mut seen = 0u128;
+    for field in &message.fields {
+        let bit = 1 << field.name as u8;
+        if once & seen & bit != 0 {
+            return Err(bad("Header that may be there once is there twice"));
+        }
+        seen |= bit;
+    }
+    Ok(())
+}
+
+/// Digits only, and not beyond the bytes that are there. What is behind the body is not part of the message.
+fn content_length(message: &mut Message) -> Result<(), Fault> {
+    let Some(value) = message.header(Name::ContentLength) else {
+        return Ok(());
+    };
+    let length = lex::digits(value).ok_or(bad("Content-Length is not a number"))?;
+    let end = u64::from(message.body).saturating_add(length);
+    match usize::try_from(end) {
+        Ok(end) if end <= message.bytes.len() => message.bytes.truncate(end),
+        _ => return Err(bad("Content-Length beyond the message")),
+    }
+    Ok(())
+}
+
+fn via(message: &mut Message) -> Result<(), Fault> {
+    let top = message.values(Name::Via).next().ok_or(bad("Missing Via"))?;
+    let via = Via::parse(top)?;
+    message.branch = message.span_of(via.branch().unwrap_or_default());
+    Ok(())
+}
+
+fn cseq(message: &mut Message) -> Result<(), Fault> {
+    let value = message.header(Name::CSeq).ok_or(bad("Missing CSeq"))?;
+    let cseq = CSeq::parse(value)?;
+    let (number, method) = (cseq.number, message.span_of(cseq.method));
+    if !message.is_request() {
+        message.method = crate::Method::from_bytes(cseq.method);
+        message.method_span = method;
+    } else if message.at(method) != message.method_bytes() {
+        return Err(bad("CSeq of another method"));
+    }
+    message.cseq = number;
+    Ok(())
+}
+
+fn parties(message: &mut Message) -> Result<(), Fault> {
+    let from = party(message, Name::From, "Missing From")?;
+    let to = party(message, Name::To, "Missing To")?;
+    (message.from_tag, message.to_tag) = (message.span_of(from), message.span_of(to));
+    Ok(())
+}
+
+/// The tag.
+fn party<'m>(message: &'m Message, name: Name, missing: &'static str) -> Result<&'m [u8], Fault> {
+    let address = NameAddr::parse(message.header(name).ok_or(bad(missing))?)?;
+    address.uri()?;
+    Ok(address.tag())
+}
+
+fn call_id(message: &Message) -> Result<(), Fault> {
+    let value = message.header(Name::CallId).ok_or(bad("Missing Call-ID"))?;
+    if lex::is_call_id(value) {
+        Ok(())
+    } else {
+        Err(bad("Broken Call-ID"))
+    }
+}
+
+fn request(message: &Message) -> Result<(), Fault> {
+    let Start::Request { uri } = message.start else {
+        return Ok(());
+    };
+    // Headers of a URI must not reach a Request-URI (section 19.1.1, table 1; RFC 4475 section 3.1.2.11).
+    if !Uri::parse(message.at(uri))?.headers_bytes().is_empty() {
+        return Err(bad("Request-URI with headers"));
+    }
+    if message
+        .header(Name::MaxForwards)
+        .is_some_and(|v| lex::digits(v).is_none())
+    {
+        return Err(bad("Max-Forwards is not a number"));
+    }
+    contacts(message)
+}
+
+fn contacts(message: &Message) -> Result<(), Fault> {
+    if message.first_field(Name::Contact).is_none()
+        || message.contact_is_star() && message.lines(Name::Contact).count() == 1
+    {
+        return Ok(());
+    }
+    for value in message.values(Name::Contact) {
+        NameAddr::parse(value)?.uri()?;
+    }
+    Ok(())
+}
