@@ -15,7 +15,7 @@ pub struct StoredMessage {
     pub from: Aor,
     /// The sender's display name, free of control characters; may be empty.
     pub from_display: Box<str>,
-    /// Call-ID of the sender's MESSAGE: with `cseq` and `from` it tells a retry from a new message.
+    /// Call-ID of the sender's MESSAGE: with `cseq`, `from` and `to` it tells a retry from a new message.
     pub call_id: Box<str>,
     /// CSeq number of the sender's MESSAGE.
     pub cseq: u32,

@@ -2,8 +2,11 @@
 
 use crate::{Aor, Binding, BindingKey, Cdr, MessageId, StoredMessage};
 use clock::Wall;
+use std::time::Duration;
 
-/// One operation. Operations take effect in the order given; a reply means its effect is on disk.
+/// One operation. Those on bindings take effect in the order given, and so do all others; between these two groups there is
+/// no order. A reply means the effect is on disk. A write without a token is the store's own to bring home: if it fails it is
+/// tried again until the disk takes it; a write with a token fails with [`StoreReply::Failed`] and is the asker's to repeat.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreOp {
     /// Inserts or replaces a binding by (aor, key).
@@ -17,7 +20,9 @@ pub enum StoreOp {
     },
     /// All bindings, in the order (aor, created_at): [`StoreReply::Bindings`]. Asked once at start.
     LoadBindings,
-    /// Keeps a message: [`StoreReply::Done`] once it is on disk. The same (from, call_id, cseq) twice is kept once.
+    /// Keeps a message: [`StoreReply::Done`] once it is on disk. The same (to, from, call_id, cseq) twice is kept once, even
+    /// when the first has been delivered meanwhile: see [`StoreOp::ExpireMessages`]. An id that another message has is
+    /// [`StoreError::Conflict`].
     AppendMessage(Box<StoredMessage>),
     /// The oldest `limit` messages for `to` with an id above `after`, in rising order: [`StoreReply::Messages`].
     LoadMessages {
@@ -28,14 +33,26 @@ pub enum StoreOp {
         /// At most so many.
         limit: u32,
     },
-    /// Forgets a delivered message; none is no error.
+    /// Forgets a delivered message, but not yet that it came; none is no error.
     DeleteMessage(MessageId),
-    /// Forgets messages that expired at or before this moment: [`StoreReply::Expired`].
+    /// Forgets messages that expired at or before this moment, at most [`StoreOp::EXPIRED_AT_ONCE`] of them, those that
+    /// expired first: [`StoreReply::Expired`]; when it names so many, ask again. Also forgets which delivered messages came,
+    /// [`StoreOp::RETRY_WINDOW`] after their acceptance. To be asked every minute or so.
     ExpireMessages(Wall),
-    /// How many messages wait for whom, and the highest id ever given: [`StoreReply::Waiting`]. Asked once at start.
+    /// How many messages wait for whom (in the order of the targets), and the highest id ever given: [`StoreReply::Waiting`]. Asked once at start.
     CountMessages,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
+}
+
+impl StoreOp {
+    /// Most messages that one [`StoreOp::ExpireMessages`] gives up, so that neither its transaction nor its reply grows with
+    /// the backlog.
+    pub const EXPIRED_AT_ONCE: usize = 1_024;
+
+    /// How long a delivered message is still known, so that the sender's retransmission to a restarted switch is not taken
+    /// for a new message: twice Timer F (RFC 3261 section 17.1.2.2).
+    pub const RETRY_WINDOW: Duration = Duration::from_secs(64);
 }
 
 /// What the store says to an operation that had a token.
@@ -73,6 +90,8 @@ pub enum StoreError {
     Busy,
     /// The stored data cannot be read.
     Corrupt,
+    /// It contradicts what is stored: a fault of the asker.
+    Conflict,
 }
 
 impl std::fmt::Display for StoreError {
@@ -83,6 +102,7 @@ impl std::fmt::Display for StoreError {
             StoreError::Io => "the device failed",
             StoreError::Busy => "the store's queue is full",
             StoreError::Corrupt => "the stored data cannot be read",
+            StoreError::Conflict => "it contradicts what is stored",
         })
     }
 }

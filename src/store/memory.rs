@@ -1,0 +1,301 @@
+//! A store that forgets everything at the end of the process: for tests, trials and sites that want no file.
+
+use crate::CdrRow;
+use crate::backend::{Backend, Gate, writes};
+use crate::reader::Read;
+use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most call records held, since memory is all there is; the oldest goes first. A file has no such limit.
+const MAX_CDRS: usize = 65_536;
+
+/// The tables, for the writer and its readers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared(Arc<Mutex<Tables>>);
+
+impl Shared {
+    /// Whoever holds the lock sees whole transactions only. A holder that panicked had a fault in this file; what it left is
+    /// not worse than nothing.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writer's side.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Shared);
+
+impl Memory {
+    pub(crate) fn new(shared: Shared) -> Memory {
+        Memory(shared)
+    }
+}
+
+impl Backend for Memory {
+    fn transact(&mut self, ops: &[StoreOp], gate: &mut Gate<'_>) -> Result<Vec<StoreReply>, StoreError> {
+        let mut tables = self.0.tables();
+        let replies = ops.iter().map(|op| tables.apply(op)).collect();
+        match if writes(ops) { gate() } else { Ok(()) } {
+            Ok(()) => {
+                tables.commit();
+                Ok(replies)
+            }
+            Err(why) => {
+                tables.roll_back();
+                Err(why)
+            }
+        }
+    }
+}
+
+impl Read for Shared {
+    fn cdrs(&mut self, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>, StoreError> {
+        let tables = self.tables();
+        let numbered = tables
+            .cdrs
+            .iter()
+            .enumerate()
+            .map(|(at, cdr)| (tables.forgotten_cdrs + 1 + at as u64, cdr));
+        let older = numbered
+            .rev()
+            .filter(|(seq, _)| before.is_none_or(|before| *seq < before));
+        Ok(older
+            .take(limit as usize)
+            .map(|(seq, cdr)| CdrRow { seq, cdr: cdr.clone() })
+            .collect())
+    }
+
+    fn messages_waiting(&mut self) -> Result<u64, StoreError> {
+        Ok(self.tables().waiting.len() as u64)
+    }
+}
+
+/// A message, or what is remembered of a delivered one.
+#[derive(Clone, Debug)]
+struct Row {
+    message: StoredMessage,
+    delivered: bool,
+}
+
+/// What tells a retry from a new message: to, from, Call-ID, CSeq.
+type RetryKey = (Aor, Aor, Box<str>, u32);
+
+#[derive(Debug, Default)]
+struct Tables {
+    bindings: BTreeMap<(Aor, BindingKey), Binding>,
+    messages: BTreeMap<MessageId, Row>,
+    by_retry_key: BTreeMap<RetryKey, MessageId>,
+    waiting: BTreeSet<(Aor, MessageId)>,
+    last_message_id: u64,
+    cdrs: VecDeque<Cdr>,
+    legs: HashSet<LegId>,
+    forgotten_cdrs: u64,
+    undo: Vec<Undo>,
+}
+
+/// How one change is taken back.
+#[derive(Debug)]
+enum Undo {
+    Binding((Aor, BindingKey), Option<Binding>),
+    Message(MessageId, Option<Row>),
+    LastMessageId(u64),
+    Cdr,
+}
+
+impl Tables {
+    fn apply(&mut self, op: &StoreOp) -> StoreReply {
+        match op {
+            StoreOp::PutBinding(binding) => self.change_binding(
+                (binding.aor.clone(), binding.key.clone()),
+                Some(binding.as_ref().clone()),
+            ),
+            StoreOp::DeleteBinding { aor, key } => self.change_binding((aor.clone(), key.clone()), None),
+            StoreOp::LoadBindings => self.load_bindings(),
+            StoreOp::AppendMessage(message) => self.append(message),
+            StoreOp::LoadMessages { to, after, limit } => self.load_messages(to, *after, *limit),
+            StoreOp::DeleteMessage(id) => self.on_delivered(*id),
+            StoreOp::ExpireMessages(now) => self.expire(*now),
+            StoreOp::CountMessages => self.count(),
+            StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
+        }
+    }
+
+    fn commit(&mut self) {
+        self.undo.clear();
+        while self.cdrs.len() > MAX_CDRS {
+            let oldest = self.cdrs.pop_front();
+            oldest.map(|cdr| self.legs.remove(&cdr.leg));
+            self.forgotten_cdrs += 1;
+        }
+    }
+
+    fn roll_back(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            match undo {
+                Undo::Binding(key, before) => drop(self.set_binding(key, before)),
+                Undo::Message(id, before) => drop(self.set_message(id, before)),
+                Undo::LastMessageId(before) => self.last_message_id = before,
+                Undo::Cdr => drop(self.cdrs.pop_back().map(|cdr| self.legs.remove(&cdr.leg))),
+            }
+        }
+    }
+
+    fn change_binding(&mut self, key: (Aor, BindingKey), binding: Option<Binding>) -> StoreReply {
+        let before = self.set_binding(key.clone(), binding);
+        self.undo.push(Undo::Binding(key, before));
+        StoreReply::Done
+    }
+
+    fn set_binding(&mut self, key: (Aor, BindingKey), binding: Option<Binding>) -> Option<Binding> {
+        match binding {
+            Some(binding) => self.bindings.insert(key, binding),
+            None => self.bindings.remove(&key),
+        }
+    }
+
+    fn load_bindings(&self) -> StoreReply {
+        let mut all: Vec<_> = self.bindings.values().cloned().collect();
+        all.sort_by(|a, b| (&a.aor, a.created_at).cmp(&(&b.aor, b.created_at)));
+        StoreReply::Bindings(all)
+    }
+
+    fn append(&mut self, message: &StoredMessage) -> StoreReply {
+        if self.by_retry_key.contains_key(&retry_key(message)) {
+            return StoreReply::Done;
+        }
+        if self.messages.contains_key(&message.id) || i64::try_from(message.id.0).is_err() {
+            return StoreReply::Failed(StoreError::Conflict);
+        }
+        self.undo.push(Undo::LastMessageId(self.last_message_id));
+        self.last_message_id = self.last_message_id.max(message.id.0);
+        self.change_message(
+            message.id,
+            Some(Row {
+                message: message.clone(),
+                delivered: false,
+            }),
+        );
+        StoreReply::Done
+    }
+
+    fn load_messages(&self, to: &Aor, after: MessageId, limit: u32) -> StoreReply {
+        let theirs = self.waiting.range((to.clone(), MessageId(after.0.saturating_add(1)))..);
+        let ids = theirs.take_while(|(aor, _)| aor == to).take(limit as usize);
+        StoreReply::Messages(
+            ids.filter_map(|(_, id)| self.messages.get(id))
+                .map(|row| row.message.clone())
+                .collect(),
+        )
+    }
+
+    fn on_delivered(&mut self, id: MessageId) -> StoreReply {
+        if let Some(row) = self.messages.get(&id).filter(|row| !row.delivered) {
+            let message = StoredMessage {
+                body: Vec::new(),
+                ..row.message.clone()
+            };
+            self.change_message(
+                id,
+                Some(Row {
+                    message,
+                    delivered: true,
+                }),
+            );
+        }
+        StoreReply::Done
+    }
+
+    fn expire(&mut self, now: clock::Wall) -> StoreReply {
+        let retries_end = now - StoreOp::RETRY_WINDOW;
+        let rows = self.messages.values();
+        let past = rows
+            .clone()
+            .filter(|row| row.delivered && row.message.accepted_at <= retries_end);
+        let past: Vec<_> = past.map(|row| row.message.id).collect();
+        let old = rows.filter(|row| !row.delivered && row.message.expires_at <= now);
+        let mut old: Vec<_> = old
+            .map(|row| (row.message.expires_at, row.message.id, row.message.to.clone()))
+            .collect();
+        old.sort_unstable();
+        old.truncate(StoreOp::EXPIRED_AT_ONCE);
+        let mut gone: Vec<_> = old.into_iter().map(|(_, id, to)| (id, to)).collect();
+        gone.sort_unstable();
+        past.iter()
+            .chain(gone.iter().map(|(id, _)| id))
+            .for_each(|id| self.change_message(*id, None));
+        StoreReply::Expired(gone)
+    }
+
+    fn count(&self) -> StoreReply {
+        let mut per_user: Vec<(Aor, u64)> = Vec::new();
+        for (aor, _) in &self.waiting {
+            match per_user.last_mut() {
+                Some((last, count)) if last == aor => *count += 1,
+                _ => per_user.push((aor.clone(), 1)),
+            }
+        }
+        StoreReply::Waiting {
+            per_user,
+            last_id: MessageId(self.last_message_id),
+        }
+    }
+
+    fn change_message(&mut self, id: MessageId, row: Option<Row>) {
+        let before = self.set_message(id, row);
+        self.undo.push(Undo::Message(id, before));
+    }
+
+    /// Sets or removes a row and keeps both indexes true.
+    fn set_message(&mut self, id: MessageId, row: Option<Row>) -> Option<Row> {
+        let before = self.messages.remove(&id);
+        if let Some(before) = &before {
+            self.by_retry_key.remove(&retry_key(&before.message));
+            self.waiting.remove(&(before.message.to.clone(), id));
+        }
+        if let Some(row) = row {
+            self.by_retry_key.insert(retry_key(&row.message), id);
+            if !row.delivered {
+                self.waiting.insert((row.message.to.clone(), id));
+            }
+            self.messages.insert(id, row);
+        }
+        before
+    }
+
+    fn put_cdr(&mut self, cdr: &Cdr) -> StoreReply {
+        if self.legs.insert(cdr.leg) {
+            self.cdrs.push_back(cdr.clone());
+            self.undo.push(Undo::Cdr);
+        }
+        StoreReply::Done
+    }
+}
+
+fn retry_key(message: &StoredMessage) -> RetryKey {
+    (
+        message.to.clone(),
+        message.from.clone(),
+        message.call_id.clone(),
+        message.cseq,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn holds_so_many_call_records_and_no_more() {
+        let mut memory = Memory::default();
+        let ops: Vec<_> = (0..MAX_CDRS as u64 + 10).map(samples::put_cdr).collect();
+        memory.transact(&ops, &mut || Ok(())).unwrap();
+        let mut read = memory.0.clone();
+        let all = read.cdrs(u32::MAX, None).unwrap();
+        assert_eq!(all.len(), MAX_CDRS);
+        assert_eq!(all[0].seq, MAX_CDRS as u64 + 10);
+        assert_eq!(all[MAX_CDRS - 1].seq, 11);
+        assert_eq!(memory.0.tables().legs.len(), MAX_CDRS);
+    }
+}

@@ -1,0 +1,261 @@
+//! What waits for the writer: two lanes, and what could not be written.
+
+use crate::behind::Behind;
+use crate::kept::Kept;
+use crate::{Health, Refused};
+use clock::{Mono, System};
+use model::{StoreError, StoreOp};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Most operations of either lane in one transaction: enough that the `fsync` costs little for each, and few enough that the
+/// first of them waits some tens of milliseconds at most.
+const LANE_PER_BATCH: usize = 2_048;
+
+/// How long after a failed commit what nobody waits for is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where threads leave operations for the writer.
+pub(crate) struct Queue {
+    clock: System,
+    lanes: Mutex<Lanes>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Lanes {
+    kept: Kept,
+    behind: Behind,
+    /// Writes without a token whose commit failed.
+    again: Kept,
+    /// Set by a failed commit: when `again`, the bindings and a probe are due. A commit that works resets it.
+    retry_at: Option<Mono>,
+    closing: bool,
+    /// The writer is gone.
+    dead: bool,
+    health: Health,
+}
+
+/// What the writer carries out in one transaction: operations, and for each the tokens that wait for it. An empty one is a
+/// probe of a store that failed.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Batch {
+    pub(crate) ops: Vec<StoreOp>,
+    pub(crate) tokens: Vec<Vec<u64>>,
+    /// How many of them, the last ones, are about bindings.
+    pub(crate) bindings: usize,
+}
+
+impl Batch {
+    fn push(&mut self, op: StoreOp, tokens: Vec<u64>) {
+        self.ops.push(op);
+        self.tokens.push(tokens);
+    }
+}
+
+/// What became of a batch that was committed.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// Operations carried out.
+    pub(crate) operations: usize,
+    /// Operations that failed alone.
+    pub(crate) failed: usize,
+    /// How many were about bindings.
+    pub(crate) bindings: usize,
+    /// Whether anything was written.
+    pub(crate) wrote: bool,
+    /// When it was begun.
+    pub(crate) began: Mono,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Queue {
+        Queue {
+            clock: System::start(),
+            lanes: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn push(&self, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
+        let mut lanes = self.lanes();
+        let due_at = lanes.due_at();
+        let result = lanes.push(token, op);
+        // A binding queued during a rest wakes nobody.
+        if lanes.due_at() != due_at {
+            self.wake.notify_one();
+        }
+        result
+    }
+
+    /// Waits for something to write. `None` once the queue is closed and empty.
+    pub(crate) fn next_batch(&self) -> Option<Batch> {
+        let mut lanes = self.lanes();
+        loop {
+            let now = self.now();
+            match lanes.due_at() {
+                Some(at) if at <= now => return Some(lanes.take(now)),
+                None if lanes.closing => return None,
+                Some(at) => lanes = self.wait(lanes, at.since(now)),
+                None => lanes = self.wake.wait(lanes).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn wait<'a>(&self, lanes: MutexGuard<'a, Lanes>, time: Duration) -> MutexGuard<'a, Lanes> {
+        self.wake
+            .wait_timeout(lanes, time)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// A batch was carried out and committed.
+    pub(crate) fn on_success(&self, done: &Done) {
+        let now = self.now();
+        let mut lanes = self.lanes();
+        lanes.health.operations += done.operations as u64;
+        lanes.health.failed += done.failed as u64;
+        if done.wrote {
+            lanes.health.commits += 1;
+            lanes.health.failing = None;
+            lanes.retry_at = None;
+        }
+        if done.bindings > 0 {
+            lanes.behind.on_written(now, now.since(done.began));
+        }
+    }
+
+    /// A commit failed: `again` are its writes for which nobody waits.
+    pub(crate) fn on_failure(&self, why: StoreError, failed: usize, again: impl Iterator<Item = StoreOp>) {
+        let now = self.now();
+        let mut lanes = self.lanes();
+        lanes.health.failing = Some(why);
+        lanes.health.failed += failed as u64;
+        lanes.retry_at = Some(now + RETRY_AFTER);
+        again.for_each(|op| lanes.put_back(op));
+    }
+
+    /// Lets the writer empty the queue and end.
+    pub(crate) fn close(&self) {
+        self.lanes().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// The writer ends; if the queue was not closed, for a fault.
+    pub(crate) fn on_writer_gone(&self) {
+        let mut lanes = self.lanes();
+        lanes.dead = true;
+        if !lanes.closing {
+            lanes.health.failing = Some(StoreError::Io);
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let lanes = self.lanes();
+        Health {
+            queued: lanes.len() as u64,
+            coalesced: lanes.behind.coalesced(),
+            ..lanes.health
+        }
+    }
+
+    pub(crate) fn now(&self) -> Mono {
+        self.clock.now().mono
+    }
+
+    /// A thread that panicked with the lock held has left whole operations: each change of the lanes is complete before
+    /// anything that can panic.
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    fn push(&mut self, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
+        if self.dead {
+            return Err(Refused {
+                op,
+                why: StoreError::Io,
+            });
+        }
+        let result = if is_about_bindings(&op) {
+            self.behind.push(token, op)
+        } else {
+            self.kept.push(token, op)
+        };
+        result.map_err(|op| {
+            self.health.refused += 1;
+            Refused {
+                op: *op,
+                why: StoreError::Busy,
+            }
+        })
+    }
+
+    fn put_back(&mut self, op: StoreOp) {
+        let room = if self.closing {
+            false
+        } else if is_about_bindings(&op) {
+            self.behind.put_back(op)
+        } else {
+            self.again.push(None, op).is_ok()
+        };
+        self.health.lost += u64::from(!room);
+    }
+
+    /// When [`Lanes::take`] has something to give, if ever.
+    fn due_at(&self) -> Option<Mono> {
+        if self.kept.len() > 0 || (self.closing && self.len() > 0) {
+            return Some(Mono(0));
+        }
+        match self.retry_at {
+            Some(_) if self.closing => None,
+            Some(at) => Some(at),
+            None if self.again.len() > 0 => Some(Mono(0)),
+            None => self.behind.due_at(),
+        }
+    }
+
+    fn take(&mut self, now: Mono) -> Batch {
+        let mut batch = Batch::default();
+        let may_retry = self.closing || self.retry_at.is_none_or(|at| at <= now);
+        if may_retry {
+            take_kept(&mut self.again, &mut batch);
+        }
+        take_kept(&mut self.kept, &mut batch);
+        if may_retry {
+            self.take_bindings(now, &mut batch);
+        }
+        batch
+    }
+
+    fn take_bindings(&mut self, now: Mono, batch: &mut Batch) {
+        for _ in 0..LANE_PER_BATCH {
+            let next = if self.closing {
+                self.behind.pop_first()
+            } else {
+                self.behind.pop(now)
+            };
+            let Some((op, tokens)) = next else { break };
+            batch.push(op, tokens);
+            batch.bindings += 1;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.kept.len() + self.behind.len() + self.again.len()
+    }
+}
+
+fn take_kept(lane: &mut Kept, batch: &mut Batch) {
+    for (op, token) in std::iter::from_fn(|| lane.pop()).take(LANE_PER_BATCH) {
+        batch.push(op, token.into_iter().collect());
+    }
+}
+
+fn is_about_bindings(op: &StoreOp) -> bool {
+    matches!(
+        op,
+        StoreOp::PutBinding(_) | StoreOp::DeleteBinding { .. } | StoreOp::LoadBindings
+    )
+}

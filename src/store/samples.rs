@@ -1,0 +1,112 @@
+//! Data for the tests of this crate.
+
+use clock::Wall;
+use model::{
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, InteractionId, LegId, MessageId, StoreOp,
+    StoredMessage, Transport,
+};
+
+pub(crate) fn aor(user: &str) -> Aor {
+    Aor::new(user, "tandem.test")
+}
+
+pub(crate) fn binding(user: &str, cseq: u32) -> Binding {
+    Binding {
+        aor: aor(user),
+        key: BindingKey("<urn:uuid:1>;1".into()),
+        contact: format!("sip:{user}@192.0.2.7:5060;transport=udp").into(),
+        params: ";+sip.instance=\"<urn:uuid:1>\"".into(),
+        q: 700,
+        call_id: "reg-1".into(),
+        cseq,
+        expires_at: Wall(1_800_000_000_000),
+        created_at: Wall(1_700_000_000_000),
+        path: "<sip:edge.example;lr>".into(),
+        user_agent: "desk phone".into(),
+        endpoint: Endpoint {
+            transport: Transport::Udp,
+            local: "127.0.0.1:5060".parse().unwrap(),
+            peer: "[2001:db8::7]:50000".parse().unwrap(),
+        },
+    }
+}
+
+pub(crate) fn put_binding(user: &str, cseq: u32) -> StoreOp {
+    StoreOp::PutBinding(Box::new(binding(user, cseq)))
+}
+
+/// A binding with a contact of `bytes`.
+pub(crate) fn put_binding_of(user: &str, bytes: usize) -> StoreOp {
+    StoreOp::PutBinding(Box::new(Binding {
+        contact: "c".repeat(bytes).into(),
+        ..binding(user, 1)
+    }))
+}
+
+pub(crate) fn delete_binding(user: &str) -> StoreOp {
+    StoreOp::DeleteBinding {
+        aor: aor(user),
+        key: binding(user, 1).key,
+    }
+}
+
+/// A message from alice to bob with a Call-ID of its own.
+pub(crate) fn message(id: u64) -> StoredMessage {
+    StoredMessage {
+        id: MessageId(id),
+        to: aor("bob"),
+        from: aor("alice"),
+        from_display: "Alice".into(),
+        call_id: format!("call-{id}").into(),
+        cseq: 1,
+        content_type: "text/plain;charset=utf-8".into(),
+        body: format!("number {id}").into_bytes(),
+        accepted_at: Wall(1_700_000_000_000),
+        expires_at: Wall(1_700_000_600_000),
+    }
+}
+
+pub(crate) fn append(id: u64) -> StoreOp {
+    StoreOp::AppendMessage(Box::new(message(id)))
+}
+
+/// A message with a body of `bytes`.
+pub(crate) fn append_of(id: u64, bytes: usize) -> StoreOp {
+    StoreOp::AppendMessage(Box::new(StoredMessage {
+        body: vec![b'x'; bytes],
+        ..message(id)
+    }))
+}
+
+pub(crate) fn load(user: &str) -> StoreOp {
+    StoreOp::LoadMessages {
+        to: aor(user),
+        after: MessageId(0),
+        limit: 1_000,
+    }
+}
+
+pub(crate) fn cdr(leg: u64) -> Cdr {
+    Cdr {
+        interaction: InteractionId(u64::MAX - 1),
+        leg: LegId(leg),
+        direction: Direction::In,
+        user: Some(aor("alice")),
+        caller: "\"Alice\" <alice>".into(),
+        callee: "bob".into(),
+        call_id: "call-1".into(),
+        started_at: Wall(1_700_000_000_000),
+        ringing_at: Some(Wall(1_700_000_000_100)),
+        answered_at: None,
+        ended_at: Wall(1_700_000_009_000),
+        ended_by: EndedBy::Other,
+        reason: EndReason::AnsweredElsewhere,
+        status: 487,
+        codec: "PCMU/8000".into(),
+        packets: (u64::MAX, 2, 3),
+    }
+}
+
+pub(crate) fn put_cdr(leg: u64) -> StoreOp {
+    StoreOp::PutCdr(Box::new(cdr(leg)))
+}

@@ -1,0 +1,84 @@
+//! Call records.
+
+use super::names::Named;
+use crate::CdrRow;
+use clock::Wall;
+use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, StoreReply};
+use rusqlite::{Connection, Result, Row, params};
+
+const PUT: &str = "INSERT INTO cdr
+    (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
+     reason, status, codec, packets_in, packets_out, packets_lost)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+    ON CONFLICT (leg) DO NOTHING";
+
+const LIST: &str = "SELECT
+    leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
+    reason, status, codec, packets_in, packets_out, packets_lost, seq
+    FROM cdr WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+
+pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
+    connection.prepare_cached(PUT)?.execute(params![
+        c.leg.0.cast_signed(),
+        c.interaction.0.cast_signed(),
+        c.direction.name(),
+        c.user.as_ref().map(Aor::as_str),
+        c.caller,
+        c.callee,
+        c.call_id,
+        c.started_at.0,
+        c.ringing_at.map(|at| at.0),
+        c.answered_at.map(|at| at.0),
+        c.ended_at.0,
+        c.ended_by.name(),
+        c.reason.name(),
+        c.status,
+        c.codec,
+        c.packets.0.cast_signed(),
+        c.packets.1.cast_signed(),
+        c.packets.2.cast_signed(),
+    ])?;
+    Ok(StoreReply::Done)
+}
+
+/// The latest `limit` before the one numbered `before`, the latest first.
+pub(super) fn list(connection: &Connection, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>> {
+    let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(LIST)?;
+    let rows = statement.query_map((before, limit), |row| {
+        Ok(CdrRow {
+            seq: unsigned(row, 18)?,
+            cdr: cdr(row)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn cdr(row: &Row<'_>) -> Result<Cdr> {
+    Ok(Cdr {
+        leg: LegId(unsigned(row, 0)?),
+        interaction: InteractionId(unsigned(row, 1)?),
+        direction: named::<Direction>(row, 2)?,
+        user: row.get_ref(3)?.as_str_or_null()?.map(Aor::from),
+        caller: row.get(4)?,
+        callee: row.get(5)?,
+        call_id: row.get(6)?,
+        started_at: Wall(row.get(7)?),
+        ringing_at: row.get::<_, Option<i64>>(8)?.map(Wall),
+        answered_at: row.get::<_, Option<i64>>(9)?.map(Wall),
+        ended_at: Wall(row.get(10)?),
+        ended_by: named::<EndedBy>(row, 11)?,
+        reason: named::<EndReason>(row, 12)?,
+        status: row.get(13)?,
+        codec: row.get(14)?,
+        packets: (unsigned(row, 15)?, unsigned(row, 16)?, unsigned(row, 17)?),
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn named<T: Named>(row: &Row<'_>, column: usize) -> Result<T> {
+    Ok(T::from_name(row.get_ref(column)?.as_str()?)?)
+}

@@ -1,0 +1,507 @@
+//! What every backend must do. Each test here runs against each of them.
+
+use crate::Reader;
+use crate::backend::Backend;
+use crate::location::Location;
+use crate::memory::Shared;
+use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr};
+use clock::Wall;
+use model::{
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, LegId, MessageId, StoreError, StoreOp, StoreReply,
+    StoredMessage,
+};
+
+/// One backend, and the way to read beside it.
+struct Subject {
+    backend: Box<dyn Backend>,
+    location: Location,
+    memory: Shared,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Subject {
+    fn memory() -> Subject {
+        Subject::at(Location::Memory, None)
+    }
+
+    fn sqlite() -> Subject {
+        let directory = tempfile::tempdir().unwrap();
+        Subject::at(Location::Sqlite(directory.path().join("test.db")), Some(directory))
+    }
+
+    fn at(location: Location, directory: Option<tempfile::TempDir>) -> Subject {
+        let memory = Shared::default();
+        let backend = location.open(&memory).unwrap();
+        Subject {
+            backend,
+            location,
+            memory,
+            _directory: directory,
+        }
+    }
+
+    /// Carries out `ops` in one transaction.
+    fn run(&mut self, ops: &[StoreOp]) -> Vec<StoreReply> {
+        self.backend.transact(ops, &mut || Ok(())).unwrap()
+    }
+
+    fn ask(&mut self, op: StoreOp) -> StoreReply {
+        self.run(&[op]).remove(0)
+    }
+
+    /// Carries out `ops` in a transaction whose commit fails.
+    fn run_in_vain(&mut self, ops: &[StoreOp], why: StoreError) {
+        assert_eq!(self.backend.transact(ops, &mut || Err(why)), Err(why));
+    }
+
+    fn reader(&self) -> Reader {
+        self.location.reader(&self.memory).unwrap()
+    }
+
+    fn bindings(&mut self) -> Vec<Binding> {
+        match self.ask(StoreOp::LoadBindings) {
+            StoreReply::Bindings(all) => all,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn messages(&mut self, op: StoreOp) -> Vec<StoredMessage> {
+        match self.ask(op) {
+            StoreReply::Messages(all) => all,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn waiting(&mut self) -> (Vec<(Aor, u64)>, u64) {
+        match self.ask(StoreOp::CountMessages) {
+            StoreReply::Waiting { per_user, last_id } => (per_user, last_id.0),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+macro_rules! suite {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(#[test] fn $test() { super::$test(super::Subject::memory()); })+
+        }
+        mod sqlite {
+            $(#[test] fn $test() { super::$test(super::Subject::sqlite()); })+
+        }
+    };
+}
+
+suite! {
+    an_empty_store_answers_every_question,
+    a_binding_is_read_back_as_it_was_put,
+    a_binding_replaces_the_one_of_the_same_aor_and_key,
+    bindings_come_by_aor_and_age,
+    a_deleted_binding_is_gone_and_none_is_no_error,
+    a_message_is_read_back_as_it_was_appended,
+    messages_come_in_rising_order_for_their_target_only,
+    messages_come_in_pages,
+    the_same_message_twice_is_kept_once,
+    the_same_message_for_two_targets_is_kept_for_both,
+    an_id_given_twice_is_refused_and_the_others_of_the_batch_stay,
+    an_id_that_no_backend_can_order_is_refused,
+    a_deleted_message_is_gone_but_known_until_retries_end,
+    messages_expire_at_their_time,
+    expiry_names_a_bounded_number_the_oldest_first,
+    the_highest_id_outlives_its_message,
+    counts_messages_per_target,
+    a_record_is_read_back_as_it_was_put,
+    the_same_leg_twice_is_recorded_once,
+    records_come_latest_first_in_pages,
+    a_question_sees_what_the_same_batch_wrote,
+    a_failed_commit_leaves_nothing,
+    a_failed_commit_takes_back_changes_of_old_rows,
+    works_again_after_a_failed_commit,
+    a_reader_sees_what_is_committed,
+    hostile_text_is_only_text,
+}
+
+fn an_empty_store_answers_every_question(mut s: Subject) {
+    assert_eq!(s.bindings(), []);
+    assert_eq!(s.messages(load("bob")), []);
+    assert_eq!(s.waiting(), (vec![], 0));
+    assert_eq!(
+        s.ask(StoreOp::ExpireMessages(Wall(i64::MAX))),
+        StoreReply::Expired(vec![])
+    );
+    assert_eq!(s.reader().cdrs(10, None).unwrap(), []);
+    assert_eq!(s.reader().messages_waiting(), Ok(0));
+    assert_eq!(s.run(&[]), []);
+}
+
+fn a_binding_is_read_back_as_it_was_put(mut s: Subject) {
+    assert_eq!(s.ask(put_binding("alice", 4_294_967_295)), StoreReply::Done);
+    assert_eq!(s.bindings(), [binding("alice", 4_294_967_295)]);
+}
+
+fn a_binding_replaces_the_one_of_the_same_aor_and_key(mut s: Subject) {
+    let other_key = Binding {
+        key: BindingKey("sip:other".into()),
+        ..binding("alice", 7)
+    };
+    s.run(&[
+        put_binding("alice", 1),
+        StoreOp::PutBinding(Box::new(other_key.clone())),
+        put_binding("alice", 2),
+    ]);
+    assert_eq!(s.bindings(), [binding("alice", 2), other_key]);
+}
+
+fn bindings_come_by_aor_and_age(mut s: Subject) {
+    let made = |user: &str, key: &str, at| Binding {
+        key: BindingKey(key.into()),
+        created_at: Wall(at),
+        ..binding(user, 1)
+    };
+    let all = [
+        made("alice", "z", 1),
+        made("alice", "m", 2),
+        made("alice", "a", 3),
+        made("bob", "a", 0),
+    ];
+    for at in [3, 1, 0, 2] {
+        s.ask(StoreOp::PutBinding(Box::new(all[at].clone())));
+    }
+    assert_eq!(s.bindings(), all);
+}
+
+fn a_deleted_binding_is_gone_and_none_is_no_error(mut s: Subject) {
+    s.run(&[put_binding("alice", 1), put_binding("bob", 1)]);
+    assert_eq!(s.ask(delete_binding("alice")), StoreReply::Done);
+    assert_eq!(s.ask(delete_binding("alice")), StoreReply::Done);
+    assert_eq!(s.bindings(), [binding("bob", 1)]);
+}
+
+fn a_message_is_read_back_as_it_was_appended(mut s: Subject) {
+    let odd = StoredMessage {
+        body: (0..=255).collect(),
+        from_display: "".into(),
+        cseq: u32::MAX,
+        ..message(2)
+    };
+    assert_eq!(s.ask(append(1)), StoreReply::Done);
+    assert_eq!(s.ask(StoreOp::AppendMessage(Box::new(odd.clone()))), StoreReply::Done);
+    assert_eq!(s.messages(load("bob")), [message(1), odd]);
+}
+
+fn messages_come_in_rising_order_for_their_target_only(mut s: Subject) {
+    let for_carol = StoredMessage {
+        to: aor("carol"),
+        ..message(3)
+    };
+    s.run(&[
+        append(5),
+        append(1),
+        StoreOp::AppendMessage(Box::new(for_carol.clone())),
+        append(4),
+    ]);
+    assert_eq!(s.messages(load("bob")), [message(1), message(4), message(5)]);
+    assert_eq!(s.messages(load("carol")), [for_carol]);
+    assert_eq!(s.messages(load("bo")), []);
+}
+
+fn messages_come_in_pages(mut s: Subject) {
+    s.run(&(1..=7).map(append).collect::<Vec<_>>());
+    let page = |after, limit| StoreOp::LoadMessages {
+        to: aor("bob"),
+        after: MessageId(after),
+        limit,
+    };
+    assert_eq!(s.messages(page(0, 3)), [message(1), message(2), message(3)]);
+    assert_eq!(s.messages(page(3, 3)), [message(4), message(5), message(6)]);
+    assert_eq!(s.messages(page(6, 3)), [message(7)]);
+    assert_eq!(s.messages(page(7, 3)), []);
+    assert_eq!(s.messages(page(0, 0)), []);
+    assert_eq!(s.messages(page(u64::MAX, 3)), []);
+}
+
+fn the_same_message_twice_is_kept_once(mut s: Subject) {
+    s.ask(append(1));
+    let retry = StoredMessage {
+        id: MessageId(2),
+        body: b"again".to_vec(),
+        ..message(1)
+    };
+    assert_eq!(s.ask(StoreOp::AppendMessage(Box::new(retry))), StoreReply::Done);
+    assert_eq!(s.ask(append(1)), StoreReply::Done);
+    assert_eq!(s.messages(load("bob")), [message(1)]);
+    let next = StoredMessage {
+        id: MessageId(3),
+        cseq: 2,
+        ..message(1)
+    };
+    s.ask(StoreOp::AppendMessage(Box::new(next.clone())));
+    assert_eq!(s.messages(load("bob")), [message(1), next]);
+}
+
+fn the_same_message_for_two_targets_is_kept_for_both(mut s: Subject) {
+    let copy = StoredMessage {
+        id: MessageId(2),
+        to: aor("carol"),
+        ..message(1)
+    };
+    s.run(&[append(1), StoreOp::AppendMessage(Box::new(copy.clone()))]);
+    assert_eq!(s.messages(load("bob")), [message(1)]);
+    assert_eq!(s.messages(load("carol")), [copy]);
+}
+
+fn an_id_given_twice_is_refused_and_the_others_of_the_batch_stay(mut s: Subject) {
+    let other = StoreOp::AppendMessage(Box::new(StoredMessage {
+        call_id: "another".into(),
+        ..message(1)
+    }));
+    let replies = s.run(&[append(1), other, append(2)]);
+    assert_eq!(
+        replies,
+        [
+            StoreReply::Done,
+            StoreReply::Failed(StoreError::Conflict),
+            StoreReply::Done
+        ]
+    );
+    assert_eq!(s.messages(load("bob")), [message(1), message(2)]);
+}
+
+fn an_id_that_no_backend_can_order_is_refused(mut s: Subject) {
+    assert_eq!(s.ask(append(u64::MAX)), StoreReply::Failed(StoreError::Conflict));
+    assert_eq!(s.ask(append(i64::MAX as u64)), StoreReply::Done);
+    assert_eq!(s.waiting().1, i64::MAX as u64);
+}
+
+fn a_deleted_message_is_gone_but_known_until_retries_end(mut s: Subject) {
+    s.run(&[append(1), append(2)]);
+    assert_eq!(s.ask(StoreOp::DeleteMessage(MessageId(1))), StoreReply::Done);
+    assert_eq!(s.ask(StoreOp::DeleteMessage(MessageId(1))), StoreReply::Done);
+    assert_eq!(s.ask(StoreOp::DeleteMessage(MessageId(99))), StoreReply::Done);
+    assert_eq!(s.messages(load("bob")), [message(2)]);
+
+    let retry = || {
+        StoreOp::AppendMessage(Box::new(StoredMessage {
+            id: MessageId(3),
+            ..message(1)
+        }))
+    };
+    let retries_end = message(1).accepted_at + StoreOp::RETRY_WINDOW;
+    s.ask(StoreOp::ExpireMessages(Wall(retries_end.0 - 1)));
+    assert_eq!(s.ask(retry()), StoreReply::Done);
+    assert_eq!(s.messages(load("bob")), [message(2)]);
+    assert_eq!(s.ask(StoreOp::ExpireMessages(retries_end)), StoreReply::Expired(vec![]));
+    assert_eq!(s.ask(retry()), StoreReply::Done);
+    assert_eq!(s.messages(load("bob")).len(), 2);
+}
+
+fn messages_expire_at_their_time(mut s: Subject) {
+    let until = |id, at| {
+        StoreOp::AppendMessage(Box::new(StoredMessage {
+            expires_at: Wall(message(1).accepted_at.0 + at),
+            ..message(id)
+        }))
+    };
+    s.run(&[until(1, 2_000), until(2, 1_000), until(3, 3_000)]);
+    let at = |at| StoreOp::ExpireMessages(Wall(message(1).accepted_at.0 + at));
+    assert_eq!(s.ask(at(999)), StoreReply::Expired(vec![]));
+    assert_eq!(
+        s.ask(at(2_000)),
+        StoreReply::Expired(vec![(MessageId(1), aor("bob")), (MessageId(2), aor("bob"))])
+    );
+    assert_eq!(s.ask(at(2_000)), StoreReply::Expired(vec![]));
+    assert_eq!(s.waiting(), (vec![(aor("bob"), 1)], 3));
+}
+
+fn expiry_names_a_bounded_number_the_oldest_first(mut s: Subject) {
+    let count = StoreOp::EXPIRED_AT_ONCE as u64 + 1;
+    let old = |id: u64| StoredMessage {
+        expires_at: Wall(10_000 - id as i64),
+        ..message(id)
+    };
+    s.run(
+        &(1..=count)
+            .map(|id| StoreOp::AppendMessage(Box::new(old(id))))
+            .collect::<Vec<_>>(),
+    );
+    let expired = |from: u64, to: u64| StoreReply::Expired((from..=to).map(|id| (MessageId(id), aor("bob"))).collect());
+    assert_eq!(s.ask(StoreOp::ExpireMessages(Wall(10_000))), expired(2, count));
+    assert_eq!(s.ask(StoreOp::ExpireMessages(Wall(10_000))), expired(1, 1));
+}
+
+fn the_highest_id_outlives_its_message(mut s: Subject) {
+    s.run(&[append(7), append(9), append(8), StoreOp::DeleteMessage(MessageId(9))]);
+    s.ask(StoreOp::ExpireMessages(Wall(i64::MAX)));
+    assert_eq!(s.waiting(), (vec![], 9));
+}
+
+fn counts_messages_per_target(mut s: Subject) {
+    let to = |user: &str, id| {
+        StoreOp::AppendMessage(Box::new(StoredMessage {
+            to: aor(user),
+            ..message(id)
+        }))
+    };
+    s.run(&[
+        to("carol", 1),
+        to("bob", 2),
+        to("carol", 3),
+        to("alice", 4),
+        StoreOp::DeleteMessage(MessageId(4)),
+    ]);
+    assert_eq!(s.waiting(), (vec![(aor("bob"), 1), (aor("carol"), 2)], 4));
+    assert_eq!(s.reader().messages_waiting(), Ok(3));
+}
+
+fn a_record_is_read_back_as_it_was_put(mut s: Subject) {
+    let outside = Cdr {
+        user: None,
+        direction: Direction::Out,
+        ringing_at: None,
+        answered_at: Some(Wall(1_700_000_000_200)),
+        ended_by: EndedBy::Peer,
+        reason: EndReason::Normal,
+        ..cdr(u64::MAX)
+    };
+    s.run(&[put_cdr(1), StoreOp::PutCdr(Box::new(outside.clone()))]);
+    let rows = s.reader().cdrs(10, None).unwrap();
+    assert_eq!(
+        rows.into_iter().map(|row| row.cdr).collect::<Vec<_>>(),
+        [outside, cdr(1)]
+    );
+}
+
+fn the_same_leg_twice_is_recorded_once(mut s: Subject) {
+    let again = Cdr { status: 200, ..cdr(1) };
+    let replies = s.run(&[put_cdr(1), StoreOp::PutCdr(Box::new(again))]);
+    assert_eq!(replies, [StoreReply::Done, StoreReply::Done]);
+    assert_eq!(s.ask(put_cdr(1)), StoreReply::Done);
+    let rows = s.reader().cdrs(10, None).unwrap();
+    assert_eq!(rows.into_iter().map(|row| row.cdr).collect::<Vec<_>>(), [cdr(1)]);
+}
+
+fn records_come_latest_first_in_pages(mut s: Subject) {
+    let legs = [30, 10, 50, 20, 40];
+    s.run(&legs.map(put_cdr));
+    let mut reader = s.reader();
+    let first = reader.cdrs(2, None).unwrap();
+    let second = reader.cdrs(2, Some(first[1].seq)).unwrap();
+    let third = reader.cdrs(2, Some(second[1].seq)).unwrap();
+    let got: Vec<_> = [&first, &second, &third]
+        .into_iter()
+        .flatten()
+        .map(|row| row.cdr.leg)
+        .collect();
+    assert_eq!(got, [40, 20, 50, 10, 30].map(LegId));
+    assert_eq!(reader.cdrs(2, Some(third[0].seq)).unwrap(), []);
+    assert_eq!(reader.cdrs(2, Some(u64::MAX)).unwrap(), first);
+}
+
+fn a_question_sees_what_the_same_batch_wrote(mut s: Subject) {
+    let replies = s.run(&[
+        append(1),
+        load("bob"),
+        StoreOp::DeleteMessage(MessageId(1)),
+        load("bob"),
+    ]);
+    assert_eq!(replies[1], StoreReply::Messages(vec![message(1)]));
+    assert_eq!(replies[3], StoreReply::Messages(vec![]));
+}
+
+fn a_failed_commit_leaves_nothing(mut s: Subject) {
+    s.run_in_vain(&[put_binding("alice", 1), append(1), put_cdr(1)], StoreError::Full);
+    assert_eq!(s.bindings(), []);
+    assert_eq!(s.messages(load("bob")), []);
+    assert_eq!(s.waiting(), (vec![], 0));
+    assert_eq!(s.reader().cdrs(10, None).unwrap(), []);
+}
+
+fn a_failed_commit_takes_back_changes_of_old_rows(mut s: Subject) {
+    s.run(&[
+        put_binding("alice", 1),
+        put_binding("bob", 1),
+        append(1),
+        append(2),
+        put_cdr(1),
+    ]);
+    let expire = StoreOp::ExpireMessages(Wall(i64::MAX));
+    let delete = StoreOp::DeleteMessage(MessageId(1));
+    s.run_in_vain(
+        &[
+            put_binding("alice", 2),
+            delete_binding("bob"),
+            append(3),
+            delete,
+            expire,
+            put_cdr(1),
+            put_cdr(2),
+        ],
+        StoreError::Io,
+    );
+    assert_eq!(s.bindings(), [binding("alice", 1), binding("bob", 1)]);
+    assert_eq!(s.messages(load("bob")), [message(1), message(2)]);
+    assert_eq!(s.waiting(), (vec![(aor("bob"), 2)], 2));
+    assert_eq!(s.reader().cdrs(10, None).unwrap().len(), 1);
+}
+
+fn works_again_after_a_failed_commit(mut s: Subject) {
+    s.run_in_vain(&[append(1), put_cdr(1)], StoreError::Full);
+    s.run_in_vain(&[], StoreError::Full);
+    s.run(&[append(1), put_cdr(1)]);
+    assert_eq!(s.messages(load("bob")), [message(1)]);
+    assert_eq!(s.reader().cdrs(10, None).unwrap().len(), 1);
+}
+
+fn a_reader_sees_what_is_committed(mut s: Subject) {
+    let mut reader = s.reader();
+    s.ask(append(1));
+    assert_eq!(reader.messages_waiting(), Ok(1));
+    let mut seen_inside = None;
+    let mut other = s.reader();
+    if !matches!(s.location, Location::Memory) {
+        let mut look = || {
+            seen_inside = Some(other.messages_waiting());
+            Ok(())
+        };
+        s.backend.transact(&[append(2)], &mut look).unwrap();
+        assert_eq!(seen_inside, Some(Ok(1)));
+    }
+}
+
+fn hostile_text_is_only_text(mut s: Subject) {
+    let hostile = "'); DROP TABLE message; --\0\"\u{202e}\r\n%s{}$1?1:name";
+    let nasty = StoredMessage {
+        to: Aor::from(hostile),
+        from: Aor::from(hostile),
+        from_display: hostile.into(),
+        call_id: hostile.into(),
+        content_type: hostile.into(),
+        ..message(1)
+    };
+    let bound = Binding {
+        aor: Aor::from(hostile),
+        key: BindingKey(hostile.into()),
+        contact: hostile.into(),
+        ..binding("alice", 1)
+    };
+    let record = Cdr {
+        user: Some(Aor::from(hostile)),
+        caller: hostile.into(),
+        callee: hostile.into(),
+        ..cdr(1)
+    };
+    s.run(&[
+        append(2),
+        StoreOp::AppendMessage(Box::new(nasty.clone())),
+        StoreOp::PutBinding(Box::new(bound.clone())),
+        StoreOp::PutCdr(Box::new(record.clone())),
+    ]);
+    let theirs = StoreOp::LoadMessages {
+        to: Aor::from(hostile),
+        after: MessageId(0),
+        limit: 9,
+    };
+    assert_eq!(s.messages(theirs), [nasty]);
+    assert_eq!(s.bindings(), [bound]);
+    assert_eq!(s.reader().cdrs(9, None).unwrap()[0].cdr, record);
+    assert_eq!(s.messages(load("bob")), [message(2)]);
+}
