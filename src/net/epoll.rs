@@ -3,6 +3,7 @@
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ const EVENTS: usize = 256;
 /// A set of descriptors, each with a key of the caller's.
 pub struct Epoll {
     set: OwnedFd,
-    events: Vec<epoll::Event>,
 }
 
 /// What to wait for. Error conditions are always reported.
@@ -44,10 +44,7 @@ impl Epoll {
     /// No file descriptor is left.
     pub fn new() -> io::Result<Epoll> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Epoll {
-            set,
-            events: Vec::with_capacity(EVENTS),
-        })
+        Ok(Epoll { set })
     }
 
     /// Adds a descriptor. It leaves the set when it is closed.
@@ -76,23 +73,27 @@ impl Epoll {
         )?)
     }
 
+    /// Waits for a descriptor no longer.
+    ///
+    /// # Errors
+    /// It is not in the set.
+    pub fn remove(&self, what: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.set, what)?)
+    }
+
     /// Sleeps until something is ready or the time is over (`None`: no limit), and puts what is ready into `ready`.
     ///
     /// # Errors
     /// The set itself is broken. A signal ends the sleep early and is no error.
-    pub fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> io::Result<()> {
+    pub fn wait(&self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> io::Result<()> {
         ready.clear();
-        self.events.clear();
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        match epoll::wait(
-            &self.set,
-            rustix::buffer::spare_capacity(&mut self.events),
-            limit.as_ref(),
-        ) {
-            Ok(_) | Err(Errno::INTR) => {}
+        match epoll::wait(&self.set, &mut events, limit.as_ref()) {
+            Ok((events, _)) => ready.extend(events.iter().map(Ready::from_event)),
+            Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
-        ready.extend(self.events.iter().map(Ready::from_event));
         Ok(())
     }
 }

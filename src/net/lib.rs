@@ -8,6 +8,7 @@
 pub mod counters;
 pub mod epoll;
 pub mod mmsg;
+pub mod rtp;
 pub mod udp;
 pub mod wake;
 

@@ -26,10 +26,14 @@ pub struct Inbox<const N: usize> {
 /// One datagram of a batch.
 #[derive(Debug)]
 pub struct Received<'a> {
+    /// Which slot it is in, for [`Inbox::slot`].
+    pub slot: usize,
     /// Who sent it.
     pub peer: SocketAddr,
-    /// What it says, as far as it fitted.
-    pub bytes: &'a mut [u8],
+    /// The whole slot; the datagram is at its beginning.
+    pub buffer: &'a mut [u8],
+    /// How long the datagram is, as far as it fitted.
+    pub length: usize,
     /// It was longer than a slot and the rest is lost.
     pub truncated: bool,
 }
@@ -92,16 +96,30 @@ impl<const N: usize> Inbox<N> {
 
     /// The datagrams of the last [`Inbox::receive`].
     pub fn datagrams(&mut self) -> impl Iterator<Item = Received<'_>> {
+        let size = self.slot;
         let about = self.names.iter().zip(&self.lengths).zip(&self.truncated);
-        let slots = self.memory.chunks_exact_mut(self.stride).zip(about).take(self.filled);
-        slots.filter_map(|(memory, ((name, &length), &truncated))| {
-            let bytes = &mut memory[..length as usize];
+        let slots = self
+            .memory
+            .chunks_exact_mut(self.stride)
+            .zip(about)
+            .enumerate()
+            .take(self.filled);
+        slots.filter_map(move |(slot, (memory, ((name, &length), &truncated)))| {
+            let (peer, buffer) = (address(name)?, &mut memory[..size]);
             Some(Received {
-                peer: address(name)?,
-                bytes,
+                slot,
+                peer,
+                buffer,
+                length: length as usize,
                 truncated,
             })
         })
+    }
+
+    /// What is in a slot now, for sending it on.
+    #[must_use]
+    pub fn slot(&self, slot: usize) -> &[u8] {
+        &self.memory[slot * self.stride..][..self.slot]
     }
 }
 

@@ -152,13 +152,14 @@ impl Udp {
         self.counters.datagrams_in.add(received as u64);
         let mut total = 0;
         for datagram in self.inbox.datagrams() {
-            total += datagram.bytes.len() as u64;
+            let bytes = &datagram.buffer[..datagram.length];
+            total += bytes.len() as u64;
             if datagram.truncated {
                 self.counters.truncated.one();
-            } else if is_keepalive(datagram.bytes) {
+            } else if is_keepalive(bytes) {
                 self.counters.keepalives.one();
             } else {
-                each(datagram.peer, keep(&mut self.arena, datagram.bytes));
+                each(datagram.peer, keep(&mut self.arena, bytes));
             }
         }
         self.counters.bytes_in.add(total);

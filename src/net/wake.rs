@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn no_message_is_left_lying_when_many_threads_ring() {
         let bell = Bell::new().unwrap();
-        let mut epoll = Epoll::new().unwrap();
+        let epoll = Epoll::new().unwrap();
         epoll.add(&bell, 7, Interest::Read).unwrap();
         let (post, mut receiver) = channel(20_000, &bell);
         for _ in 0..4 {

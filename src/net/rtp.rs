@@ -1,0 +1,175 @@
+//! The media workers: threads that move RTP between sockets and a [`media::Engine`] of their own.
+//!
+//! Plans come in through a bounded channel with a bell; packets through epoll; events go up through another channel. A
+//! worker never touches a file and waits for nothing else. All rooms of one interaction live on one worker, because a
+//! room's ports are that worker's.
+
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use crate::counters;
+use crate::wake::{self, Bell, Post, Refused};
+use clock::System;
+use media::{Engine, EngineConfig, Event, Plan, WorkerId};
+use sockets::Plain;
+use std::io;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use worker::Worker;
+
+counters! {
+    /// What the media workers did, all of them together.
+    RtpCounters, "rtp_" {
+        /// RTP and RTCP packets received on ports in use.
+        packets_in,
+        /// Packets handed to the kernel.
+        packets_out,
+        /// Packets the kernel refused: its buffer was full, or there is no way to the peer.
+        send_failed,
+        /// Longer than any RTP we speak, and dropped.
+        truncated,
+        /// Packets of an earlier call, or of nobody, thrown away when a port came into use.
+        stale,
+        /// Port pairs bound.
+        ports_bound gauge,
+        /// Port pairs in use.
+        ports_in_use gauge,
+        /// Deadlines met more than 5 ms late: the machine is too busy, and listeners may hear it.
+        late_ticks,
+        /// Events to call control that were lost because it did not take them.
+        events_dropped,
+        /// Panics caught.
+        panics,
+    }
+}
+
+/// Plans that may wait for a worker. One call is about ten, so this is a burst of hundreds of calls.
+const PLANS: usize = 8_192;
+
+/// What workers are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpSettings {
+    /// Address the sockets are bound to.
+    pub address: IpAddr,
+    /// Ports that may be bound; RTP takes even ones, RTCP the odd one above.
+    pub ports: RangeInclusive<u16>,
+    /// How many threads; at least one.
+    pub workers: u16,
+    /// Worker n runs on core `cores[n % len]`; empty: where the system likes.
+    pub cores: Vec<usize>,
+}
+
+/// Gives the random numbers of one engine: a CSPRNG seeded by the operating system in a node.
+pub type Random = Box<dyn FnMut() -> u64 + Send>;
+
+/// All media workers. Dropping it ends them.
+pub struct Workers {
+    workers: Vec<Running>,
+}
+
+struct Running {
+    plans: Option<Post<Plan>>,
+    bell: Bell,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts the threads. They bind no port before [`Plan::BindPorts`] asks for it. `random` is called once per worker.
+    ///
+    /// # Errors
+    /// The address cannot be bound, is a wildcard, or the system gives no descriptor or thread.
+    pub fn start(
+        settings: &RtpSettings,
+        engine: EngineConfig,
+        mut random: impl FnMut(WorkerId) -> Random,
+        clock: System,
+        events: &Post<Event>,
+        counters: &Arc<RtpCounters>,
+    ) -> io::Result<Workers> {
+        crate::refuse_wildcard((settings.address, 0).into())?;
+        std::net::UdpSocket::bind((settings.address, 0))?;
+        let count = settings.workers.max(1);
+        let start = |n: u16| {
+            let (id, bell) = (WorkerId(n), Bell::new()?);
+            let (plans, inbox) = wake::channel(PLANS, &bell);
+            let sockets = Plain::new(
+                settings.address,
+                share(&settings.ports, n, count),
+                &bell,
+                counters.clone(),
+            )?;
+            let engine = Engine::new(engine, random(id));
+            let worker = Worker::new(id, engine, sockets, clock, inbox, events.clone(), counters.clone());
+            let core = settings
+                .cores
+                .get(usize::from(n) % settings.cores.len().max(1))
+                .copied();
+            let thread = std::thread::Builder::new().name(format!("media-{n}")).spawn(move || {
+                pin(core);
+                worker.run();
+            })?;
+            Ok(Running {
+                plans: Some(plans),
+                bell,
+                thread: Some(thread),
+            })
+        };
+        Ok(Workers {
+            workers: (0..count).map(start).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.workers.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Gives a worker an order; never waits.
+    ///
+    /// # Errors
+    /// Hands the plan back: the worker's queue is full, or there is no such worker (any more).
+    pub fn submit(&self, worker: WorkerId, plan: Plan) -> Result<(), Refused<Plan>> {
+        match self
+            .workers
+            .get(usize::from(worker.0))
+            .and_then(|running| running.plans.as_ref())
+        {
+            Some(plans) => plans.offer(plan),
+            None => Err(Refused::Gone(plan)),
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for running in &mut self.workers {
+            running.plans = None; // the end of its channel is a worker's end
+            running.bell.ring();
+        }
+        for thread in self.workers.iter_mut().filter_map(|running| running.thread.take()) {
+            // Its panics have been caught and counted; there is nothing more to learn here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The part of the range that worker `n` of `count` has to itself: whole pairs, first port even.
+fn share(ports: &RangeInclusive<u16>, n: u16, count: u16) -> std::ops::Range<u32> {
+    let first = u32::from(*ports.start()).next_multiple_of(2);
+    let pairs = (u32::from(*ports.end()) + 1).saturating_sub(first) / 2;
+    let cut = |n: u16| first + pairs * u32::from(n) / u32::from(count) * 2;
+    cut(n)..cut(n + 1)
+}
+
+fn pin(core: Option<usize>) {
+    if let Some(id) = core {
+        if !core_affinity::set_for_current(core_affinity::CoreId { id }) {
+            tracing::warn!(core = id, "cannot run a media worker on this core only");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! One media worker: the engine, its sockets, and the loop that feeds it.
+
+use super::RtpCounters;
+use super::sockets::Sockets;
+use clock::{Mono, System};
+use media::engine::PACKET_BUFFER;
+use media::{Engine, Event, Forward, LegId, Plan, WorkerId};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use crate::wake::{Post, Refused};
+
+/// Later than this a deadline counts as missed: a quarter of a packet.
+const LATE: Duration = Duration::from_millis(5);
+
+/// Plans obeyed before packets get their turn again: a large room must not make others stutter.
+const PLANS_PER_TURN: usize = 64;
+
+/// Events that may wait for call control. It takes thousands in a turn, so this many wait only when it has stopped.
+const MAX_UNSAID: usize = 65_536;
+
+/// How soon call control is asked again when it took no event.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// So many panics within a minute end the worker, and the node with it: what it knows can no longer be trusted.
+const MAX_PANICS: usize = 3;
+
+pub(super) struct Worker<S> {
+    id: WorkerId,
+    engine: Engine,
+    sockets: S,
+    clock: System,
+    plans: Receiver<Plan>,
+    events: Post<Event>,
+    /// Events that call control has not taken yet.
+    unsaid: VecDeque<Event>,
+    ports: Ports,
+    panics: VecDeque<Mono>,
+    counters: Arc<RtpCounters>,
+}
+
+/// Which leg uses which port.
+#[derive(Default)]
+struct Ports {
+    of_leg: HashMap<LegId, u16>,
+    users: HashMap<u16, LegId>,
+}
+
+/// Whether a worker goes on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Turn {
+    Another,
+    Last,
+}
+
+impl<S: Sockets> Worker<S> {
+    pub(super) fn new(
+        id: WorkerId,
+        engine: Engine,
+        sockets: S,
+        clock: System,
+        plans: Receiver<Plan>,
+        events: Post<Event>,
+        counters: Arc<RtpCounters>,
+    ) -> Worker<S> {
+        let (unsaid, ports, panics) = Default::default();
+        Worker {
+            id,
+            engine,
+            sockets,
+            clock,
+            plans,
+            events,
+            unsaid,
+            ports,
+            panics,
+            counters,
+        }
+    }
+
+    /// Works until the channel of plans is closed, or nothing can be trusted any more.
+    pub(super) fn run(mut self) {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(Ok(Turn::Another)) => {}
+                Ok(Ok(Turn::Last)) => return,
+                Ok(Err(e)) => return tracing::error!(worker = self.id.0, error = %e, "media worker ends"),
+                Err(_) if self.on_panic() => {}
+                Err(_) => return tracing::error!(worker = self.id.0, "media worker ends: too many panics"),
+            }
+        }
+    }
+
+    /// 1. packets and sleep, 2. plans, 3. what is due, 4. what the engine has to send and to say.
+    fn turn(&mut self) -> io::Result<Turn> {
+        self.receive()?;
+        let turn = self.obey();
+        self.meet_deadline();
+        self.transmit();
+        self.say();
+        Ok(turn)
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let limit = self.limit();
+        let (engine, clock) = (&mut self.engine, self.clock);
+        self.sockets
+            .wait(limit, &mut |port, source, buffer: &mut [u8], length| {
+                take_packet(engine, clock.now().mono, port, source, buffer, length)
+            })
+    }
+
+    /// How long to sleep if nothing happens.
+    fn limit(&self) -> Option<Duration> {
+        if !self.plans.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.engine.poll_timeout().map(|at| at.since(self.clock.now().mono));
+        let again = (!self.unsaid.is_empty()).then_some(ASK_AGAIN);
+        due.into_iter().chain(again).min()
+    }
+
+    fn obey(&mut self) -> Turn {
+        for _ in 0..PLANS_PER_TURN {
+            match self.plans.try_recv() {
+                Ok(Plan::BindPorts { count }) => self.bind(count),
+                Ok(plan) => {
+                    if let Plan::OpenLeg(open) = &plan {
+                        self.ports.take(open.leg, open.port);
+                        self.sockets.open(open.port);
+                    }
+                    self.engine.apply(self.clock.now().mono, plan);
+                }
+                Err(TryRecvError::Empty) => return Turn::Another,
+                Err(TryRecvError::Disconnected) => return Turn::Last,
+            }
+        }
+        Turn::Another
+    }
+
+    fn bind(&mut self, count: u16) {
+        let ports = self.sockets.bind(count);
+        let exhausted = ports.len() < usize::from(count);
+        if !ports.is_empty() {
+            self.unsaid.push_back(Event::PortsBound { worker: self.id, ports });
+        }
+        if exhausted {
+            self.unsaid.push_back(Event::PortsExhausted { worker: self.id });
+        }
+    }
+
+    fn meet_deadline(&mut self) {
+        let now = self.clock.now().mono;
+        if let Some(due) = self.engine.poll_timeout().filter(|&due| due <= now) {
+            if now.since(due) > LATE {
+                self.counters.late_ticks.one();
+            }
+            self.engine.handle_timeout(now);
+        }
+    }
+
+    fn transmit(&mut self) {
+        let mut buffer = [0; PACKET_BUFFER];
+        while let Some(packet) = self.engine.poll_transmit(&mut buffer) {
+            self.sockets.send(packet.port, packet.to, &buffer[..packet.len]);
+        }
+    }
+
+    fn say(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            if let Event::LegClosed { leg, .. } = &event {
+                if let Some(port) = self.ports.free(*leg) {
+                    self.sockets.shut(port);
+                }
+            }
+            self.unsaid.push_back(event);
+        }
+        while let Some(event) = self.unsaid.pop_front() {
+            if let Err(Refused::Full(event)) = self.events.offer(event) {
+                self.unsaid.push_front(event);
+                break;
+            }
+        }
+        let surplus = self.unsaid.len().saturating_sub(MAX_UNSAID);
+        self.unsaid.drain(..surplus);
+        self.counters.events_dropped.add(surplus as u64);
+    }
+
+    /// Counts a panic; false when there were too many of late.
+    fn on_panic(&mut self) -> bool {
+        let now = self.clock.now().mono;
+        self.counters.panics.one();
+        self.panics.push_back(now);
+        self.panics.retain(|at| now.since(*at) < Duration::from_secs(60));
+        self.panics.len() < MAX_PANICS
+    }
+}
+
+impl Ports {
+    fn take(&mut self, leg: LegId, port: u16) {
+        self.of_leg.insert(leg, port);
+        // A leg that was refused never says that it is closed; the port's next user removes what it left.
+        if let Some(refused) = self.users.insert(port, leg).filter(|&before| before != leg) {
+            self.of_leg.remove(&refused);
+        }
+    }
+
+    fn free(&mut self, leg: LegId) -> Option<u16> {
+        let port = self.of_leg.remove(&leg)?;
+        self.users.remove(&port);
+        Some(port)
+    }
+}
+
+fn take_packet(
+    engine: &mut Engine,
+    now: Mono,
+    port: u16,
+    source: SocketAddr,
+    buffer: &mut [u8],
+    length: usize,
+) -> Option<Forward> {
+    if port % 2 == 0 {
+        return engine.handle_rtp(now, port, source, buffer, length);
+    }
+    engine.handle_rtcp(now, port - 1, source, &mut buffer[..length]);
+    None
+}
