@@ -57,9 +57,9 @@ fn from_start_line(bytes: Bytes) -> Bytes {
 }
 
 /// Where a line's text ends and the next line begins.
-struct Line {
-    end: usize,
-    next: usize,
+pub(crate) struct Line {
+    pub end: usize,
+    pub next: usize,
 }
 
 fn first_line(bytes: &[u8]) -> Result<(Line, Option<Fault>), Malformed> {
@@ -69,7 +69,7 @@ fn first_line(bytes: &[u8]) -> Result<(Line, Option<Fault>), Malformed> {
 
 /// The end of the line at `from`. A bare CR or LF ends it too, and is a fault: what other parsers take for a line end must
 /// not stay inside a value.
-fn line_end(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
+pub(crate) fn line_end(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
     let end = from + memchr2(b'\r', b'\n', &bytes[from..])?;
     let sound = bytes[end] == b'\r' && bytes.get(end + 1) == Some(&b'\n');
     Some((
@@ -172,7 +172,7 @@ fn fields(message: &mut Message) -> Option<Fault> {
 }
 
 /// A line with the continuation lines that begin with white space (section 7.3.1).
-fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
+pub(crate) fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
     let (mut line, mut sound) = line_end(bytes, from)?;
     while line.end > from && matches!(bytes.get(line.next), Some(b' ' | b'\t')) {
         let (next, next_sound) = line_end(bytes, line.next)?;
@@ -183,7 +183,7 @@ fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
 
 /// `name HCOLON value`. Spaces and tabs may stand before the colon; any other byte that is no token character, control
 /// characters first of all, makes the line a fault and never a field of the name it resembles.
-fn field(bytes: &[u8], at: usize, end: usize) -> Result<Field, Fault> {
+pub(crate) fn field(bytes: &[u8], at: usize, end: usize) -> Result<Field, Fault> {
     let line = &bytes[at..end];
     let name_len = lex::token_len(line);
     let mut colon = name_len;
