@@ -1,1 +1,16 @@
-//! The command-line client: speaks the HTTP API over the Unix socket.
+//! The command line: what can be asked, and the client that asks it over the Unix socket of a running node.
+//!
+//! [`Arguments`] describes every verb. The node's binary carries out `serve`, `check`, `version` and `user` itself; all
+//! others are questions to the HTTP API ([`run`]). This crate reads no configuration: it is told where the socket is.
+
+mod arguments;
+mod client;
+mod exit;
+mod remote;
+mod table;
+mod time;
+
+pub use arguments::{Arguments, CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Serve, Switched, UserVerb, Verb};
+pub use client::{Client, Failure};
+pub use exit::Exit;
+pub use remote::{reload, run};

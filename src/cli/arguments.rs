@@ -1,0 +1,180 @@
+//! Every verb of the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A SIP softswitch for teams of people who talk and type to each other.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tandem", disable_version_flag = true)]
+pub struct Arguments {
+    /// Directory of the configuration; else ./sip-config, else /etc/tandem.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub config: Option<PathBuf>,
+
+    /// Lays a value over the configuration, for example switch.media.ports=20000-20100.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// Socket of the running switch; else the one in the data directory that the configuration names.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+
+    /// Prints JSON instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Runs the switch in the foreground; logs go to stderr.
+    Serve(Serve),
+    /// Checks the configuration and reports everything that is wrong with it.
+    Check,
+    /// Shows how the running switch is doing.
+    Status,
+    /// Reads the configuration again and puts it to use, all or nothing.
+    Reload,
+    /// Takes no new calls from now on.
+    Drain {
+        /// How many seconds present calls may go on.
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        limit: u32,
+    },
+    /// Shows the version.
+    Version,
+    /// Who can be reached where.
+    #[command(subcommand)]
+    Registrations(RegistrationsVerb),
+    /// Calls that ring or talk.
+    #[command(subcommand)]
+    Calls(CallsVerb),
+    /// Messages that wait for their readers.
+    #[command(subcommand)]
+    Im(ImVerb),
+    /// Users of users.toml.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// The dial plan.
+    #[command(subcommand)]
+    Route(RouteVerb),
+    /// Writes every SIP message to the log, or stops that.
+    Trace {
+        /// Which.
+        state: Switched,
+    },
+}
+
+/// How to run.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Writes the process id here when every listener is bound.
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+}
+
+/// `registrations ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RegistrationsVerb {
+    /// Shows them.
+    List {
+        /// Only this user's.
+        user: Option<String>,
+    },
+    /// Removes the bindings of a user; their phones come back when they register again.
+    Drop {
+        /// Whose.
+        user: String,
+        /// Only this contact URI.
+        #[arg(long, value_name = "URI")]
+        contact: Option<String>,
+    },
+}
+
+/// `calls ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum CallsVerb {
+    /// Shows the calls of now.
+    List,
+    /// Shows one call with its legs.
+    Show {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Ends a call.
+    Hangup {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Says how and why a call ended, or the latest ones.
+    Why {
+        /// As `calls list` showed it.
+        id: Option<String>,
+    },
+}
+
+/// `im ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ImVerb {
+    /// Shows for whom how many messages wait.
+    Queue,
+}
+
+/// `route ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RouteVerb {
+    /// Says what the dial plan would do, without a call.
+    Test {
+        /// The calling user.
+        from: String,
+        /// What is dialled.
+        to: String,
+    },
+}
+
+/// `user ...`: edits users.toml, keeps its comments, and reloads the running switch.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UserVerb {
+    /// Shows who is in users.toml.
+    List,
+    /// Adds a user. The password is asked for, or read from standard input.
+    Add {
+        /// The number to dial.
+        extension: String,
+        /// Display name.
+        #[arg(long)]
+        name: Option<String>,
+        /// agent, supervisor or admin; may be given more than once.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Makes a password up and prints it.
+        #[arg(long)]
+        generate: bool,
+    },
+    /// Sets a new password, which is asked for, or read from standard input.
+    Passwd {
+        /// Whose.
+        extension: String,
+        /// Makes a password up and prints it.
+        #[arg(long)]
+        generate: bool,
+    },
+    /// Removes a user.
+    Remove {
+        /// Whom.
+        extension: String,
+    },
+}
+
+/// `on` or `off`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switched {
+    /// From now on.
+    On,
+    /// No longer.
+    Off,
+}

@@ -1,0 +1,292 @@
+//! The verbs that a running node answers: one request, then its answer as JSON or as text for people.
+
+use crate::client::{Client, Failure, escaped};
+use crate::table::{shown, table};
+use crate::time::span;
+use crate::{CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
+use hyper::Method;
+use model::{CallView, Cdr, RegistrationView, StatusView};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// One request to the API.
+struct Question {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+/// Carries out `verb` at the node behind `socket`: what is to be printed.
+///
+/// # Errors
+/// Nobody answers, or the node refuses. [`Verb`]s that the binary carries out itself are refused too.
+pub fn run(socket: &Path, verb: &Verb, json: bool) -> Result<String, Failure> {
+    let Some(question) = question(verb) else {
+        let (code, message) = (
+            "usage".to_owned(),
+            "this is not a question to a running switch".to_owned(),
+        );
+        return Err(Failure::Refused {
+            code,
+            message,
+            problems: Vec::new(),
+        });
+    };
+    let answer = ask(socket, &question)?;
+    if json {
+        return Ok(answer.to_string());
+    }
+    Ok(told(verb, &answer).unwrap_or_else(|| answer.to_string()))
+}
+
+/// Has the node read its configuration again; what changed, in lines for people.
+///
+/// # Errors
+/// Nobody answers, or the configuration has problems.
+pub fn reload(socket: &Path) -> Result<String, Failure> {
+    run(socket, &Verb::Reload, false)
+}
+
+fn ask(socket: &Path, question: &Question) -> Result<Value, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::NoServer(error.to_string()))?;
+    let Question { method, path, body } = question;
+    runtime.block_on(Client::new(socket).ask(method.clone(), path, body.as_ref()))
+}
+
+fn question(verb: &Verb) -> Option<Question> {
+    let (method, path) = match verb {
+        Verb::Status => (Method::GET, "/api/v1/status".to_owned()),
+        Verb::Reload => (Method::POST, "/api/v1/reload".to_owned()),
+        Verb::Drain { .. } => (Method::POST, "/api/v1/drain".to_owned()),
+        Verb::Trace { .. } => (Method::PUT, "/api/v1/trace".to_owned()),
+        Verb::Registrations(verb) => registrations(verb),
+        Verb::Calls(verb) => calls(verb),
+        Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
+        Verb::Route(RouteVerb::Test { from, to }) => (
+            Method::GET,
+            format!("/api/v1/routes/test?from={}&to={}", escaped(from), escaped(to)),
+        ),
+        Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => return None,
+    };
+    let body = match verb {
+        Verb::Drain { limit } => Some(json!({ "limit_s": limit })),
+        Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
+        _ => None,
+    };
+    Some(Question { method, path, body })
+}
+
+fn registrations(verb: &RegistrationsVerb) -> (Method, String) {
+    let all = "/api/v1/registrations";
+    match verb {
+        RegistrationsVerb::List { user: None } => (Method::GET, all.to_owned()),
+        RegistrationsVerb::List { user: Some(user) } => (Method::GET, format!("{all}/{}", escaped(user))),
+        RegistrationsVerb::Drop { user, contact } => {
+            let query = contact
+                .as_ref()
+                .map(|uri| format!("?contact={}", escaped(uri)))
+                .unwrap_or_default();
+            (Method::DELETE, format!("{all}/{}{query}", escaped(user)))
+        }
+    }
+}
+
+fn calls(verb: &CallsVerb) -> (Method, String) {
+    let all = "/api/v1/calls";
+    match verb {
+        CallsVerb::List => (Method::GET, all.to_owned()),
+        CallsVerb::Show { id } => (Method::GET, format!("{all}/{}", escaped(id))),
+        CallsVerb::Hangup { id } => (Method::DELETE, format!("{all}/{}", escaped(id))),
+        CallsVerb::Why { id: Some(id) } => (Method::GET, format!("/api/v1/cdrs?call={}", escaped(id))),
+        CallsVerb::Why { id: None } => (Method::GET, "/api/v1/cdrs?limit=20".to_owned()),
+    }
+}
+
+/// The answer in words; `None` if it has not the shape we know (a newer server).
+fn told(verb: &Verb, answer: &Value) -> Option<String> {
+    match verb {
+        Verb::Status => read(answer).map(|status| told_status(&status)),
+        Verb::Reload => told_reload(answer),
+        Verb::Drain { .. } => Some("no new calls from now on".to_owned()),
+        Verb::Trace { state: Switched::On } => Some("SIP messages are written to the log".to_owned()),
+        Verb::Trace { state: Switched::Off } => Some("SIP messages are no longer written to the log".to_owned()),
+        Verb::Registrations(RegistrationsVerb::List { .. }) => told_registrations(answer),
+        Verb::Registrations(RegistrationsVerb::Drop { .. }) => {
+            Some(format!("{} removed", counted(answer["done"].as_u64()?, "binding")))
+        }
+        Verb::Calls(verb) => told_calls(verb, answer),
+        Verb::Im(ImVerb::Queue) => told_queue(answer),
+        Verb::Route(_) => answer["route"].as_str().map(shown),
+        Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn counted(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+fn told_status(status: &StatusView) -> String {
+    let lines = [
+        ("version", status.version.to_string()),
+        ("state", status.state.to_string()),
+        ("uptime", span(status.uptime_s)),
+        ("registrations", status.registrations.to_string()),
+        ("calls", status.calls.to_string()),
+        ("transactions", status.transactions.to_string()),
+        ("messages waiting", status.messages_waiting.to_string()),
+        ("RTP ports", status.rtp_ports.to_string()),
+    ];
+    lines
+        .map(|(name, value)| format!("{name:17} {}", shown(&value)))
+        .join("\n")
+}
+
+fn told_reload(answer: &Value) -> Option<String> {
+    let lines = |key: &str| -> Option<Vec<String>> { read(&answer[key]) };
+    let (mut told, restart) = (lines("changed")?, lines("restart")?);
+    if told.is_empty() {
+        told.push("nothing changed".to_owned());
+    }
+    told.extend(restart.iter().map(|what| format!("needs a restart: {what}")));
+    Some(told.join("\n"))
+}
+
+fn told_registrations(answer: &Value) -> Option<String> {
+    let list: Vec<RegistrationView> = read(&answer["registrations"])?;
+    let row = |r: &RegistrationView| {
+        let source = format!("{}:{}", transport(r), r.source);
+        [
+            r.aor.to_string(),
+            r.contact.to_string(),
+            source,
+            span(r.expires_s),
+            r.user_agent.to_string(),
+        ]
+    };
+    let rows: Vec<_> = list.iter().map(row).collect();
+    Some(table(
+        ["USER", "CONTACT", "SOURCE", "EXPIRES", "USER-AGENT"],
+        &rows,
+        "nobody is registered",
+    ))
+}
+
+fn transport(registration: &RegistrationView) -> String {
+    format!("{:?}", registration.transport).to_lowercase()
+}
+
+fn told_calls(verb: &CallsVerb, answer: &Value) -> Option<String> {
+    match verb {
+        CallsVerb::List => told_list(&read::<Vec<CallView>>(&answer["calls"])?),
+        CallsVerb::Show { .. } => told_call(&read(answer)?),
+        CallsVerb::Hangup { .. } => Some("hung up".to_owned()),
+        CallsVerb::Why { .. } => told_why(&read::<Vec<Cdr>>(&answer["cdrs"])?),
+    }
+}
+
+fn told_list(calls: &[CallView]) -> Option<String> {
+    let row = |call: &CallView| {
+        let party = |at: usize| call.legs.get(at).map(|leg| leg.uri.to_string()).unwrap_or_default();
+        let answered = call.answered_at.map(|at| at.to_string()).unwrap_or_default();
+        [
+            call.id.to_string(),
+            call.state.to_string(),
+            party(0),
+            party(1),
+            call.started_at.to_string(),
+            answered,
+        ]
+    };
+    let rows: Vec<_> = calls.iter().map(row).collect();
+    Some(table(
+        ["CALL", "STATE", "FROM", "TO", "STARTED", "ANSWERED"],
+        &rows,
+        "no calls",
+    ))
+}
+
+fn told_call(call: &CallView) -> Option<String> {
+    let row = |leg: &model::LegView| {
+        let reason = leg.reason.map(|reason| word(&reason)).unwrap_or_default();
+        let port = if leg.rtp_port == 0 {
+            String::new()
+        } else {
+            leg.rtp_port.to_string()
+        };
+        let state = leg.state.to_string();
+        [
+            leg.id.to_string(),
+            state,
+            leg.uri.to_string(),
+            leg.codec.to_string(),
+            port,
+            reason,
+            leg.call_id.to_string(),
+        ]
+    };
+    let rows: Vec<_> = call.legs.iter().map(row).collect();
+    let legs = table(
+        ["LEG", "STATE", "URI", "CODEC", "RTP", "ENDED", "CALL-ID"],
+        &rows,
+        "no legs",
+    );
+    Some(format!(
+        "{} {} since {}\n{legs}",
+        call.id,
+        shown(&call.state),
+        call.started_at
+    ))
+}
+
+fn told_why(cdrs: &[Cdr]) -> Option<String> {
+    let row = |cdr: &Cdr| {
+        let lasted = cdr
+            .answered_at
+            .map(|at| span(at.until(cdr.ended_at).as_secs()))
+            .unwrap_or_default();
+        let who = format!(
+            "{} {}",
+            word(&cdr.direction),
+            cdr.user.as_ref().map(ToString::to_string).unwrap_or_default()
+        );
+        let why = format!("{} ({}, by {})", word(&cdr.reason), cdr.status, word(&cdr.ended_by));
+        let callee = cdr.callee.to_string();
+        [
+            cdr.interaction.to_string(),
+            cdr.ended_at.to_string(),
+            who,
+            cdr.caller.to_string(),
+            callee,
+            lasted,
+            why,
+        ]
+    };
+    let rows: Vec<_> = cdrs.iter().map(row).collect();
+    Some(table(
+        ["CALL", "ENDED", "LEG", "CALLER", "DIALLED", "TALKED", "WHY"],
+        &rows,
+        "no record of such a call",
+    ))
+}
+
+/// A word of the API: the kebab-case name of a unit variant.
+fn word(value: &impl serde::Serialize) -> String {
+    let name = serde_json::to_value(value).ok();
+    name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn told_queue(answer: &Value) -> Option<String> {
+    let row = |line: &Value| {
+        let aor = line["aor"].as_str().unwrap_or_default().to_owned();
+        [aor, line["messages"].to_string()]
+    };
+    let rows: Vec<_> = answer["queue"].as_array()?.iter().map(row).collect();
+    Some(table(["USER", "MESSAGES"], &rows, "no messages wait"))
+}
