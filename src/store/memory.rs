@@ -3,7 +3,9 @@
 use crate::CdrRow;
 use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
-use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use model::{
+    Aor, Binding, BindingKey, Cdr, InteractionId, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
+};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,23 +54,28 @@ impl Backend for Memory {
 impl Read for Shared {
     fn cdrs(&mut self, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>, StoreError> {
         let tables = self.tables();
-        let numbered = tables
-            .cdrs
-            .iter()
-            .enumerate()
-            .map(|(at, cdr)| (tables.forgotten_cdrs + 1 + at as u64, cdr));
-        let older = numbered
-            .rev()
-            .filter(|(seq, _)| before.is_none_or(|before| *seq < before));
-        Ok(older
-            .take(limit as usize)
-            .map(|(seq, cdr)| CdrRow { seq, cdr: cdr.clone() })
-            .collect())
+        let latest_first = tables.numbered_cdrs().rev();
+        let older = latest_first.filter(|(seq, _)| before.is_none_or(|before| *seq < before));
+        Ok(older.take(limit as usize).map(row).collect())
+    }
+
+    fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError> {
+        let tables = self.tables();
+        let of_call = tables.numbered_cdrs().filter(|(_, cdr)| cdr.interaction == call);
+        Ok(of_call.take(1_000).map(row).collect())
+    }
+
+    fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
+        Ok(self.tables().waiting_by_user())
     }
 
     fn messages_waiting(&mut self) -> Result<u64, StoreError> {
         Ok(self.tables().waiting.len() as u64)
     }
+}
+
+fn row((seq, cdr): (u64, &Cdr)) -> CdrRow {
+    CdrRow { seq, cdr: cdr.clone() }
 }
 
 /// A message, or what is remembered of a delivered one.
@@ -227,7 +234,19 @@ impl Tables {
         StoreReply::Expired(gone)
     }
 
+    fn numbered_cdrs(&self) -> impl DoubleEndedIterator<Item = (u64, &Cdr)> {
+        let number = |(at, cdr)| (self.forgotten_cdrs + 1 + at as u64, cdr);
+        self.cdrs.iter().enumerate().map(number)
+    }
+
     fn count(&self) -> StoreReply {
+        StoreReply::Waiting {
+            per_user: self.waiting_by_user(),
+            last_id: MessageId(self.last_message_id),
+        }
+    }
+
+    fn waiting_by_user(&self) -> Vec<(Aor, u64)> {
         let mut per_user: Vec<(Aor, u64)> = Vec::new();
         for (aor, _) in &self.waiting {
             match per_user.last_mut() {
@@ -235,10 +254,7 @@ impl Tables {
                 _ => per_user.push((aor.clone(), 1)),
             }
         }
-        StoreReply::Waiting {
-            per_user,
-            last_id: MessageId(self.last_message_id),
-        }
+        per_user
     }
 
     fn change_message(&mut self, id: MessageId, row: Option<Row>) {

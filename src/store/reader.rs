@@ -1,6 +1,6 @@
 //! Reading beside the writer, for listings and searches.
 
-use model::{Cdr, StoreError};
+use model::{Aor, Cdr, InteractionId, StoreError};
 
 /// A call record with its place in the listing.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,22 @@ impl Reader {
         self.0.cdrs(limit, before)
     }
 
+    /// The records of one call's legs in the order in which they were kept, at most 1,000: no call has as many legs.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError> {
+        self.0.cdrs_of(call)
+    }
+
+    /// How many messages wait for whom, by the name of the target; who has none is left out.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
+        self.0.waiting_by_user()
+    }
+
     /// How many messages wait for their readers.
     ///
     /// # Errors
@@ -39,5 +55,7 @@ impl Reader {
 /// What a backend can be asked beside its writer.
 pub(crate) trait Read: Send {
     fn cdrs(&mut self, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>, StoreError>;
+    fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError>;
+    fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError>;
     fn messages_waiting(&mut self) -> Result<u64, StoreError>;
 }

@@ -7,8 +7,8 @@ use crate::memory::Shared;
 use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr};
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, LegId, MessageId, StoreError, StoreOp, StoreReply,
-    StoredMessage,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, StoreError, StoreOp,
+    StoreReply, StoredMessage,
 };
 
 /// One backend, and the way to read beside it.
@@ -112,6 +112,7 @@ suite! {
     a_record_is_read_back_as_it_was_put,
     the_same_leg_twice_is_recorded_once,
     records_come_latest_first_in_pages,
+    the_records_of_one_call_come_in_their_order,
     a_question_sees_what_the_same_batch_wrote,
     a_failed_commit_leaves_nothing,
     a_failed_commit_takes_back_changes_of_old_rows,
@@ -350,6 +351,10 @@ fn counts_messages_per_target(mut s: Subject) {
     ]);
     assert_eq!(s.waiting(), (vec![(aor("bob"), 1), (aor("carol"), 2)], 4));
     assert_eq!(s.reader().messages_waiting(), Ok(3));
+    assert_eq!(
+        s.reader().waiting_by_user(),
+        Ok(vec![(aor("bob"), 1), (aor("carol"), 2)])
+    );
 }
 
 fn a_record_is_read_back_as_it_was_put(mut s: Subject) {
@@ -394,6 +399,23 @@ fn records_come_latest_first_in_pages(mut s: Subject) {
     assert_eq!(got, [40, 20, 50, 10, 30].map(LegId));
     assert_eq!(reader.cdrs(2, Some(third[0].seq)).unwrap(), []);
     assert_eq!(reader.cdrs(2, Some(u64::MAX)).unwrap(), first);
+}
+
+fn the_records_of_one_call_come_in_their_order(mut s: Subject) {
+    let of = |call, leg| {
+        StoreOp::PutCdr(Box::new(Cdr {
+            interaction: InteractionId(call),
+            ..cdr(leg)
+        }))
+    };
+    s.run(&[of(1, 30), of(u64::MAX, 10), of(1, 20)]);
+    let legs = |s: &Subject, call| -> Vec<LegId> {
+        let rows = s.reader().cdrs_of(InteractionId(call)).unwrap();
+        rows.into_iter().map(|row| row.cdr.leg).collect()
+    };
+    assert_eq!(legs(&s, 1), [LegId(30), LegId(20)]);
+    assert_eq!(legs(&s, u64::MAX), [LegId(10)]);
+    assert_eq!(legs(&s, 2), []);
 }
 
 fn a_question_sees_what_the_same_batch_wrote(mut s: Subject) {

@@ -293,5 +293,5 @@ fn aor(context: &Context, user: &str) -> Result<Aor, ApiError> {
 }
 
 fn interaction(id: &str) -> Result<InteractionId, ApiError> {
-    id.parse().map_err(ApiError::bad::<String>)
+    id.parse().map_err(|wrong: String| ApiError::bad(wrong))
 }

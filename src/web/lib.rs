@@ -11,6 +11,8 @@ mod failures;
 mod figures;
 mod health;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use error::{ApiError, Code};
 pub use figures::Figure;

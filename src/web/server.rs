@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower_http::limit::RequestBodyLimitLayer;
 
@@ -140,6 +140,27 @@ async fn plain_data(mut response: Response) -> Response {
     response
 }
 
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn accepted<T, F>(places: Arc<Semaphore>, accept: impl Fn() -> F) -> Option<(OwnedSemaphorePermit, T)>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let place = places.acquire_owned().await.ok()?;
+    loop {
+        match accept().await {
+            Ok(accepted) => return Some((place, accepted)),
+            // Out of descriptors, or a peer that left already: come again, but do not spin.
+            Err(error) => {
+                tracing::warn!(%error, "http accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
 /// One listening socket and its connections.
 struct Door {
     router: Router,
@@ -160,42 +181,37 @@ impl Door {
     }
 
     async fn serve_tcp(mut self, listener: TcpListener) {
-        while let Some((stream, address)) = self.next(|| listener.accept()).await {
-            self.connection(stream, Some(address.ip())).await;
+        while let Some((place, (stream, address))) = self.next(|| listener.accept()).await {
+            self.connection(place, stream, Some(address.ip()));
         }
         self.finish().await;
     }
 
     async fn serve_unix(mut self, listener: UnixListener) {
-        while let Some((stream, _)) = self.next(|| listener.accept()).await {
-            self.connection(stream, None).await;
+        while let Some((place, (stream, _))) = self.next(|| listener.accept()).await {
+            self.connection(place, stream, None);
         }
         self.finish().await;
     }
 
-    /// The next connection; `None` when the server stops.
-    async fn next<T, F: Future<Output = io::Result<T>>>(&mut self, accept: impl Fn() -> F) -> Option<T> {
-        loop {
-            let accepted = tokio::select! {
-                accepted = accept() => accepted,
-                _ = self.stopping.wait_for(|stop| *stop) => return None,
-            };
-            match accepted {
-                Ok(accepted) => return Some(accepted),
-                // Out of descriptors, or a peer that left already: come again, but do not spin.
-                Err(error) => {
-                    tracing::warn!(%error, "http accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
+    /// The next connection, once there is a place for it; `None` when the server stops.
+    async fn next<T, F>(&mut self, accept: impl Fn() -> F) -> Option<(OwnedSemaphorePermit, T)>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        tokio::select! {
+            next = accepted(self.places.clone(), accept) => next,
+            () = stopped(&mut self.stopping) => None,
         }
     }
 
-    /// Serves one connection in a task of its own, once there is a place for it.
-    async fn connection(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Option<IpAddr>) {
-        let Ok(place) = self.places.clone().acquire_owned().await else {
-            return;
-        };
+    /// Serves one connection in a task of its own.
+    fn connection(
+        &self,
+        place: OwnedSemaphorePermit,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<IpAddr>,
+    ) {
         let router = match peer {
             Some(peer) => self.router.clone().layer(axum::Extension(Peer(peer))),
             None => self.router.clone(),
@@ -209,7 +225,7 @@ impl Door {
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
                 _ = connection.as_mut() => {}
-                _ = stopping.wait_for(|stop| *stop) => {
+                () = stopped(&mut stopping) => {
                     connection.as_mut().graceful_shutdown();
                     let _ = connection.await;
                 }

@@ -12,10 +12,20 @@ const PUT: &str = "INSERT INTO cdr
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
     ON CONFLICT (leg) DO NOTHING";
 
-const LIST: &str = "SELECT
-    leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
-    reason, status, codec, packets_in, packets_out, packets_lost, seq
-    FROM cdr WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+/// The columns in the order in which [`row`] reads them, before the condition.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at,
+            ended_at, ended_by, reason, status, codec, packets_in, packets_out, packets_lost, seq FROM cdr ",
+            $rest
+        )
+    };
+}
+
+const LIST: &str = select!("WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+
+const OF_CALL: &str = select!("WHERE interaction = ?1 ORDER BY seq LIMIT 1000");
 
 pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
     connection.prepare_cached(PUT)?.execute(params![
@@ -45,13 +55,22 @@ pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
 pub(super) fn list(connection: &Connection, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>> {
     let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(LIST)?;
-    let rows = statement.query_map((before, limit), |row| {
-        Ok(CdrRow {
-            seq: unsigned(row, 18)?,
-            cdr: cdr(row)?,
-        })
-    })?;
+    let rows = statement.query_map((before, limit), row)?;
     rows.collect()
+}
+
+/// The legs of one call, in the order in which they were kept.
+pub(super) fn of_call(connection: &Connection, call: InteractionId) -> Result<Vec<CdrRow>> {
+    let mut statement = connection.prepare_cached(OF_CALL)?;
+    let rows = statement.query_map((call.0.cast_signed(),), row)?;
+    rows.collect()
+}
+
+fn row(row: &Row<'_>) -> Result<CdrRow> {
+    Ok(CdrRow {
+        seq: unsigned(row, 18)?,
+        cdr: cdr(row)?,
+    })
 }
 
 fn cdr(row: &Row<'_>) -> Result<Cdr> {

@@ -76,10 +76,15 @@ pub(super) fn expire(connection: &Connection, now: Wall) -> Result<StoreReply> {
 
 pub(super) fn count(connection: &Connection) -> Result<StoreReply> {
     let last_id = connection.prepare_cached(LAST_ID)?.query_row((), id)?;
+    let per_user = waiting_by_user(connection)?;
+    Ok(StoreReply::Waiting { per_user, last_id })
+}
+
+/// How many wait for whom.
+pub(super) fn waiting_by_user(connection: &Connection) -> Result<Vec<(Aor, u64)>> {
     let mut statement = connection.prepare_cached(COUNT)?;
     let rows = statement.query_map((), |row| Ok((aor(row, 0)?, number(row, 1)?)))?;
-    let per_user = rows.collect::<Result<_>>()?;
-    Ok(StoreReply::Waiting { per_user, last_id })
+    rows.collect()
 }
 
 /// How many wait for anybody.

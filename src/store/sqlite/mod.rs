@@ -17,7 +17,7 @@ use crate::reader::Read;
 use crate::{CdrRow, OpenError};
 use failure::kind_of;
 use file::Lock;
-use model::{StoreError, StoreOp, StoreReply};
+use model::{Aor, InteractionId, StoreError, StoreOp, StoreReply};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -177,6 +177,14 @@ impl SqliteReader {
 impl Read for SqliteReader {
     fn cdrs(&mut self, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>, StoreError> {
         cdr::list(&self.0, limit, before).map_err(|why| kind_of(&why))
+    }
+
+    fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError> {
+        cdr::of_call(&self.0, call).map_err(|why| kind_of(&why))
+    }
+
+    fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
+        message::waiting_by_user(&self.0).map_err(|why| kind_of(&why))
     }
 
     fn messages_waiting(&mut self) -> Result<u64, StoreError> {

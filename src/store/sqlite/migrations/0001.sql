@@ -72,3 +72,5 @@ CREATE TABLE cdr (
     packets_out  INTEGER NOT NULL,
     packets_lost INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX cdr_call ON cdr (interaction, seq);
