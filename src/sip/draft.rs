@@ -238,6 +238,16 @@ impl Tag {
     }
 }
 
+impl Tag {
+    /// As text, in a buffer of the caller.
+    pub(crate) fn write(self, digits: &mut [u8; 16]) -> &str {
+        for (i, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(self.0 >> (60 - 4 * i)) as usize & 15];
+        }
+        std::str::from_utf8(digits).unwrap_or_default()
+    }
+}
+
 impl std::fmt::Display for Tag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)

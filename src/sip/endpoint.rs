@@ -11,10 +11,26 @@
 //!   [`Event::SendFailed`] follows (an INVITE may get several 2xx).
 //! * Owners: an [`Owner`] is the TU's own number for whoever deals with an event; it comes back with each event.
 
-use crate::draft::{Draft, Reply, Tag};
-use crate::output::Sink;
-use crate::{Flow, Malformed, Message, Tokens, Transport};
+mod clients;
+mod core;
+mod servers;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use self::clients::{Clients, Request};
+use self::core::{Core, Due};
+use self::servers::Servers;
+use self::wire::{Branch, Way};
+use crate::draft::{Draft, Headers, Reply, Tag};
+use crate::output::{Output, Sink};
+use crate::timers::TimerId;
+use crate::transaction::key::Key;
+use crate::{Flow, Malformed, Message, Method, Tokens, Transport};
+use ahash::RandomState;
+use bytes::Bytes;
 use clock::Mono;
+use hashbrown::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,9 +56,45 @@ pub struct ClientId {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Connecting(pub u64);
 
+/// What a [`Connecting`] is for.
+enum Purpose {
+    /// A client transaction that waits for its way.
+    Client(ClientId),
+    /// A message without transaction.
+    Parcel(u64),
+}
+
+impl ClientId {
+    /// Generations are 31 bits, so that an id and a mark fit into a [`Connecting`].
+    const GENERATIONS: u32 = u32::MAX >> 1;
+}
+
+impl Connecting {
+    const PARCEL: u64 = 1 << 63;
+
+    fn client(id: ClientId) -> Connecting {
+        Connecting(u64::from(id.generation) << 32 | u64::from(id.index))
+    }
+
+    fn parcel(id: u64) -> Connecting {
+        Connecting(Connecting::PARCEL | id)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the halves of what `client` put together
+    fn purpose(self) -> Purpose {
+        match self.0 & Connecting::PARCEL {
+            0 => Purpose::Client(ClientId {
+                index: self.0 as u32,
+                generation: (self.0 >> 32) as u32,
+            }),
+            _ => Purpose::Parcel(self.0 & !Connecting::PARCEL),
+        }
+    }
+}
+
 /// A timer of the TU.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Alarm(u64);
+pub struct Alarm(TimerId);
 
 /// Settings; the defaults are those of RFC 3261.
 #[derive(Clone, Debug)]
@@ -85,6 +137,15 @@ pub enum Destination {
         /// To whom.
         peer: SocketAddr,
     },
+}
+
+impl Destination {
+    fn listener(&self) -> (Transport, SocketAddr) {
+        match *self {
+            Destination::Flow(flow) => (flow.transport, flow.local),
+            Destination::Address { transport, local, .. } => (transport, local),
+        }
+    }
 }
 
 /// What the transaction layer tells the TU.
@@ -214,59 +275,144 @@ pub struct Counters {
 
 /// All transactions of a switch.
 pub struct Endpoint {
-    tokens: Box<dyn Tokens + Send>,
+    core: Core,
+    servers: Servers,
+    clients: Clients,
+    /// Dialogs by local tag. Bounded by who makes them: sessions and subscriptions.
+    dialogs: HashMap<u64, Owner, RandomState>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
     /// An endpoint without transactions. All identifiers come from `tokens`.
     #[must_use]
     pub fn new(config: Config, tokens: Box<dyn Tokens + Send>) -> Endpoint {
-        let _ = config;
-        Endpoint { tokens }
+        let core = Core::new(config, tokens);
+        let (servers, clients) = (Servers::new(&core), Clients::new(&core));
+        let dialogs = HashMap::with_hasher(core.hasher.clone());
+        Endpoint {
+            core,
+            servers,
+            clients,
+            dialogs,
+        }
     }
 
     // What happens to it.
 
     /// A message came.
     pub fn handle_message(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
-        let _ = (now, flow, message, out);
-        todo!()
+        if !message.is_request() {
+            return self.handle_response(now, flow, message, out);
+        }
+        match message.method() {
+            Method::Cancel => self.servers.handle_cancel(&mut self.core, now, flow, message, out),
+            Method::Ack => self.handle_ack(now, flow, message, out),
+            _ => self.handle_request(now, flow, message, out),
+        }
+    }
+
+    fn handle_request(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
+        let key = Key::of(&message, message.via().as_ref(), &self.core.hasher);
+        if self.servers.absorb(&mut self.core, now, &key, out) {
+            return;
+        }
+        let merged = self.servers.is_merged(&self.core, &message);
+        let dialog = self.dialog_of(message.to_tag());
+        out.push(Output::Event(Event::Request {
+            flow,
+            message,
+            dialog,
+            merged,
+        }));
+    }
+
+    fn handle_ack(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
+        let key = Key::of(&message, message.via().as_ref(), &self.core.hasher);
+        if self.servers.handle_ack(&mut self.core, now, &key, out) {
+            let dialog = self.dialog_of(message.to_tag());
+            out.push(Output::Event(Event::Ack { flow, message, dialog }));
+        }
+    }
+
+    fn handle_response(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
+        let Some(message) = self.clients.handle_response(&mut self.core, now, flow, message, out) else {
+            return;
+        };
+        let success = message.method() == Method::Invite && (200..300).contains(&message.status());
+        match self.dialog_of(message.from_tag()).filter(|_| success) {
+            Some(dialog) => out.push(Output::Event(Event::StrayResponse { dialog, flow, message })),
+            None => self.core.counters.strays += 1,
+        }
     }
 
     /// Something that is no message came: answered without state, or dropped.
-    pub fn handle_malformed(&mut self, now: Mono, flow: Flow, malformed: Malformed, out: &mut impl Sink) {
-        let _ = (now, flow, malformed, out);
-        todo!()
+    pub fn handle_malformed(&mut self, _now: Mono, flow: Flow, malformed: Malformed, out: &mut impl Sink) {
+        self.core.counters.malformed += 1;
+        if let Malformed::Answer {
+            status,
+            reason,
+            message,
+        } = malformed
+        {
+            self.reply(flow, &message, &Reply::new(status).reason(reason), out);
+        }
     }
 
-    /// A stream asked for by [`crate::Output::Connect`] is open.
+    /// A stream asked for by [`Output::Connect`] is open.
     pub fn handle_connected(&mut self, now: Mono, token: Connecting, flow: Flow, out: &mut impl Sink) {
-        let _ = (now, token, flow, out);
-        todo!()
+        match token.purpose() {
+            Purpose::Client(id) => self.clients.handle_connected(&mut self.core, now, id, flow, out),
+            Purpose::Parcel(id) => self.core.handle_parcel_connected(id, flow, out),
+        }
     }
 
-    /// A stream asked for by [`crate::Output::Connect`] cannot be had.
+    /// A stream asked for by [`Output::Connect`] cannot be had.
     pub fn handle_connect_failed(&mut self, now: Mono, token: Connecting, out: &mut impl Sink) {
-        let _ = (now, token, out);
-        todo!()
+        match token.purpose() {
+            Purpose::Client(id) => self.clients.handle_connect_failed(&mut self.core, now, id, out),
+            Purpose::Parcel(id) => self.core.drop_parcel(id),
+        }
     }
 
-    /// A stream is gone: what waits for an answer on it fails, answers that were to go there connect anew.
-    pub fn handle_closed(&mut self, now: Mono, flow: Flow, out: &mut impl Sink) {
-        let _ = (now, flow, out);
-        todo!()
+    /// A stream is gone: what waits for an answer on it fails, answers that were to go there connect anew. Nothing happens
+    /// for a datagram flow: what ICMP says can be forged, and the timers will know.
+    pub fn handle_closed(&mut self, _now: Mono, flow: Flow, out: &mut impl Sink) {
+        if flow.transport.is_reliable() {
+            self.core.close(flow.connection);
+            self.clients.handle_closed(&mut self.core, flow.connection, out);
+        }
     }
 
     /// When to call [`Endpoint::handle_timeout`] next. May be early, never late.
     #[must_use]
-    pub fn poll_timeout(&mut self) -> Option<Mono> {
-        todo!()
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        let wheel = self.core.wheel.next_deadline();
+        [wheel, self.servers.poll_timeout(), self.clients.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Mono, out: &mut impl Sink) {
-        let _ = (now, out);
-        todo!()
+        while let Some(due) = self.core.wheel.pop(now) {
+            match due {
+                Due::Server(id) => self.servers.handle_timeout(&mut self.core, now, id, out),
+                Due::Client(id) => self.clients.handle_timeout(&mut self.core, now, id, out),
+                Due::Parcel(id) => self.core.drop_parcel(id),
+                Due::User { owner, kind } => out.push(Output::Event(Event::Timer { owner, kind })),
+            }
+        }
+        self.servers.expire(&mut self.core, now);
+        self.clients.expire(&mut self.core, now);
     }
 
     // As a server.
@@ -274,41 +420,43 @@ impl Endpoint {
     /// Answers without keeping state; a retransmitted request comes up again as new. The To-tag is a keyed hash of the
     /// transaction, so that retransmissions get the same (RFC 3261 section 8.2.7).
     pub fn reply(&mut self, flow: Flow, request: &Message, reply: &Reply, out: &mut impl Sink) {
-        let _ = (flow, request, reply, out);
-        todo!()
+        let via = request.via();
+        let hashed = || Tag(Key::of(request, via.as_ref(), &self.core.hasher).tag(&self.core.tag_hasher));
+        let tag = reply.to_tag.unwrap_or_else(hashed);
+        let Way { flow: back, .. } = Way::back(flow, via.as_ref());
+        out.push(Output::Transmit {
+            flow: back,
+            bytes: wire::response(request, reply, Some(tag), flow.peer),
+        });
     }
 
-    /// Answers finally and keeps the answer for retransmissions, for requests other than INVITE that are answered at
-    /// once: REGISTER, OPTIONS, MESSAGE.
+    /// Answers finally and keeps the answer for retransmissions, for requests that are answered at once: REGISTER,
+    /// OPTIONS, MESSAGE. At most 65,536 such answers are kept; beyond that the oldest is forgotten before its time.
     pub fn answer(&mut self, now: Mono, flow: Flow, request: &Message, reply: &Reply, out: &mut impl Sink) {
-        let _ = (now, flow, request, reply, out);
-        todo!()
+        self.servers.answer(&mut self.core, now, flow, request, reply, out);
     }
 
     /// Makes a server transaction for a request from [`Event::Request`]. An INVITE is answered 100 at once.
     pub fn accept(&mut self, now: Mono, flow: Flow, request: Message, owner: Owner, out: &mut impl Sink) -> ServerId {
-        let _ = (now, flow, request, owner, out);
-        todo!()
+        self.servers.accept(&mut self.core, now, flow, request, owner, out)
     }
 
-    /// Sends a response. After a final one only 2xx to INVITE may be repeated ([`Endpoint::repeat`]); anything else, and
-    /// an id that is over, does nothing and says `false`. A 408 to a non-INVITE is not sent (RFC 4320 section 4.2).
+    /// Sends a response. False, and nothing is sent, if the transaction is over or has had its final response, or for a
+    /// provisional one to a non-INVITE (its 100 is sent in here, when RFC 4320 allows it). A 408 to a non-INVITE ends the
+    /// transaction silently, as that RFC asks (section 4.2).
     pub fn respond(&mut self, now: Mono, server: ServerId, reply: &Reply, out: &mut impl Sink) -> bool {
-        let _ = (now, server, reply, out);
-        todo!()
+        self.servers.respond(&mut self.core, now, server, reply, out)
     }
 
-    /// Sends the last response to an INVITE again, as its TU must for a 2xx (RFC 3261 section 13.3.1.4).
-    pub fn repeat(&mut self, server: ServerId, out: &mut impl Sink) {
-        let _ = (server, out);
-        todo!()
+    /// Sends the 2xx to an INVITE again, as its TU must (RFC 3261 section 13.3.1.4).
+    pub fn repeat(&mut self, now: Mono, server: ServerId, out: &mut impl Sink) {
+        self.servers.repeat(&mut self.core, now, server, out);
     }
 
     /// The request of a transaction that has no final response yet.
     #[must_use]
     pub fn request(&self, server: ServerId) -> Option<&Message> {
-        let _ = server;
-        todo!()
+        self.servers.request(server)
     }
 
     // As a client.
@@ -322,8 +470,28 @@ impl Endpoint {
         owner: Owner,
         out: &mut impl Sink,
     ) -> ClientId {
-        let _ = (now, destination, draft, owner, out);
-        todo!()
+        self.clients
+            .send(&mut self.core, now, destination, Request::Draft(draft), owner, out)
+    }
+
+    /// Sends on a request of someone else as a proxy does: `request` has all changes of RFC 3261 section 16.6 but our Via.
+    /// Its responses come with our Via still on top.
+    pub fn forward(
+        &mut self,
+        now: Mono,
+        destination: Destination,
+        request: &Message,
+        owner: Owner,
+        out: &mut impl Sink,
+    ) -> ClientId {
+        self.clients.send(
+            &mut self.core,
+            now,
+            destination,
+            Request::Forwarded(request),
+            owner,
+            out,
+        )
     }
 
     /// Sends an ACK to a 2xx: a request without transaction (RFC 3261 section 13.2.2.4). The bytes and their flow are
@@ -334,22 +502,46 @@ impl Endpoint {
         destination: Destination,
         draft: &Draft,
         out: &mut impl Sink,
-    ) -> Option<(Flow, bytes::Bytes)> {
-        let _ = (now, destination, draft, out);
-        todo!()
+    ) -> Option<(Flow, Bytes)> {
+        let (transport, local) = destination.listener();
+        let branch = Branch {
+            index: u32::MAX,
+            random: self.core.random(),
+        };
+        let bytes = wire::request(draft, transport, self.core.sent_by(local), branch);
+        let flow = match destination {
+            Destination::Flow(flow) => flow,
+            Destination::Address {
+                transport: Transport::Udp,
+                local,
+                peer,
+            } => Flow {
+                transport: Transport::Udp,
+                local,
+                peer,
+                connection: 0,
+            },
+            Destination::Address { transport, local, peer } => {
+                self.core.send_parcel(now, transport, local, peer, bytes, out);
+                return None;
+            }
+        };
+        out.push(Output::Transmit {
+            flow,
+            bytes: bytes.clone(),
+        });
+        Some((flow, bytes))
     }
 
     /// Cancels an INVITE: once a provisional response has come (RFC 3261 section 9.1), or not at all if a final one comes
     /// first. A final response, 487 as a rule, or a Timeout still follows. `headers`: Reason (RFC 3326).
-    pub fn cancel(&mut self, now: Mono, client: ClientId, headers: &crate::draft::Headers, out: &mut impl Sink) {
-        let _ = (now, client, headers, out);
-        todo!()
+    pub fn cancel(&mut self, now: Mono, client: ClientId, headers: &Headers, out: &mut impl Sink) {
+        self.clients.cancel(&mut self.core, now, client, headers, out);
     }
 
     /// Nobody wants the response any more: the transaction goes on, its events do not come up.
     pub fn disown(&mut self, client: ClientId) {
-        let _ = client;
-        todo!()
+        self.clients.disown(client);
     }
 
     // For the usages above.
@@ -357,62 +549,87 @@ impl Endpoint {
     /// A fresh tag.
     #[must_use]
     pub fn new_tag(&mut self) -> Tag {
-        Tag(self.tokens.next_u64())
+        Tag(self.core.random())
     }
 
     /// A fresh Call-ID: 128 random bits, no address in it.
     #[must_use]
     pub fn new_call_id(&mut self) -> String {
-        format!("{:016x}{:016x}", self.tokens.next_u64(), self.tokens.next_u64())
+        format!("{:016x}{:016x}", self.core.random(), self.core.random())
     }
 
     /// 64 random bits, for back-offs and the like.
     #[must_use]
     pub fn random(&mut self) -> u64 {
-        self.tokens.next_u64()
+        self.core.random()
+    }
+
+    /// 64*T1: how long one waits for the other side.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.core.times.lifetime()
+    }
+
+    /// T1 and T2.
+    #[must_use]
+    pub fn intervals(&self) -> (Duration, Duration) {
+        (self.core.times.t1, self.core.times.t2)
     }
 
     /// From now on events of a dialog with this local tag name `owner`.
     pub fn bind_dialog(&mut self, local: Tag, owner: Owner) {
-        let _ = (local, owner);
-        todo!()
+        self.dialogs.insert(local.0, owner);
     }
 
     /// The dialog is over.
     pub fn unbind_dialog(&mut self, local: Tag) {
-        let _ = local;
-        todo!()
+        self.dialogs.remove(&local.0);
+    }
+
+    fn dialog_of(&self, tag: &[u8]) -> Option<Owner> {
+        self.dialogs.get(&Tag::parse(tag)?.0).copied()
     }
 
     /// Asks for [`Event::Timer`] at `at`.
     pub fn set_timer(&mut self, at: Mono, owner: Owner, kind: u32) -> Alarm {
-        let _ = (at, owner, kind);
-        todo!()
+        Alarm(self.core.wheel.insert(at, Due::User { owner, kind }))
     }
 
     /// Forgets a timer; one that has fired is forgotten already.
     pub fn cancel_timer(&mut self, alarm: Alarm) {
-        let _ = alarm;
-        todo!()
+        self.core.wheel.cancel(alarm.0);
     }
 
-    /// What to write as sent-by, and in a Contact, for a listener.
+    /// What to write as `host:port`, as in Via, so in a Contact, for a listener.
     #[must_use]
     pub fn sent_by(&self, local: SocketAddr) -> String {
-        local.to_string()
+        self.core.sent_by(local).to_string()
     }
 
     /// Figures for metrics.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        todo!()
+        Counters {
+            dialogs_alive: self.dialogs.len() as u64,
+            ..self.core.counters
+        }
     }
 
-    /// Checks the invariants: every index entry leads to a transaction and back, every transaction has a deadline.
+    /// Checks the invariants: every index entry leads to a transaction and back, every deadline is in the wheel.
     ///
     /// # Errors
     /// What is wrong, for the log.
     pub fn audit(&self) -> Result<(), String> {
-        todo!()
+        self.servers.audit(&self.core)?;
+        self.clients.audit(&self.core)
+    }
+
+    /// True if no transaction, timer, dialog or waiting message is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.core.parcels() == 0 && self.dialogs.is_empty() && self.poll_timeout().is_none() && {
+            let c = self.counters();
+            c.invite_clients_alive + c.clients_alive + c.invite_servers_alive + c.servers_alive == 0
+        }
     }
 }

@@ -24,6 +24,12 @@ impl Transport {
         self != Transport::Udp
     }
 
+    /// Under TLS.
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
     /// As written in Via: `UDP`, `TCP`, `TLS`, `WS`, `WSS`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

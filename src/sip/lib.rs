@@ -3,6 +3,7 @@
 //! Knows no SDP (bodies are bytes with a Content-Type), no socket, no clock (time comes in as [`clock::Mono`]), no
 //! randomness of its own (a [`Tokens`] generator is passed in) and no database.
 
+pub mod dialog;
 pub mod digest;
 pub mod draft;
 pub mod endpoint;
@@ -20,6 +21,7 @@ pub mod print;
 mod scan;
 pub mod splice;
 pub mod timers;
+mod transaction;
 pub mod uri;
 mod uri_eq;
 mod validate;

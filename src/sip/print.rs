@@ -116,6 +116,13 @@ impl Writer {
         }
     }
 
+    /// Adds whole lines, each ended by CRLF, as [`Headers`](crate::Headers) writes them.
+    #[must_use]
+    pub(crate) fn lines(mut self, lines: &[u8]) -> Writer {
+        self.out.extend_from_slice(lines);
+        self
+    }
+
     /// Adds `CSeq: number METHOD`.
     #[must_use]
     pub fn cseq(mut self, number: u32, method: &[u8]) -> Writer {

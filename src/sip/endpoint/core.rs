@@ -1,0 +1,208 @@
+//! What server and client transactions share: times, identifiers, timers, figures, and the way out.
+
+use super::wire::Way;
+use super::{ClientId, Config, Connecting, Counters, Owner, ServerId};
+use crate::header::Via;
+use crate::output::{Output, Sink};
+use crate::timers::{TimerId, Wheel};
+use crate::transaction::Times;
+use crate::{Flow, Tokens, Transport};
+use ahash::RandomState;
+use bytes::Bytes;
+use clock::Mono;
+use hashbrown::{HashMap, HashSet};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// What a timer of the wheel is for.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Due {
+    Server(ServerId),
+    Client(ClientId),
+    Parcel(u64),
+    User { owner: Owner, kind: u32 },
+}
+
+pub(super) struct Core {
+    pub times: Times,
+    pub tokens: Box<dyn Tokens + Send>,
+    pub wheel: Wheel<Due>,
+    pub counters: Counters,
+    /// Keys for what peers choose: transactions, and copies of requests.
+    pub hasher: RandomState,
+    /// Another key, because what it yields is shown: To-tags of answers without state.
+    pub tag_hasher: RandomState,
+    sent_by: Vec<(SocketAddr, Box<str>)>,
+    closed: Closed,
+    parcels: HashMap<u64, Parcel, RandomState>,
+    next_parcel: u64,
+}
+
+/// Streams that are gone, so that nothing is sent into the void. The ids are never reused; the oldest are forgotten.
+#[derive(Default)]
+struct Closed {
+    ids: HashSet<u64, RandomState>,
+    order: VecDeque<u64>,
+}
+
+/// More streams than this do not close within the life of one transaction on one node.
+const MAX_CLOSED: usize = 65_536;
+
+/// A message without transaction (a response, an ACK to 2xx) that waits for its stream.
+struct Parcel {
+    bytes: Bytes,
+    timer: TimerId,
+}
+
+/// Peers who answer slowly must not fill memory: more than this many waiting messages are dropped, as a network would.
+const MAX_PARCELS: usize = 4_096;
+
+impl Core {
+    pub fn new(config: Config, mut tokens: Box<dyn Tokens + Send>) -> Core {
+        let mut keys = || {
+            let mut seed = || tokens.next_u64();
+            RandomState::with_seeds(seed(), seed(), seed(), seed())
+        };
+        Core {
+            hasher: keys(),
+            tag_hasher: keys(),
+            closed: Closed {
+                ids: HashSet::with_hasher(keys()),
+                order: VecDeque::new(),
+            },
+            times: Times {
+                t1: config.t1,
+                t2: config.t2,
+                t4: config.t4,
+            },
+            wheel: Wheel::default(),
+            counters: Counters::default(),
+            sent_by: config.sent_by,
+            parcels: HashMap::with_hasher(keys()),
+            next_parcel: 0,
+            tokens,
+        }
+    }
+
+    pub fn random(&mut self) -> u64 {
+        self.tokens.next_u64()
+    }
+
+    /// What we write as sent-by for a listener.
+    pub fn sent_by(&self, local: SocketAddr) -> SentBy<'_> {
+        match self.sent_by.iter().find(|(l, _)| *l == local) {
+            Some((_, text)) => SentBy::Name(text),
+            None => SentBy::Address(local),
+        }
+    }
+
+    pub fn close(&mut self, connection: u64) {
+        if self.closed.ids.insert(connection) {
+            self.closed.order.push_back(connection);
+        }
+        if self.closed.order.len() > MAX_CLOSED {
+            let oldest = self.closed.order.pop_front();
+            oldest.map(|id| self.closed.ids.remove(&id));
+        }
+    }
+
+    pub fn is_closed(&self, flow: &Flow) -> bool {
+        flow.transport.is_reliable() && self.closed.ids.contains(&flow.connection)
+    }
+
+    /// Sends a response: back, or if that stream is gone on a new one (RFC 3261 section 18.2.2). Nobody listens behind a
+    /// websocket (RFC 7118 section 5).
+    pub fn send_response(&mut self, now: Mono, way: Way, bytes: Bytes, out: &mut impl Sink) {
+        let Way { flow, anew } = way;
+        match flow.transport {
+            _ if !self.is_closed(&flow) => out.push(Output::Transmit { flow, bytes }),
+            Transport::Ws | Transport::Wss => self.counters.send_failures += 1,
+            transport => self.send_parcel(now, transport, flow.local, anew, bytes, out),
+        }
+    }
+
+    /// Sends something without transaction over a stream that has first to be opened.
+    pub fn send_parcel(
+        &mut self,
+        now: Mono,
+        transport: Transport,
+        local: SocketAddr,
+        peer: SocketAddr,
+        bytes: Bytes,
+        out: &mut impl Sink,
+    ) {
+        if self.parcels.len() >= MAX_PARCELS {
+            self.counters.send_failures += 1;
+            return;
+        }
+        let id = self.next_parcel;
+        self.next_parcel += 1;
+        let timer = self.wheel.insert(now + self.times.lifetime(), Due::Parcel(id));
+        self.parcels.insert(id, Parcel { bytes, timer });
+        out.push(Output::Connect {
+            token: Connecting::parcel(id),
+            transport,
+            local,
+            peer,
+        });
+    }
+
+    pub fn handle_parcel_connected(&mut self, id: u64, flow: Flow, out: &mut impl Sink) {
+        if let Some(bytes) = self.take_parcel(id) {
+            out.push(Output::Transmit { flow, bytes });
+        }
+    }
+
+    /// It will not be sent any more.
+    pub fn drop_parcel(&mut self, id: u64) {
+        if self.take_parcel(id).is_some() {
+            self.counters.send_failures += 1;
+        }
+    }
+
+    fn take_parcel(&mut self, id: u64) -> Option<Bytes> {
+        let parcel = self.parcels.remove(&id)?;
+        self.wheel.cancel(parcel.timer);
+        Some(parcel.bytes)
+    }
+
+    pub fn parcels(&self) -> usize {
+        self.parcels.len()
+    }
+}
+
+/// Host and port as written into Via and Contact.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum SentBy<'a> {
+    Name(&'a str),
+    Address(SocketAddr),
+}
+
+impl SentBy<'_> {
+    /// True if a response's Via has it (RFC 3261 section 18.1.2).
+    pub fn is_in(&self, via: &Via<'_>) -> bool {
+        match *self {
+            SentBy::Address(a) => via.ip() == Some(a.ip()) && via.port.unwrap_or(DEFAULT_PORT) == a.port(),
+            SentBy::Name(text) => {
+                let (host, port) = text
+                    .rsplit_once(':')
+                    .filter(|(_, p)| p.parse::<u16>().is_ok())
+                    .unwrap_or((text, ""));
+                via.host.eq_ignore_ascii_case(host.as_bytes()) && via.port == port.parse().ok()
+            }
+        }
+    }
+}
+
+impl fmt::Display for SentBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SentBy::Name(text) => f.write_str(text),
+            SentBy::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where a sent-by without port listens, TLS aside (RFC 3261 section 18.2.2).
+pub(super) const DEFAULT_PORT: u16 = 5060;

@@ -1,0 +1,441 @@
+//! The server side: which request is new, what was answered, and who cancels what.
+
+use super::core::{Core, Due};
+use super::wire::{self, Way};
+use super::{Event, Owner, ServerId};
+use crate::draft::{Reply, Tag};
+use crate::output::{Output, Sink};
+use crate::timers::TimerId;
+use crate::transaction::invite_server::InviteServer;
+use crate::transaction::key::{Key, merge_hash};
+use crate::transaction::server::Server;
+use crate::transaction::{Class, Effect, Effects};
+use crate::{Flow, Message, Method};
+use ahash::RandomState;
+use bytes::Bytes;
+use clock::Mono;
+use hashbrown::{HashMap, HashTable};
+use slab::Slab;
+use std::collections::VecDeque;
+
+/// All server transactions, found by key.
+pub(super) struct Servers {
+    slab: Slab<Entry>,
+    index: HashTable<u32>,
+    /// For section 8.2.2.2: which transaction has a request with this Call-ID, From-tag and CSeq.
+    merged: HashMap<u64, u32, RandomState>,
+    /// Completed non-INVITE transactions with the end of their Timer J. All live equally long, so this is in the order of
+    /// their ends and none of them needs a place in the wheel.
+    completed: VecDeque<(Mono, ServerId)>,
+    next_generation: u32,
+}
+
+/// How many answers to non-INVITE requests are kept for retransmissions, the oldest going first. Timer J would keep
+/// 128,000 REGISTER per second for 32 s: four million. This many are some 60 MB, and at that rate half a second, which
+/// covers the first retransmission; a later one is a new request, and those are idempotent or have a CSeq.
+pub(super) const MAX_COMPLETED: usize = 65_536;
+
+struct Entry {
+    generation: u32,
+    key: Key,
+    merge: Option<u64>,
+    owner: Owner,
+    /// Where the request came from.
+    source: Flow,
+    /// Where responses go.
+    way: Way,
+    machine: Machine,
+    /// Until the final response.
+    request: Option<Message>,
+    tag: Tag,
+    /// The last response; none while nothing was said.
+    response: Option<Bytes>,
+    cancelled: bool,
+    timer: Option<(Mono, TimerId)>,
+}
+
+enum Machine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+impl Machine {
+    fn is_pending(&self) -> bool {
+        match self {
+            Machine::Invite(machine) => machine.is_pending(),
+            Machine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    /// What the wheel has to know: completed non-INVITE transactions stand in [`Servers::completed`].
+    fn wheel_deadline(&self) -> Option<Mono> {
+        match self {
+            Machine::Invite(machine) => machine.poll_timeout(),
+            Machine::Other(machine) => machine.poll_timeout().filter(|_| machine.is_pending()),
+        }
+    }
+}
+
+impl Servers {
+    pub fn new(core: &Core) -> Servers {
+        Servers {
+            slab: Slab::new(),
+            index: HashTable::new(),
+            merged: HashMap::with_hasher(core.hasher.clone()),
+            completed: VecDeque::new(),
+            next_generation: 0,
+        }
+    }
+
+    // What arrives.
+
+    /// True if a request other than ACK and CANCEL has come before, and so has been dealt with.
+    pub fn absorb(&mut self, core: &mut Core, now: Mono, key: &Key, out: &mut impl Sink) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        core.counters.retransmissions_absorbed += 1;
+        let mut effects = Effects::new();
+        match &mut self.slab[index as usize].machine {
+            Machine::Invite(machine) => machine.handle_retransmission(&mut effects),
+            Machine::Other(machine) => machine.handle_retransmission(&mut effects),
+        }
+        self.obey(core, now, index, &effects, out);
+        true
+    }
+
+    /// True if a new request is a copy, by another way, of one that is being dealt with.
+    pub fn is_merged(&self, core: &Core, request: &Message) -> bool {
+        merge_hash(request, &core.hasher).is_some_and(|hash| self.merged.contains_key(&hash))
+    }
+
+    /// True if an ACK is the TU's: for a 2xx, or for nothing we know.
+    pub fn handle_ack(&mut self, core: &mut Core, now: Mono, key: &Key, out: &mut impl Sink) -> bool {
+        let Some(index) = self.find(key) else { return true };
+        let mut effects = Effects::new();
+        if let Machine::Invite(machine) = &mut self.slab[index as usize].machine {
+            machine.handle_ack(now, &core.times, &mut effects);
+        }
+        self.obey(core, now, index, &effects, out);
+        effects.contains(&Effect::Deliver)
+    }
+
+    /// Answers a CANCEL (RFC 3261 section 9.2). Only who sent the INVITE may cancel it: the source address is the same.
+    pub fn handle_cancel(&mut self, core: &mut Core, now: Mono, flow: Flow, cancel: Message, out: &mut impl Sink) {
+        let via = cancel.via();
+        let way = Way::back(flow, via.as_ref());
+        let key = Key::cancelled_by(&cancel, via.as_ref(), &core.hasher);
+        let invite = self
+            .find(&key)
+            .filter(|&i| self.slab[i as usize].source.peer.ip() == flow.peer.ip());
+        let Some(index) = invite else {
+            let tag = Tag(key.tag(&core.tag_hasher));
+            core.send_response(
+                now,
+                way,
+                wire::response(&cancel, &Reply::new(481), Some(tag), flow.peer),
+                out,
+            );
+            return;
+        };
+        let entry = &mut self.slab[index as usize];
+        core.send_response(
+            now,
+            way,
+            wire::response(&cancel, &Reply::new(200), Some(entry.tag), flow.peer),
+            out,
+        );
+        if entry.cancelled {
+            core.counters.retransmissions_absorbed += 1;
+        } else if entry.machine.is_pending() {
+            entry.cancelled = true;
+            let server = ServerId {
+                index,
+                generation: entry.generation,
+            };
+            out.push(Output::Event(Event::Cancel {
+                server,
+                owner: entry.owner,
+                message: cancel,
+            }));
+        }
+    }
+
+    // What the TU does.
+
+    pub fn accept(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        flow: Flow,
+        request: Message,
+        owner: Owner,
+        out: &mut impl Sink,
+    ) -> ServerId {
+        let (id, effects) = self.insert(core, now, flow, request, owner);
+        self.obey(core, now, id.index, &effects, out);
+        id
+    }
+
+    pub fn answer(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        flow: Flow,
+        request: &Message,
+        reply: &Reply,
+        out: &mut impl Sink,
+    ) {
+        let (id, _) = self.insert(core, now, flow, request.clone(), Owner(0));
+        self.respond(core, now, id, reply, out);
+    }
+
+    pub fn respond(&mut self, core: &mut Core, now: Mono, id: ServerId, reply: &Reply, out: &mut impl Sink) -> bool {
+        let Some(entry) = self.entry(id) else { return false };
+        let Some(request) = &entry.request else { return false };
+        let tag = reply.to_tag.unwrap_or(entry.tag);
+        let (class, mut effects) = (Class::of(reply.status), Effects::new());
+        let allowed = match &mut entry.machine {
+            Machine::Invite(machine) => machine.respond(now, &core.times, class, &mut effects),
+            // RFC 4320 section 4.2: a 408 would come when the client has given up.
+            Machine::Other(machine) if reply.status == 408 => {
+                machine.abandon(&mut effects);
+                true
+            }
+            Machine::Other(machine) => machine.respond(now, &core.times, class, &mut effects),
+        };
+        if !allowed {
+            return false;
+        }
+        entry.tag = tag;
+        if effects.contains(&Effect::Transmit) {
+            entry.response = Some(wire::response(request, reply, Some(tag), entry.source.peer));
+        }
+        if class != Class::Provisional {
+            entry.request = None;
+        }
+        self.obey(core, now, id.index, &effects, out);
+        self.queue_if_completed(core, id);
+        true
+    }
+
+    pub fn repeat(&mut self, core: &mut Core, now: Mono, id: ServerId, out: &mut impl Sink) {
+        let accepted = self
+            .entry(id)
+            .is_some_and(|e| matches!(&e.machine, Machine::Invite(m) if m.is_accepted()));
+        if accepted {
+            self.obey(core, now, id.index, &[Effect::Retransmit], out);
+        }
+    }
+
+    pub fn request(&self, id: ServerId) -> Option<&Message> {
+        let entry = self
+            .slab
+            .get(id.index as usize)
+            .filter(|e| e.generation == id.generation)?;
+        entry.request.as_ref()
+    }
+
+    // Time.
+
+    /// The end of the oldest completed transaction.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.completed.front().map(|&(end, _)| end)
+    }
+
+    pub fn handle_timeout(&mut self, core: &mut Core, now: Mono, id: ServerId, out: &mut impl Sink) {
+        let Some(entry) = self.entry(id) else { return };
+        entry.timer = None;
+        let mut effects = Effects::new();
+        match &mut entry.machine {
+            Machine::Invite(machine) => machine.handle_timeout(now, &core.times, &mut effects),
+            Machine::Other(machine) => machine.handle_timeout(now, &mut effects),
+        }
+        self.obey(core, now, id.index, &effects, out);
+    }
+
+    /// Forgets completed transactions whose Timer J is over.
+    pub fn expire(&mut self, core: &mut Core, now: Mono) {
+        while self.completed.front().is_some_and(|&(end, _)| end <= now) {
+            self.forget_oldest(core);
+        }
+    }
+
+    fn queue_if_completed(&mut self, core: &mut Core, id: ServerId) {
+        let completed = match self.entry(id).map(|e| &e.machine) {
+            Some(Machine::Other(machine)) if !machine.is_pending() => machine.poll_timeout(),
+            _ => None,
+        };
+        if let Some(end) = completed {
+            self.completed.push_back((end, id));
+        }
+        if self.completed.len() > MAX_COMPLETED {
+            core.counters.evicted += 1;
+            self.forget_oldest(core);
+        }
+    }
+
+    fn forget_oldest(&mut self, core: &mut Core) {
+        if let Some((_, id)) = self.completed.pop_front() {
+            self.remove(core, id.index);
+        }
+    }
+
+    // What is stored.
+
+    fn find(&self, key: &Key) -> Option<u32> {
+        self.index
+            .find(key.hash(), |&i| self.slab[i as usize].key == *key)
+            .copied()
+    }
+
+    fn entry(&mut self, id: ServerId) -> Option<&mut Entry> {
+        self.slab
+            .get_mut(id.index as usize)
+            .filter(|e| e.generation == id.generation)
+    }
+
+    /// A new transaction; or, should the TU accept one request twice, the one there is.
+    fn insert(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        flow: Flow,
+        request: Message,
+        owner: Owner,
+    ) -> (ServerId, Effects) {
+        let (key, way) = identify(core, flow, &request);
+        if let Some(index) = self.find(&key) {
+            return (
+                ServerId {
+                    index,
+                    generation: self.slab[index as usize].generation,
+                },
+                Effects::new(),
+            );
+        }
+        let mut effects = Effects::new();
+        let reliable = flow.transport.is_reliable();
+        let machine = match request.method() {
+            Method::Invite => Machine::Invite(InviteServer::start(reliable, &mut effects)),
+            _ => Machine::Other(Server::start(now, &core.times, reliable)),
+        };
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let (generation, hash, merge) = (self.next_generation, key.hash(), merge_hash(&request, &core.hasher));
+        *alive(core, &machine) += 1;
+        let entry = Entry {
+            generation,
+            key,
+            merge,
+            owner,
+            source: flow,
+            way,
+            machine,
+            request: Some(request),
+            tag: Tag(core.random()),
+            response: None,
+            cancelled: false,
+            timer: None,
+        };
+        let index = self.slab.insert(entry) as u32;
+        merge.map(|hash| self.merged.entry(hash).or_insert(index));
+        self.index
+            .insert_unique(hash, index, |&i| self.slab[i as usize].key.hash());
+        (ServerId { index, generation }, effects)
+    }
+
+    fn remove(&mut self, core: &mut Core, index: u32) {
+        let entry = self.slab.remove(index as usize);
+        *alive(core, &entry.machine) -= 1;
+        entry.timer.and_then(|(_, timer)| core.wheel.cancel(timer));
+        if let Ok(found) = self.index.find_entry(entry.key.hash(), |&i| i == index) {
+            found.remove();
+        }
+        if let Some(hash) = entry.merge.filter(|hash| self.merged.get(hash) == Some(&index)) {
+            self.merged.remove(&hash);
+        }
+    }
+
+    fn obey(&mut self, core: &mut Core, now: Mono, index: u32, effects: &[Effect], out: &mut impl Sink) {
+        for effect in effects {
+            let entry = &mut self.slab[index as usize];
+            match effect {
+                Effect::Trying => {
+                    let trying = |request| wire::response(request, &Reply::new(100), None, entry.source.peer);
+                    entry.response = entry.request.as_ref().map(trying);
+                    entry.transmit(core, now, out);
+                }
+                Effect::Transmit => entry.transmit(core, now, out),
+                Effect::Retransmit => {
+                    core.counters.retransmissions_sent += 1;
+                    entry.transmit(core, now, out);
+                }
+                Effect::TimedOut => match entry.machine {
+                    Machine::Invite(_) => core.counters.unacknowledged += 1,
+                    Machine::Other(_) => core.counters.unanswered += 1,
+                },
+                Effect::Terminated => return self.remove(core, index),
+                Effect::Deliver | Effect::Acknowledge => {}
+            }
+        }
+        self.set_timer(core, index);
+    }
+
+    fn set_timer(&mut self, core: &mut Core, index: u32) {
+        let entry = &mut self.slab[index as usize];
+        let deadline = entry.machine.wheel_deadline();
+        if deadline == entry.timer.map(|(at, _)| at) {
+            return;
+        }
+        entry.timer.take().and_then(|(_, timer)| core.wheel.cancel(timer));
+        let due = Due::Server(ServerId {
+            index,
+            generation: entry.generation,
+        });
+        entry.timer = deadline.map(|at| (at, core.wheel.insert(at, due)));
+    }
+
+    pub fn audit(&self, core: &Core) -> Result<(), String> {
+        let mut queued = 0;
+        for (index, entry) in &self.slab {
+            if self.find(&entry.key) != Some(index as u32) {
+                return Err(format!("server transaction {index} is not found by its key"));
+            }
+            if entry.machine.wheel_deadline() != entry.timer.map(|(at, _)| at) {
+                return Err(format!("server transaction {index} has the wrong deadline"));
+            }
+            queued += usize::from(matches!(&entry.machine, Machine::Other(m) if !m.is_pending()));
+        }
+        let alive = core.counters.invite_servers_alive + core.counters.servers_alive;
+        if queued != self.completed.len() || self.index.len() != self.slab.len() || alive != self.slab.len() as u64 {
+            return Err(format!(
+                "{} server transactions, {} in the index, {alive} counted, {queued} completed, {} of them queued",
+                self.slab.len(),
+                self.index.len(),
+                self.completed.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn transmit(&self, core: &mut Core, now: Mono, out: &mut impl Sink) {
+        if let Some(bytes) = &self.response {
+            core.send_response(now, self.way, bytes.clone(), out);
+        }
+    }
+}
+
+fn identify(core: &Core, flow: Flow, request: &Message) -> (Key, Way) {
+    let via = request.via();
+    (
+        Key::of(request, via.as_ref(), &core.hasher),
+        Way::back(flow, via.as_ref()),
+    )
+}
+
+fn alive<'a>(core: &'a mut Core, machine: &Machine) -> &'a mut u64 {
+    match machine {
+        Machine::Invite(_) => &mut core.counters.invite_servers_alive,
+        Machine::Other(_) => &mut core.counters.servers_alive,
+    }
+}

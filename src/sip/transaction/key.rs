@@ -1,0 +1,175 @@
+//! What makes a request the same request: RFC 3261 section 17.2.3.
+
+use crate::header::Via;
+use crate::{Message, Method};
+use ahash::RandomState;
+use smallvec::SmallVec;
+
+/// The identity of a server transaction, hashed once under a key no peer knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    hash: u64,
+    text: SmallVec<[u8; TYPICAL]>,
+}
+
+/// Method, branch and sent-by of nearly everybody: such a key costs no allocation.
+const TYPICAL: usize = 96;
+
+impl Key {
+    /// The transaction this request is in. An ACK is in that of its INVITE.
+    pub(crate) fn of(request: &Message, via: Option<&Via<'_>>, hasher: &RandomState) -> Key {
+        match request.method() {
+            Method::Ack => Key::with_method(request, via, Method::Invite.as_str().as_bytes(), hasher),
+            _ => Key::with_method(request, via, request.method_bytes(), hasher),
+        }
+    }
+
+    /// The INVITE transaction that this CANCEL wants to end (section 9.2).
+    pub(crate) fn cancelled_by(cancel: &Message, via: Option<&Via<'_>>, hasher: &RandomState) -> Key {
+        Key::with_method(cancel, via, Method::Invite.as_str().as_bytes(), hasher)
+    }
+
+    fn with_method(request: &Message, via: Option<&Via<'_>>, method: &[u8], hasher: &RandomState) -> Key {
+        let mut text = SmallVec::new();
+        push(&mut text, method);
+        match via.and_then(|via| via.branch().filter(|_| via.has_cookie())) {
+            Some(branch) => push(&mut text, branch),
+            None => push_old(&mut text, request, method),
+        }
+        if let Some(via) = via {
+            push(&mut text, via.host);
+            text.extend_from_slice(&via.port.unwrap_or(0).to_be_bytes());
+        }
+        Key {
+            hash: hasher.hash_one(&text[..]),
+            text,
+        }
+    }
+
+    /// For the index.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// A number for this transaction under another key: the To-tag of an answer without state (section 8.2.7).
+    pub(crate) fn tag(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(&self.text[..])
+    }
+}
+
+/// RFC 2543, and a branch that is the cookie and nothing more: the same are Request-URI, tags, Call-ID, CSeq and top Via.
+/// The ACK of a refusal has a To-tag that its INVITE had not, so for INVITE the To-tag does not count.
+fn push_old(text: &mut SmallVec<[u8; TYPICAL]>, request: &Message, method: &[u8]) {
+    push(text, request.request_uri());
+    push(text, request.call_id());
+    push(text, request.from_tag());
+    if method != Method::Invite.as_str().as_bytes() {
+        push(text, request.to_tag());
+    }
+    push(text, request.values(crate::Name::Via).next().unwrap_or_default());
+    text.extend_from_slice(&request.cseq().to_be_bytes());
+}
+
+/// The length in front keeps neighbours apart.
+fn push(text: &mut SmallVec<[u8; TYPICAL]>, part: &[u8]) {
+    text.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+    text.extend_from_slice(part);
+}
+
+/// What is the same in two copies of one request that came by different ways (section 8.2.2.2); `None` inside a dialog.
+pub(crate) fn merge_hash(request: &Message, hasher: &RandomState) -> Option<u64> {
+    let same = (
+        request.call_id(),
+        request.from_tag(),
+        request.cseq(),
+        request.method_bytes(),
+    );
+    request.to_tag().is_empty().then(|| hasher.hash_one(same))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn request(method: &str, via: &str, to_tag: &str, cseq: u32) -> Message {
+        Message::parse(Bytes::from(format!(
+            "{method} sip:b@example.com SIP/2.0\r\nVia: {via}\r\nFrom: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>{to_tag}\r\n\
+             Call-ID: c1\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )))
+        .unwrap()
+    }
+
+    fn key(method: &str, via: &str, to_tag: &str, cseq: u32) -> Key {
+        let request = request(method, via, to_tag, cseq);
+        let via = request.via().unwrap();
+        Key::of(&request, Some(&via), &RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    const NEW: &str = "SIP/2.0/UDP h:5070;branch=z9hG4bKx";
+    const OLD: &str = "SIP/2.0/UDP h:5070;branch=1";
+
+    #[test]
+    fn branch_sent_by_and_method_are_the_transaction() {
+        assert_eq!(
+            key("INVITE", NEW, "", 1),
+            key("INVITE", "SIP/2.0/UDP h:5070;rport;branch=z9hG4bKx", "", 2)
+        );
+        assert_ne!(
+            key("INVITE", NEW, "", 1),
+            key("INVITE", "SIP/2.0/UDP h:5071;branch=z9hG4bKx", "", 1)
+        );
+        assert_ne!(
+            key("INVITE", NEW, "", 1),
+            key("INVITE", "SIP/2.0/UDP i:5070;branch=z9hG4bKx", "", 1)
+        );
+        assert_ne!(
+            key("INVITE", NEW, "", 1),
+            key("INVITE", "SIP/2.0/UDP h:5070;branch=z9hG4bKy", "", 1)
+        );
+        assert_ne!(key("INVITE", NEW, "", 1), key("BYE", NEW, "", 1));
+    }
+
+    #[test]
+    fn an_ack_is_in_the_transaction_of_its_invite() {
+        assert_eq!(key("INVITE", NEW, "", 1), key("ACK", NEW, ";tag=2", 1));
+        assert_eq!(key("INVITE", OLD, "", 1), key("ACK", OLD, ";tag=2", 1));
+    }
+
+    #[test]
+    fn a_cancel_names_the_invite_but_is_a_transaction_of_its_own() {
+        let cancel = request("CANCEL", NEW, "", 1);
+        let (via, hasher) = (cancel.via().unwrap(), RandomState::with_seeds(1, 2, 3, 4));
+        assert_eq!(
+            Key::cancelled_by(&cancel, Some(&via), &hasher),
+            key("INVITE", NEW, "", 1)
+        );
+        assert_ne!(Key::of(&cancel, Some(&via), &hasher), key("INVITE", NEW, "", 1));
+    }
+
+    #[test]
+    fn without_the_cookie_everything_rfc_2543_names_counts() {
+        assert_eq!(key("BYE", OLD, ";tag=2", 1), key("BYE", OLD, ";tag=2", 1));
+        assert_ne!(key("BYE", OLD, ";tag=2", 1), key("BYE", OLD, ";tag=2", 2));
+        assert_ne!(key("BYE", OLD, ";tag=2", 1), key("BYE", OLD, ";tag=3", 1));
+        assert_ne!(
+            key("BYE", OLD, ";tag=2", 1),
+            key("BYE", "SIP/2.0/UDP h:5070", ";tag=2", 1)
+        );
+    }
+
+    #[test]
+    fn the_cookie_alone_identifies_nothing() {
+        let bare = "SIP/2.0/UDP h:5070;branch=z9hG4bK";
+        assert_ne!(key("OPTIONS", bare, "", 1), key("OPTIONS", bare, "", 2));
+    }
+
+    #[test]
+    fn copies_by_different_ways_have_one_merge_hash() {
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let hash = |via, tag, cseq| merge_hash(&request("INVITE", via, tag, cseq), &hasher);
+        assert_eq!(hash(NEW, "", 1), hash(OLD, "", 1));
+        assert_ne!(hash(NEW, "", 1), hash(NEW, "", 2));
+        assert_eq!(hash(NEW, ";tag=2", 1), None);
+    }
+}
