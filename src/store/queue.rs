@@ -259,3 +259,99 @@ fn is_about_bindings(op: &StoreOp) -> bool {
         StoreOp::PutBinding(_) | StoreOp::DeleteBinding { .. } | StoreOp::LoadBindings
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{append, put_binding, put_cdr};
+
+    fn ms(ms: u64) -> Mono {
+        Mono(ms * 1_000_000)
+    }
+
+    fn failed_at(at: Mono, lost: Vec<StoreOp>) -> Lanes {
+        let mut lanes = Lanes {
+            retry_at: Some(at + RETRY_AFTER),
+            ..Lanes::default()
+        };
+        lost.into_iter().for_each(|op| lanes.put_back(op));
+        lanes
+    }
+
+    #[test]
+    fn an_empty_queue_is_never_due() {
+        assert_eq!(Lanes::default().due_at(), None);
+    }
+
+    #[test]
+    fn a_batch_takes_so_many_of_each_lane() {
+        let mut lanes = Lanes::default();
+        for n in 0..LANE_PER_BATCH as u64 + 10 {
+            lanes.push(Some(n), append(n)).unwrap();
+            lanes.push(None, put_binding(&n.to_string(), 1)).unwrap();
+        }
+        let batch = lanes.take(ms(0));
+        assert_eq!((batch.ops.len(), batch.bindings), (2 * LANE_PER_BATCH, LANE_PER_BATCH));
+        assert_eq!(batch.tokens[1], [1]);
+        assert_eq!(batch.ops[LANE_PER_BATCH], put_binding("0", 1));
+        let batch = lanes.take(ms(0));
+        assert_eq!((batch.ops.len(), batch.bindings), (20, 10));
+        assert_eq!(lanes.due_at(), None);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_after_a_second() {
+        let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
+        assert_eq!(lanes.due_at(), Some(ms(1_005)));
+        let batch = lanes.take(ms(1_005));
+        assert_eq!(batch.ops, [put_cdr(1), put_binding("alice", 1)]);
+    }
+
+    #[test]
+    fn new_messages_do_not_wait_for_the_retry_and_bring_nothing_else_along() {
+        let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
+        lanes.push(Some(1), append(1)).unwrap();
+        lanes.push(Some(2), put_binding("bob", 1)).unwrap();
+        assert_eq!(lanes.due_at(), Some(ms(0)));
+        assert_eq!(lanes.take(ms(6)).ops, [append(1)]);
+        assert_eq!(lanes.due_at(), Some(ms(1_005)));
+    }
+
+    #[test]
+    fn a_failed_store_without_work_is_probed() {
+        let mut lanes = failed_at(ms(5), vec![]);
+        assert_eq!(lanes.due_at(), Some(ms(1_005)));
+        assert_eq!(lanes.take(ms(1_005)), Batch::default());
+    }
+
+    #[test]
+    fn after_a_commit_that_works_the_rest_is_due_at_once() {
+        let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
+        lanes.retry_at = None;
+        assert_eq!(lanes.due_at(), Some(ms(0)));
+        assert_eq!(lanes.take(ms(6)).ops.len(), 2);
+    }
+
+    #[test]
+    fn closing_takes_everything_and_keeps_nothing_for_later() {
+        let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
+        lanes.closing = true;
+        lanes.push(None, append(1)).unwrap();
+        assert_eq!(lanes.take(ms(6)).ops.len(), 3);
+        assert_eq!(lanes.due_at(), None);
+        lanes.put_back(put_cdr(1));
+        assert_eq!((lanes.len(), lanes.health.lost), (0, 1));
+    }
+
+    #[test]
+    fn gives_up_what_has_no_room_to_wait_and_counts_it() {
+        let mut lanes = failed_at(ms(5), vec![]);
+        let mut kept = 0;
+        while lanes.health.lost == 0 {
+            lanes.put_back(put_cdr(kept));
+            kept += 1;
+        }
+        assert_eq!(lanes.again.len() as u64, kept - 1);
+        assert_eq!(lanes.again.pop().map(|(op, _)| op), Some(put_cdr(0)));
+    }
+}

@@ -150,3 +150,122 @@ impl Drop for Gone {
         self.0.on_writer_gone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Gate;
+    use crate::samples::{append, load, put_binding, put_cdr};
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Answers each operation as `script` says, and notes what it was asked.
+    struct Scripted<F> {
+        script: F,
+        asked: Arc<std::sync::Mutex<Vec<StoreOp>>>,
+    }
+
+    impl<F: FnMut(&StoreOp) -> StoreReply + Send> Backend for Scripted<F> {
+        fn transact(&mut self, ops: &[StoreOp], gate: &mut Gate<'_>) -> Result<Vec<StoreReply>, StoreError> {
+            self.asked.lock().unwrap().extend_from_slice(ops);
+            if writes(ops) {
+                gate()?;
+            }
+            Ok(ops.iter().map(&mut self.script).collect())
+        }
+    }
+
+    struct Desk {
+        writer: Writer,
+        asked: Arc<std::sync::Mutex<Vec<StoreOp>>>,
+        replies: Receiver<(u64, StoreReply)>,
+    }
+
+    fn desk(script: impl FnMut(&StoreOp) -> StoreReply + Send + 'static) -> Desk {
+        let (sender, replies) = channel();
+        let asked = Arc::default();
+        let backend = Scripted {
+            script,
+            asked: Arc::clone(&asked),
+        };
+        let on_reply = Box::new(move |token, reply| _ = sender.send((token, reply)));
+        let writer = Writer::new(Arc::new(Queue::new()), Box::new(backend), Faults::default(), on_reply);
+        Desk { writer, asked, replies }
+    }
+
+    impl Desk {
+        fn submit(&self, token: Option<u64>, op: StoreOp) {
+            self.writer.queue.push(token, op).unwrap();
+        }
+
+        /// Writes one batch; returns what the backend was asked for.
+        fn step(&mut self) -> Vec<StoreOp> {
+            let batch = self.writer.queue.next_batch().unwrap();
+            self.writer.write(batch);
+            std::mem::take(&mut *self.asked.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn an_operation_that_finds_no_room_is_repeated_if_nobody_waits_for_it() {
+        let mut room = false;
+        let mut desk = desk(move |op| match op {
+            StoreOp::PutCdr(_) | StoreOp::PutBinding(_) if !room => StoreReply::Failed(StoreError::Full),
+            _ => {
+                room = true;
+                StoreReply::Done
+            }
+        });
+        desk.submit(None, put_cdr(1));
+        desk.submit(Some(1), put_cdr(2));
+        desk.submit(None, put_binding("alice", 1));
+        assert_eq!(desk.step().len(), 3);
+        assert_eq!(
+            desk.replies.try_iter().collect::<Vec<_>>(),
+            [(1, StoreReply::Failed(StoreError::Full))]
+        );
+        assert_eq!(desk.writer.queue.health().failing, Some(StoreError::Full));
+        desk.submit(Some(2), append(1));
+        assert_eq!(desk.step(), [append(1)]);
+        assert_eq!(desk.writer.queue.health().failing, None);
+        assert_eq!(desk.step()[0], put_cdr(1));
+        assert_eq!(desk.writer.queue.health().lost, 0);
+    }
+
+    #[test]
+    fn an_operation_that_can_never_succeed_is_not_repeated() {
+        let mut desk = desk(|op| match op {
+            StoreOp::PutCdr(_) => StoreReply::Failed(StoreError::Conflict),
+            _ => StoreReply::Done,
+        });
+        desk.submit(None, put_cdr(1));
+        desk.step();
+        assert_eq!(desk.writer.queue.health().failing, None);
+        assert_eq!(desk.writer.queue.health().queued, 0);
+        assert_eq!(desk.writer.queue.health().failed, 1);
+    }
+
+    #[test]
+    fn questions_of_a_failed_batch_are_asked_again_without_its_writes() {
+        let mut desk = desk(|op| match op {
+            StoreOp::LoadMessages { .. } => StoreReply::Messages(vec![]),
+            _ => StoreReply::Done,
+        });
+        desk.writer.faults.fail_next(StoreError::Io);
+        desk.submit(Some(1), append(1));
+        desk.submit(Some(2), load("bob"));
+        assert_eq!(desk.step(), [append(1), load("bob"), load("bob")]);
+        let replies: Vec<_> = desk.replies.try_iter().collect();
+        assert_eq!(
+            replies,
+            [
+                (1, StoreReply::Failed(StoreError::Io)),
+                (2, StoreReply::Messages(vec![]))
+            ]
+        );
+        assert_eq!(
+            desk.writer.queue.health().failing,
+            Some(StoreError::Io),
+            "reading proves no disk sound"
+        );
+    }
+}
