@@ -35,8 +35,10 @@ pub(crate) struct Behind {
     bytes: usize,
     /// Number of `entries[0]`; the others follow.
     first: u64,
-    /// Number of the entry that a newer write of the same binding replaces.
+    /// Number of the newest write of each binding.
     newest: HashMap<(Aor, BindingKey), u64>,
+    /// Entries numbered below stay as they are: behind them stands a question, and nothing may slip in before it.
+    barrier: u64,
     /// Entries numbered below are written without a rest: the present round.
     round_end: u64,
     /// Work of the present round so far.
@@ -49,13 +51,13 @@ impl Behind {
     /// Queues `op`, or gives it back when the queue is full. Somebody who waits for a reply need not wait for a rest.
     pub(crate) fn push(&mut self, token: Option<u64>, op: StoreOp) -> Result<(), Box<StoreOp>> {
         let key = key_of(&op);
-        let number = key.as_ref().and_then(|key| self.newest.get(key)).copied();
-        self.admit(number, token, op)?;
-        let number = number.unwrap_or(self.first + self.entries.len() as u64 - 1);
+        let older = key.as_ref().and_then(|key| self.newest.get(key)).copied();
+        let older = older.filter(|&number| number >= self.barrier);
+        self.admit(older, token, op)?;
+        let number = older.unwrap_or(self.first + self.entries.len() as u64 - 1);
         match key {
             Some(key) => drop(self.newest.insert(key, number)),
-            // A question: what follows it must not slip in before it.
-            None => self.newest.clear(),
+            None => self.barrier = number + 1,
         }
         if token.is_some() {
             self.round_end = self.round_end.max(number + 1);
@@ -86,7 +88,7 @@ impl Behind {
     }
 
     /// Queues what could not be written, unless something newer has come for the same binding or there is no room; whether it
-    /// is queued or needless.
+    /// is queued or needless. Of several, the last comes first.
     pub(crate) fn put_back(&mut self, op: StoreOp) -> bool {
         let overtaken = key_of(&op).is_some_and(|key| self.newest.contains_key(&key));
         overtaken || self.push(None, op).is_ok()
@@ -256,6 +258,18 @@ mod tests {
         assert!(failed.into_iter().all(|(op, _)| behind.put_back(op)));
         let ops: Vec<_> = drain(&mut behind, ms(0)).into_iter().map(|(op, _)| op).collect();
         assert_eq!(ops, [put_binding("alice", 2), put_binding("bob", 1)]);
+    }
+
+    #[test]
+    fn a_question_between_them_lets_no_older_write_win() {
+        let mut behind = Behind::default();
+        behind.push(None, put_binding("alice", 1)).unwrap();
+        let failed = drain(&mut behind, ms(0));
+        behind.push(None, put_binding("alice", 2)).unwrap();
+        behind.push(Some(1), StoreOp::LoadBindings).unwrap();
+        assert!(failed.into_iter().all(|(op, _)| behind.put_back(op)));
+        let ops: Vec<_> = drain(&mut behind, ms(0)).into_iter().map(|(op, _)| op).collect();
+        assert_eq!(ops, [put_binding("alice", 2), StoreOp::LoadBindings]);
     }
 
     #[test]

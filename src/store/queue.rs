@@ -126,13 +126,13 @@ impl Queue {
     }
 
     /// A commit failed: `again` are its writes for which nobody waits.
-    pub(crate) fn on_failure(&self, why: StoreError, failed: usize, again: impl Iterator<Item = StoreOp>) {
+    pub(crate) fn on_failure(&self, why: StoreError, failed: usize, again: Vec<StoreOp>) {
         let now = self.now();
         let mut lanes = self.lanes();
         lanes.health.failing = Some(why);
         lanes.health.failed += failed as u64;
         lanes.retry_at = Some(now + RETRY_AFTER);
-        again.for_each(|op| lanes.put_back(op));
+        lanes.put_all_back(again);
     }
 
     /// Lets the writer empty the queue and end.
@@ -190,6 +190,13 @@ impl Lanes {
                 why: StoreError::Busy,
             }
         })
+    }
+
+    /// Of two writes to one binding the later has to find its place first: then the earlier is needless.
+    fn put_all_back(&mut self, failed: Vec<StoreOp>) {
+        let (bindings, others): (Vec<_>, Vec<_>) = failed.into_iter().partition(is_about_bindings);
+        others.into_iter().for_each(|op| self.put_back(op));
+        bindings.into_iter().rev().for_each(|op| self.put_back(op));
     }
 
     fn put_back(&mut self, op: StoreOp) {
@@ -274,7 +281,7 @@ mod tests {
             retry_at: Some(at + RETRY_AFTER),
             ..Lanes::default()
         };
-        lost.into_iter().for_each(|op| lanes.put_back(op));
+        lanes.put_all_back(lost);
         lanes
     }
 
@@ -305,6 +312,12 @@ mod tests {
         assert_eq!(lanes.due_at(), Some(ms(1_005)));
         let batch = lanes.take(ms(1_005));
         assert_eq!(batch.ops, [put_cdr(1), put_binding("alice", 1)]);
+    }
+
+    #[test]
+    fn of_two_failed_writes_to_a_binding_the_later_is_tried_again() {
+        let mut lanes = failed_at(ms(5), vec![put_binding("alice", 1), put_binding("alice", 2)]);
+        assert_eq!(lanes.take(ms(1_005)).ops, [put_binding("alice", 2)]);
     }
 
     #[test]

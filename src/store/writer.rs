@@ -54,29 +54,21 @@ impl Writer {
     /// The batch is on disk, but for the operations that failed alone. If that was for want of room or of a working disk, those
     /// for which nobody waits are kept for another try.
     fn on_commit(&mut self, batch: Batch, replies: Vec<StoreReply>, began: Mono) {
-        let wrote = writes(&batch.ops);
         let failures = replies.iter().filter_map(failure);
         let (failed, outage) = (failures.clone().count(), failures.clone().find(|why| may_pass(*why)));
-        let operations = replies.len() - failed;
-        self.queue.on_success(&Done {
-            operations,
+        let done = Done {
+            operations: replies.len() - failed,
             failed,
             bindings: batch.bindings,
-            wrote,
+            wrote: writes(&batch.ops),
             began,
-        });
+        };
+        self.queue.on_success(&done);
         if let Some(why) = outage {
-            let stranded =
-                |(tokens, reply): (&Vec<u64>, &StoreReply)| tokens.is_empty() && failure(reply).is_some_and(may_pass);
-            let stranded: Vec<_> = batch.tokens.iter().zip(&replies).map(stranded).collect();
-            let again = batch
-                .ops
-                .into_iter()
-                .zip(stranded)
-                .filter(|(op, stranded)| *stranded && !is_read(op));
-            self.queue.on_failure(why, 0, again.map(|(op, _)| op));
+            self.queue
+                .on_failure(why, 0, stranded(batch.ops, &batch.tokens, &replies));
             self.tell_failure(why);
-        } else if wrote {
+        } else if done.wrote {
             self.tell_recovery();
         }
         self.reply(batch.tokens, replies);
@@ -89,8 +81,8 @@ impl Writer {
         let (reads, writes): (Vec<_>, Vec<_>) =
             batch.ops.into_iter().zip(batch.tokens).partition(|(op, _)| is_read(op));
         let (again, answered): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(_, tokens)| tokens.is_empty());
-        self.queue
-            .on_failure(why, answered.len(), again.into_iter().map(|(op, _)| op));
+        let again = again.into_iter().map(|(op, _)| op).collect();
+        self.queue.on_failure(why, answered.len(), again);
         for (_, tokens) in answered {
             self.reply(vec![tokens], vec![StoreReply::Failed(why)]);
         }
@@ -128,6 +120,14 @@ impl Writer {
             tracing::info!("the store writes again");
         }
     }
+}
+
+/// The writes that failed, may succeed later, and for which nobody waits.
+fn stranded(ops: Vec<StoreOp>, tokens: &[Vec<u64>], replies: &[StoreReply]) -> Vec<StoreOp> {
+    let all = ops.into_iter().zip(tokens).zip(replies);
+    let stranded =
+        all.filter(|((op, tokens), reply)| tokens.is_empty() && !is_read(op) && failure(reply).is_some_and(may_pass));
+    stranded.map(|((op, _), _)| op).collect()
 }
 
 fn failure(reply: &StoreReply) -> Option<StoreError> {
