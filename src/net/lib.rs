@@ -9,6 +9,7 @@ pub mod counters;
 pub mod epoll;
 pub mod mmsg;
 pub mod rtp;
+pub mod tcp;
 pub mod udp;
 pub mod wake;
 

@@ -1,0 +1,300 @@
+//! SIP over TCP: accepts and opens connections, one task each, and keeps the table through which the event loop sends.
+
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use table::Refused;
+
+use crate::counters;
+use crate::wake::Post;
+use bytes::Bytes;
+use sip::{Flow, Transport};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use table::{Seat, Table};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+
+counters! {
+    /// What streams did, all of them together.
+    TcpCounters, "tcp_" {
+        /// Open now.
+        connections gauge,
+        /// Accepted so far.
+        accepted,
+        /// Opened by us so far.
+        opened,
+        /// Turned away: the table or the share of an address was full.
+        refused,
+        /// Connects of ours that came to nothing.
+        connect_failed,
+        /// Messages received.
+        messages_in,
+        /// Messages written.
+        messages_out,
+        /// Bytes received.
+        bytes_in,
+        /// Bytes written.
+        bytes_out,
+        /// Keep-alive pings answered (RFC 5626 section 4.4.1).
+        pings,
+        /// Closed because of what cannot be SIP, or is longer than may be.
+        garbled,
+        /// Closed because a message was begun and not finished in time.
+        unfinished,
+        /// Closed because nothing came for long.
+        idle,
+        /// Cut because the peer did not read what we wrote.
+        too_slow,
+        /// Times accepting had to pause: no file descriptor or memory was left.
+        accept_paused,
+    }
+}
+
+/// How streams are treated.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct TcpSettings {
+    /// Open at one time; more are turned away. Default 10,000: below the usual limit of file descriptors.
+    pub max_connections: usize,
+    /// From one IPv4 address or IPv6 /64 at one time. Default 100: an office behind one address.
+    pub max_per_address: usize,
+    /// A message begun must be complete within this. Default 10 s: a slow sender holds a buffer no longer.
+    pub message_within: Duration,
+    /// A stream that carries nothing, not even keep-alives, for this long is closed. Default 65 min: a phone without
+    /// keep-alives refreshes its registration at least each hour.
+    pub idle_after: Duration,
+    /// A connect of ours must succeed within this. Default 4 s: the caller is still waiting for another way to be tried.
+    pub connect_within: Duration,
+    /// The kernel must take what we write within this. Default 32 s: by then every transaction has given up.
+    pub write_within: Duration,
+    /// After our last byte we read on for so long, so that a reset does not overtake it. Default 1 s.
+    pub linger: Duration,
+    /// Messages that may wait for one peer. Default 1,024.
+    pub max_waiting: usize,
+    /// Bytes that may wait for one peer. Default 1 MiB.
+    pub max_waiting_bytes: usize,
+    /// Bytes that may wait for all peers together. Default 256 MiB.
+    pub max_waiting_total: usize,
+}
+
+impl Default for TcpSettings {
+    fn default() -> TcpSettings {
+        let s = Duration::from_secs;
+        TcpSettings {
+            max_connections: 10_000,
+            max_per_address: 100,
+            message_within: s(10),
+            idle_after: s(65 * 60),
+            connect_within: s(4),
+            write_within: s(32),
+            linger: s(1),
+            max_waiting: 1_024,
+            max_waiting_bytes: 1 << 20,
+            max_waiting_total: 256 << 20,
+        }
+    }
+}
+
+/// What streams tell the event loop. For each flow: Opened, any number of Messages, Closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// A stream was accepted, or opened by [`Tcp::connect`] with this token.
+    Opened {
+        /// The new flow.
+        flow: Flow,
+        /// That of the connect.
+        token: Option<u64>,
+    },
+    /// One whole message.
+    Message {
+        /// Where it came from.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// The stream has ended, by whoever.
+    Closed {
+        /// Which.
+        flow: Flow,
+    },
+    /// [`Tcp::connect`] came to nothing.
+    ConnectFailed {
+        /// Its token.
+        token: u64,
+    },
+}
+
+/// All TCP of a node. Cheap to clone; [`Tcp::stop`] ends it.
+#[derive(Clone)]
+pub struct Tcp {
+    table: Arc<Table>,
+    runtime: Handle,
+    events: Post<StreamEvent>,
+}
+
+impl Tcp {
+    /// Streams whose tasks run on `runtime` and report to `events`, which should hold about a thousand: when it is full
+    /// the streams wait, and with them their peers.
+    #[must_use]
+    pub fn new(runtime: Handle, settings: TcpSettings, counters: Arc<TcpCounters>, events: Post<StreamEvent>) -> Tcp {
+        Tcp {
+            table: Table::new(settings, counters),
+            runtime,
+            events,
+        }
+    }
+
+    /// Binds a listener and begins to accept; gives the address with the true port.
+    ///
+    /// # Errors
+    /// What the system says, and [`io::ErrorKind::InvalidInput`] for a wildcard address.
+    pub fn listen(&self, local: SocketAddr) -> io::Result<SocketAddr> {
+        crate::refuse_wildcard(local)?;
+        let listener = bind(local)?;
+        let local = listener.local_addr()?;
+        let _in_runtime = self.runtime.enter();
+        let listener = TcpListener::from_std(listener)?;
+        self.runtime.spawn(self.clone().accept(listener, local));
+        Ok(local)
+    }
+
+    /// Opens a stream to `peer` from the address of the listener `local`: answered by [`StreamEvent::Opened`] with this
+    /// token or by [`StreamEvent::ConnectFailed`].
+    pub fn connect(&self, token: u64, local: SocketAddr, peer: SocketAddr) {
+        let tcp = self.clone();
+        self.runtime.spawn(async move {
+            match tcp.open(local.ip(), peer).await {
+                Ok((stream, seat)) => tcp.serve(stream, local, peer, seat, Some(token)).await,
+                Err(e) => {
+                    tracing::info!(%peer, error = %e, "cannot connect");
+                    tcp.table.counters.connect_failed.one();
+                    let _ = tcp.events.put(StreamEvent::ConnectFailed { token }).await;
+                }
+            }
+        });
+    }
+
+    /// Puts a message in line for a stream; never waits.
+    ///
+    /// # Errors
+    /// The stream is gone, or is cut because too much waits for it.
+    pub fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), Refused> {
+        self.table.send(flow.connection, bytes)
+    }
+
+    /// Ends a stream once what is in line has been written; [`StreamEvent::Closed`] follows.
+    pub fn close(&self, flow: &Flow) {
+        self.table.close(flow.connection);
+    }
+
+    /// Accepts no more, and ends all streams once what is in line has been written.
+    pub fn stop(&self) {
+        self.table.stop();
+    }
+
+    async fn open(&self, from: IpAddr, peer: SocketAddr) -> io::Result<(TcpStream, Seat)> {
+        let seat = self
+            .table
+            .admit(None)
+            .ok_or_else(|| io::Error::other("too many connections"))?;
+        let socket = if peer.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind((from, 0).into())?;
+        let connecting = tokio::time::timeout(self.table.settings.connect_within, socket.connect(peer));
+        let stream = connecting
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.table.counters.opened.one();
+        Ok((stream, seat))
+    }
+
+    async fn accept(self, listener: TcpListener, local: SocketAddr) {
+        let stopped = self.table.stopped();
+        tokio::pin!(stopped);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stopped => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.on_accepted(stream, local, peer),
+                Err(e) if is_exhaustion(&e) => {
+                    self.table.counters.accept_paused.one();
+                    tracing::warn!(%local, error = %e, "cannot accept connections now");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                // Errors of the one connection that was about to be accepted.
+                Err(e) => tracing::debug!(%local, error = %e, "a connection ended before it was accepted"),
+            }
+        }
+    }
+
+    fn on_accepted(&self, stream: TcpStream, local: SocketAddr, peer: SocketAddr) {
+        let Some(seat) = self.table.admit(Some(peer.ip())) else {
+            return tracing::debug!(%peer, "turned away: too many connections");
+        };
+        self.table.counters.accepted.one();
+        let tcp = self.clone();
+        self.runtime
+            .spawn(async move { tcp.serve(stream, local, peer, seat, None).await });
+    }
+
+    async fn serve(&self, stream: TcpStream, local: SocketAddr, peer: SocketAddr, seat: Seat, token: Option<u64>) {
+        keep_alive(&stream);
+        let flow = Flow {
+            transport: Transport::Tcp,
+            local,
+            peer,
+            connection: seat.connection,
+        };
+        stream::run(stream, flow, seat, token, &self.events).await;
+    }
+}
+
+/// Pause after the system had no descriptor left: without it the loop would spin, since the connection stays in line.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+fn is_exhaustion(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+fn bind(local: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(local),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // For TCP this only means not to wait for connections of an earlier run that linger.
+    socket.set_reuse_address(true)?;
+    socket.bind(&local.into())?;
+    socket.listen(1_024)?;
+    Ok(socket.into())
+}
+
+/// Messages leave at once, and a peer that vanished without a word is noticed within two minutes.
+fn keep_alive(stream: &TcpStream) {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    let socket = SockRef::from(stream);
+    let set = socket
+        .set_tcp_keepalive(&probes.with_retries(4))
+        .and(stream.set_nodelay(true));
+    if let Err(e) = set {
+        tracing::debug!(error = %e, "cannot set stream options");
+    }
+}

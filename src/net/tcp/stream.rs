@@ -1,0 +1,225 @@
+//! One connection, from its first byte to its last. Anything that reads and writes bytes can be one.
+
+use super::table::{Inbound, Load, Seat, Table};
+use super::{StreamEvent, TcpSettings};
+use crate::wake::Post;
+use bytes::{Bytes, BytesMut};
+use sip::Flow;
+use sip::frame::{Frame, Framer};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Messages written in one call, and bytes: a burst to one peer costs few packets and a small buffer.
+const GATHER: usize = 64;
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// Bytes read in one call: a message or a few.
+const READ: usize = 4 * 1024;
+
+/// Bytes read and thrown away at most after our last one.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ending {
+    /// The peer closed it.
+    PeerClosed,
+    /// We closed it.
+    WeClosed,
+    /// The network did.
+    Broken(io::Error),
+    /// What came cannot be SIP.
+    Garbled,
+    /// A message was begun and not finished in time.
+    Unfinished,
+    /// Nothing came for long.
+    Idle,
+    /// The peer did not read what we wrote.
+    TooSlow,
+    /// The event loop has ended.
+    NobodyListens,
+}
+
+/// Runs a connection to its end and reports Opened, its messages, and Closed.
+pub(super) async fn run<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    flow: Flow,
+    seat: Seat,
+    token: Option<u64>,
+    events: &Post<StreamEvent>,
+) {
+    let inbound = seat.open();
+    if events.put(StreamEvent::Opened { flow, token }).await.is_ok() {
+        tracing::debug!(peer = %flow.peer, connection = flow.connection, "stream opened");
+        let ending = talk(stream, flow, seat.table(), inbound, events).await;
+        count(&ending, seat.table());
+        tracing::debug!(peer = %flow.peer, connection = flow.connection, ?ending, "stream closed");
+    }
+    // The place is free and sending fails before anybody hears of the end.
+    drop(seat);
+    let _ = events.put(StreamEvent::Closed { flow }).await;
+}
+
+/// Reads and writes side by side until one of them ends, and then lets the other finish.
+async fn talk<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    flow: Flow,
+    table: &Table,
+    inbound: Inbound,
+    events: &Post<StreamEvent>,
+) -> Ending {
+    let settings = &table.settings;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let Inbound { line, load, cut } = inbound;
+    let ending = {
+        let reading = read(&mut reader, flow, table, events);
+        let writing = write(&mut writer, line, &load, table);
+        tokio::pin!(reading, writing);
+        tokio::select! {
+            ending = &mut reading => {
+                table.close(flow.connection);
+                let _ = timeout(settings.linger, writing).await;
+                ending
+            }
+            ending = &mut writing => ending,
+            () = cut.notified() => Ending::TooSlow,
+        }
+    };
+    if matches!(
+        ending,
+        Ending::WeClosed | Ending::Garbled | Ending::Unfinished | Ending::Idle
+    ) {
+        linger(&mut reader, settings).await;
+    }
+    ending
+}
+
+/// Reads messages until something ends it.
+async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Ending {
+    let settings = &table.settings;
+    let mut framer = Framer::new();
+    // When the message that is not complete yet was begun.
+    let mut begun: Option<Instant> = None;
+    loop {
+        let late = if begun.is_some() {
+            Ending::Unfinished
+        } else {
+            Ending::Idle
+        };
+        let until = begun.map_or_else(
+            || Instant::now() + settings.idle_after,
+            |begun| begun + settings.message_within,
+        );
+        framer.buffer_mut().reserve(READ);
+        match timeout_at(until, reader.read_buf(framer.buffer_mut())).await {
+            Err(_) => return late,
+            Ok(Err(e)) => return Ending::Broken(e),
+            Ok(Ok(0)) => return Ending::PeerClosed,
+            Ok(Ok(read)) => table.counters.bytes_in.add(read as u64),
+        }
+        match hand_on(&mut framer, flow, table, events).await {
+            Ok(0) if begun.is_some() => {}
+            Ok(_) => begun = (framer.buffered() > 0).then(Instant::now),
+            Err(ending) => return ending,
+        }
+    }
+}
+
+/// Hands on what is complete; gives how many messages and pings that was. What may be said about garbage is put in line.
+async fn hand_on(framer: &mut Framer, flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Result<usize, Ending> {
+    for handed_on in 0.. {
+        match framer.poll_frame() {
+            Ok(None) => return Ok(handed_on),
+            Ok(Some(Frame::Message(bytes))) => {
+                table.counters.messages_in.one();
+                events
+                    .put(StreamEvent::Message { flow, bytes })
+                    .await
+                    .map_err(|_| Ending::NobodyListens)?;
+            }
+            Ok(Some(Frame::Ping)) => {
+                table.counters.pings.one();
+                let _ = table.send(flow.connection, Bytes::from_static(b"\r\n"));
+            }
+            Err(broken) => {
+                tracing::info!(peer = %flow.peer, reason = broken.reason, "stream cannot be read any further");
+                if let Some(answer) = broken.answer(&table.tag(flow.connection), flow.peer) {
+                    let _ = table.send(flow.connection, answer);
+                }
+                return Err(Ending::Garbled);
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// Writes what is in line until the line ends, then says that no more will come.
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut line: Receiver<Bytes>,
+    load: &Load,
+    table: &Table,
+) -> Ending {
+    let mut messages = Vec::new();
+    while line.recv_many(&mut messages, GATHER).await > 0 {
+        table.counters.messages_out.add(messages.len() as u64);
+        while !messages.is_empty() {
+            let bytes = gather(&mut messages);
+            match timeout(table.settings.write_within, writer.write_all(&bytes)).await {
+                Err(_) => return Ending::TooSlow,
+                Ok(Err(e)) => return Ending::Broken(e),
+                Ok(Ok(())) => table.counters.bytes_out.add(bytes.len() as u64),
+            }
+            load.release(bytes.len());
+        }
+    }
+    let _ = timeout(table.settings.linger, writer.shutdown()).await;
+    Ending::WeClosed
+}
+
+/// Takes the next messages, as many as one packet train should carry. A single one is not copied.
+fn gather(messages: &mut Vec<Bytes>) -> Bytes {
+    let mut size = 0;
+    let fits = |message: &&Bytes| {
+        size += message.len();
+        size <= GATHER_BYTES
+    };
+    match messages.iter().take_while(fits).count() {
+        0 | 1 => messages.remove(0),
+        many => messages
+            .drain(..many)
+            .fold(BytesMut::new(), |mut all, message| {
+                all.extend_from_slice(&message);
+                all
+            })
+            .freeze(),
+    }
+}
+
+/// A close with unread bytes is a reset, which would overtake our last message: so they are read and thrown away.
+async fn linger(reader: &mut (impl AsyncRead + Unpin), settings: &TcpSettings) {
+    let drain = async {
+        let mut buffer = [0; 4096];
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = timeout(settings.linger, drain).await;
+}
+
+fn count(ending: &Ending, table: &Table) {
+    match ending {
+        Ending::Garbled => table.counters.garbled.one(),
+        Ending::Unfinished => table.counters.unfinished.one(),
+        Ending::Idle => table.counters.idle.one(),
+        Ending::TooSlow => table.counters.too_slow.one(),
+        Ending::Broken(e) => tracing::debug!(error = %e, "stream broke"),
+        Ending::PeerClosed | Ending::WeClosed | Ending::NobodyListens => {}
+    }
+}

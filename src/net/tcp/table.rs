@@ -1,0 +1,325 @@
+//! The connections that are open: who may open one, how to reach each, and how much may wait for it.
+
+use super::{TcpCounters, TcpSettings};
+use bytes::Bytes;
+use dashmap::DashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Peers choose their addresses, so the hasher is keyed at random.
+type Map<K, V> = DashMap<K, V, ahash::RandomState>;
+
+/// All connections. Shared by the event loop, which sends, and the tasks, which come and go.
+pub(super) struct Table {
+    pub(super) settings: TcpSettings,
+    pub(super) counters: Arc<TcpCounters>,
+    lines: Map<u64, Line>,
+    shares: Map<IpAddr, usize>,
+    last: AtomicU64,
+    open: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
+    stopped: watch::Sender<bool>,
+    tags: ahash::RandomState,
+}
+
+/// Why bytes were not taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such connection, or no more.
+    Gone,
+    /// Too much waits already: the peer reads too slowly and its connection has been cut.
+    TooSlow,
+}
+
+impl Table {
+    pub(super) fn new(settings: TcpSettings, counters: Arc<TcpCounters>) -> Arc<Table> {
+        Arc::new(Table {
+            settings,
+            counters,
+            lines: Map::default(),
+            shares: Map::default(),
+            last: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            waiting: Arc::default(),
+            stopped: watch::Sender::new(false),
+            tags: ahash::RandomState::new(),
+        })
+    }
+
+    /// A place for one more connection, if there is one. `from` is given for those who came to us: they share by address.
+    pub(super) fn admit(self: &Arc<Table>, from: Option<IpAddr>) -> Option<Seat> {
+        let from = from.map(network);
+        let full = self.open.fetch_add(1, Relaxed) >= self.settings.max_connections;
+        if full || *self.stopped.borrow() || !self.take_share(from) {
+            self.open.fetch_sub(1, Relaxed);
+            self.counters.refused.one();
+            return None;
+        }
+        self.counters.connections.add(1);
+        let connection = self.last.fetch_add(1, Relaxed) + 1;
+        Some(Seat {
+            table: self.clone(),
+            from,
+            connection,
+        })
+    }
+
+    fn take_share(&self, from: Option<IpAddr>) -> bool {
+        let Some(from) = from else { return true };
+        let mut held = self.shares.entry(from).or_insert(0);
+        let free = *held < self.settings.max_per_address;
+        *held += usize::from(free);
+        free
+    }
+
+    /// Puts bytes in line for a connection; never waits. A connection for which too much waits is cut.
+    pub(super) fn send(&self, connection: u64, bytes: Bytes) -> Result<(), Refused> {
+        let sent = self
+            .lines
+            .get(&connection)
+            .ok_or(Refused::Gone)?
+            .offer(bytes, &self.settings);
+        if sent == Err(Refused::TooSlow) {
+            self.cut(connection);
+        }
+        sent
+    }
+
+    /// Ends a connection once what is in line has been written.
+    pub(super) fn close(&self, connection: u64) {
+        self.lines.remove(&connection);
+    }
+
+    /// Ends a connection at once.
+    pub(super) fn cut(&self, connection: u64) {
+        if let Some((_, line)) = self.lines.remove(&connection) {
+            line.cut.notify_one();
+        }
+    }
+
+    /// A tag for the one answer that we give ourselves, when a stream cannot be read any further.
+    pub(super) fn tag(&self, connection: u64) -> String {
+        format!("{:016x}", self.tags.hash_one(connection))
+    }
+
+    /// Admits nobody from now on, and ends all connections, each once what is in line has been written.
+    pub(super) fn stop(&self) {
+        self.stopped.send_replace(true);
+        self.lines.clear();
+    }
+
+    /// Waits for [`Table::stop`].
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + use<> {
+        let mut stopped = self.stopped.subscribe();
+        async move {
+            // An error means that the table is gone, which is a stop too.
+            let _ = stopped.wait_for(|&stopped| stopped).await;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let open = self.open.load(Relaxed) + self.waiting.load(Relaxed);
+        self.lines.is_empty() && self.shares.is_empty() && open == 0 && self.counters.connections.value() == 0
+    }
+}
+
+/// One connection's place. Dropping it gives everything back, however the connection ended.
+pub(super) struct Seat {
+    table: Arc<Table>,
+    from: Option<IpAddr>,
+    pub(super) connection: u64,
+}
+
+/// What a connection's task takes from the table.
+pub(super) struct Inbound {
+    /// What is in line to be written; ends when the connection is closed.
+    pub(super) line: mpsc::Receiver<Bytes>,
+    /// How much that is; to be lowered when it is written.
+    pub(super) load: Arc<Load>,
+    /// Told when to end at once.
+    pub(super) cut: Arc<Notify>,
+}
+
+impl Seat {
+    pub(super) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// Makes the connection known, so that bytes can be sent to it.
+    pub(super) fn open(&self) -> Inbound {
+        let (sender, line) = mpsc::channel(self.table.settings.max_waiting);
+        let load = Arc::new(Load {
+            own: AtomicUsize::new(0),
+            all: self.table.waiting.clone(),
+        });
+        let cut = Arc::new(Notify::new());
+        self.table.lines.insert(
+            self.connection,
+            Line {
+                sender,
+                load: load.clone(),
+                cut: cut.clone(),
+            },
+        );
+        Inbound { line, load, cut }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.table.lines.remove(&self.connection);
+        if let Some(from) = self.from {
+            self.table.shares.remove_if_mut(&from, |_, held| {
+                *held -= 1;
+                *held == 0
+            });
+        }
+        self.table.open.fetch_sub(1, Relaxed);
+        self.table.counters.connections.sub(1);
+    }
+}
+
+/// The way to one connection's writer.
+struct Line {
+    sender: mpsc::Sender<Bytes>,
+    load: Arc<Load>,
+    cut: Arc<Notify>,
+}
+
+impl Line {
+    fn offer(&self, bytes: Bytes, settings: &TcpSettings) -> Result<(), Refused> {
+        let size = bytes.len();
+        if !self.load.take(size, settings) {
+            return Err(Refused::TooSlow);
+        }
+        self.sender.try_send(bytes).map_err(|e| {
+            self.load.release(size);
+            match e {
+                mpsc::error::TrySendError::Full(_) => Refused::TooSlow,
+                mpsc::error::TrySendError::Closed(_) => Refused::Gone,
+            }
+        })
+    }
+}
+
+/// Bytes in line, for one connection and for all.
+pub(super) struct Load {
+    own: AtomicUsize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Load {
+    fn take(&self, size: usize, settings: &TcpSettings) -> bool {
+        let own = self.own.fetch_add(size, Relaxed) + size;
+        let all = self.all.fetch_add(size, Relaxed) + size;
+        let fits = own <= settings.max_waiting_bytes && all <= settings.max_waiting_total;
+        if !fits {
+            self.release(size);
+        }
+        fits
+    }
+
+    pub(super) fn release(&self, size: usize) {
+        self.own.fetch_sub(size, Relaxed);
+        self.all.fetch_sub(size, Relaxed);
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Relaxed);
+    }
+}
+
+/// Who shares one allowance: an IPv4 address, or the /64 that one IPv6 site has to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(settings: TcpSettings) -> Arc<Table> {
+        Table::new(settings, Arc::default())
+    }
+
+    fn from(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_gets_its_share_and_no_more() {
+        let table = table(TcpSettings {
+            max_per_address: 2,
+            ..TcpSettings::default()
+        });
+        let seats: Vec<_> = (0..3).map(|_| table.admit(from("192.0.2.1"))).collect();
+        assert_eq!(seats.iter().flatten().count(), 2);
+        assert!(table.admit(from("192.0.2.2")).is_some());
+        assert!(table.admit(None).is_some(), "connections we open are not counted");
+        drop(seats);
+        assert!(table.admit(from("192.0.2.1")).is_some());
+        assert_eq!(table.counters.refused.value(), 1);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_version_6_site_is_one_address() {
+        let table = table(TcpSettings {
+            max_per_address: 1,
+            ..TcpSettings::default()
+        });
+        let _one = table.admit(from("2001:db8::1")).unwrap();
+        assert!(table.admit(from("2001:db8::ffff")).is_none());
+        assert!(table.admit(from("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn connections_are_numbered_once() {
+        let table = table(TcpSettings {
+            max_connections: 1,
+            ..TcpSettings::default()
+        });
+        let first = table.admit(None).unwrap();
+        assert!(table.admit(None).is_none(), "all places are taken");
+        let used = first.connection;
+        drop(first);
+        assert!(table.admit(None).unwrap().connection > used);
+    }
+
+    #[test]
+    fn a_connection_that_does_not_drain_is_cut() {
+        let bounds = [
+            TcpSettings {
+                max_waiting: 2,
+                ..TcpSettings::default()
+            },
+            TcpSettings {
+                max_waiting_bytes: 200,
+                ..TcpSettings::default()
+            },
+            TcpSettings {
+                max_waiting_total: 200,
+                ..TcpSettings::default()
+            },
+        ];
+        for settings in bounds {
+            let table = table(settings);
+            let seat = table.admit(None).unwrap();
+            let inbound = seat.open();
+            let sent: Vec<_> = (0..4)
+                .map(|_| table.send(seat.connection, Bytes::from(vec![0; 100])))
+                .collect();
+            assert_eq!(sent, [Ok(()), Ok(()), Err(Refused::TooSlow), Err(Refused::Gone)]);
+            drop((inbound, seat));
+            assert!(table.is_empty());
+        }
+    }
+}
