@@ -69,14 +69,23 @@ impl Source {
     /// # Errors
     /// Every problem found, in the order of files and lines.
     pub fn load(&self) -> Result<Config, Vec<Problem>> {
+        match self.read(None) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// What could be read, and everything that is wrong with it. With `users`, that text stands for users.toml: so an edit
+    /// can be tried before it is made.
+    pub(crate) fn read(&self, users: Option<&str>) -> (Option<Config>, Vec<Problem>) {
         let problems = Problems::default();
-        let files = Files::read(self, &problems);
+        let files = Files::read(self, users, &problems);
         let first = problems.borrow().clone();
         let config = files.map(|files| files.config(self, &problems));
         let mut found = without_echoes(&first, problems.into_inner());
         found.sort();
         found.dedup();
-        config.filter(|_| found.is_empty()).ok_or(found)
+        (config, found)
     }
 }
 
@@ -102,12 +111,16 @@ struct Files {
 }
 
 impl Files {
-    fn read(source: &Source, problems: &Problems) -> Option<Files> {
+    fn read(source: &Source, users: Option<&str>, problems: &Problems) -> Option<Files> {
         let mut tables = BTreeMap::new();
         for name in present(&source.directory, problems)? {
             let path = source.directory.join(format!("{name}.toml"));
             let file: Arc<str> = path.display().to_string().into();
-            match std::fs::read_to_string(&path) {
+            let text = match users.filter(|_| name == "users") {
+                Some(text) => Ok(text.to_owned()),
+                None => std::fs::read_to_string(&path),
+            };
+            match text {
                 Ok(text) => {
                     tables.insert(name, parse(&file, &text, &mut problems.borrow_mut()));
                 }

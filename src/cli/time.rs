@@ -4,9 +4,9 @@
 pub(crate) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match seconds {
-        ..60 => format!("{seconds}s"),
-        ..3_600 => format!("{minutes}m{:02}s", seconds % 60),
-        ..86_400 => format!("{hours}h{minutes:02}m"),
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m{:02}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h{minutes:02}m"),
         _ => format!("{days}d{hours:02}h"),
     }
 }
