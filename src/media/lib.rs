@@ -3,14 +3,17 @@
 //! Two halves meet in [`Plan`] and [`Event`]. Call control negotiates ([`sdp::Negotiation`]), takes ports
 //! ([`PortPool`]) and edits rooms. A worker thread owns an [`Engine`], feeds it packets and time, and sends what it says.
 
+pub mod codec;
 pub mod engine;
 pub mod event;
+pub mod goertzel;
 pub mod plan;
 pub mod ports;
+pub mod rtp;
 pub mod sdp;
 pub mod tone;
 
-pub use engine::{Engine, EngineConfig, Forward, Transmit};
+pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
 pub use event::{Event, LegStats};
 pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 pub use ports::{NoPort, PoolConfig, Port, PortPool};

@@ -33,3 +33,148 @@ impl Tone {
         }
     }
 }
+
+/// Peak of a sine at 0 dBm0: mu-law's largest sample is a sine of 3.17 dBm0 (G.711 table 6).
+const PEAK_0_DBM0: f32 = 22_302.0;
+
+/// A tone being played.
+#[derive(Clone, Debug)]
+pub struct ToneGenerator {
+    tone: Tone,
+    rate: u32,
+    amplitude: f32,
+    oscillators: SmallVec<[Oscillator; 4]>,
+    /// Samples played of the present cadence step.
+    played: u32,
+    step: usize,
+    rounds: u16,
+}
+
+/// A point that turns on a circle; its height is the sine.
+#[derive(Clone, Debug)]
+struct Oscillator {
+    at: (f32, f32),
+    turn: (f32, f32),
+}
+
+impl ToneGenerator {
+    /// Begins a tone at `rate` samples per second. Frequencies beyond half the rate are left out.
+    #[must_use]
+    pub fn new(tone: &Tone, rate: u32) -> ToneGenerator {
+        let audible = |hz: &&f32| **hz > 0.0 && **hz < rate as f32 / 2.0;
+        let oscillators: SmallVec<[Oscillator; 4]> = tone
+            .hz
+            .iter()
+            .filter(audible)
+            .take(4)
+            .map(|&hz| Oscillator::new(hz, rate))
+            .collect();
+        let share = (oscillators.len().max(1) as f32).sqrt();
+        let amplitude = PEAK_0_DBM0 * 10f32.powf(tone.level_dbm0.clamp(-90.0, 3.0) / 20.0) / share;
+        ToneGenerator {
+            tone: tone.clone(),
+            rate,
+            amplitude,
+            oscillators,
+            played: 0,
+            step: 0,
+            rounds: 0,
+        }
+    }
+
+    /// Fills `out` with the next samples; false when the tone had already ended, and `out` is silence.
+    pub fn fill(&mut self, out: &mut [i16]) -> bool {
+        if self.ended() {
+            out.fill(0);
+            return false;
+        }
+        for sample in &mut *out {
+            *sample = self.next_sample();
+        }
+        self.oscillators.iter_mut().for_each(Oscillator::normalise);
+        true
+    }
+
+    /// Nothing more will sound.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        !self.tone.cadence_ms.is_empty() && self.tone.repeat.is_some_and(|repeat| self.rounds >= repeat)
+    }
+
+    fn next_sample(&mut self) -> i16 {
+        let sounding = self.step.is_multiple_of(2) && !self.ended();
+        self.advance();
+        if !sounding {
+            return 0;
+        }
+        let sum: f32 = self.oscillators.iter_mut().map(Oscillator::next).sum();
+        (sum * self.amplitude) as i16
+    }
+
+    fn advance(&mut self) {
+        let Some(&ms) = self.tone.cadence_ms.get(self.step) else {
+            return;
+        };
+        self.played += 1;
+        if self.played >= u32::from(ms) * self.rate / 1000 {
+            (self.played, self.step) = (0, self.step + 1);
+            if self.step == self.tone.cadence_ms.len() {
+                (self.step, self.rounds) = (0, self.rounds.saturating_add(1));
+            }
+        }
+    }
+}
+
+impl Oscillator {
+    fn new(hz: f32, rate: u32) -> Oscillator {
+        let (sin, cos) = (std::f64::consts::TAU * f64::from(hz) / f64::from(rate)).sin_cos();
+        Oscillator {
+            at: (1.0, 0.0),
+            turn: (cos as f32, sin as f32),
+        }
+    }
+
+    fn next(&mut self) -> f32 {
+        let ((x, y), (cos, sin)) = (self.at, self.turn);
+        self.at = (x * cos - y * sin, x * sin + y * cos);
+        y
+    }
+
+    /// Rounding lets the circle drift outwards or inwards; once a frame it is put back.
+    fn normalise(&mut self) {
+        let length = self.at.0.hypot(self.at.1);
+        self.at = (self.at.0 / length, self.at.1 / length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::goertzel::level_dbm0;
+
+    #[test]
+    fn the_milliwatt_is_1004_hz_at_0_dbm0_for_an_hour() {
+        let mut generator = ToneGenerator::new(&Tone::milliwatt(), 8000);
+        let mut frame = [0; 8000];
+        for _ in 0..3600 {
+            assert!(generator.fill(&mut frame));
+        }
+        assert!(level_dbm0(&frame, 1004.0, 8000).abs() < 0.1);
+        assert!(level_dbm0(&frame, 1104.0, 8000) < -50.0);
+    }
+
+    #[test]
+    fn a_cadence_sounds_pauses_and_ends() {
+        let tone = Tone {
+            cadence_ms: SmallVec::from_slice(&[100, 50]),
+            repeat: Some(2),
+            ..Tone::steady(440.0, -10.0)
+        };
+        let mut generator = ToneGenerator::new(&tone, 8000);
+        let mut all = [1i16; 8000];
+        assert!(generator.fill(&mut all));
+        let loud = |from: usize, to: usize| all[from * 8..to * 8].iter().any(|&s| s != 0);
+        assert!(loud(0, 100) && !loud(100, 150) && loud(150, 250) && !loud(250, 1000));
+        assert!(generator.ended() && !generator.fill(&mut all));
+    }
+}

@@ -2,17 +2,33 @@
 //!
 //! The worker reads a packet into its buffer and calls [`Engine::handle_rtp`]; a packet to relay is rewritten in that
 //! buffer and sent from it. Packets the engine itself makes (tones, mixed sound, RTCP) are asked for with
-//! [`Engine::poll_transmit`] after [`Engine::handle_timeout`] or [`Engine::apply`].
+//! [`Engine::poll_transmit`] after [`Engine::handle_timeout`].
+//!
+//! Nothing is allocated for a packet or a tick; joining, leaving and editing a matrix may allocate.
 
-use crate::event::Event;
-use crate::plan::Plan;
+mod leg;
+mod room;
+mod tick;
+
+use crate::event::{Event, LegStats};
+use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId};
+use crate::rtp::header::{HEADER, is_rtcp};
 use clock::Mono;
+use hashbrown::HashMap;
+use leg::{Feed, Leg, NO_FORMAT, Route};
+use room::{Hears, Room};
+use slab::Slab;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
+use tick::Outbox;
 
 /// Bytes a packet buffer must hold: no RTP of ours is longer, and what is longer on the wire is dropped.
 pub const PACKET_BUFFER: usize = 2048;
+
+/// How often legs are looked at for silence and due reports.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How an engine behaves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -43,11 +59,34 @@ pub struct Transmit {
     pub len: usize,
 }
 
+/// Counters of the engine as a whole.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Datagrams to ports without a leg.
+    pub unexpected: u64,
+    /// Orders that named something unknown, taken or beyond a bound.
+    pub ignored_plans: u64,
+    /// Ticks that came more than 20 ms after their time.
+    pub late_ticks: u64,
+}
+
 /// All rooms and legs of one worker.
 pub struct Engine {
     config: EngineConfig,
     random: Box<dyn FnMut() -> u64 + Send>,
+    legs: Slab<Leg>,
+    rooms: Slab<Room>,
+    leg_slots: HashMap<LegId, usize>,
+    room_slots: HashMap<RoomId, usize>,
+    /// Slot of the leg on each even port, by half the port.
+    ports: Box<[Option<u32>]>,
     events: VecDeque<Event>,
+    reports: VecDeque<usize>,
+    outbox: Outbox,
+    next_tick: Option<Mono>,
+    next_sweep: Option<Mono>,
+    now: Mono,
+    stats: EngineStats,
 }
 
 impl Engine {
@@ -57,16 +96,55 @@ impl Engine {
         Engine {
             config,
             random,
+            legs: Slab::new(),
+            rooms: Slab::new(),
+            leg_slots: HashMap::new(),
+            room_slots: HashMap::new(),
+            ports: vec![None; 1 << 15].into(),
             events: VecDeque::new(),
+            reports: VecDeque::new(),
+            outbox: Outbox::default(),
+            next_tick: None,
+            next_sweep: None,
+            now: Mono(0),
+            stats: EngineStats::default(),
         }
     }
 
     /// Obeys control.
     pub fn apply(&mut self, now: Mono, plan: Plan) {
-        let _ = (now, plan, self.config, (self.random)());
+        self.now = now;
+        let obeyed = match plan {
+            Plan::BindPorts { .. } => Some(()),
+            Plan::OpenRoom { room, matrix, rate } => self.open_room(Room::new(room, matrix, rate)),
+            Plan::CloseRoom { room } => self.close_room(room),
+            Plan::OpenLeg(open) => self.open_leg(now, *open),
+            Plan::UpdateLeg {
+                leg,
+                media,
+                media_timeout,
+            } => self.with_leg(leg, |leg, config| {
+                leg.update(now, media, media_timeout, config);
+                true
+            }),
+            Plan::CloseLeg { leg } => self.close_leg(leg),
+            Plan::MoveLeg { leg, room } => self.move_leg(leg, room),
+            Plan::SetEdges { room, edges } => self.with_room(room, |room| room.set_edges(&edges)),
+            Plan::Play {
+                room,
+                player,
+                sound,
+                to,
+            } => self.with_room(room, |room| room.play(player, &sound, to)),
+            Plan::StopPlay { room, player } => self.with_room(room, |room| {
+                room.stop(player);
+                true
+            }),
+        };
+        self.stats.ignored_plans += u64::from(obeyed.is_none());
     }
 
-    /// A datagram of `len` bytes in `buffer` came to our even port `port`. Packets to pass on at once are rewritten in
+    /// A datagram of `len` bytes in `buffer` came to our even port `port`. A packet to pass on at once is rewritten in
     /// the buffer; anything else is kept or dropped and counted.
     pub fn handle_rtp(
         &mut self,
@@ -76,34 +154,229 @@ impl Engine {
         buffer: &mut [u8],
         len: usize,
     ) -> Option<Forward> {
-        let _ = (now, port, source, buffer, len);
-        None
+        let packet = buffer.get(..len)?;
+        let leg = self.leg_on(port)?;
+        if is_rtcp(packet) {
+            self.on_rtcp_at_rtp_port(now, leg, source, len, buffer);
+            return None;
+        }
+        let here = &mut self.legs[leg];
+        let accepted = here.accept(now, source, packet, &self.config, &mut self.events)?;
+        let payload = &packet[accepted.header.payload.clone()];
+        if let Codec::TelephoneEvent(_) = accepted.format.codec {
+            self.events.extend(here.key_press(now, &accepted, payload));
+        }
+        // An empty packet keeps a NAT binding open (RFC 6263) and is nobody's sound.
+        let Route::Relay { to, pts } = &here.route else {
+            return None;
+        };
+        let (to, pt) = (*to, pts[usize::from(accepted.header.pt)]);
+        if pt == NO_FORMAT || payload.is_empty() {
+            here.count_invalid();
+            return None;
+        }
+        let there = &mut self.legs[to];
+        let destination = there.rtp_to?;
+        let header = there
+            .outgoing
+            .relay(now, &accepted.header, pt, accepted.format.codec.clock_rate())?;
+        let start = header.payload.start - HEADER;
+        buffer[start..header.payload.start].copy_from_slice(&header.to_bytes());
+        Some(Forward {
+            port: there.port,
+            to: destination,
+            range: start..header.payload.end,
+        })
     }
 
     /// A datagram came to the RTCP port above our even port `port`.
-    pub fn handle_rtcp(&mut self, now: Mono, port: u16, source: SocketAddr, packet: &mut [u8]) {
-        let _ = (now, port, source, packet);
+    pub fn handle_rtcp(&mut self, now: Mono, port: u16, source: SocketAddr, packet: &[u8]) {
+        if let Some(leg) = self.leg_on(port) {
+            self.legs[leg].accept_rtcp(now, source, packet, &self.config);
+        }
     }
 
     /// When to call [`Engine::handle_timeout`] next; `None` while nothing is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        None
+        self.next_tick.into_iter().chain(self.next_sweep).min()
     }
 
     /// Does what is due at `now`. Then ask [`Engine::poll_transmit`] and [`Engine::poll_event`] until both say `None`.
     pub fn handle_timeout(&mut self, now: Mono) {
-        let _ = now;
+        self.now = now;
+        if self.next_tick.is_some_and(|due| due <= now) {
+            self.on_tick(now);
+        }
+        if self.next_sweep.is_some_and(|due| due <= now) {
+            self.on_sweep(now);
+        }
     }
 
     /// Writes the next packet the engine made into `buffer`, which holds at least [`PACKET_BUFFER`] bytes.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        let _ = buffer;
-        None
+        self.poll_sound(buffer).or_else(|| self.poll_report(buffer))
     }
 
     /// The next event for control.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
+
+    /// Figures of a leg now.
+    #[must_use]
+    pub fn leg_stats(&self, leg: LegId) -> Option<LegStats> {
+        self.leg_slots.get(&leg).map(|&slot| self.legs[slot].stats())
+    }
+
+    /// Counters of the engine as a whole.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        self.stats
+    }
+
+    fn leg_on(&mut self, port: u16) -> Option<usize> {
+        let leg = self.ports[usize::from(port / 2)];
+        self.stats.unexpected += u64::from(leg.is_none());
+        leg.map(|slot| slot as usize)
+    }
+
+    fn on_rtcp_at_rtp_port(&mut self, now: Mono, leg: usize, source: SocketAddr, len: usize, buffer: &[u8]) {
+        let leg = &mut self.legs[leg];
+        if leg.media.rtcp_mux {
+            leg.accept_rtcp(now, source, &buffer[..len], &self.config);
+        } else {
+            leg.count_invalid();
+        }
+    }
+
+    fn on_sweep(&mut self, now: Mono) {
+        self.next_sweep = (!self.legs.is_empty()).then(|| now + SWEEP);
+        for (slot, leg) in &mut self.legs {
+            leg.watch(now, &mut self.events);
+            if leg.report_is_due(now, (self.random)()) {
+                self.reports.push_back(slot);
+            }
+        }
+    }
+
+    fn poll_report(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
+        while let Some(slot) = self.reports.pop_front() {
+            let report = self
+                .legs
+                .get_mut(slot)
+                .and_then(|leg| leg.write_report(self.now, buffer));
+            if let Some((port, to, len)) = report {
+                return Some(Transmit { port, to, len });
+            }
+        }
+        None
+    }
+
+    fn open_room(&mut self, room: Room) -> Option<()> {
+        if self.room_slots.contains_key(&room.id) {
+            return None;
+        }
+        let id = room.id;
+        self.room_slots.insert(id, self.rooms.insert(room));
+        Some(())
+    }
+
+    fn close_room(&mut self, id: RoomId) -> Option<()> {
+        let slot = *self.room_slots.get(&id)?;
+        let legs: Vec<LegId> = self.rooms[slot].members.iter().map(|&(leg, _)| leg).collect();
+        legs.into_iter().for_each(|leg| {
+            self.close_leg(leg);
+        });
+        self.room_slots.remove(&id);
+        self.rooms.remove(slot);
+        self.schedule_ticks();
+        Some(())
+    }
+
+    fn open_leg(&mut self, now: Mono, open: OpenLeg) -> Option<()> {
+        let room = *self.room_slots.get(&open.room)?;
+        let (id, port) = (open.leg, usize::from(open.port / 2));
+        let is_free = self.ports[port].is_none() && open.port.is_multiple_of(2) && !self.leg_slots.contains_key(&id);
+        if !is_free {
+            return None;
+        }
+        let slot = self
+            .legs
+            .insert(Leg::new(now, open, room, &self.config, &mut self.random));
+        self.ports[port] = u32::try_from(slot).ok();
+        self.leg_slots.insert(id, slot);
+        self.rooms[room].join(id, slot);
+        self.next_sweep = self.next_sweep.or(Some(now + SWEEP));
+        self.route(room);
+        Some(())
+    }
+
+    fn close_leg(&mut self, id: LegId) -> Option<()> {
+        let slot = self.leg_slots.remove(&id)?;
+        let leg = self.legs.remove(slot);
+        self.ports[usize::from(leg.port / 2)] = None;
+        self.outbox.forget(slot);
+        self.reports.retain(|&due| due != slot);
+        self.rooms[leg.room].leave(id);
+        self.route(leg.room);
+        self.events.push_back(Event::LegClosed {
+            leg: id,
+            stats: Box::new(leg.stats()),
+        });
+        Some(())
+    }
+
+    fn move_leg(&mut self, id: LegId, to: RoomId) -> Option<()> {
+        let (slot, to) = (*self.leg_slots.get(&id)?, *self.room_slots.get(&to)?);
+        let from = std::mem::replace(&mut self.legs[slot].room, to);
+        self.rooms[from].leave(id);
+        self.rooms[to].join(id, slot);
+        self.route(from);
+        self.route(to);
+        Some(())
+    }
+
+    fn with_leg(&mut self, id: LegId, change: impl FnOnce(&mut Leg, &EngineConfig) -> bool) -> Option<()> {
+        let slot = *self.leg_slots.get(&id)?;
+        let done = change(&mut self.legs[slot], &self.config);
+        self.route(self.legs[slot].room);
+        done.then_some(())
+    }
+
+    fn with_room(&mut self, id: RoomId, change: impl FnOnce(&mut Room) -> bool) -> Option<()> {
+        let slot = *self.room_slots.get(&id)?;
+        let done = change(&mut self.rooms[slot]);
+        self.route(slot);
+        done.then_some(())
+    }
+
+    /// Decides anew how the room's matrix is executed: relay where one member alone is heard by one other, else a mix.
+    fn route(&mut self, room: usize) {
+        let members = &self.rooms[room].members;
+        for &(_, slot) in members {
+            self.legs[slot].route = Route::Nowhere;
+        }
+        for &(id, slot) in members {
+            self.legs[slot].feed = match self.rooms[room].hears(id) {
+                Hears::Nothing => Feed::Nothing,
+                Hears::Only(from) => relay(&mut self.legs, from, slot),
+                Hears::Several => Feed::Mix,
+            };
+        }
+        self.schedule_ticks();
+    }
 }
+
+/// Lets the packets of `from` go to `to`, unless they already go to another.
+fn relay(legs: &mut Slab<Leg>, from: usize, to: usize) -> Feed {
+    if let Route::Relay { .. } = legs[from].route {
+        return Feed::Mix;
+    }
+    let pts = legs[from].relay_numbers(&legs[to]);
+    legs[from].route = Route::Relay { to, pts };
+    Feed::Relay
+}
+
+#[cfg(test)]
+mod tests;

@@ -249,3 +249,6 @@ impl Direction {
         .find(|direction| direction.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests;

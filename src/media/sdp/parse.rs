@@ -112,7 +112,7 @@ impl Parser {
         })?;
         Ok(SessionDescription {
             origin,
-            name: self.name,
+            name: if self.name.is_empty() { "-".into() } else { self.name },
             connection: self.connection,
             attributes: self.attributes,
             streams: self.streams,
@@ -130,7 +130,7 @@ impl Parser {
         match kind {
             "o" if self.origin.is_none() => self.origin = Some(origin(value).ok_or(SdpErrorKind::Origin)?),
             "o" => return Err(SdpErrorKind::Origin),
-            "s" => self.name = if value.is_empty() { "-" } else { value }.into(),
+            "s" => self.name = value.into(),
             "c" => self.connection(value)?,
             "b" => bandwidth(value).ok_or(SdpErrorKind::Bandwidth)?,
             "a" => self.attribute(value)?,

@@ -1,0 +1,395 @@
+//! One device's media: its two streams, where they come from and go to, and its figures.
+
+use super::EngineConfig;
+use crate::event::{Event, LegStats};
+use crate::plan::{Codec, Format, LegId, LegMedia, OpenLeg};
+use crate::rtp::RtpHeader;
+use crate::rtp::key_press::{KeyPress, KeyPresses};
+use crate::rtp::latch::{RtcpLatch, RtpLatch, Verdict};
+use crate::rtp::outgoing::OutgoingStream;
+use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
+use crate::rtp::source::{Arrival, IncomingStream};
+use clock::Mono;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// No format has this number.
+pub(super) const NO_FORMAT: u8 = 0xff;
+
+/// RTCP goes out this often (RFC 3550 section 6.2), spread by half either way so that legs do not beat in time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(super) struct Leg {
+    pub id: LegId,
+    pub port: u16,
+    pub room: usize,
+    pub media: LegMedia,
+    pub outgoing: OutgoingStream,
+    pub route: Route,
+    pub feed: Feed,
+    /// Where sound may go now; `None` on hold, before an address is known, or where nothing may be sent.
+    pub rtp_to: Option<SocketAddr>,
+    formats: [u8; 128],
+    incoming: IncomingStream,
+    rtp_latch: RtpLatch,
+    rtcp_latch: RtcpLatch,
+    rtcp_to: Option<SocketAddr>,
+    keys: KeyPresses,
+    media_timeout: Option<Duration>,
+    heard_at: Mono,
+    timed_out: bool,
+    report_at: Mono,
+    cname: u64,
+    last_sender_report: Option<(u32, Mono)>,
+    sent_at_last_report: u64,
+    figures: LegStats,
+}
+
+/// What becomes of a leg's sound.
+pub(super) enum Route {
+    /// Nobody hears it.
+    Nowhere,
+    /// One listener hears it and nothing else: its packets are rewritten for the leg in slot `to`.
+    Relay {
+        to: usize,
+        /// Payload type there for each payload type here.
+        pts: Box<[u8; 128]>,
+    },
+}
+
+/// What a leg is sent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Feed {
+    Nothing,
+    Relay,
+    Mix,
+}
+
+/// A packet of the device that is to be used.
+pub(super) struct Accepted {
+    pub header: RtpHeader,
+    pub format: Format,
+}
+
+impl Leg {
+    pub fn new(now: Mono, open: OpenLeg, room: usize, config: &EngineConfig, random: &mut dyn FnMut() -> u64) -> Leg {
+        let OpenLeg {
+            leg,
+            port,
+            media,
+            latch,
+            media_timeout,
+            ..
+        } = open;
+        let mut leg = Leg {
+            id: leg,
+            port,
+            room,
+            outgoing: OutgoingStream::new(random),
+            route: Route::Nowhere,
+            feed: Feed::Nothing,
+            rtp_to: None,
+            formats: [NO_FORMAT; 128],
+            incoming: IncomingStream::default(),
+            rtp_latch: RtpLatch::new(latch, media.remote),
+            rtcp_latch: RtcpLatch::new(media.remote_rtcp),
+            rtcp_to: None,
+            keys: KeyPresses::default(),
+            media_timeout,
+            heard_at: now,
+            timed_out: false,
+            report_at: now,
+            cname: random(),
+            last_sender_report: None,
+            sent_at_last_report: 0,
+            figures: LegStats::default(),
+            media,
+        };
+        leg.schedule_report(now, random());
+        leg.number_formats();
+        leg.find_destinations(config);
+        leg
+    }
+
+    /// After offer and answer. The streams and their SSRC go on.
+    pub fn update(&mut self, now: Mono, media: LegMedia, media_timeout: Option<Duration>, config: &EngineConfig) {
+        self.rtp_latch.rearm(media.remote);
+        self.rtcp_latch.rearm(media.remote_rtcp);
+        self.incoming.forget_previous();
+        (self.media, self.media_timeout) = (media, media_timeout);
+        (self.heard_at, self.timed_out) = (now, false);
+        self.number_formats();
+        self.find_destinations(config);
+    }
+
+    /// Each number means one format; the device's own number for a format is also taken where it is free, because many
+    /// devices send by the number they announced.
+    fn number_formats(&mut self) {
+        self.formats = [NO_FORMAT; 128];
+        for (at, format) in (0..NO_FORMAT).zip(&self.media.formats) {
+            self.formats[usize::from(format.pt_in & 0x7f)] = at;
+        }
+        for (at, format) in (0..NO_FORMAT).zip(&self.media.formats) {
+            let slot = &mut self.formats[usize::from(format.pt_out & 0x7f)];
+            if *slot == NO_FORMAT {
+                *slot = at;
+            }
+        }
+    }
+
+    fn format(&self, pt: u8) -> Option<Format> {
+        self.media
+            .formats
+            .get(usize::from(self.formats[usize::from(pt & 0x7f)]))
+            .copied()
+    }
+
+    /// The payload types of this leg that `to` knows under a number of its own.
+    pub fn relay_numbers(&self, to: &Leg) -> Box<[u8; 128]> {
+        let mut pts = Box::new([NO_FORMAT; 128]);
+        for (pt, slot) in (0..128).zip(pts.iter_mut()) {
+            let there = |codec: Codec| to.media.formats.iter().find(|format| format.codec == codec);
+            if let Some(format) = self.format(pt).and_then(|format| there(format.codec)) {
+                *slot = format.pt_out;
+            }
+        }
+        pts
+    }
+
+    /// The format to send sound in: the first we can encode.
+    pub fn sound_format(&self) -> Option<Format> {
+        self.media
+            .formats
+            .iter()
+            .find(|format| matches!(format.codec, Codec::Pcmu | Codec::Pcma))
+            .copied()
+    }
+
+    fn find_destinations(&mut self, config: &EngineConfig) {
+        let may = |to: &SocketAddr| config.may_send(to);
+        let sends = self.media.direction.sends() && !self.media.on_hold;
+        self.rtp_to = self.rtp_latch.destination().filter(|_| sends).filter(may);
+        let rtcp = if self.media.rtcp_mux {
+            self.rtp_latch.destination()
+        } else {
+            self.rtcp_latch.destination()
+        };
+        self.rtcp_to = rtcp.filter(may);
+    }
+
+    /// Judges and counts an RTP packet; `None` if it goes no further.
+    pub fn accept(
+        &mut self,
+        now: Mono,
+        source: SocketAddr,
+        packet: &[u8],
+        config: &EngineConfig,
+        events: &mut impl Extend<Event>,
+    ) -> Option<Accepted> {
+        let formats = &self.formats;
+        let agreed = |header: &RtpHeader| formats[usize::from(header.pt)] != NO_FORMAT;
+        let identity = || {
+            RtpHeader::parse(packet)
+                .filter(agreed)
+                .map(|header| (header.ssrc, header.sequence))
+        };
+        match self.rtp_latch.judge(source, identity) {
+            Verdict::Held => {}
+            Verdict::Latched { as_signalled } => {
+                self.find_destinations(config);
+                events.extend([Event::Latched {
+                    leg: self.id,
+                    source,
+                    as_signalled,
+                }]);
+            }
+            Verdict::Candidate | Verdict::Stranger => {
+                self.figures.strangers += 1;
+                return None;
+            }
+        }
+        let accepted = RtpHeader::parse(packet).and_then(|header| {
+            Some(Accepted {
+                format: self.format(header.pt)?,
+                header,
+            })
+        });
+        self.figures.invalid += u64::from(accepted.is_none());
+        let accepted = accepted?;
+        self.hear(now);
+        match self
+            .incoming
+            .arrive(now, &accepted.header, accepted.format.codec.clock_rate())
+        {
+            Arrival::Duplicate | Arrival::Stale => return None,
+            Arrival::New | Arrival::Next | Arrival::Late => {}
+        }
+        if accepted.format.codec.is_sound() {
+            self.figures.codec = Some(accepted.format.codec);
+        }
+        self.media.direction.receives().then_some(accepted)
+    }
+
+    /// A packet of key presses; says the press that ended with it.
+    pub fn key_press(&mut self, now: Mono, accepted: &Accepted, payload: &[u8]) -> Option<Event> {
+        let press = self.keys.arrive(now, &accepted.header, payload)?;
+        Some(self.pressed(press))
+    }
+
+    fn pressed(&self, press: KeyPress) -> Event {
+        let clock = self.media.formats.iter().find_map(|format| match format.codec {
+            Codec::TelephoneEvent(rate) => Some(rate),
+            _ => None,
+        });
+        let micros = u64::from(press.duration) * 1_000_000 / u64::from(clock.unwrap_or(8_000).max(1));
+        Event::Dtmf {
+            leg: self.id,
+            digit: press.digit,
+            duration: Duration::from_micros(micros),
+        }
+    }
+
+    fn hear(&mut self, now: Mono) {
+        (self.heard_at, self.timed_out) = (now, false);
+    }
+
+    /// RTCP ends here: what the device reports becomes figures.
+    pub fn accept_rtcp(&mut self, now: Mono, source: SocketAddr, packet: &[u8], config: &EngineConfig) {
+        if !self.knows_rtcp_source(source, packet) {
+            self.figures.strangers += 1;
+            return;
+        }
+        let Some(reports) = rtcp::parse(packet) else {
+            self.figures.invalid += 1;
+            return;
+        };
+        self.hear(now);
+        self.figures.rtcp.0 += 1;
+        self.find_destinations(config);
+        for report in reports {
+            if let Report::Sender { info, .. } = report {
+                self.last_sender_report = Some((rtcp::middle(info.ntp), now));
+            }
+            if let Report::Sender { blocks, .. } | Report::Receiver { blocks, .. } = report {
+                let ours = self.outgoing.ssrc;
+                blocks
+                    .filter(|block| block.ssrc == ours)
+                    .for_each(|block| self.learn(now, &block));
+            }
+        }
+    }
+
+    fn knows_rtcp_source(&mut self, source: SocketAddr, packet: &[u8]) -> bool {
+        let rtp = self.rtp_latch.source();
+        if self.media.rtcp_mux {
+            return rtp == Some(source);
+        }
+        let ssrc = self.incoming.ssrc();
+        self.rtcp_latch.judge(source, || {
+            let maker = || rtcp::parse(packet).and_then(|mut reports| reports.next()?.ssrc());
+            rtp.is_some_and(|rtp| rtp.ip() == source.ip()) && ssrc.is_some() && maker() == ssrc
+        })
+    }
+
+    fn learn(&mut self, now: Mono, block: &ReportBlock) {
+        let clock = self
+            .media
+            .formats
+            .first()
+            .map_or(8_000, |format| format.codec.clock_rate())
+            .max(1);
+        self.figures.remote_lost = u64::from(block.lost);
+        self.figures.remote_jitter = Duration::from_micros(u64::from(block.jitter) * 1_000_000 / u64::from(clock));
+        if block.last_sr != 0 {
+            let trip = rtcp::middle(rtcp::ntp(now))
+                .wrapping_sub(block.last_sr)
+                .wrapping_sub(block.delay);
+            // A device that reports a delay longer than the time since our report gives a huge number here.
+            if trip < 60 << 16 {
+                self.figures.round_trip = Some(Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16));
+            }
+        }
+    }
+
+    /// What is due this second besides reports.
+    pub fn watch(&mut self, now: Mono, events: &mut impl Extend<Event>) {
+        if let Some(press) = self.keys.overdue(now) {
+            events.extend([self.pressed(press)]);
+        }
+        let should_send = self.media.direction.receives() && !self.media.on_hold;
+        let silent = |limit| now.since(self.heard_at) >= limit;
+        if should_send && !self.timed_out && self.media_timeout.is_some_and(silent) {
+            self.timed_out = true;
+            events.extend([Event::MediaTimeout { leg: self.id }]);
+        }
+    }
+
+    /// A report is due and somebody is there to read it; the next is scheduled.
+    pub fn report_is_due(&mut self, now: Mono, random: u64) -> bool {
+        let due = now >= self.report_at;
+        if due {
+            self.schedule_report(now, random);
+        }
+        due && self.rtcp_to.is_some()
+    }
+
+    fn schedule_report(&mut self, now: Mono, random: u64) {
+        let spread = random % 1_000;
+        self.report_at = now + REPORT_INTERVAL / 2 + REPORT_INTERVAL * u32::try_from(spread).unwrap_or(0) / 1_000;
+    }
+
+    /// Writes our report: SR if we have sent since the last one, else RR. Returns port, destination and length.
+    pub fn write_report(&mut self, now: Mono, buffer: &mut [u8]) -> Option<(u16, SocketAddr, usize)> {
+        let to = self.rtcp_to?;
+        let sent = self.outgoing.packets > self.sent_at_last_report;
+        self.sent_at_last_report = self.outgoing.packets;
+        let info = sent.then(|| SenderInfo {
+            ntp: rtcp::ntp(now),
+            timestamp: self.outgoing.timestamp_now(now),
+            packets: self.outgoing.packets as u32,
+            bytes: self.outgoing.bytes as u32,
+        });
+        let (last_sr, at) = self.last_sender_report.unwrap_or((0, now));
+        let delay = rtcp::middle(rtcp::ntp(Mono(now.since(at).as_nanos() as u64)));
+        let block = self.incoming.report(last_sr, delay);
+        let len = rtcp::write(buffer, self.outgoing.ssrc, info, block, self.cname);
+        self.figures.rtcp.1 += 1;
+        let port = if self.media.rtcp_mux { self.port } else { self.port + 1 };
+        Some((port, to, len))
+    }
+
+    /// A packet nobody could use: RTCP on the RTP port, too short, or of a codec its listener does not have.
+    pub fn count_invalid(&mut self) {
+        self.figures.invalid += 1;
+    }
+
+    pub fn stats(&self) -> LegStats {
+        LegStats {
+            received: self.incoming.received,
+            received_bytes: self.incoming.bytes,
+            sent: self.outgoing.packets,
+            sent_bytes: self.outgoing.bytes,
+            lost: self.incoming.lost(),
+            duplicates: self.incoming.duplicates,
+            jitter: self.incoming.jitter(),
+            ..self.figures.clone()
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Whether media may go there at all (CVE-2020-26262): a device must not make us talk to ourselves, to a group, or to
+    /// the link's own services.
+    fn may_send(&self, to: &SocketAddr) -> bool {
+        let host = to.ip().to_canonical();
+        let never = host.is_unspecified() || host.is_multicast() || is_link_local(host) || to.port() == 0;
+        !never && (self.allow_loopback || !host.is_loopback())
+    }
+}
+
+fn is_link_local(host: IpAddr) -> bool {
+    match host {
+        IpAddr::V4(host) => host.is_link_local() || host.is_broadcast(),
+        IpAddr::V6(host) => host.is_unicast_link_local(),
+    }
+}

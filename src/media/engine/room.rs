@@ -1,0 +1,277 @@
+//! A room's matrix, and the question the engine asks it: what does this member hear?
+
+use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, Rate, RoomId, Sound, Source};
+use crate::tone::ToneGenerator;
+use std::collections::BTreeMap;
+
+/// Named edges of one room. Control names edges for special members only; a conference needs none.
+const MAX_EDGES: usize = 16_384;
+
+/// Sounds at once in one room.
+const MAX_PLAYERS: usize = 64;
+
+pub(super) struct Room {
+    pub id: RoomId,
+    pub rate: Rate,
+    pub members: Vec<(LegId, usize)>,
+    pub players: Vec<Player>,
+    matrix: Matrix,
+    edges: BTreeMap<(LegId, Source), Gain>,
+}
+
+pub(super) struct Player {
+    pub id: PlayerId,
+    pub to: Audience,
+    pub frame: Box<[i16]>,
+    pub sounding: bool,
+    sound: Playing,
+}
+
+enum Playing {
+    Tone(ToneGenerator),
+}
+
+/// What a member hears.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hears {
+    Nothing,
+    /// One leg as loud as it sends, and nothing else: the slot of that leg.
+    Only(usize),
+    Several,
+}
+
+impl Room {
+    pub fn new(id: RoomId, matrix: Matrix, rate: Rate) -> Room {
+        Room {
+            id,
+            rate,
+            members: Vec::new(),
+            players: Vec::new(),
+            matrix,
+            edges: BTreeMap::new(),
+        }
+    }
+
+    pub fn join(&mut self, leg: LegId, slot: usize) {
+        self.members.push((leg, slot));
+    }
+
+    /// Forgets the member and every edge from or to it.
+    pub fn leave(&mut self, leg: LegId) {
+        self.members.retain(|&(member, _)| member != leg);
+        self.edges
+            .retain(|&(to, from), _| to != leg && from != Source::Leg(leg));
+    }
+
+    /// Changes edges between members; false if one names a stranger or there are too many.
+    pub fn set_edges(&mut self, edges: &[Edge]) -> bool {
+        edges.iter().filter(|edge| !self.set_edge(edge)).count() == 0
+    }
+
+    fn set_edge(&mut self, edge: &Edge) -> bool {
+        let key = (edge.to, edge.from);
+        let Some(gain) = edge.gain else {
+            self.edges.remove(&key);
+            return true;
+        };
+        let known = |leg| self.members.iter().any(|&(member, _)| member == leg);
+        let from_member = match edge.from {
+            Source::Leg(leg) => known(leg),
+            Source::Player(_) => true,
+        };
+        let fits = known(edge.to) && from_member && self.edges.len() < MAX_EDGES;
+        if fits {
+            self.edges.insert(key, gain);
+        }
+        fits
+    }
+
+    /// Starts a sound; false if there are too many.
+    pub fn play(&mut self, id: PlayerId, sound: &Sound, to: Audience) -> bool {
+        self.players.retain(|player| player.id != id);
+        let fits = self.players.len() < MAX_PLAYERS;
+        if fits {
+            self.players.push(Player::new(id, sound, to, self.rate));
+        }
+        fits
+    }
+
+    pub fn stop(&mut self, id: PlayerId) {
+        self.players.retain(|player| player.id != id);
+        self.edges.retain(|&(_, from), _| from != Source::Player(id));
+    }
+
+    /// How loud `to` hears `player`.
+    pub fn player_gain(&self, player: &Player, to: LegId) -> Gain {
+        let named = self.edges.get(&(to, Source::Player(player.id))).copied();
+        named.unwrap_or(match player.to {
+            Audience::Room => Gain::UNITY,
+            Audience::Leg(leg) if leg == to => Gain::UNITY,
+            Audience::Leg(_) | Audience::Edges => Gain::MUTE,
+        })
+    }
+
+    /// What `to` hears. Costs the edges of `to`, not the members, unless it hears exactly one of them.
+    pub fn hears(&self, to: LegId) -> Hears {
+        if self
+            .players
+            .iter()
+            .any(|player| !self.player_gain(player, to).is_mute())
+        {
+            return Hears::Several;
+        }
+        let mut named_others = 0;
+        let mut loud = None;
+        for (from, gain) in self.edges_to(to) {
+            named_others += usize::from(from != to);
+            match loud {
+                _ if gain.is_mute() => {}
+                None => loud = Some((from, gain)),
+                Some(_) => return Hears::Several,
+            }
+        }
+        let others = match self.matrix {
+            Matrix::Everyone => self.members.len().saturating_sub(1 + named_others),
+            Matrix::Nobody => 0,
+        };
+        match (others, loud) {
+            (0, None) => Hears::Nothing,
+            (0, Some((from, Gain::UNITY))) => self.slot(from).map_or(Hears::Nothing, Hears::Only),
+            (1, None) => self.only_unnamed(to).map_or(Hears::Nothing, Hears::Only),
+            _ => Hears::Several,
+        }
+    }
+
+    fn edges_to(&self, to: LegId) -> impl Iterator<Item = (LegId, Gain)> {
+        let (first, last) = (Source::Leg(LegId(0)), Source::Leg(LegId(u64::MAX)));
+        self.edges
+            .range((to, first)..=(to, last))
+            .filter_map(|(&(_, from), &gain)| match from {
+                Source::Leg(leg) => Some((leg, gain)),
+                Source::Player(_) => None,
+            })
+    }
+
+    fn only_unnamed(&self, to: LegId) -> Option<usize> {
+        let unnamed = |leg: LegId| leg != to && !self.edges.contains_key(&(to, Source::Leg(leg)));
+        self.members
+            .iter()
+            .find(|&&(leg, _)| unnamed(leg))
+            .map(|&(_, slot)| slot)
+    }
+
+    fn slot(&self, leg: LegId) -> Option<usize> {
+        self.members
+            .iter()
+            .find(|&&(member, _)| member == leg)
+            .map(|&(_, slot)| slot)
+    }
+}
+
+impl Player {
+    fn new(id: PlayerId, sound: &Sound, to: Audience, rate: Rate) -> Player {
+        let sound = match sound {
+            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(tone, rate.hz())),
+        };
+        Player {
+            id,
+            to,
+            frame: vec![0; rate.frame()].into(),
+            sounding: true,
+            sound,
+        }
+    }
+
+    /// Makes the next 20 ms; `sounding` says whether there were any.
+    pub fn advance(&mut self) {
+        self.sounding = match &mut self.sound {
+            Playing::Tone(generator) => generator.fill(&mut self.frame),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tone::Tone;
+
+    const A: LegId = LegId(1);
+    const B: LegId = LegId(2);
+    const C: LegId = LegId(3);
+
+    fn room(matrix: Matrix, legs: &[LegId]) -> Room {
+        let mut room = Room::new(RoomId(1), matrix, Rate::Narrow);
+        legs.iter().zip(10..).for_each(|(&leg, slot)| room.join(leg, slot));
+        room
+    }
+
+    fn edge(from: LegId, to: LegId, gain: Gain) -> Edge {
+        Edge {
+            from: Source::Leg(from),
+            to,
+            gain: Some(gain),
+        }
+    }
+
+    #[test]
+    fn two_members_hear_each_other_and_three_hear_several() {
+        let mut room = room(Matrix::Everyone, &[A]);
+        assert_eq!(room.hears(A), Hears::Nothing);
+        room.join(B, 11);
+        assert_eq!((room.hears(A), room.hears(B)), (Hears::Only(11), Hears::Only(10)));
+        room.join(C, 12);
+        assert_eq!(room.hears(A), Hears::Several);
+        room.leave(C);
+        assert_eq!(room.hears(A), Hears::Only(11));
+    }
+
+    #[test]
+    fn muting_one_of_three_leaves_a_pair_for_that_listener() {
+        let mut room = room(Matrix::Everyone, &[A, B, C]);
+        assert!(room.set_edges(&[edge(C, A, Gain::MUTE)]));
+        assert_eq!((room.hears(A), room.hears(B)), (Hears::Only(11), Hears::Several));
+        assert!(room.set_edges(&[Edge {
+            gain: None,
+            ..edge(C, A, Gain::MUTE)
+        }]));
+        assert_eq!(room.hears(A), Hears::Several);
+    }
+
+    #[test]
+    fn an_echo_is_an_edge_to_oneself() {
+        let mut room = room(Matrix::Everyone, &[A]);
+        room.set_edges(&[edge(A, A, Gain::UNITY)]);
+        assert_eq!(room.hears(A), Hears::Only(10));
+    }
+
+    #[test]
+    fn a_whisper_at_another_level_is_mixed() {
+        let mut room = room(Matrix::Nobody, &[A, B]);
+        assert_eq!(room.hears(A), Hears::Nothing);
+        room.set_edges(&[edge(B, A, Gain::from_db(-6.0))]);
+        assert_eq!(room.hears(A), Hears::Several);
+        room.set_edges(&[edge(B, A, Gain::UNITY)]);
+        assert_eq!(room.hears(A), Hears::Only(11));
+    }
+
+    #[test]
+    fn a_player_is_heard_by_its_audience() {
+        let mut room = room(Matrix::Everyone, &[A, B]);
+        let tone = Sound::Tone(Tone::milliwatt());
+        room.play(PlayerId(1), &tone, Audience::Leg(A));
+        assert_eq!((room.hears(A), room.hears(B)), (Hears::Several, Hears::Only(10)));
+        room.stop(PlayerId(1));
+        assert_eq!(room.hears(A), Hears::Only(11));
+    }
+
+    #[test]
+    fn edges_of_strangers_are_refused_and_those_of_leavers_forgotten() {
+        let mut room = room(Matrix::Everyone, &[A, B]);
+        assert!(!room.set_edges(&[edge(C, A, Gain::UNITY)]));
+        room.set_edges(&[edge(B, A, Gain::MUTE)]);
+        assert_eq!(room.hears(A), Hears::Nothing);
+        room.leave(B);
+        room.join(B, 11);
+        assert_eq!(room.hears(A), Hears::Only(11));
+    }
+}

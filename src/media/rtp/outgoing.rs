@@ -1,0 +1,268 @@
+//! One outgoing stream: one SSRC, gapless sequence numbers and a timestamp that keeps time, whatever feeds it.
+//!
+//! A leg hears one stream for its whole life. Behind it the source may change its SSRC, another device may take over,
+//! relay may turn into a mix and back: each time the new source is spliced on with fresh offsets.
+
+use super::RtpHeader;
+use clock::Mono;
+
+/// A source whose timestamps run off from the clock by more seconds than this has begun anew.
+const MAX_DRIFT_SECS: i64 = 10;
+
+/// The stream to one leg.
+#[derive(Debug)]
+pub struct OutgoingStream {
+    /// Ours for the life of the leg.
+    pub ssrc: u32,
+    /// Packets sent.
+    pub packets: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    next_sequence: u16,
+    timestamp: u32,
+    sent_at: Option<Mono>,
+    clock: u32,
+    splice: Option<Splice>,
+}
+
+/// How the numbers of the source map to ours.
+#[derive(Debug)]
+struct Splice {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    first: u16,
+    highest: u16,
+    source_timestamp: u32,
+}
+
+impl OutgoingStream {
+    /// A stream with random SSRC, first sequence number and timestamp (RFC 3550 section 5.1).
+    pub fn new(random: &mut dyn FnMut() -> u64) -> OutgoingStream {
+        let (ids, start) = (random(), random());
+        OutgoingStream {
+            ssrc: (ids >> 32) as u32,
+            packets: 0,
+            bytes: 0,
+            next_sequence: ids as u16,
+            timestamp: start as u32,
+            sent_at: None,
+            clock: 8_000,
+            splice: None,
+        }
+    }
+
+    /// The header for a relayed packet of payload type `pt`; `None` if it belongs before what we already sent.
+    pub fn relay(&mut self, now: Mono, source: &RtpHeader, pt: u8, clock: u32) -> Option<RtpHeader> {
+        let spliced = self.splice.as_ref().is_some_and(|splice| splice.continues(source)) && clock == self.clock;
+        if !spliced || self.drifted(now, source) {
+            self.splice_on(now, source, clock);
+        }
+        let marker = source.marker || !spliced;
+        let splice = self.splice.as_mut()?;
+        if source.sequence.wrapping_sub(splice.first).cast_signed() < 0 {
+            return None;
+        }
+        let sequence = source.sequence.wrapping_add(splice.sequence);
+        let timestamp = source.timestamp.wrapping_add(splice.timestamp);
+        if source.sequence.wrapping_sub(splice.highest).cast_signed() >= 0 {
+            (splice.highest, splice.source_timestamp) = (source.sequence, source.timestamp);
+            self.next_sequence = sequence.wrapping_add(1);
+            (self.timestamp, self.sent_at) = (timestamp, Some(now));
+        }
+        self.count(source.payload.len());
+        Some(RtpHeader {
+            marker,
+            pt,
+            sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            payload: source.payload.clone(),
+        })
+    }
+
+    /// The header for a packet we made, `step` clock units after the packet made before it.
+    pub fn make(&mut self, now: Mono, pt: u8, clock: u32, step: u32, length: usize) -> RtpHeader {
+        let first = self.sent_at.is_none();
+        let spliced = self.splice.take().is_some() || clock != self.clock;
+        let timestamp = match (first, spliced) {
+            (true, _) => self.timestamp,
+            (_, true) => self.timestamp_at(now, clock).max_after(self.timestamp, step),
+            _ => self.timestamp.wrapping_add(step),
+        };
+        (self.clock, self.timestamp, self.sent_at) = (clock, timestamp, Some(now));
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.wrapping_add(1);
+        self.count(length);
+        RtpHeader {
+            marker: first || spliced,
+            pt,
+            sequence,
+            timestamp,
+            ssrc: self.ssrc,
+            payload: 12..12 + length,
+        }
+    }
+
+    /// The timestamp of this moment, for sender reports.
+    #[must_use]
+    pub fn timestamp_now(&self, now: Mono) -> u32 {
+        self.timestamp_at(now, self.clock)
+    }
+
+    fn count(&mut self, length: usize) {
+        self.packets += 1;
+        self.bytes += length as u64;
+    }
+
+    fn timestamp_at(&self, now: Mono, clock: u32) -> u32 {
+        self.sent_at.map_or(self.timestamp, |sent| {
+            self.timestamp.wrapping_add(units(now, sent, clock))
+        })
+    }
+
+    fn splice_on(&mut self, now: Mono, source: &RtpHeader, clock: u32) {
+        // At least 20 ms after the last packet: the same timestamp twice would merge two frames.
+        let timestamp = match self.sent_at {
+            Some(_) => self.timestamp_at(now, clock).max_after(self.timestamp, clock / 50),
+            None => self.timestamp,
+        };
+        self.clock = clock;
+        self.splice = Some(Splice {
+            ssrc: source.ssrc,
+            sequence: self.next_sequence.wrapping_sub(source.sequence),
+            timestamp: timestamp.wrapping_sub(source.timestamp),
+            first: source.sequence,
+            highest: source.sequence,
+            source_timestamp: source.timestamp,
+        });
+    }
+
+    fn drifted(&self, now: Mono, source: &RtpHeader) -> bool {
+        let (Some(splice), Some(sent)) = (&self.splice, self.sent_at) else {
+            return false;
+        };
+        let step = i64::from(source.timestamp.wrapping_sub(splice.source_timestamp).cast_signed());
+        let elapsed = i64::from(units(now, sent, self.clock).cast_signed());
+        (step - elapsed).abs() > MAX_DRIFT_SECS * i64::from(self.clock)
+    }
+}
+
+impl Splice {
+    /// RFC 3550 appendix A.1 calls a jump of 3000 forward or 100 back a restart of the source.
+    fn continues(&self, source: &RtpHeader) -> bool {
+        let step = source.sequence.wrapping_sub(self.highest).cast_signed();
+        source.ssrc == self.ssrc && (-100..=3000).contains(&step)
+    }
+}
+
+fn units(now: Mono, since: Mono, clock: u32) -> u32 {
+    (now.since(since).as_nanos() * u128::from(clock) / 1_000_000_000) as u32
+}
+
+trait MaxAfter {
+    fn max_after(self, last: u32, step: u32) -> u32;
+}
+
+impl MaxAfter for u32 {
+    /// This timestamp, or `last + step` if that is later.
+    fn max_after(self, last: u32, step: u32) -> u32 {
+        last.wrapping_add(self.wrapping_sub(last).max(step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> OutgoingStream {
+        let mut n = 0xffff_fff0_0000_fffe;
+        OutgoingStream::new(&mut || {
+            n += 1;
+            n
+        })
+    }
+
+    fn source(ssrc: u32, sequence: u16, timestamp: u32) -> RtpHeader {
+        RtpHeader {
+            marker: false,
+            pt: 0,
+            sequence,
+            timestamp,
+            ssrc,
+            payload: 12..172,
+        }
+    }
+
+    fn at(ms: u64) -> Mono {
+        Mono(ms * 1_000_000)
+    }
+
+    #[test]
+    fn keeps_numbers_over_a_change_of_source() {
+        let mut out = stream();
+        let a = out.relay(at(0), &source(1, 100, 5000), 0, 8000).unwrap();
+        let b = out.relay(at(20), &source(1, 101, 5160), 0, 8000).unwrap();
+        let c = out.relay(at(40), &source(2, 9, 77), 0, 8000).unwrap();
+        assert_eq!(b.sequence, a.sequence.wrapping_add(1));
+        assert_eq!(c.sequence, b.sequence.wrapping_add(1));
+        assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 160);
+        assert_eq!(c.timestamp.wrapping_sub(b.timestamp), 160);
+        assert_eq!([a.marker, b.marker, c.marker], [true, false, true]);
+        assert_eq!([a.ssrc, b.ssrc, c.ssrc], [out.ssrc; 3]);
+    }
+
+    #[test]
+    fn passes_loss_and_reordering_on_as_they_are() {
+        let mut out = stream();
+        let a = out.relay(at(0), &source(1, 100, 0), 0, 8000).unwrap();
+        let d = out.relay(at(60), &source(1, 103, 480), 0, 8000).unwrap();
+        let c = out.relay(at(61), &source(1, 102, 320), 0, 8000).unwrap();
+        assert_eq!(d.sequence.wrapping_sub(a.sequence), 3);
+        assert_eq!(c.sequence.wrapping_sub(a.sequence), 2);
+        assert_eq!(out.relay(at(62), &source(1, 99, 0), 0, 8000), None);
+        assert_eq!(
+            out.relay(at(80), &source(1, 104, 640), 0, 8000)
+                .unwrap()
+                .sequence
+                .wrapping_sub(a.sequence),
+            4
+        );
+    }
+
+    #[test]
+    fn a_pause_shows_as_time_and_not_as_loss() {
+        let mut out = stream();
+        let a = out.relay(at(0), &source(1, 100, 0), 0, 8000).unwrap();
+        let b = out.relay(at(5000), &source(2, 7000, 0), 0, 8000).unwrap();
+        assert_eq!(b.sequence, a.sequence.wrapping_add(1));
+        assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 40_000);
+    }
+
+    #[test]
+    fn a_source_that_resets_its_clock_is_spliced_anew() {
+        let mut out = stream();
+        let a = out.relay(at(0), &source(1, 100, 3_000_000_000), 0, 8000).unwrap();
+        let b = out.relay(at(20), &source(1, 101, 0), 0, 8000).unwrap();
+        assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 160);
+    }
+
+    #[test]
+    fn turns_from_relay_to_made_packets_and_back() {
+        let mut out = stream();
+        let a = out.relay(at(0), &source(1, 100, 0), 0, 8000).unwrap();
+        let b = out.make(at(20), 0, 8000, 160, 160);
+        let c = out.make(at(40), 0, 8000, 160, 160);
+        let d = out.relay(at(60), &source(1, 103, 480), 0, 8000).unwrap();
+        let steps: Vec<u16> = [&a, &b, &c, &d]
+            .windows(2)
+            .map(|w| w[1].sequence.wrapping_sub(w[0].sequence))
+            .collect();
+        assert_eq!(steps, [1, 1, 1]);
+        let steps: Vec<u32> = [&a, &b, &c, &d]
+            .windows(2)
+            .map(|w| w[1].timestamp.wrapping_sub(w[0].timestamp))
+            .collect();
+        assert_eq!(steps, [160, 160, 160]);
+    }
+}
