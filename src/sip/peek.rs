@@ -51,12 +51,11 @@ fn after_blank(datagram: &[u8]) -> Class {
 /// The method of a request whose start line looks like one; `None` for responses and garbage.
 #[must_use]
 pub fn method(datagram: &[u8]) -> Option<Method> {
+    let line = lex::trim_end(&datagram[..memchr2(b'\r', b'\n', datagram)?]);
     // Longer names are legal, but none that anyone will miss under overload.
-    let token = memchr(b' ', &datagram[..datagram.len().min(64)])?;
-    let end = memchr2(b'\r', b'\n', datagram)?;
-    let line = lex::trim_end(&datagram[token..end]);
+    let token = memchr(b' ', &line[..line.len().min(64)])?;
     let version = line.get(line.len().checked_sub(8)?..)?;
-    let sound = token > 0 && lex::token_len(&datagram[..token]) == token && version.starts_with(b" SIP/");
+    let sound = token > 0 && lex::token_len(&line[..token]) == token && version.starts_with(b" SIP/");
     sound.then(|| Method::from_bytes(&datagram[..token]))
 }
 
@@ -101,10 +100,10 @@ fn field<'a>(datagram: &'a [u8], long: &[u8], compact: u8) -> Option<&'a [u8]> {
         let first = *rest.first().filter(|b| **b != b'\r' && **b != b'\n')?;
         if first | 0x20 == compact {
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
-            let (name, value) = rest[..end].split_at(memchr(b':', &rest[..end])?);
-            let name = lex::trim_end(name);
+            let colon = memchr(b':', &rest[..end]).unwrap_or(0);
+            let name = lex::trim_end(&rest[..colon]);
             if name.len() == 1 || name.eq_ignore_ascii_case(long) {
-                return Some(lex::trim(&value[1..]));
+                return Some(lex::trim(&rest[colon + 1..end]));
             }
         }
     }

@@ -1,0 +1,7 @@
+//! The grammar from outside: RFC 4475, properties, another parser as oracle, and the corpora of the fuzz targets.
+
+mod corpus;
+mod messages;
+mod oracle;
+mod properties;
+mod torture;
