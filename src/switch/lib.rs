@@ -16,14 +16,17 @@
 
 #![allow(dead_code)] // rooms that are not wired yet
 
+mod arena;
 mod call;
 pub mod config;
 mod core;
 mod dispatch;
 mod input;
+mod interaction;
 mod output;
 mod registrar;
 mod room;
+mod route;
 mod tally;
 mod text;
 mod users;
@@ -57,7 +60,7 @@ impl Switch {
         let mut core = Core::new(config, seed);
         let mut switch = Switch {
             registrar: Registrar::new(&mut core, now),
-            calls: Calls::default(),
+            calls: Calls::new(&mut core, now),
             core,
         };
         switch.settle(now);

@@ -1,105 +1,308 @@
-//! Calls: legs, and what joins them.
+//! Calls: legs, and the rooms that join them. Every call is a room with a matrix of who hears whom; the server owns it,
+//! devices are its legs.
 //!
 //! The switch gives [`Calls`] the INVITEs whose caller is known, and every event whose owner was made with
-//! [`crate::room::Room::Call`]. A leg's owner number is [`Room::Call`](crate::room::Room::Call)`.owner(n)` with `n` the
-//! room's own: a slab key with a generation.
+//! [`crate::room::Room::Call`]: a leg's session, or a timer of a leg or call.
 
-use crate::core::Cx;
-use crate::users::UserIndex;
-use crate::{Command, Refusal, Token};
-use model::Aor;
+mod audit;
+mod body;
+mod bridge;
+mod cdr;
+mod commands;
+mod ending;
+mod identity;
+mod leg;
+mod pickup;
+mod relay;
+mod restore;
+mod ring;
+mod room;
+mod service;
+mod setup;
+
+pub(crate) use leg::{Leg, LegKey};
+
+use crate::arena::{Arena, Key};
+use crate::core::{Core, Cx};
+use crate::interaction::Interaction;
+use crate::room::Room;
+use bridge::{Bridge, Exchange, Step};
+use leg::{Over, Relayed, Stage};
+use media::{PoolConfig, PortPool, WorkerId};
+use model::{Aor, EndReason};
+use ring::Ringing;
+use sip::endpoint::Alarm;
 use sip::invite::Match;
-use sip::{Flow, Message, Owner};
+use sip::{Flow, Headers, Message, Name, Owner, Reply};
 
 /// All calls of the switch.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {}
+#[derive(Debug)]
+pub(crate) struct Calls {
+    interactions: Arena<Interaction>,
+    legs: Arena<Leg>,
+    ports: PortPool,
+    figures: cdr::Figures,
+    /// What we say of ourselves in each dialog: Allow, Supported, User-Agent.
+    manners: Headers,
+    /// Calls that are not over.
+    active: usize,
+    /// While a drain lasts: its limit.
+    draining: Option<Alarm>,
+}
 
-#[allow(clippy::unused_self, clippy::needless_pass_by_value)]
+/// The voice of an interaction: its room, and what happens there.
+#[derive(Debug, Default)]
+pub(crate) struct Call {
+    /// The media worker its legs live at, once one has a port.
+    worker: Option<WorkerId>,
+    /// The engine knows the room.
+    open: bool,
+    state: State,
+}
+
+/// What happens in a call.
+#[derive(Debug, Default)]
+enum State {
+    /// It is found out whom it is for.
+    #[default]
+    Routing,
+    /// The callee's devices ring.
+    Ringing(Ringing),
+    /// Two devices hear each other.
+    Bridged(Bridge),
+    /// One device hears the switch.
+    Service,
+    /// All legs have left; their farewells are awaited.
+    Over,
+}
+
+/// Why a call cannot be: what the caller is answered, and what is recorded.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    reply: Reply,
+    reason: EndReason,
+}
+
+impl Failure {
+    fn new(reply: Reply, reason: EndReason) -> Failure {
+        Failure { reply, reason }
+    }
+}
+
+// Owner numbers: a leg's key is its session's; with one of these bits it is a timer of ours.
+const OF_CALL: u64 = 1 << 54;
+const OF_LEG: u64 = 1 << 55;
+const OF_ALL: u64 = OF_CALL | OF_LEG;
+
+/// Of a call: nobody has answered.
+const TIMER_RING: u32 = 1;
+/// Of a leg: the engine has not said goodbye.
+const TIMER_LINGER: u32 = 2;
+/// Of all calls: the limit of a drain.
+const TIMER_DRAIN: u32 = 3;
+/// Of all calls: the drain is over whatever is left.
+const TIMER_DRAINED: u32 = 4;
+
+/// The owner of a leg's session.
+fn leg_owner(leg: LegKey) -> Owner {
+    Room::Call.owner(leg.pack())
+}
+
+/// The owner of a call's timers.
+fn call_timer(call: Key<Interaction>) -> Owner {
+    Room::Call.owner(call.pack() | OF_CALL)
+}
+
+/// The owner of a leg's timers.
+fn leg_timer(leg: LegKey) -> Owner {
+    Room::Call.owner(leg.pack() | OF_LEG)
+}
+
+/// The owner of timers for all calls.
+fn common_timer() -> Owner {
+    Room::Call.owner(OF_ALL)
+}
+
 impl Calls {
-    /// An INVITE from outside of any dialog, admitted (hops, Require, scheme, our domain) and its caller authenticated;
-    /// From and P-Asserted-Identity are the caller's. No transaction has been made for it yet.
-    pub(crate) fn handle_invite(&mut self, cx: &mut Cx<'_>, caller: UserIndex, flow: Flow, invite: Message) {
-        let _ = caller;
-        cx.core.reply(flow, &invite, &sip::Reply::new(480));
+    /// No calls. The media workers are asked for their first ports.
+    #[must_use]
+    pub(crate) fn new(core: &mut Core, now: clock::Now) -> Calls {
+        let media = core.config.media;
+        let config = PoolConfig {
+            rest: media.port_rest,
+            ..PoolConfig::default()
+        };
+        let mut ports = PortPool::new(media.workers, config);
+        while let Some((worker, count)) = ports.poll_want(now.mono) {
+            core.media(worker, media::Plan::BindPorts { count });
+        }
+        Calls {
+            interactions: Arena::default(),
+            legs: Arena::default(),
+            ports,
+            figures: cdr::Figures::default(),
+            manners: manners(core),
+            active: 0,
+            draining: None,
+        }
     }
 
     /// Whose a request inside a dialog of this owner is. `No`: it gets 481; `Foreign`: it is challenged, and comes to
     /// [`Calls::handle_event`] only if its sender proves to be the leg's user ([`Calls::is_of`]).
     pub(crate) fn matches(&self, owner: Owner, flow: Flow, message: &Message) -> Match {
-        let _ = (owner, flow, message);
-        Match::No
+        match self.leg(owner) {
+            Some((_, leg)) => leg.session.matches(flow, message),
+            None => Match::No,
+        }
     }
 
     /// Whether the device of this leg is one of that user's.
     pub(crate) fn is_of(&self, owner: Owner, user: &Aor) -> bool {
-        let _ = (owner, user);
-        false
+        self.leg(owner).is_some_and(|(_, leg)| leg.user.as_ref() == Some(user))
     }
 
     /// An event of the transaction layer for a leg: requests in its dialog that match, ACK, CANCEL, responses,
     /// timeouts, timers.
     pub(crate) fn handle_event(&mut self, cx: &mut Cx<'_>, owner: Owner, event: sip::endpoint::Event) {
-        let _ = (cx, owner, event);
+        let Some((_, number)) = Room::of(owner) else { return };
+        if let (true, sip::endpoint::Event::Timer { kind, .. }) = (number & OF_ALL != 0, &event) {
+            return self.on_timer(cx, number, *kind);
+        }
+        if let Some(leg) = self.legs.get_mut(Key::unpack(number)) {
+            let core = &mut *cx.core;
+            leg.session
+                .handle_event(cx.now.mono, event, &mut core.endpoint, &mut core.effects);
+        }
     }
 
     /// What a leg's session says.
     pub(crate) fn handle_session(&mut self, cx: &mut Cx<'_>, owner: Owner, event: sip::invite::Event) {
-        let _ = (cx, owner, event);
+        use sip::invite::Event;
+        let Some((key, _)) = self.leg(owner) else { return };
+        match event {
+            Event::Progress { message, .. } => self.on_progress(cx, key, &message),
+            Event::Answered {
+                message, wants_answer, ..
+            } => self.on_answered(cx, key, &message, wants_answer),
+            Event::Rejected { status, message } => self.on_rejected(cx, key, status, message),
+            Event::Acked { body } => self.on_acked(cx, key, body.as_ref()),
+            Event::Offer { body, message } => self.on_offer(cx, key, body, &message),
+            Event::Answer { body, wants_answer, .. } => self.on_answer(cx, key, body, wants_answer),
+            Event::OfferRefused { status, message } => self.on_offer_refused(cx, key, status, message.as_ref()),
+            Event::OfferWithdrawn => self.on_offer_withdrawn(key),
+            Event::Request { server, message } => self.on_request(cx, key, server, &message),
+            Event::Response { client, status, .. } => self.on_response(cx, key, client, status),
+            Event::Ended { cause, message } => self.on_ended(cx, key, cause, message.as_ref()),
+        }
     }
 
     /// Something happened in the media plane.
     pub(crate) fn handle_media(&mut self, cx: &mut Cx<'_>, event: media::Event) {
-        let _ = (cx, event);
+        use media::Event;
+        match event {
+            Event::PortsBound { worker, ports } => {
+                self.ports.on_bound(worker, &ports);
+                self.want_ports(cx);
+            }
+            Event::PortsExhausted { worker } => self.ports.on_exhausted(worker),
+            Event::MediaTimeout { leg } => {
+                if let Some(leg) = self.legs.get(Key::unpack(leg.0)) {
+                    self.hang_up(cx, leg.interaction, EndReason::MediaTimeout);
+                }
+            }
+            Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
+            Event::Latched { .. } | Event::Dtmf { .. } | Event::Talking { .. } | Event::Played { .. } => {}
+        }
     }
 
-    /// `Calls`, `Call`, `Hangup`, `RouteTest` and `Drain`: each is answered with [`crate::core::Core::tell`] or `refuse`.
-    /// `Drain` is answered by the switch; calls see to [`crate::Notice::Drained`].
-    pub(crate) fn handle_command(&mut self, cx: &mut Cx<'_>, token: Token, command: Command) {
-        let _ = command;
-        cx.core.refuse(token, Refusal::Conflict("there are no calls".into()));
+    /// A timer of our own.
+    fn on_timer(&mut self, cx: &mut Cx<'_>, number: u64, kind: u32) {
+        match kind {
+            TIMER_RING => self.on_no_answer(cx, Key::unpack(number)),
+            TIMER_LINGER => self.on_leg_closed(cx, Key::unpack(number), &media::LegStats::default()),
+            TIMER_DRAIN => self.on_drain_limit(cx),
+            TIMER_DRAINED => self.on_drained(cx),
+            _ => {}
+        }
     }
 
-    /// The store answered a question asked for [`crate::room::Room::Call`].
-    pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, token: Token, reply: model::StoreReply) {
+    /// The store answered a question asked for [`crate::room::Room::Call`]: none is asked.
+    pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, token: crate::Token, reply: model::StoreReply) {
         let _ = (cx, token, reply);
     }
 
-    /// A stream is gone; the endpoint knows already.
+    /// A stream is gone; the endpoint knows already. A call lives on: its device may come back on another (RFC 5626), and
+    /// if it does not, its media or the next request ends it.
     pub(crate) fn on_closed(&mut self, cx: &mut Cx<'_>, flow: Flow) {
         let _ = (cx, flow);
     }
 
     /// A new configuration is in force.
     pub(crate) fn on_reload(&mut self, cx: &mut Cx<'_>) {
-        let _ = cx;
+        self.manners = manners(cx.core);
     }
 
     /// A panic was caught while an event of this owner was handled: ends its call with reason `internal`.
     pub(crate) fn recover(&mut self, cx: &mut Cx<'_>, owner: Owner) {
-        let _ = (cx, owner);
-    }
-
-    /// Checks the invariants of legs, calls and ports.
-    ///
-    /// # Errors
-    /// What is wrong, for the log.
-    pub(crate) fn audit(&self) -> Result<(), String> {
-        Ok(())
+        let Some((_, number)) = Room::of(owner) else { return };
+        let call = match number & OF_ALL {
+            OF_ALL => None,
+            OF_CALL => Some(Key::unpack(number)),
+            _ => self.legs.get(Key::unpack(number)).map(|leg| leg.interaction),
+        };
+        if let Some(call) = call {
+            self.hang_up(cx, call, EndReason::Internal);
+        }
     }
 
     /// Adds its figures to those of `/metrics`: name, value, whether it is a gauge.
     pub(crate) fn count(&self, values: &mut Vec<(&'static str, u64, bool)>) {
-        values.push(("calls", 0, true));
+        let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        values.push(("calls", gauge(self.active), true));
+        values.push(("legs", gauge(self.legs.len()), true));
+        values.push(("rtp_ports", gauge(self.ports.in_use()), true));
+        self.figures.write(values);
     }
 
     /// Calls up or ringing.
     pub(crate) fn len(&self) -> usize {
-        0
+        self.active
     }
 
     /// RTP ports in use.
     pub(crate) fn rtp_ports(&self) -> usize {
-        0
+        self.ports.in_use()
     }
+
+    /// The leg whose session has this owner.
+    fn leg(&self, owner: Owner) -> Option<(LegKey, &Leg)> {
+        let (room, number) = Room::of(owner)?;
+        let key = Key::unpack(number);
+        let leg = self.legs.get(key)?;
+        (room == Room::Call && number & OF_ALL == 0).then_some((key, leg))
+    }
+
+    fn state(&self, call: Key<Interaction>) -> Option<&State> {
+        self.interactions.get(call).map(|interaction| &interaction.call.state)
+    }
+
+    /// The leg that began the call, while it is not forgotten.
+    fn caller_of(&self, call: Key<Interaction>) -> Option<LegKey> {
+        self.interactions.get(call)?.parties.first()?.legs.first().copied()
+    }
+}
+
+/// What goes into every request and 2xx of a session.
+fn manners(core: &Core) -> Headers {
+    Headers::new()
+        .with(Name::Allow, relay::ALLOW)
+        .with(Name::UserAgent, &*core.config.product)
+}
+
+/// 420 if the request needs an extension that is not there: none is yet.
+fn unsupported(message: &Message) -> Option<Reply> {
+    let mut required = message.values(Name::Require).peekable();
+    required.peek()?;
+    let names: Vec<&[u8]> = required.collect();
+    Some(Reply::new(420).header(Name::Unsupported, names.join(&b", "[..])))
 }

@@ -1,0 +1,207 @@
+//! Things in numbered places. A key never names a later thing in the same place, so a late timer or event finds nothing.
+
+use std::marker::PhantomData;
+
+/// Names one thing in an [`Arena`]. Packs into 54 bits for owner numbers.
+pub(crate) struct Key<T> {
+    index: u32,
+    generation: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+/// Bits of a packed key that hold the place; the generation has the rest.
+const INDEX_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 30;
+/// So many things can be alive at once: what fits into [`INDEX_BITS`].
+pub(crate) const CAPACITY: usize = 1 << INDEX_BITS;
+
+/// A slab whose keys have a generation. All operations are O(1) but [`Arena::iter`], which goes by place.
+#[derive(Debug)]
+pub(crate) struct Arena<T> {
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    content: Option<T>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Arena<T> {
+        Arena {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<T> Arena<T> {
+    /// The key that the next [`Arena::insert`] will give.
+    #[must_use]
+    pub(crate) fn next_key(&self) -> Key<T> {
+        let (index, generation) = match self.free.last() {
+            Some(&index) => (index, self.places[index as usize].generation),
+            None => (u32::try_from(self.places.len()).unwrap_or(u32::MAX), 0),
+        };
+        Key::new(index, generation)
+    }
+
+    /// Puts a thing into a free place. Callers keep to [`CAPACITY`].
+    pub(crate) fn insert(&mut self, content: T) -> Key<T> {
+        debug_assert!(self.len() < CAPACITY);
+        let key = self.next_key();
+        let content = Some(content);
+        match self.free.pop() {
+            Some(index) => self.places[index as usize].content = content,
+            None => self.places.push(Place { generation: 0, content }),
+        }
+        key
+    }
+
+    /// Takes a thing out; its key and all copies of it name nothing from now on.
+    pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
+        let place = self.place_mut(key)?;
+        let content = place.content.take()?;
+        place.generation = (place.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        self.free.push(key.index);
+        Some(content)
+    }
+
+    /// The thing, if it is still there.
+    #[must_use]
+    pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
+        let place = self.places.get(key.index as usize)?;
+        place.content.as_ref().filter(|_| place.generation == key.generation)
+    }
+
+    /// The thing, if it is still there.
+    pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+        self.place_mut(key)?.content.as_mut()
+    }
+
+    /// Two different things, if both are still there.
+    pub(crate) fn pair_mut(&mut self, one: Key<T>, other: Key<T>) -> Option<(&mut T, &mut T)> {
+        let places = self
+            .places
+            .get_disjoint_mut([one.index as usize, other.index as usize])
+            .ok()?;
+        let [first, second] = places;
+        if first.generation != one.generation || second.generation != other.generation {
+            return None;
+        }
+        Some((first.content.as_mut()?, second.content.as_mut()?))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// All of them, by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+        (0..).zip(&self.places).filter_map(|(index, place)| {
+            let content = place.content.as_ref()?;
+            Some((Key::new(index, place.generation), content))
+        })
+    }
+
+    fn place_mut(&mut self, key: Key<T>) -> Option<&mut Place<T>> {
+        self.places
+            .get_mut(key.index as usize)
+            .filter(|place| place.generation == key.generation)
+    }
+}
+
+impl<T> Key<T> {
+    fn new(index: u32, generation: u32) -> Key<T> {
+        let of = PhantomData;
+        Key { index, generation, of }
+    }
+
+    /// As a number below 2^54.
+    #[must_use]
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.generation) << INDEX_BITS | u64::from(self.index)
+    }
+
+    /// From such a number; higher bits are ignored.
+    #[must_use]
+    pub(crate) fn unpack(number: u64) -> Key<T> {
+        let bits = |number: u64, count: u32| u32::try_from(number & ((1 << count) - 1)).unwrap_or(0);
+        Key::new(bits(number, INDEX_BITS), bits(number >> INDEX_BITS, GENERATION_BITS))
+    }
+}
+
+// Derived ones would ask the same of `T`.
+impl<T> Copy for Key<T> {}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Key<T> {
+        *self
+    }
+}
+
+impl<T> PartialEq for Key<T> {
+    fn eq(&self, other: &Key<T>) -> bool {
+        self.pack() == other.pack()
+    }
+}
+
+impl<T> Eq for Key<T> {}
+
+impl<T> std::fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_outlives_its_thing_without_finding_the_next_one() {
+        let mut arena = Arena::default();
+        let first = arena.insert("first");
+        assert_eq!(arena.remove(first), Some("first"));
+        let second = arena.insert("second");
+        assert_eq!((arena.get(first), arena.get(second)), (None, Some(&"second")));
+        assert_eq!((arena.remove(first), arena.get_mut(first)), (None, None));
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn the_next_key_is_the_one_that_insert_gives() {
+        let mut arena = Arena::default();
+        let promised = arena.next_key();
+        assert_eq!(arena.insert(1), promised);
+        arena.remove(promised);
+        let promised = arena.next_key();
+        assert_eq!(arena.insert(2), promised);
+    }
+
+    #[test]
+    fn a_key_packs_into_54_bits_and_back() {
+        let mut arena = Arena::default();
+        let mut key = arena.insert(0);
+        for n in 0..70_000 {
+            arena.remove(key);
+            key = arena.insert(n);
+        }
+        assert_eq!(Key::unpack(key.pack() | 3 << 54), key);
+        assert_eq!(arena.get(Key::unpack(key.pack())), Some(&69_999));
+    }
+
+    #[test]
+    fn a_pair_is_two_different_living_things() {
+        let mut arena = Arena::default();
+        let (one, other) = (arena.insert(1), arena.insert(2));
+        assert_eq!(arena.pair_mut(other, one), Some((&mut 2, &mut 1)));
+        assert_eq!(arena.pair_mut(one, one), None);
+        arena.remove(other);
+        assert_eq!(arena.pair_mut(one, other), None);
+    }
+}

@@ -1,0 +1,312 @@
+//! Two devices talk, and change what they agreed: hold, resume, session refresh, other codecs. An offer of one is an offer
+//! of ours to the other; whatever the other says to it, the first hears. A refusal leaves both as they were.
+
+use super::{Calls, Failure, LegKey, State, body};
+use crate::core::Cx;
+use crate::route::best;
+use media::sdp::SessionDescription;
+use model::{EndReason, EndedBy};
+use sip::{Body, Message, Method, Name, Reply};
+
+/// Two devices hear each other.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    /// The one that called first.
+    pub(super) legs: [LegKey; 2],
+    /// An offer/answer exchange under way from end to end: one at a time.
+    pub(super) exchange: Option<Exchange>,
+}
+
+/// An exchange from end to end.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Exchange {
+    /// Whose device began it.
+    pub(super) by: LegKey,
+    /// What is awaited.
+    pub(super) step: Step,
+}
+
+/// What an exchange awaits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The other device's answer to the offer of the one that began.
+    Offered,
+    /// The other device's offer: the one that began asked for it.
+    Wanted,
+    /// The answer of the one that began to the other's offer; the other waits for it in its ACK.
+    Lent,
+    /// As `Offered` or `Wanted`, but the device that began has cancelled: [`super::restore`].
+    Withdrawn,
+    /// The other device's answer to an offer of ours that brings back what held before.
+    Restoring,
+}
+
+impl Bridge {
+    /// The other of the two.
+    #[must_use]
+    pub(super) fn other(&self, key: LegKey) -> LegKey {
+        let [first, second] = self.legs;
+        if key == first { second } else { first }
+    }
+}
+
+impl Calls {
+    /// A device wants to change the session; `None`: it wants an offer from us.
+    pub(super) fn on_offer(&mut self, cx: &mut Cx<'_>, key: LegKey, body: Option<Body>, message: &Message) {
+        let result = match (super::unsupported(message), self.is_service(key)) {
+            (Some(reply), _) => Err(reply),
+            (None, true) => self.serve_again(cx, key, body.as_ref()),
+            (None, false) => self.pass_offer(cx, key, body.as_ref(), message.method()),
+        };
+        if let (Err(reply), Some(leg)) = (result, self.legs.get_mut(key)) {
+            leg.refuse(cx, reply);
+        }
+    }
+
+    /// Passes an offer, or the wish for one, to the other device.
+    fn pass_offer(&mut self, cx: &mut Cx<'_>, key: LegKey, body: Option<&Body>, method: Method) -> Result<(), Reply> {
+        // While it rings the answer is still to come (RFC 3311 section 5.2); glare and the like likewise.
+        let pending = || Reply::new(491);
+        let bridge = self.bridge(key).ok_or_else(pending)?;
+        if bridge.exchange.is_some() {
+            return Err(pending());
+        }
+        let other = bridge.other(key);
+        let offer = match body {
+            Some(body) => {
+                let description = body::parse(body).map_err(|failure| failure.reply)?;
+                Some(self.carry_offer(key, other, &description)?)
+            }
+            None => None,
+        };
+        let step = if offer.is_some() { Step::Offered } else { Step::Wanted };
+        let sent = self.legs.get_mut(other).map(|leg| leg.offer(cx, method, offer));
+        if !matches!(sent, Some(Ok(()))) {
+            self.roll_back([key, other]);
+            return Err(pending());
+        }
+        self.set_exchange(key, Some(Exchange { by: key, step }));
+        Ok(())
+    }
+
+    /// What a device answered, or offered in its 2xx because we asked (`wants_answer`).
+    pub(super) fn on_answer(&mut self, cx: &mut Cx<'_>, key: LegKey, body: Option<Body>, wants_answer: bool) {
+        if self.is_service(key) {
+            return self.on_service_answer(cx, key, body.as_ref());
+        }
+        let exchange = self.bridge(key).and_then(|bridge| bridge.exchange);
+        let done = match exchange {
+            Some(Exchange {
+                by,
+                step: Step::Offered,
+            }) if by != key => self.on_far_answer(cx, by, key, body.as_ref()),
+            Some(Exchange { by, step: Step::Wanted }) if by != key && wants_answer => {
+                return self.on_far_offer(cx, by, key, body.as_ref());
+            }
+            Some(Exchange { by, step: Step::Lent }) if by == key => self.on_lent_answer(cx, key, body.as_ref()),
+            Some(Exchange {
+                by,
+                step: Step::Withdrawn,
+            }) if by != key => {
+                return self.restore(cx, by, key, body.as_ref(), wants_answer);
+            }
+            Some(Exchange {
+                by,
+                step: Step::Restoring,
+            }) if by != key => self.take_answer(key, body.as_ref()),
+            _ => Ok(()),
+        };
+        if wants_answer && let Some(leg) = self.legs.get_mut(key) {
+            leg.ack(cx, None);
+        }
+        if exchange.is_some() {
+            self.on_exchanged(cx, key, done);
+        }
+    }
+
+    /// An exchange has come to its end: both devices are heard as agreed.
+    fn on_exchanged(&mut self, cx: &mut Cx<'_>, key: LegKey, done: Result<(), Failure>) {
+        self.set_exchange(key, None);
+        let Some(bridge) = self.bridge(key) else { return };
+        let legs = bridge.legs;
+        match done {
+            Ok(()) => {
+                self.enter_bridge(cx, key);
+                legs.into_iter().for_each(|leg| self.listen(cx, leg));
+            }
+            Err(_) => self.roll_back(legs),
+        }
+    }
+
+    /// After a delayed offer the room opens only with its answer.
+    fn enter_bridge(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        if let Some(call) = self.legs.get(key).map(|leg| leg.interaction) {
+            self.open_room(cx, call, media::plan::Matrix::Everyone);
+        }
+    }
+
+    /// The other device answered the offer that was passed to it.
+    fn on_far_answer(&mut self, cx: &mut Cx<'_>, by: LegKey, key: LegKey, body: Option<&Body>) -> Result<(), Failure> {
+        let answer = self.take_answer(key, body).and_then(|()| self.carry_answer(key, by));
+        let Some(leg) = self.legs.get_mut(by) else {
+            return Ok(());
+        };
+        match answer {
+            Ok(text) => {
+                leg.answer(cx, Some(text));
+                Ok(())
+            }
+            Err(failure) => {
+                leg.refuse(cx, Failure::of(488).reply);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The other device made the offer that was asked for: it is lent to the one that asked.
+    fn on_far_offer(&mut self, cx: &mut Cx<'_>, by: LegKey, key: LegKey, body: Option<&Body>) {
+        let text = body
+            .ok_or_else(|| Failure::of(488))
+            .and_then(body::parse)
+            .and_then(|offer| {
+                self.carry_offer(key, by, &offer)
+                    .map_err(|reply| Failure::new(reply, EndReason::NoCommonCodec))
+            });
+        match text {
+            Ok(text) => {
+                if let Some(leg) = self.legs.get_mut(by) {
+                    leg.answer(cx, Some(text));
+                }
+                self.set_exchange(key, Some(Exchange { by, step: Step::Lent }));
+            }
+            Err(failure) => {
+                if let Some(leg) = self.legs.get_mut(by) {
+                    leg.refuse(cx, Failure::of(488).reply);
+                }
+                if let Some(leg) = self.legs.get_mut(key) {
+                    leg.ack(cx, None);
+                }
+                self.on_exchanged(cx, key, Err(failure));
+            }
+        }
+    }
+
+    /// The answer to a lent offer goes back to the device it came from, in its ACK. Without an answer that can be used
+    /// neither device knows what holds: the call ends.
+    pub(super) fn on_lent_answer(&mut self, cx: &mut Cx<'_>, by: LegKey, body: Option<&Body>) -> Result<(), Failure> {
+        let Some(other) = self.bridge(by).map(|bridge| bridge.other(by)) else {
+            return Ok(());
+        };
+        let answer = self.take_answer(by, body).and_then(|()| self.carry_answer(by, other));
+        let failed = answer.is_err();
+        if let Some(leg) = self.legs.get_mut(other) {
+            leg.ack(cx, answer.ok());
+        }
+        if failed && let Some(call) = self.legs.get(by).map(|leg| leg.interaction) {
+            let reason = EndReason::NoCommonCodec;
+            let headers = super::ending::reason_header(reason);
+            self.end(cx, call, EndedBy::Switch, reason, &headers);
+        }
+        Ok(())
+    }
+
+    /// The ACK of the first 200: with a delayed offer it brings the answer.
+    pub(super) fn on_acked(&mut self, cx: &mut Cx<'_>, key: LegKey, body: Option<&Body>) {
+        if self.is_service(key) {
+            return self.on_service_answer(cx, key, body);
+        }
+        let exchange = self.bridge(key).and_then(|bridge| bridge.exchange);
+        if let Some(Exchange { by, step: Step::Lent }) = exchange
+            && by == key
+        {
+            let done = self.on_lent_answer(cx, key, body);
+            self.on_exchanged(cx, key, done);
+        }
+    }
+
+    /// The device did not take what we offered: the one that began hears it, and all stays as it was.
+    pub(super) fn on_offer_refused(&mut self, cx: &mut Cx<'_>, key: LegKey, status: u16, message: Option<&Message>) {
+        let Some(bridge) = self.bridge(key) else { return };
+        let (legs, exchange) = (bridge.legs, bridge.exchange);
+        let Some(Exchange { by, step }) = exchange.filter(|exchange| exchange.by != key) else {
+            return;
+        };
+        self.roll_back(legs);
+        self.set_exchange(key, None);
+        if let Step::Offered | Step::Wanted = step
+            && let Some(leg) = self.legs.get_mut(by)
+        {
+            let mut reply = Reply::new(best::told_to_caller(status));
+            if let Some(warning) = message.and_then(|message| message.header(Name::Warning)) {
+                reply = reply.header(Name::Warning, warning);
+            }
+            leg.refuse(cx, reply);
+        }
+    }
+
+    // The bricks.
+
+    /// The bridge a leg is in.
+    pub(super) fn bridge(&self, key: LegKey) -> Option<&Bridge> {
+        match &self.interactions.get(self.legs.get(key)?.interaction)?.call.state {
+            State::Bridged(bridge) => Some(bridge),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_exchange(&mut self, key: LegKey, exchange: Option<Exchange>) {
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
+        };
+        if let Some(State::Bridged(bridge)) = self.interactions.get_mut(call).map(|i| &mut i.call.state) {
+            bridge.exchange = exchange;
+        }
+    }
+
+    /// `from`'s device offers; the text is our offer to `to`'s.
+    fn carry_offer(&mut self, from: LegKey, to: LegKey, offer: &SessionDescription) -> Result<Body, Reply> {
+        let legs = self.legs.pair_mut(from, to);
+        let (Some(from), Some(to)) = legs.map_or((None, None), |(from, to)| (from.sound.as_mut(), to.sound.as_mut()))
+        else {
+            return Err(Reply::new(491));
+        };
+        from.negotiation
+            .handle_offer(offer)
+            .map_err(|error| body::refusal(error).reply)?;
+        match to.negotiation.relay_offer(&from.negotiation) {
+            Ok(text) => Ok(body::sdp(text)),
+            Err(error) => {
+                from.negotiation.rollback();
+                Err(body::refusal(error).reply)
+            }
+        }
+    }
+
+    /// The device of `key` answers our offer.
+    pub(super) fn take_answer(&mut self, key: LegKey, body: Option<&Body>) -> Result<(), Failure> {
+        let body = body.ok_or_else(|| Failure::of(488))?;
+        let answer = body::parse(body)?;
+        let sound = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut());
+        let sound = sound.ok_or_else(|| Failure::of(488))?;
+        sound.negotiation.handle_answer(&answer).map_err(body::refusal)
+    }
+
+    /// What `from`'s device answered is our answer to `to`'s.
+    fn carry_answer(&mut self, from: LegKey, to: LegKey) -> Result<Body, Failure> {
+        let legs = self.legs.pair_mut(from, to);
+        let (Some(from), Some(to)) = legs.map_or((None, None), |(from, to)| (from.sound.as_mut(), to.sound.as_mut()))
+        else {
+            return Err(Failure::of(488));
+        };
+        let text = to.negotiation.relay_answer(&from.negotiation).map_err(body::refusal)?;
+        Ok(body::sdp(text))
+    }
+
+    pub(super) fn roll_back(&mut self, legs: [LegKey; 2]) {
+        for key in legs {
+            if let Some(sound) = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut()) {
+                sound.negotiation.rollback();
+            }
+        }
+    }
+}

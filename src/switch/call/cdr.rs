@@ -1,0 +1,166 @@
+//! One record per leg, written once, when the leg is over and the engine has given its figures.
+
+use super::{Calls, Leg, LegKey, Stage};
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use media::LegStats;
+use media::sdp::Negotiation;
+use model::{Cdr, Direction, EndReason, StoreOp};
+
+impl Calls {
+    /// Writes a leg's record. A leg that is not over, or has its record, is left alone.
+    pub(super) fn record(&mut self, cx: &mut Cx<'_>, key: LegKey, sound: Option<&Negotiation>, stats: &LegStats) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let Some(interaction) = self.interactions.get(leg.interaction) else {
+            return;
+        };
+        let Some(mut cdr) = leg.cdr(interaction) else { return };
+        if let Stage::Over(over) = &mut leg.stage {
+            over.recorded = true;
+        }
+        cdr.codec = codec(sound);
+        cdr.packets = (stats.received, stats.sent, stats.lost);
+        self.figures.on_recorded(&cdr);
+        cx.core.store(StoreOp::PutCdr(Box::new(cdr)));
+    }
+}
+
+impl Leg {
+    /// The record without what the media plane knows; `None` while the leg is in its call, and once it is written.
+    fn cdr(&self, interaction: &Interaction) -> Option<Cdr> {
+        let Stage::Over(over) = &self.stage else { return None };
+        let caller = interaction.parties.first().map(|party| party.shown.clone());
+        (!over.recorded).then(|| Cdr {
+            interaction: interaction.id,
+            leg: self.id,
+            direction: self.direction,
+            user: self.user.clone(),
+            caller: caller.unwrap_or_default(),
+            callee: interaction.dialled.clone(),
+            call_id: self.session.call_id().into(),
+            started_at: self.started_at,
+            ringing_at: self.ringing_at,
+            answered_at: self.answered_at,
+            ended_at: over.at,
+            ended_by: over.by,
+            reason: over.reason,
+            status: self.status,
+            codec: "".into(),
+            packets: (0, 0, 0),
+        })
+    }
+}
+
+/// `PCMU/8000`, or nothing.
+#[must_use]
+pub(super) fn codec(sound: Option<&Negotiation>) -> Box<str> {
+    let agreed = sound.and_then(Negotiation::agreed);
+    agreed.and_then(|agreed| agreed.codec_name()).unwrap_or_default().into()
+}
+
+/// Why a leg ended whose device, or whose callee, refused with this status.
+#[must_use]
+pub(super) fn reason_of(status: u16) -> EndReason {
+    match status {
+        486 | 600 => EndReason::Busy,
+        487 => EndReason::Cancelled,
+        300..=399 | 404 | 408 | 410 | 430 | 480 | 484 | 604 => EndReason::Unreachable,
+        400 | 406 | 415 | 488 | 606 => EndReason::NoCommonCodec,
+        482 | 483 => EndReason::Loop,
+        500 | 502..=504 => EndReason::Congestion,
+        _ => EndReason::Declined,
+    }
+}
+
+/// Figures for `/metrics`.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Calls asked for, refused ones included.
+    pub(super) offered: u64,
+    /// Calls refused for lack of room, before they became one.
+    pub(super) shed: u64,
+    /// Calls answered.
+    pub(super) answered: u64,
+    /// Milliseconds from INVITE to 200, summed over answered calls.
+    pub(super) setup_ms: u64,
+    /// Legs recorded.
+    legs: u64,
+    /// Calls by the reason on their caller's leg: [`REASONS`].
+    ended: [u64; REASONS.len()],
+}
+
+/// Each reason with its name on `/metrics`, in the order of [`EndReason`].
+const REASONS: [(EndReason, &str); 16] = [
+    (EndReason::Normal, "calls_ended_normal"),
+    (EndReason::Cancelled, "calls_ended_cancelled"),
+    (EndReason::Busy, "calls_ended_busy"),
+    (EndReason::NoAnswer, "calls_ended_no_answer"),
+    (EndReason::Declined, "calls_ended_declined"),
+    (EndReason::Unreachable, "calls_ended_unreachable"),
+    (EndReason::AnsweredElsewhere, "calls_ended_answered_elsewhere"),
+    (EndReason::MediaTimeout, "calls_ended_media_timeout"),
+    (EndReason::SignallingTimeout, "calls_ended_signalling_timeout"),
+    (EndReason::NoCommonCodec, "calls_ended_no_common_codec"),
+    (EndReason::Loop, "calls_ended_loop"),
+    (EndReason::Congestion, "calls_ended_congestion"),
+    (EndReason::Operator, "calls_ended_operator"),
+    (EndReason::Shutdown, "calls_ended_shutdown"),
+    (EndReason::Restart, "calls_ended_restart"),
+    (EndReason::Internal, "calls_ended_internal"),
+];
+
+impl Figures {
+    fn on_recorded(&mut self, cdr: &Cdr) {
+        self.legs += 1;
+        if cdr.direction == Direction::In {
+            self.ended[cdr.reason as usize] += 1;
+        }
+    }
+
+    /// Adds them to the switch's own.
+    pub(super) fn write(&self, values: &mut Vec<(&'static str, u64, bool)>) {
+        let Figures {
+            offered,
+            shed,
+            answered,
+            setup_ms,
+            legs,
+            ended,
+        } = *self;
+        values.extend([
+            ("calls_offered", offered, false),
+            ("calls_shed", shed, false),
+            ("calls_answered", answered, false),
+            ("calls_setup_ms", setup_ms, false),
+            ("legs_ended", legs, false),
+        ]);
+        values.extend(
+            REASONS
+                .iter()
+                .zip(ended)
+                .map(|(&(_, name), count)| (name, count, false)),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_in_the_order_of_the_enum() {
+        for (place, &(reason, _)) in REASONS.iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_a_reason_in_the_operators_words() {
+        assert_eq!(reason_of(486), EndReason::Busy);
+        assert_eq!(reason_of(603), EndReason::Declined);
+        assert_eq!(reason_of(480), EndReason::Unreachable);
+        assert_eq!(reason_of(488), EndReason::NoCommonCodec);
+        assert_eq!(reason_of(503), EndReason::Congestion);
+        assert_eq!(reason_of(699), EndReason::Declined);
+    }
+}

@@ -1,0 +1,193 @@
+//! How calls end: every leg leaves once, says goodbye as its state asks, gives its port back and is recorded; when the
+//! last has gone the call is forgotten.
+
+use super::cdr::reason_of;
+use super::{Calls, Failure, LegKey, Over, Stage, State};
+use crate::Notice;
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use crate::text::loggable;
+use media::LegStats;
+use model::{EndReason, EndedBy};
+use sip::invite::Cause;
+use sip::{Headers, Message, Name};
+
+/// Longest Reason passed on: `SIP;cause=200;text="Call completed elsewhere"` and the like.
+const REASON_MAX: usize = 200;
+
+impl Calls {
+    /// A leg's session is over.
+    pub(super) fn on_ended(&mut self, cx: &mut Cx<'_>, key: LegKey, cause: Cause, message: Option<&Message>) {
+        let Some(leg) = self.legs.get(key) else { return };
+        if !leg.is_over() {
+            let answered = leg.answered_at.is_some();
+            let reason = match cause {
+                Cause::Bye if answered => EndReason::Normal,
+                Cause::Bye | Cause::Cancelled => EndReason::Cancelled,
+                Cause::NoAck | Cause::Gone => EndReason::SignallingTimeout,
+                Cause::Rejected => reason_of(leg.status),
+                Cause::Local => EndReason::Internal,
+            };
+            let by = match cause {
+                Cause::Bye | Cause::Cancelled | Cause::Rejected => EndedBy::Peer,
+                Cause::NoAck | Cause::Gone | Cause::Local => EndedBy::Switch,
+            };
+            let headers = message.and_then(passed_reason).unwrap_or_else(|| reason_header(reason));
+            self.lose(cx, key, by, reason, &headers);
+        }
+        if let Some(leg) = self.legs.get_mut(key)
+            && let Stage::Over(over) = &mut leg.stage
+        {
+            over.parted = true;
+        }
+        self.forget(cx, key);
+    }
+
+    /// A leg has gone by itself. A device that only rang leaves the others ringing; in all other cases the call is over.
+    fn lose(&mut self, cx: &mut Cx<'_>, key: LegKey, by: EndedBy, reason: EndReason, headers: &Headers) {
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
+        };
+        let rings = matches!(self.state(call), Some(State::Ringing(_)));
+        let is_caller = self.caller_of(call) == Some(key);
+        if is_caller && let Some(leg) = self.legs.get_mut(key) {
+            leg.status = if leg.status == 0 { 487 } else { leg.status };
+        }
+        self.leave(cx, key, by, reason, headers);
+        if rings && !is_caller {
+            return self.on_device_gone(cx, call);
+        }
+        self.end(cx, call, EndedBy::Other, reason, headers);
+    }
+
+    /// The caller is refused, which ends the call.
+    pub(super) fn fail(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: EndedBy, failure: Failure) {
+        let Failure { reply, reason } = failure;
+        if let Some(key) = self.caller_of(call)
+            && let Some(leg) = self.legs.get_mut(key)
+            && !leg.is_over()
+        {
+            leg.reject(cx, reply);
+            self.leave(cx, key, by, reason, &Headers::new());
+        }
+        self.end(cx, call, by, reason, &reason_header(reason));
+    }
+
+    /// Ends a call: all legs that are still in it leave.
+    pub(super) fn end(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: Key<Interaction>,
+        by: EndedBy,
+        reason: EndReason,
+        headers: &Headers,
+    ) {
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        let before = std::mem::replace(&mut interaction.call.state, State::Over);
+        if matches!(before, State::Over) {
+            return;
+        }
+        self.active -= 1;
+        if let State::Ringing(ringing) = before {
+            if let Some(alarm) = ringing.alarm {
+                cx.core.endpoint.cancel_timer(alarm);
+            }
+        }
+        tracing::info!(call = %interaction.id, ?reason, ?by, "call ends");
+        let legs: smallvec::SmallVec<[LegKey; 4]> = interaction.legs().collect();
+        for key in legs {
+            self.leave(cx, key, by, reason, headers);
+        }
+        self.close_room(cx, call);
+    }
+
+    /// One leg leaves its call; once. What its session and the engine still have to say is waited for.
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, key: LegKey, by: EndedBy, reason: EndReason, headers: &Headers) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        if leg.is_over() {
+            return;
+        }
+        if leg.status == 0 {
+            leg.status = 487;
+        }
+        leg.stage = Stage::Over(Over {
+            at: cx.now.wall,
+            by,
+            reason,
+            recorded: false,
+            parted: false,
+        });
+        tracing::debug!(leg = %leg.id, call_id = %loggable(leg.session.call_id().as_bytes()), ?reason, "leg leaves");
+        self.drop_relayed(cx, key);
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.close(cx, headers);
+        }
+        if self.silence(cx, key) {
+            self.record(cx, key, None, &LegStats::default());
+        }
+    }
+
+    /// Forgets a leg that has its record and whose session is over, and with the last one the call.
+    pub(super) fn forget(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some(leg) = self.legs.get(key) else { return };
+        let Stage::Over(Over {
+            recorded: true,
+            parted: true,
+            ..
+        }) = leg.stage
+        else {
+            return;
+        };
+        let call = leg.interaction;
+        self.legs.remove(key);
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        interaction.remove(key);
+        if interaction.legs().next().is_none() && matches!(interaction.call.state, State::Over) {
+            self.interactions.remove(call);
+            self.on_forgotten(cx);
+        }
+    }
+
+    /// The last call of a draining switch has gone.
+    pub(super) fn on_forgotten(&mut self, cx: &mut Cx<'_>) {
+        if self.interactions.len() == 0 && self.draining.take().is_some() {
+            cx.core.outputs.push_back(crate::Output::Notice(Notice::Drained));
+        }
+    }
+}
+
+/// The Reason of a message, for the other legs (RFC 3326): phones show a missed call or not by it.
+#[must_use]
+pub(super) fn passed_reason(message: &Message) -> Option<Headers> {
+    let value = message.header(Name::Reason)?;
+    let plain = value.len() <= REASON_MAX && value.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+    plain.then(|| Headers::new().with(Name::Reason, value))
+}
+
+/// The Reason we give ourselves.
+#[must_use]
+pub(super) fn reason_header(reason: EndReason) -> Headers {
+    let value = match reason {
+        EndReason::Normal => "Q.850;cause=16;text=\"Normal call clearing\"",
+        EndReason::Cancelled => "SIP;cause=487;text=\"Caller gave up\"",
+        EndReason::Busy => "SIP;cause=486;text=\"Busy\"",
+        EndReason::NoAnswer => "Q.850;cause=19;text=\"No answer\"",
+        EndReason::Declined => "SIP;cause=603;text=\"Declined\"",
+        EndReason::Unreachable => "SIP;cause=480;text=\"Nobody there\"",
+        EndReason::AnsweredElsewhere => "SIP;cause=200;text=\"Call completed elsewhere\"",
+        EndReason::MediaTimeout => "Q.850;cause=41;text=\"Media timeout\"",
+        EndReason::SignallingTimeout => "SIP;cause=408;text=\"Signalling timeout\"",
+        EndReason::NoCommonCodec => "SIP;cause=488;text=\"No common codec\"",
+        EndReason::Loop => "SIP;cause=482;text=\"Loop\"",
+        EndReason::Congestion => "SIP;cause=503;text=\"Congestion\"",
+        EndReason::Operator => "Q.850;cause=16;text=\"Ended by an operator\"",
+        EndReason::Shutdown | EndReason::Restart => "SIP;cause=503;text=\"The switch stops\"",
+        EndReason::Internal => "SIP;cause=500;text=\"Internal fault\"",
+    };
+    Headers::new().with(Name::Reason, value)
+}

@@ -1,0 +1,156 @@
+//! What ringing devices say: progress and early media for the caller, and the answer that makes it a call.
+
+use super::ending::reason_header;
+use super::{Bridge, Calls, Exchange, Failure, LegKey, State, Step, body};
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use media::plan::Matrix;
+use model::{EndReason, EndedBy};
+use sip::{Body, Headers, Message, Reply};
+use std::time::Duration;
+
+/// A provisional response that says nothing new is passed on only so often: proxies want one a minute (RFC 3261 section
+/// 13.3.1.1), and a device that repeats itself faster must not make us do so.
+const REPEAT: Duration = Duration::from_secs(50);
+
+impl Calls {
+    /// 101 to 199 from a device.
+    pub(super) fn on_progress(&mut self, cx: &mut Cx<'_>, key: LegKey, message: &Message) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let call = leg.interaction;
+        leg.on_ringing(cx.now.wall);
+        let Some(ringing) = self.ringing(call) else { return };
+        let alone = ringing.devices == 1;
+        let early = match alone {
+            true => self.early_media(cx, call, key, message),
+            false => None,
+        };
+        let status = if alone { message.status() } else { 180 };
+        let now = cx.now.mono;
+        let Some(ringing) = self.ringing(call) else { return };
+        let news = ringing
+            .told
+            .is_none_or(|(told, at)| told != status || now >= at + REPEAT);
+        if !news && early.is_none() {
+            return;
+        }
+        ringing.told = Some((status, now));
+        let mut reply = Reply::new(status).headers(&ringing.callee);
+        reply.body = early;
+        if let Some(caller) = self.caller_of(call).and_then(|caller| self.legs.get_mut(caller)) {
+            caller.on_ringing(cx.now.wall);
+            caller.progress(cx, reply);
+        }
+    }
+
+    /// The answer in a provisional response, passed to the caller's early dialog the first time. A description that cannot
+    /// be used is as none.
+    fn early_media(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey, message: &Message) -> Option<Body> {
+        let answer = body::description(message).ok().flatten()?;
+        let caller = self.caller_of(call)?;
+        let (from, to) = self.legs.pair_mut(caller, key)?;
+        let (from, to) = (from.sound.as_mut()?, to.sound.as_mut()?);
+        // A provisional response without 100rel may carry an answer, never an offer (RFC 3261 section 13.2.1).
+        let first = from.negotiation.owes_answer();
+        to.negotiation.handle_answer(&answer).ok()?;
+        let text = match first {
+            true => body::sdp(from.negotiation.relay_answer(&to.negotiation).ok()?),
+            false => return None,
+        };
+        self.open_room(cx, call, Matrix::Everyone);
+        self.listen(cx, caller);
+        self.listen(cx, key);
+        Some(text)
+    }
+
+    /// 2xx from a device: it has the call.
+    pub(super) fn on_answered(&mut self, cx: &mut Cx<'_>, key: LegKey, message: &Message, wants_answer: bool) {
+        let Some(leg) = self.legs.get_mut(key).filter(|leg| !leg.is_over()) else {
+            return;
+        };
+        leg.on_answered(cx.now.wall);
+        let call = leg.interaction;
+        let Some(caller) = self.caller_of(call) else { return };
+        let Some(ringing) = self.ringing(call) else { return };
+        let (alarm, callee) = (ringing.alarm.take(), std::mem::take(&mut ringing.callee));
+        if let Some(alarm) = alarm {
+            cx.core.endpoint.cancel_timer(alarm);
+        }
+        self.cancel_others(cx, call, key);
+        match self.join(caller, key, message, wants_answer) {
+            Ok(text) => self.connect(cx, [caller, key], &callee, text, wants_answer),
+            Err(failure) => {
+                if wants_answer && let Some(leg) = self.legs.get_mut(key) {
+                    leg.ack(cx, None);
+                }
+                self.fail(cx, call, EndedBy::Switch, failure);
+            }
+        }
+    }
+
+    /// The description the caller gets: the device's answer, or its offer where the caller made none.
+    fn join(&mut self, caller: LegKey, callee: LegKey, message: &Message, wants_answer: bool) -> Result<Body, Failure> {
+        let unusable = || Failure::of(488);
+        let description = body::description(message).map_err(|_| unusable())?;
+        let (from, to) = self.legs.pair_mut(caller, callee).ok_or_else(unusable)?;
+        let (Some(from), Some(to)) = (&mut from.sound, &mut to.sound) else {
+            return Err(unusable());
+        };
+        if wants_answer {
+            let offer = description.ok_or_else(unusable)?;
+            to.negotiation.handle_offer(&offer).map_err(body::refusal)?;
+            let text = from.negotiation.relay_offer(&to.negotiation).map_err(body::refusal)?;
+            return Ok(body::sdp(text));
+        }
+        match description {
+            Some(answer) => to.negotiation.handle_answer(&answer).map_err(body::refusal)?,
+            // The answer has come before, in a 183.
+            None if to.negotiation.agreed().is_some() => {}
+            None => return Err(unusable()),
+        }
+        if from.negotiation.owes_answer() {
+            let text = from.negotiation.relay_answer(&to.negotiation).map_err(body::refusal)?;
+            return Ok(body::sdp(text));
+        }
+        let text = from.negotiation.local_description().ok_or_else(unusable)?;
+        Ok(body::sdp(text))
+    }
+
+    /// The caller is answered, and both hear each other.
+    fn connect(&mut self, cx: &mut Cx<'_>, legs: [LegKey; 2], callee: &Headers, text: Body, wants_answer: bool) {
+        let [caller, _] = legs;
+        let Some(leg) = self.legs.get_mut(caller) else { return };
+        leg.on_answered(cx.now.wall);
+        leg.accept(cx, callee, Some(text));
+        let call = leg.interaction;
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        let exchange = wants_answer.then_some(Exchange {
+            by: caller,
+            step: Step::Lent,
+        });
+        interaction.call.state = State::Bridged(Bridge { legs, exchange });
+        interaction.answered_at = Some(cx.now.wall);
+        self.figures.answered += 1;
+        let took = interaction.started_at.until(cx.now.wall);
+        self.figures.setup_ms += u64::try_from(took.as_millis()).unwrap_or(0);
+        tracing::info!(call = %interaction.id, setup_ms = took.as_millis(), "call answered");
+        if wants_answer {
+            return;
+        }
+        self.open_room(cx, call, Matrix::Everyone);
+        legs.into_iter().for_each(|leg| self.listen(cx, leg));
+    }
+
+    /// One device answered: the others stop ringing and show no missed call (RFC 3326).
+    fn cancel_others(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, answered: LegKey) {
+        let headers = reason_header(EndReason::AnsweredElsewhere);
+        for key in self.callees(call) {
+            if key != answered {
+                self.leave(cx, key, EndedBy::Other, EndReason::AnsweredElsewhere, &headers);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Devices ring: all of the callee's together, the first to answer has the call, the rest are told so. When none is left
+//! the caller hears the best of their refusals.
+
+use super::ending::{passed_reason, reason_header};
+use super::identity::Identity;
+use super::{Calls, Failure, Leg, LegKey, Stage, State, TIMER_RING, body, call_timer, cdr, leg_owner};
+use crate::arena::Key;
+use crate::core::{Cx, aor_uri};
+use crate::interaction::{Interaction, Party};
+use crate::route::{self, Device, best};
+use crate::users::UserIndex;
+use clock::Mono;
+use model::{Direction, EndReason, EndedBy, LegId};
+use sip::endpoint::Alarm;
+use sip::invite::{Invitation, Session};
+use sip::{Destination, Flow, Headers, Message, Name, Reply};
+use smallvec::{SmallVec, smallvec};
+
+/// The callee's devices ring.
+#[derive(Debug)]
+pub(crate) struct Ringing {
+    /// When that is no answer.
+    pub(super) alarm: Option<Alarm>,
+    /// How many were called. Early media of one device is the caller's to hear; of several nobody could say whose.
+    pub(super) devices: usize,
+    /// The best refusal so far.
+    best: Option<(u16, Option<Message>)>,
+    /// What the caller was told last, and when.
+    pub(super) told: Option<(u16, Mono)>,
+    /// The headers that say who is called.
+    pub(super) callee: Headers,
+}
+
+impl Calls {
+    /// Calls all devices of a user.
+    pub(super) fn ring(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: Key<Interaction>,
+        caller: UserIndex,
+        callee: UserIndex,
+        flow: Flow,
+        invite: &Message,
+    ) -> Result<(), Failure> {
+        let user = &cx.core.users[callee];
+        let (aor, timeout) = (user.aor.clone(), user.ring_timeout);
+        let devices = route::devices(cx, &aor, flow);
+        if devices.is_empty() {
+            return Err(Failure::of(480));
+        }
+        let caller = Identity::of_caller(cx.core, caller, invite);
+        let callee = Identity::of_callee(cx.core, callee);
+        let mut legs: SmallVec<[LegKey; 1]> = smallvec![];
+        for device in devices {
+            match self.invite(cx, key, &caller, &aor, device, invite) {
+                Ok(leg) => legs.push(leg),
+                // What rings, rings; without any there is no call.
+                Err(failure) if legs.is_empty() => return Err(failure),
+                Err(_) => break,
+            }
+        }
+        let timeout = timeout.unwrap_or(cx.core.config.calls.ring_timeout);
+        let alarm = cx
+            .core
+            .endpoint
+            .set_timer(cx.now.mono + timeout, call_timer(key), TIMER_RING);
+        let Some(interaction) = self.interactions.get_mut(key) else {
+            return Ok(());
+        };
+        interaction.call.state = State::Ringing(Ringing {
+            alarm: Some(alarm),
+            devices: legs.len(),
+            best: None,
+            told: None,
+            callee: callee.headers(),
+        });
+        let shown = callee.shown;
+        let user = Some(aor);
+        interaction.parties.push(Party { user, shown, legs });
+        Ok(())
+    }
+
+    /// Calls one device, with an offer of its own if the caller made one.
+    fn invite(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: Key<Interaction>,
+        caller: &Identity,
+        callee: &model::Aor,
+        device: Device,
+        invite: &Message,
+    ) -> Result<LegKey, Failure> {
+        let worker = self
+            .interactions
+            .get(key)
+            .and_then(|interaction| interaction.call.worker);
+        let (local, host) = match device.destination {
+            Destination::Flow(flow) => (flow, flow.peer.ip()),
+            Destination::Address { transport, local, peer } => {
+                let connection = 0;
+                let flow = Flow {
+                    transport,
+                    local,
+                    peer,
+                    connection,
+                };
+                (flow, peer.ip())
+            }
+        };
+        let mut sound = self
+            .reserve(cx, worker, Some(local.local))
+            .map_err(|_| Failure::congested())?;
+        let from = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.sound.as_ref());
+        let offer = match from.filter(|from| from.negotiation.owes_answer()) {
+            Some(from) => match sound.negotiation.relay_offer(&from.negotiation) {
+                Ok(text) => Some(body::sdp(text)),
+                Err(error) => {
+                    self.ports.give_back(cx.now.mono, sound.port);
+                    return Err(body::refusal(error));
+                }
+            },
+            None => None,
+        };
+        let leg_key = self.legs.next_key();
+        let invitation = Invitation {
+            destination: device.destination,
+            uri: device.contact.to_string(),
+            from: caller.from.clone(),
+            to: format!("<{}>", aor_uri(callee)),
+            local: self.local(cx.core, &caller.number, local),
+            headers: routed(caller.headers(), &device.path),
+            max_forwards: hops_left(invite),
+            offer,
+        };
+        let core = &mut *cx.core;
+        let session = Session::connect(
+            cx.now.mono,
+            leg_owner(leg_key),
+            invitation,
+            &mut core.endpoint,
+            &mut core.effects,
+        );
+        let id = LegId(core.random());
+        Ok(self.legs.insert(Leg {
+            id,
+            interaction: key,
+            direction: Direction::Out,
+            user: Some(callee.clone()),
+            uri: device.contact,
+            host: Some(host),
+            session,
+            sound: Some(sound),
+            stage: Stage::Calling,
+            started_at: cx.now.wall,
+            ringing_at: None,
+            answered_at: None,
+            status: 0,
+            relayed: smallvec![],
+        }))
+    }
+
+    /// A device refused, or cannot be reached.
+    pub(super) fn on_rejected(&mut self, cx: &mut Cx<'_>, key: LegKey, status: u16, message: Option<Message>) {
+        let Some(leg) = self.legs.get_mut(key).filter(|leg| !leg.is_over()) else {
+            return;
+        };
+        leg.status = status;
+        let call = leg.interaction;
+        self.leave(cx, key, EndedBy::Peer, cdr::reason_of(status), &Headers::new());
+        let Some(ringing) = self.ringing(call) else { return };
+        let told = best::told_to_caller(status);
+        let better = match &ringing.best {
+            Some((so_far, _)) => best::better(*so_far, told) != *so_far,
+            None => true,
+        };
+        if better {
+            ringing.best = Some((told, message));
+        }
+        // RFC 3261 section 16.7 step 5: a 6xx speaks for all devices.
+        if status >= 600 {
+            let reason = cdr::reason_of(status);
+            for other in self.callees(call) {
+                self.leave(cx, other, EndedBy::Other, reason, &reason_header(reason));
+            }
+        }
+        self.on_device_gone(cx, call);
+    }
+
+    /// A device has left a call that rings; without any the caller is refused.
+    pub(super) fn on_device_gone(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let left = self.callees(call);
+        if left
+            .iter()
+            .any(|&key| self.legs.get(key).is_some_and(|leg| !leg.is_over()))
+        {
+            return;
+        }
+        let Some(ringing) = self.ringing(call) else { return };
+        let (status, message) = ringing.best.take().unwrap_or((480, None));
+        let mut failure = Failure::of(status);
+        if let Some(message) = message {
+            failure.reply = failure.reply.headers(&explanation(&message));
+        }
+        self.fail(cx, call, EndedBy::Other, failure);
+    }
+
+    /// Nobody answered in time.
+    pub(super) fn on_no_answer(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        if self.ringing(call).is_none() {
+            return;
+        }
+        let headers = reason_header(EndReason::NoAnswer);
+        for key in self.callees(call) {
+            self.leave(cx, key, EndedBy::Switch, EndReason::NoAnswer, &headers);
+        }
+        let failure = Failure::new(Reply::new(480), EndReason::NoAnswer);
+        self.fail(cx, call, EndedBy::Switch, failure);
+    }
+
+    /// The ringing devices' state, while they ring.
+    pub(super) fn ringing(&mut self, call: Key<Interaction>) -> Option<&mut Ringing> {
+        match &mut self.interactions.get_mut(call)?.call.state {
+            State::Ringing(ringing) => Some(ringing),
+            _ => None,
+        }
+    }
+
+    /// All legs but the caller's.
+    pub(super) fn callees(&self, call: Key<Interaction>) -> SmallVec<[LegKey; 4]> {
+        let interaction = self.interactions.get(call);
+        interaction.map_or_else(SmallVec::new, |interaction| interaction.legs().skip(1).collect())
+    }
+}
+
+/// What of a refusal helps the caller to understand it.
+fn explanation(message: &Message) -> Headers {
+    let mut headers = passed_reason(message).unwrap_or_default();
+    for name in [Name::Warning, Name::RetryAfter] {
+        if let Some(value) = message.header(name).filter(|value| value.len() <= 200) {
+            headers.add(name, value);
+        }
+    }
+    headers
+}
+
+/// One hop fewer than the caller's request had; 70 if it did not say.
+fn hops_left(invite: &Message) -> u8 {
+    let hops = invite
+        .header(Name::MaxForwards)
+        .and_then(|value| std::str::from_utf8(value).ok());
+    hops.and_then(|hops| hops.trim().parse::<u8>().ok())
+        .map_or(70, |hops| hops.saturating_sub(1))
+}
+
+/// The Path of a registration becomes the Route of what goes there (RFC 3327 section 5.3).
+fn routed(headers: Headers, path: &str) -> Headers {
+    if path.is_empty() {
+        headers
+    } else {
+        headers.with(Name::Route, path)
+    }
+}

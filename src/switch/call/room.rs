@@ -1,0 +1,223 @@
+//! The voice room of a call and its legs' places in it: ports, agreements, and the plans that carry them out.
+
+use super::{Calls, LegKey, TIMER_LINGER, leg_timer};
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use media::plan::{Audience, Edge, Gain, Latch, Matrix, Rate, Source};
+use media::sdp::{Local, Negotiation};
+use media::{LegId, LegStats, OpenLeg, Plan, PlayerId, Port, RoomId, WorkerId};
+use sip::endpoint::Alarm;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A leg's port, and what was agreed about it.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    /// Ours until it is given back to the pool.
+    pub(crate) port: Port,
+    /// Offer/answer with the device.
+    pub(crate) negotiation: Negotiation,
+    /// What the engine knows of it.
+    pub(crate) engine: Engine,
+}
+
+/// What the media engine knows of a leg.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    /// Nothing.
+    Idle,
+    /// It reads the port.
+    Open,
+    /// It was told to close, and owes the figures. The alarm is for an engine that never says.
+    Closing(Alarm),
+}
+
+/// An engine that has not said goodbye to a leg by then never will: the port must be back within 5 s (S23).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The one player in a room that serves a sound.
+const PLAYER: PlayerId = PlayerId(1);
+
+/// The engine's name of a leg.
+#[must_use]
+pub(crate) fn leg_id(key: LegKey) -> LegId {
+    LegId(key.pack())
+}
+
+/// The engine's name of a call's room.
+#[must_use]
+pub(crate) fn room_id(key: Key<Interaction>) -> RoomId {
+    RoomId(key.pack())
+}
+
+impl Calls {
+    /// Takes a port for a leg, at the worker of its room if that is known. `signalled` is our address as the device's
+    /// signalling sees it, for SDP where no media address is configured.
+    pub(super) fn reserve(
+        &mut self,
+        cx: &mut Cx<'_>,
+        worker: Option<WorkerId>,
+        signalled: Option<SocketAddr>,
+    ) -> Result<Sound, media::NoPort> {
+        let taken = match worker {
+            Some(worker) => self.ports.take(cx.now.mono, worker),
+            None => self.ports.take_any(cx.now.mono),
+        };
+        self.want_ports(cx);
+        let port = taken?;
+        let local = Local {
+            address: media_address(cx, signalled),
+            port: port.number,
+            // Many phones read the session id into 63 bits.
+            session_id: cx.core.random() >> 2,
+        };
+        Ok(Sound {
+            port,
+            negotiation: Negotiation::new(local),
+            engine: Engine::Idle,
+        })
+    }
+
+    /// Asks workers that run low for more ports.
+    pub(super) fn want_ports(&mut self, cx: &mut Cx<'_>) {
+        while let Some((worker, count)) = self.ports.poll_want(cx.now.mono) {
+            cx.core.media(worker, Plan::BindPorts { count });
+        }
+    }
+
+    /// Opens the call's room, once.
+    pub(super) fn open_room(&mut self, cx: &mut Cx<'_>, key: Key<Interaction>, matrix: Matrix) {
+        let Some(interaction) = self.interactions.get_mut(key) else {
+            return;
+        };
+        let call = &mut interaction.call;
+        if let (false, Some(worker)) = (call.open, call.worker) {
+            call.open = true;
+            let room = room_id(key);
+            let rate = Rate::default();
+            cx.core.media(worker, Plan::OpenRoom { room, matrix, rate });
+        }
+    }
+
+    /// Tells the engine what was agreed with a leg's device last; the first time the leg enters its room. Until the call
+    /// is answered nobody has to send, so nobody is silent.
+    pub(super) fn listen(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let media_timeout = Some(cx.core.config.media.timeout);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let media_timeout = media_timeout.filter(|_| leg.is_up());
+        let (room, host) = (room_id(leg.interaction), leg.host);
+        let Some(sound) = &mut leg.sound else { return };
+        let Some(media) = sound.negotiation.leg_media() else {
+            return;
+        };
+        let leg = leg_id(key);
+        let plan = match sound.engine {
+            Engine::Idle => Plan::OpenLeg(Box::new(OpenLeg {
+                leg,
+                room,
+                port: sound.port.number,
+                media,
+                latch: host.map_or(Latch::SdpHost, Latch::Host),
+                media_timeout,
+            })),
+            Engine::Open => Plan::UpdateLeg {
+                leg,
+                media,
+                media_timeout,
+            },
+            Engine::Closing(_) => return,
+        };
+        sound.engine = Engine::Open;
+        cx.core.media(sound.port.worker, plan);
+    }
+
+    /// The leg hears itself.
+    pub(super) fn echo(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some((room, worker)) = self.place(key) else { return };
+        let edge = Edge {
+            from: Source::Leg(leg_id(key)),
+            to: leg_id(key),
+            gain: Some(Gain::UNITY),
+        };
+        let edges = vec![edge];
+        cx.core.media(worker, Plan::SetEdges { room, edges });
+    }
+
+    /// The leg hears a sound.
+    pub(super) fn play(&mut self, cx: &mut Cx<'_>, key: LegKey, sound: media::plan::Sound) {
+        let Some((room, worker)) = self.place(key) else { return };
+        let to = Audience::Leg(leg_id(key));
+        let player = PLAYER;
+        cx.core.media(
+            worker,
+            Plan::Play {
+                room,
+                player,
+                sound,
+                to,
+            },
+        );
+    }
+
+    fn place(&self, key: LegKey) -> Option<(RoomId, WorkerId)> {
+        let leg = self.legs.get(key)?;
+        Some((room_id(leg.interaction), leg.sound.as_ref()?.port.worker))
+    }
+
+    /// The leg needs its port no more. True if that is all; false if the engine's figures are still to come.
+    pub(super) fn silence(&mut self, cx: &mut Cx<'_>, key: LegKey) -> bool {
+        let Some(leg) = self.legs.get_mut(key) else { return true };
+        let Some(sound) = &mut leg.sound else { return true };
+        match sound.engine {
+            Engine::Idle => {
+                let port = sound.port;
+                leg.sound = None;
+                self.ports.give_back(cx.now.mono, port);
+                true
+            }
+            Engine::Open => {
+                let owner = leg_timer(key);
+                let alarm = cx.core.endpoint.set_timer(cx.now.mono + LINGER, owner, TIMER_LINGER);
+                sound.engine = Engine::Closing(alarm);
+                cx.core.media(sound.port.worker, Plan::CloseLeg { leg: leg_id(key) });
+                false
+            }
+            Engine::Closing(_) => false,
+        }
+    }
+
+    /// Closes the room of a call that is over. Its legs have been closed before.
+    pub(super) fn close_room(&mut self, cx: &mut Cx<'_>, key: Key<Interaction>) {
+        let Some(interaction) = self.interactions.get_mut(key) else {
+            return;
+        };
+        let call = &mut interaction.call;
+        if let (true, Some(worker)) = (std::mem::take(&mut call.open), call.worker) {
+            let room = room_id(key);
+            cx.core.media(worker, Plan::CloseRoom { room });
+        }
+    }
+
+    /// The engine has closed a leg: its record can be written and its port rests.
+    pub(super) fn on_leg_closed(&mut self, cx: &mut Cx<'_>, key: LegKey, stats: &LegStats) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let Some(sound) = leg.sound.take() else { return };
+        if let Engine::Closing(alarm) = sound.engine {
+            cx.core.endpoint.cancel_timer(alarm);
+        }
+        self.ports.give_back(cx.now.mono, sound.port);
+        self.record(cx, key, Some(&sound.negotiation), stats);
+        self.forget(cx, key);
+    }
+}
+
+/// The address written into SDP: the configured one, or the one the device's signalling reached us at.
+fn media_address(cx: &Cx<'_>, signalled: Option<SocketAddr>) -> IpAddr {
+    let media = &cx.core.config.media;
+    let configured = media.advertised.unwrap_or(media.local);
+    match signalled {
+        Some(signalled) if configured.is_unspecified() => signalled.ip(),
+        _ => configured,
+    }
+}

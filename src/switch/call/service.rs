@@ -1,0 +1,106 @@
+//! Extensions that the switch answers itself: a room with one leg and what it hears.
+
+use super::{Calls, Failure, LegKey, State, body};
+use crate::core::Cx;
+use crate::route::Target;
+use media::plan::{Codec, Matrix, Sound};
+use media::sdp::Direction;
+use media::tone::Tone;
+use sip::{Body, Headers, Reply};
+
+/// What the engine can encode and decode.
+const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent(8_000)];
+
+/// 1004 Hz at 0 dBm0 is the milliwatt; other tones are as loud as speech.
+const SPEECH_DBM0: f32 = -10.0;
+
+impl Calls {
+    /// Answers the caller for a service. Without an offer of the caller ours is in the 200, and the ACK brings the answer.
+    pub(super) fn serve(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: LegKey,
+        service: Target,
+        offered: bool,
+    ) -> Result<(), Failure> {
+        let text = self.own_description(key, offered)?;
+        let Some(leg) = self.legs.get_mut(key) else {
+            return Ok(());
+        };
+        leg.on_answered(cx.now.wall);
+        leg.accept(cx, &Headers::new(), Some(text));
+        let call = leg.interaction;
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return Ok(());
+        };
+        interaction.call.state = State::Service;
+        interaction.answered_at = Some(cx.now.wall);
+        self.figures.answered += 1;
+        self.open_room(cx, call, Matrix::Nobody);
+        match service {
+            Target::Tone(1004) => self.play(cx, key, Sound::Tone(Tone::milliwatt())),
+            Target::Tone(hz) => self.play(cx, key, Sound::Tone(Tone::steady(f32::from(hz), SPEECH_DBM0))),
+            _ => self.echo(cx, key),
+        }
+        self.listen(cx, key);
+        Ok(())
+    }
+
+    /// The device changes the session, or asks what we would offer.
+    pub(super) fn serve_again(&mut self, cx: &mut Cx<'_>, key: LegKey, offer: Option<&Body>) -> Result<(), Reply> {
+        let refused = |failure: Failure| failure.reply;
+        if let Some(offer) = offer {
+            let offer = body::parse(offer).map_err(refused)?;
+            let sound = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut());
+            let sound = sound.ok_or_else(|| Reply::new(488))?;
+            sound
+                .negotiation
+                .handle_offer(&offer)
+                .map_err(|error| body::refusal(error).reply)?;
+        }
+        let text = self.own_description(key, offer.is_some()).map_err(refused)?;
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.answer(cx, Some(text));
+        }
+        if offer.is_some() {
+            self.listen(cx, key);
+        }
+        Ok(())
+    }
+
+    /// The device answers our offer. One that cannot be used leaves things as they were.
+    pub(super) fn on_service_answer(&mut self, cx: &mut Cx<'_>, key: LegKey, answer: Option<&Body>) {
+        let Some(answer) = answer.and_then(|body| body::parse(body).ok()) else {
+            return;
+        };
+        if let Some(sound) = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut()) {
+            if sound.negotiation.handle_answer(&answer).is_err() {
+                sound.negotiation.rollback();
+            }
+            self.listen(cx, key);
+        }
+    }
+
+    /// Whether a leg talks to the switch itself.
+    pub(super) fn is_service(&self, key: LegKey) -> bool {
+        let call = self.legs.get(key).map(|leg| leg.interaction);
+        call.is_some_and(|call| matches!(self.state(call), Some(State::Service)))
+    }
+
+    /// Our answer to an offer that lies open, or our offer.
+    fn own_description(&mut self, key: LegKey, offered: bool) -> Result<Body, Failure> {
+        let sound = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut());
+        let negotiation = &mut sound.ok_or_else(Failure::congested)?.negotiation;
+        let text = match offered {
+            true => negotiation.answer(&CODECS, Direction::SendRecv),
+            false => negotiation.offer(&CODECS, Direction::SendRecv),
+        };
+        match text {
+            Ok(text) => Ok(body::sdp(text)),
+            Err(error) => {
+                negotiation.rollback();
+                Err(body::refusal(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Where a call goes: the dial plan says what is meant, the registrar where it is.
+
+pub(crate) mod best;
+pub(crate) mod dialplan;
+
+use crate::config::Action;
+use crate::core::{Core, Cx};
+use crate::users::UserIndex;
+use model::Aor;
+use sip::{Destination, Flow, Message, Name};
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+
+/// What a dialled string means.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A user of ours, by all devices.
+    User(UserIndex),
+    /// Hear oneself.
+    Echo,
+    /// Hear a tone of so many Hz.
+    Tone(u16),
+    /// Nobody: this status.
+    Nobody(u16),
+}
+
+/// A device of the user who is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// The way to it.
+    pub(crate) destination: Destination,
+    /// Its Contact.
+    pub(crate) contact: Box<str>,
+    /// Path of its registration, comma-joined; empty if none (RFC 3327).
+    pub(crate) path: Box<str>,
+}
+
+/// What the dial plan makes of a dialled string (the unescaped user part of the Request-URI).
+#[must_use]
+pub(crate) fn target(core: &Core, dialled: &str) -> Target {
+    let Some(action) = dialplan::action(&core.config.dialplan, dialled) else {
+        return Target::Nobody(404);
+    };
+    match action {
+        Action::User(extension) => {
+            let extension = extension.as_deref().unwrap_or(dialled);
+            core.users.find(extension).map_or(Target::Nobody(404), Target::User)
+        }
+        Action::Echo => Target::Echo,
+        Action::Tone(hz) => Target::Tone(*hz),
+        Action::Reject(status) => Target::Nobody(*status),
+        // Kinds of target that answer as absent people do.
+        Action::Group(_) | Action::Room(_) | Action::Voicemail(_) | Action::Music => Target::Nobody(480),
+    }
+}
+
+/// The same in words, for `tandem route test`.
+#[must_use]
+pub(crate) fn explain(core: &Core, dialled: &str) -> String {
+    let quoted = |kind: &str, name: &str| format!("{kind} {name:?}: answers 480");
+    match dialplan::action(&core.config.dialplan, dialled) {
+        None => "no rule matches: 404".to_owned(),
+        Some(Action::User(extension)) => {
+            let extension = extension.as_deref().unwrap_or(dialled);
+            match core.users.named(extension) {
+                Some(user) => format!("user {}", user.aor),
+                None => format!("user {extension:?}: there is none, 404"),
+            }
+        }
+        Some(Action::Echo) => "echo".to_owned(),
+        Some(Action::Tone(hz)) => format!("tone of {hz} Hz"),
+        Some(Action::Reject(status)) => format!("reject {status}"),
+        Some(Action::Group(name)) => quoted("group", name),
+        Some(Action::Room(name)) => quoted("room", name),
+        Some(Action::Voicemail(name)) => quoted("voicemail", name),
+        Some(Action::Music) => "music: answers 480".to_owned(),
+    }
+}
+
+/// Where a user can be reached now, best q first; all of them ring together. A device that calls its own user does not
+/// ring itself.
+#[must_use]
+pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, caller: Flow) -> SmallVec<[Device; 2]> {
+    let bindings = cx.registrar.bindings(aor, cx.now);
+    bindings
+        .iter()
+        .filter_map(|bound| {
+            let destination = bound.destination().filter(|&way| way != Destination::Flow(caller))?;
+            Some(Device {
+                destination,
+                contact: bound.binding.contact.clone(),
+                path: bound.binding.path.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Whether a request has passed this switch before: one of its Vias is ours (RFC 3261 section 16.3 step 4). A switch that
+/// answered such a call would call itself until the hops run out.
+#[must_use]
+pub(crate) fn has_looped(core: &Core, request: &Message) -> bool {
+    let ours = |via: &[u8]| {
+        sip::header::Via::parse(via).is_ok_and(|via| {
+            let Some(ip) = via.ip() else { return false };
+            let address = SocketAddr::new(ip, via.port.unwrap_or(5060));
+            let mut listeners = core.config.listeners.iter();
+            listeners.any(|listener| listener.advertised.unwrap_or(listener.local) == address)
+        })
+    };
+    request.values(Name::Via).any(ours)
+}
