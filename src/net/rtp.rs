@@ -133,6 +133,7 @@ impl Workers {
     ///
     /// # Errors
     /// Hands the plan back: the worker's queue is full, or there is no such worker (any more).
+    #[allow(clippy::result_large_err)] // a plan is moved in and, rarely, out again: boxing it would cost more
     pub fn submit(&self, worker: WorkerId, plan: Plan) -> Result<(), Refused<Plan>> {
         match self
             .workers
@@ -167,9 +168,9 @@ fn share(ports: &RangeInclusive<u16>, n: u16, count: u16) -> std::ops::Range<u32
 }
 
 fn pin(core: Option<usize>) {
-    if let Some(id) = core {
-        if !core_affinity::set_for_current(core_affinity::CoreId { id }) {
-            tracing::warn!(core = id, "cannot run a media worker on this core only");
-        }
+    if let Some(id) = core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    {
+        tracing::warn!(core = id, "cannot run a media worker on this core only");
     }
 }

@@ -110,6 +110,16 @@ impl<T> Post<T> {
         self.bell.ring();
         Ok(())
     }
+
+    /// Puts something in and rings, waiting for a place. For threads of their own, never inside tokio.
+    ///
+    /// # Errors
+    /// Nobody receives any more.
+    pub fn put_blocking(&self, thing: T) -> Result<(), Refused<T>> {
+        self.sender.blocking_send(thing).map_err(|e| Refused::Gone(e.0))?;
+        self.bell.ring();
+        Ok(())
+    }
 }
 
 impl<T> Clone for Post<T> {

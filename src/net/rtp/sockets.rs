@@ -238,7 +238,7 @@ impl Pairs {
     fn socket(&self, port: u16) -> Option<&UdpSocket> {
         let at = u32::from(port).checked_sub(self.first)? / 2;
         let pair = self.pairs.get(at as usize)?.as_ref()?;
-        Some(if port % 2 == 0 { &pair.rtp } else { &pair.rtcp })
+        Some(if port.is_multiple_of(2) { &pair.rtp } else { &pair.rtcp })
     }
 }
 

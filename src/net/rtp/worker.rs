@@ -174,10 +174,10 @@ impl<S: Sockets> Worker<S> {
 
     fn say(&mut self) {
         while let Some(event) = self.engine.poll_event() {
-            if let Event::LegClosed { leg, .. } = &event {
-                if let Some(port) = self.ports.free(*leg) {
-                    self.sockets.shut(port);
-                }
+            if let Event::LegClosed { leg, .. } = &event
+                && let Some(port) = self.ports.free(*leg)
+            {
+                self.sockets.shut(port);
             }
             self.unsaid.push_back(event);
         }
@@ -226,9 +226,9 @@ fn take_packet(
     buffer: &mut [u8],
     length: usize,
 ) -> Option<Forward> {
-    if port % 2 == 0 {
+    if port.is_multiple_of(2) {
         return engine.handle_rtp(now, port, source, buffer, length);
     }
-    engine.handle_rtcp(now, port - 1, source, &mut buffer[..length]);
+    engine.handle_rtcp(now, port - 1, source, &buffer[..length]);
     None
 }

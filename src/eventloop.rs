@@ -1,0 +1,732 @@
+//! The one thread that does all signalling: feeds the switch and executes its outputs.
+//!
+//! Each turn of the loop, by priority:
+//!
+//! 0. Sleep until something happens or is due.
+//! 1. What the node's other parts say (store, media, streams, commands): it finishes what is under way.
+//! 2. Everything off the sockets, sorted into lanes: so it is we who choose what is dropped, not the kernel.
+//! 3. Messages, the most important first, up to a bound; then it is time to look at the sockets again.
+//! 4. Timers that are due.
+//! 5. What was put in line for the sockets is sent, in batches.
+//!
+//! No message crosses a thread or a channel on its way from a UDP socket through the switch to a UDP socket.
+
+use crate::eventloop_handle::Errand;
+pub use crate::eventloop_handle::{Ended, Handle, Inlets, Posts, Unavailable, channels};
+use crate::eventloop_lanes::{LaneCounters, Lanes, Waiting};
+use crate::sip_trace::trace;
+use clock::{Mono, Now, System};
+use media::{Plan, WorkerId};
+use model::{StoreOp, StoreReply};
+use net::counters;
+use net::counters::Figure;
+use net::epoll::{Epoll, Interest, Ready};
+use net::rtp::Workers;
+use net::tcp::{StreamEvent, Tcp};
+use net::udp::{self, Flushed, Udp};
+use net::wake::Refused;
+use sip::{Flow, Transport, peek};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use switch::{Answer, Command, Counters, Deadline, Input, Notice, Output, Switch, Token};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::{oneshot, watch};
+
+/// What the loop drives: the switch, or what a test puts in its place or around it. The methods are those of [`Switch`].
+#[allow(missing_docs)]
+pub trait Core: Send + 'static {
+    fn handle_input(&mut self, now: Now, input: Input);
+    fn poll_output(&mut self) -> Option<Output>;
+    fn poll_timeout(&mut self) -> Option<Deadline>;
+    fn handle_timeout(&mut self, now: Now);
+    fn recover(&mut self, now: Now);
+    fn audit(&self) -> Result<(), String>;
+    fn counters(&self) -> Counters;
+}
+
+/// The parts the loop works with.
+pub struct Parts {
+    /// The node's clock: the one the switch was built with.
+    pub clock: System,
+    /// Every bound UDP socket.
+    pub udp: Vec<Udp>,
+    /// All streams.
+    pub tcp: Tcp,
+    /// The media workers.
+    pub media: Workers,
+    /// What is kept.
+    pub store: Arc<Store>,
+}
+
+counters! {
+    /// What the loop did.
+    TurnCounters, "loop_" {
+        /// Turns.
+        turns,
+        /// Microseconds in which it did not sleep.
+        busy_us,
+        /// Timers met.
+        timeouts,
+        /// Panics caught.
+        panics,
+        /// Plans that wait because a media worker is busy.
+        plans_waiting gauge,
+        /// Writes that wait because the store's queue is full.
+        writes_waiting gauge,
+        /// Writes lost because too many waited.
+        writes_lost,
+    }
+}
+
+/// All figures of the loop.
+#[derive(Debug, Default)]
+pub struct LoopCounters {
+    /// Of its turns.
+    pub turns: TurnCounters,
+    /// Of the messages that wait.
+    pub lanes: LaneCounters,
+}
+
+impl LoopCounters {
+    /// Every figure, in a fixed order.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        [self.turns.figures(), self.lanes.figures()].concat()
+    }
+}
+
+/// Starts the loop on a thread of its own.
+///
+/// # Errors
+/// No descriptor or thread is left.
+pub fn start(core: impl Core, parts: Parts, inlets: Inlets) -> io::Result<Handle> {
+    let counters = Arc::new(LoopCounters::default());
+    let (ended, ended_in) = watch::channel(None);
+    let (drained, drained_in) = watch::channel(false);
+    let handle = Handle::new(&inlets, counters.clone(), ended_in, drained_in);
+    let eventloop = EventLoop::new(core, parts, inlets, counters, drained)?;
+    std::thread::Builder::new().name("switch".into()).spawn(move || {
+        let end = eventloop.run();
+        if let Ended::Failed(why) = &end {
+            tracing::error!(why, "the event loop has failed");
+        }
+        ended.send_replace(Some(end));
+    })?;
+    Ok(handle)
+}
+
+/// Messages handled before the sockets are read again: a few milliseconds' work.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// Batches read from one socket per turn; what is left is read in the next, before anything new is handled.
+const BATCHES_PER_TURN: usize = 16;
+
+/// Things taken from one channel per turn.
+const TAKEN_PER_TURN: usize = 512;
+
+/// Plans that may wait for media workers. A worker that leaves so many undone for long is stuck.
+const MAX_PLANS: usize = 65_536;
+
+/// Writes that may wait for the store, beside those in its own queue. Then the oldest are lost, and counted.
+const MAX_WRITES: usize = 65_536;
+
+/// How soon a part that took nothing is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// So many panics within a minute, and what the switch knows can no longer be trusted.
+const MAX_PANICS: usize = 3;
+
+/// When the loop ends, the store may still take what waits, for so long.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// The bell's key in epoll; all others are places in `udp`.
+const BELL: u64 = u64::MAX;
+
+/// Why the loop ends.
+#[derive(Debug)]
+enum Stop {
+    Asked,
+    Failed(String),
+}
+
+type Turn = Result<(), Stop>;
+
+struct EventLoop<C> {
+    core: C,
+    clock: System,
+    epoll: Epoll,
+    ready: Vec<Ready>,
+    sockets: Vec<Socket>,
+    tcp: Tcp,
+    media: Workers,
+    store: Arc<Store>,
+    inlets: Inlets,
+    /// Something may be in the channels.
+    rung: bool,
+    lanes: Lanes,
+    /// What the switch is still to be told by the shell itself: sending that failed, operations that were refused.
+    own: VecDeque<Input>,
+    answers: HashMap<Token, oneshot::Sender<Answer>>,
+    last_token: Token,
+    plans: VecDeque<(WorkerId, Plan)>,
+    writes: VecDeque<StoreOp>,
+    /// The flow of the REGISTER that is being handled.
+    registering: Option<Flow>,
+    panics: VecDeque<Mono>,
+    woke: Mono,
+    slow_timer: Mono,
+    slowest: Duration,
+    tracing: bool,
+    counters: Arc<LoopCounters>,
+    drained: watch::Sender<bool>,
+}
+
+struct Socket {
+    udp: Udp,
+    readable: bool,
+    /// The kernel takes no more: wait until it does.
+    blocked: bool,
+}
+
+impl<C: Core> EventLoop<C> {
+    fn new(
+        core: C,
+        parts: Parts,
+        inlets: Inlets,
+        counters: Arc<LoopCounters>,
+        drained: watch::Sender<bool>,
+    ) -> io::Result<EventLoop<C>> {
+        let epoll = Epoll::new()?;
+        epoll.add(&inlets.bell, BELL, Interest::Read)?;
+        for (key, udp) in (0..).zip(&parts.udp) {
+            epoll.add(udp, key, Interest::Read)?;
+        }
+        let sockets = parts
+            .udp
+            .into_iter()
+            .map(|udp| Socket {
+                udp,
+                readable: false,
+                blocked: false,
+            })
+            .collect();
+        Ok(EventLoop {
+            core,
+            clock: parts.clock,
+            epoll,
+            ready: Vec::new(),
+            sockets,
+            tcp: parts.tcp,
+            media: parts.media,
+            store: parts.store,
+            inlets,
+            rung: false,
+            lanes: Lanes::new(),
+            own: VecDeque::new(),
+            answers: HashMap::new(),
+            last_token: 0,
+            plans: VecDeque::new(),
+            writes: VecDeque::new(),
+            registering: None,
+            panics: VecDeque::new(),
+            woke: parts.clock.now().mono,
+            slow_timer: parts.clock.now().mono,
+            slowest: Duration::ZERO,
+            tracing: false,
+            counters,
+            drained,
+        })
+    }
+
+    fn run(mut self) -> Ended {
+        let mut end = self.obey();
+        while end.is_ok() {
+            end = self.turn();
+        }
+        self.flush();
+        self.tcp.stop();
+        self.write_last();
+        match end {
+            Err(Stop::Failed(why)) => Ended::Failed(why),
+            Ok(()) | Err(Stop::Asked) => Ended::Stopped,
+        }
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.sleep()?;
+        self.counters.turns.turns.one();
+        self.hear()?;
+        self.receive()?;
+        self.handle_messages()?;
+        self.meet_deadline()?;
+        self.flush();
+        self.keep_house()
+    }
+
+    // 0. Sleep.
+
+    fn sleep(&mut self) -> Turn {
+        let limit = self.limit();
+        let mut ready = std::mem::take(&mut self.ready);
+        let fell_asleep = self.clock.now().mono;
+        self.counters.turns.busy_us.add(micros(fell_asleep.since(self.woke)));
+        let slept = self.epoll.wait(&mut ready, Some(limit));
+        self.woke = self.clock.now().mono;
+        ready.iter().for_each(|ready| self.on_ready(*ready));
+        self.ready = ready;
+        slept.map_err(|e| Stop::Failed(format!("waiting for the sockets failed: {e}")))
+    }
+
+    /// How long to sleep if nothing happens: never longer than until the slow timer.
+    fn limit(&mut self) -> Duration {
+        let readable = self.sockets.iter().any(|socket| socket.readable);
+        if self.rung || readable || !self.own.is_empty() || self.lanes.len() > 0 {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now().mono;
+        let slow = (self.slow_timer + Duration::from_secs(1)).since(now);
+        let due = self.core.poll_timeout().map_or(slow, |deadline| deadline.at.since(now));
+        let again = if self.plans.is_empty() && self.writes.is_empty() {
+            slow
+        } else {
+            ASK_AGAIN
+        };
+        slow.min(due).min(again)
+    }
+
+    fn on_ready(&mut self, ready: Ready) {
+        let place = usize::try_from(ready.key).unwrap_or(usize::MAX);
+        let Some(socket) = self.sockets.get_mut(place) else {
+            self.inlets.bell.hear();
+            self.rung = true;
+            return;
+        };
+        socket.readable |= ready.readable || ready.error;
+        if ready.writable {
+            socket.blocked = false;
+            // It is in the set, so this cannot fail; should it, the loop would only turn more often.
+            let _ = self.epoll.change(&socket.udp, ready.key, Interest::Read);
+        }
+        if ready.error {
+            socket.udp.read_errors();
+        }
+    }
+
+    // 1. What others say.
+
+    fn hear(&mut self) -> Turn {
+        for _ in 0..self.own.len() {
+            let Some(input) = self.own.pop_front() else { break };
+            self.give(input)?;
+        }
+        self.submit_waiting()?;
+        if !self.rung {
+            return Ok(());
+        }
+        // More than one bound's worth may be there; then the next turn goes on.
+        self.rung = false;
+        self.hear_errands()?;
+        self.hear_stored()?;
+        self.hear_media()?;
+        self.hear_streams()
+    }
+
+    fn hear_errands(&mut self) -> Turn {
+        while let Some(errand) = take(&mut self.inlets.errands) {
+            match errand {
+                Errand::Command(command, reply) => self.on_command(command, reply)?,
+                Errand::Reload(config) => self.give(Input::Reload(config))?,
+                Errand::Figures(reply) => {
+                    // An error means that nobody waits any more.
+                    let _ = reply.send(self.core.counters());
+                }
+                Errand::Stop => return Err(Stop::Asked),
+            }
+        }
+        Ok(())
+    }
+
+    fn on_command(&mut self, command: Command, reply: oneshot::Sender<Answer>) -> Turn {
+        if let Command::Trace(on) = command {
+            self.tracing = on;
+            let _ = reply.send(Answer::Done(1));
+            return Ok(());
+        }
+        self.last_token += 1;
+        let token = self.last_token;
+        self.answers.insert(token, reply);
+        self.give(Input::Command { token, command })
+    }
+
+    fn hear_stored(&mut self) -> Turn {
+        for _ in 0..TAKEN_PER_TURN {
+            let Some((token, reply)) = take(&mut self.inlets.stored) else {
+                return Ok(());
+            };
+            self.give(Input::Stored { token, reply })?;
+        }
+        self.rung = true;
+        Ok(())
+    }
+
+    fn hear_media(&mut self) -> Turn {
+        for _ in 0..TAKEN_PER_TURN {
+            let Some(event) = take(&mut self.inlets.media) else {
+                return Ok(());
+            };
+            self.give(Input::Media(event))?;
+        }
+        self.rung = true;
+        Ok(())
+    }
+
+    fn hear_streams(&mut self) -> Turn {
+        let now = self.clock.now().mono;
+        for _ in 0..TAKEN_PER_TURN {
+            if !self.lanes.have_room() {
+                break;
+            }
+            match take(&mut self.inlets.streams) {
+                None => return Ok(()),
+                Some(StreamEvent::Message { flow, bytes }) => self.lanes.push(now, flow, bytes, &self.counters.lanes),
+                Some(StreamEvent::Closed { flow }) => self.lanes.push_end(now, flow),
+                Some(StreamEvent::Opened { flow, token }) => self.give(Input::Opened { flow, token })?,
+                Some(StreamEvent::ConnectFailed { token }) => self.give(Input::ConnectFailed { token })?,
+            }
+        }
+        self.rung = true;
+        Ok(())
+    }
+
+    // 2. Everything off the sockets.
+
+    fn receive(&mut self) -> Turn {
+        let (lanes, counters) = (&mut self.lanes, &self.counters.lanes);
+        for socket in self.sockets.iter_mut().filter(|socket| socket.readable) {
+            let local = socket.udp.local();
+            for _ in 0..BATCHES_PER_TURN {
+                let since = self.clock.now().mono;
+                let received = socket
+                    .udp
+                    .receive(|peer, bytes| lanes.push(since, udp_flow(local, peer), bytes, counters));
+                let waiting = received.map_err(|e| Stop::Failed(format!("receiving on {local} failed: {e}")))?;
+                socket.readable = waiting == udp::Waiting::More;
+                if !socket.readable {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // 3. Messages.
+
+    fn handle_messages(&mut self) -> Turn {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(waiting) = self.lanes.pop() else { break };
+            self.handle_message(waiting)?;
+        }
+        self.counters.lanes.waiting.set(self.lanes.len() as u64);
+        Ok(())
+    }
+
+    fn handle_message(&mut self, waiting: Waiting) -> Turn {
+        let Waiting {
+            flow,
+            bytes,
+            since,
+            registers,
+        } = waiting;
+        let Some(bytes) = bytes else {
+            return self.give(Input::Closed { flow });
+        };
+        if self.tracing {
+            trace("received from", &flow, &bytes);
+        }
+        self.registering = registers.then_some(flow);
+        let now = self.clock.now();
+        self.on_delay(now.mono.since(since));
+        self.give_at(now, Input::Datagram { flow, bytes })?;
+        self.registering = None;
+        Ok(())
+    }
+
+    fn on_delay(&mut self, delay: Duration) {
+        self.slowest = self.slowest.max(delay);
+        self.counters.lanes.handled.one();
+        self.counters.lanes.delay_us.add(micros(delay));
+    }
+
+    // 4. Timers.
+
+    fn meet_deadline(&mut self) -> Turn {
+        let now = self.clock.now();
+        if self.core.poll_timeout().is_none_or(|deadline| deadline.at > now.mono) {
+            return Ok(());
+        }
+        self.counters.turns.timeouts.one();
+        self.step(now, |core| core.handle_timeout(now))
+    }
+
+    // 5. Send.
+
+    fn flush(&mut self) {
+        for place in 0..self.sockets.len() {
+            self.flush_socket(place);
+        }
+    }
+
+    fn flush_socket(&mut self, place: usize) {
+        let socket = &mut self.sockets[place];
+        if !socket.blocked && socket.udp.queued() > 0 && socket.udp.flush() == Flushed::Blocked {
+            let waits = self.epoll.change(&socket.udp, place as u64, Interest::ReadWrite);
+            socket.blocked = waits.is_ok();
+        }
+        let local = socket.udp.local();
+        self.own.extend(socket.udp.take_failed().map(|peer| Input::SendFailed {
+            flow: udp_flow(local, peer),
+        }));
+    }
+
+    // Once a second.
+
+    fn keep_house(&mut self) -> Turn {
+        if self.woke.since(self.slow_timer) < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.slow_timer = self.woke;
+        self.counters
+            .lanes
+            .delay_max_us
+            .set(micros(std::mem::take(&mut self.slowest)));
+        self.sockets
+            .iter_mut()
+            .for_each(|socket| socket.udp.count_kernel_drops());
+        self.answers.retain(|_, reply| !reply.is_closed());
+        Ok(())
+    }
+
+    // The switch.
+
+    fn give(&mut self, input: Input) -> Turn {
+        self.give_at(self.clock.now(), input)
+    }
+
+    fn give_at(&mut self, now: Now, input: Input) -> Turn {
+        self.step(now, |core| core.handle_input(now, input))
+    }
+
+    /// One step of the switch and what it wants done. A panic costs what was being worked on and nothing else, unless
+    /// the switch cannot put itself in order again.
+    fn step(&mut self, now: Now, step: impl FnOnce(&mut C)) -> Turn {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| step(core))).is_err() {
+            self.on_panic(now)?;
+        }
+        self.obey()
+    }
+
+    fn on_panic(&mut self, now: Now) -> Turn {
+        self.counters.turns.panics.one();
+        self.panics.push_back(now.mono);
+        self.panics.retain(|at| now.mono.since(*at) < Duration::from_secs(60));
+        if self.panics.len() >= MAX_PANICS {
+            return Err(Stop::Failed(format!("{MAX_PANICS} panics within a minute")));
+        }
+        let core = &mut self.core;
+        catch_unwind(AssertUnwindSafe(|| {
+            core.recover(now);
+            core.audit()
+        }))
+        .map_err(|_| Stop::Failed("a panic while recovering from a panic".into()))?
+        .map_err(|why| Stop::Failed(format!("after a panic: {why}")))
+    }
+
+    // What it wants done.
+
+    fn obey(&mut self) -> Turn {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::Connect {
+                    token,
+                    transport,
+                    local,
+                    peer,
+                } => self.connect(token, transport, local, peer),
+                Output::Close { flow } => self.tcp.close(&flow),
+                Output::Media(worker, plan) => self.plan(worker, plan)?,
+                Output::Store { token, op } => self.keep(token, op),
+                Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
+                Output::Notice(Notice::Drained) => {
+                    self.drained.send_replace(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: bytes::Bytes) {
+        if self.tracing {
+            trace("sent to", &flow, &bytes);
+        }
+        if self.registering == Some(flow) && peek::status(&bytes) == Some(200) {
+            self.lanes.remember(&flow);
+        }
+        if flow.transport != Transport::Udp {
+            if self.tcp.send(&flow, bytes).is_err() {
+                self.own.push_back(Input::SendFailed { flow });
+            }
+            return;
+        }
+        match self.sockets.iter().position(|socket| socket.udp.local() == flow.local) {
+            Some(place) => self.put_in_line(place, flow.peer, bytes),
+            None => self.own.push_back(Input::SendFailed { flow }),
+        }
+    }
+
+    fn put_in_line(&mut self, place: usize, peer: SocketAddr, bytes: bytes::Bytes) {
+        self.sockets[place].udp.queue(peer, bytes);
+        if self.sockets[place].udp.queued() >= udp::BATCH {
+            self.flush_socket(place);
+        }
+    }
+
+    fn connect(&mut self, token: Token, transport: Transport, local: SocketAddr, peer: SocketAddr) {
+        match transport {
+            Transport::Tcp => self.tcp.connect(token, local, peer),
+            Transport::Udp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.own.push_back(Input::ConnectFailed { token });
+            }
+        }
+    }
+
+    fn plan(&mut self, worker: WorkerId, plan: Plan) -> Turn {
+        self.plans.push_back((worker, plan));
+        self.submit_plans()
+    }
+
+    fn keep(&mut self, token: Option<Token>, op: StoreOp) {
+        // Behind writes that wait, so that order is kept; who waits for an answer hears at once that there is a jam.
+        if token.is_none() && !self.writes.is_empty() {
+            return self.wait_to_write(op);
+        }
+        let Err(refused) = self.store.submit(token, op) else {
+            return;
+        };
+        match token {
+            Some(token) => self.own.push_back(Input::Stored {
+                token,
+                reply: StoreReply::Failed(refused.why),
+            }),
+            None => self.wait_to_write(refused.op),
+        }
+    }
+
+    fn wait_to_write(&mut self, op: StoreOp) {
+        if self.writes.len() >= MAX_WRITES {
+            self.writes.pop_front();
+            self.counters.turns.writes_lost.one();
+        }
+        self.writes.push_back(op);
+    }
+
+    fn answer(&mut self, token: Token, answer: Answer) {
+        if let Some(reply) = self.answers.remove(&token) {
+            // An error means that nobody waits any more.
+            let _ = reply.send(answer);
+        }
+    }
+
+    // What could not be done at once.
+
+    fn submit_waiting(&mut self) -> Turn {
+        self.submit_writes();
+        self.submit_plans()
+    }
+
+    fn submit_plans(&mut self) -> Turn {
+        while let Some((worker, plan)) = self.plans.pop_front() {
+            match self.media.submit(worker, plan) {
+                Ok(()) => {}
+                Err(Refused::Gone(_)) => return Err(Stop::Failed(format!("media worker {} is gone", worker.0))),
+                Err(Refused::Full(plan)) => {
+                    self.plans.push_front((worker, plan));
+                    break;
+                }
+            }
+        }
+        self.counters.turns.plans_waiting.set(self.plans.len() as u64);
+        if self.plans.len() > MAX_PLANS {
+            return Err(Stop::Failed("a media worker is stuck".into()));
+        }
+        Ok(())
+    }
+
+    fn submit_writes(&mut self) {
+        while let Some(op) = self.writes.pop_front() {
+            if let Err(refused) = self.store.submit(None, op) {
+                self.writes.push_front(refused.op);
+                break;
+            }
+        }
+        self.counters.turns.writes_waiting.set(self.writes.len() as u64);
+    }
+
+    /// Gives the store what waits, before the loop lets go of it.
+    fn write_last(&mut self) {
+        let until = self.clock.now().mono + LAST_WRITES;
+        self.submit_writes();
+        while !self.writes.is_empty() && self.clock.now().mono < until {
+            std::thread::sleep(ASK_AGAIN);
+            self.submit_writes();
+        }
+        self.counters.turns.writes_lost.add(self.writes.len() as u64);
+    }
+}
+
+fn take<T>(inlet: &mut Receiver<T>) -> Option<T> {
+    inlet.try_recv().ok()
+}
+
+fn udp_flow(local: SocketAddr, peer: SocketAddr) -> Flow {
+    Flow {
+        transport: Transport::Udp,
+        local,
+        peer,
+        connection: 0,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Core for Switch {
+    fn handle_input(&mut self, now: Now, input: Input) {
+        Switch::handle_input(self, now, input);
+    }
+    fn poll_output(&mut self) -> Option<Output> {
+        Switch::poll_output(self)
+    }
+    fn poll_timeout(&mut self) -> Option<Deadline> {
+        Switch::poll_timeout(self)
+    }
+    fn handle_timeout(&mut self, now: Now) {
+        Switch::handle_timeout(self, now);
+    }
+    fn recover(&mut self, now: Now) {
+        Switch::recover(self, now);
+    }
+    fn audit(&self) -> Result<(), String> {
+        Switch::audit(self)
+    }
+    fn counters(&self) -> Counters {
+        Switch::counters(self)
+    }
+}
