@@ -418,7 +418,8 @@ mod relay {
             b.handle_answer(&parse(&phone("192.0.2.2", "m=audio 5 RTP/AVP 3"))),
             Err(OfferAnswerError::NoFormat)
         );
-        (a.rollback(), b.rollback());
+        a.rollback();
+        b.rollback();
         assert_eq!((a.leg_media(), b.leg_media()), before);
         assert!(!a.is_open() && !b.is_open());
     }

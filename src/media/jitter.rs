@@ -1,0 +1,474 @@
+//! The jitter buffer: packets in as they come, packets out one per turn of the clock.
+//!
+//! It adapts without stretching time. When the next packet is not there and nothing after it is, the turn is concealed
+//! and the packet may still come: the buffer has grown by that much. When it has held more than it needs for a
+//! while, it says so ([`JitterBuffer::excess`]) and the owner drops a packet, in silence if there is any.
+
+use clock::Mono;
+use std::time::Duration;
+
+/// Packets held at most: 640 ms at 20 ms each. Beyond that a phone is broken, not late.
+const SLOTS: usize = 32;
+
+/// Delay never wanted beyond this: talk becomes turn-taking.
+const MAX_TARGET: Duration = Duration::from_millis(200);
+
+/// Turns without a packet after which the stream counts as paused and is buffered anew.
+const PAUSE: u32 = 10;
+
+/// Turns over which the least depth is watched before a packet may be dropped: one second at 20 ms.
+const WATCH: u32 = 50;
+
+/// Packets of one stream between arrival and playing.
+#[derive(Debug)]
+pub struct JitterBuffer {
+    slots: Vec<Slot>,
+    /// Sequence number to play next, extended.
+    next: Option<u64>,
+    /// Highest extended sequence number that came.
+    highest: u64,
+    held: usize,
+    waiting: bool,
+    /// Turns waited with something held.
+    waited: usize,
+    missed: u32,
+    lateness: Lateness,
+    least_depth: usize,
+    watched: u32,
+    /// Packets that came after their turn.
+    pub late: u64,
+    /// Packets dropped because the buffer was full.
+    pub overflow: u64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    sequence: Option<u64>,
+    timestamp: u32,
+    pt: u8,
+    payload: Vec<u8>,
+}
+
+/// A packet as it was put in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Sequence number.
+    pub sequence: u16,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// Payload type.
+    pub pt: u8,
+    /// Payload.
+    pub payload: &'a [u8],
+}
+
+/// What a turn gives.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Turn<'a> {
+    /// The next packet.
+    Packet(Packet<'a>),
+    /// The next packet is lost: later ones are here.
+    Lost,
+    /// Nothing is here: conceal; what comes is played later.
+    Empty,
+    /// The stream pauses, or is being buffered: silence.
+    Paused,
+}
+
+impl Default for JitterBuffer {
+    fn default() -> JitterBuffer {
+        JitterBuffer {
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            next: None,
+            highest: 0,
+            held: 0,
+            waiting: true,
+            waited: 0,
+            missed: 0,
+            lateness: Lateness::default(),
+            least_depth: usize::MAX,
+            watched: 0,
+            late: 0,
+            overflow: 0,
+        }
+    }
+}
+
+impl JitterBuffer {
+    /// Puts a packet in. `clock` is the rate of its timestamps in Hz. Duplicates and what is too late are dropped.
+    pub fn push(&mut self, now: Mono, packet: Packet<'_>, clock: u32) {
+        self.lateness.arrive(now, packet.timestamp, clock);
+        let sequence = self.extend(packet.sequence);
+        match self.next {
+            Some(next) if sequence < next && next - sequence > 100 => self.restart(sequence),
+            Some(next) if sequence < next && !self.waiting => {
+                self.late += 1;
+                return;
+            }
+            Some(next) if sequence >= next + SLOTS as u64 => {
+                self.overflow += self.held as u64;
+                self.restart(sequence);
+            }
+            Some(next) => self.next = Some(next.min(sequence)),
+            None => self.next = Some(sequence),
+        }
+        self.store(sequence, packet);
+    }
+
+    /// Forgets everything but the measured jitter: the stream has a new source.
+    pub fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.sequence = None);
+        (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
+        (self.least_depth, self.watched, self.waited) = (usize::MAX, 0, 0);
+        self.lateness.begin_anew();
+    }
+
+    /// The next turn; `turn` is how much time packets of this stream hold.
+    pub fn pop(&mut self, turn: Duration) -> Turn<'_> {
+        let Some(next) = self.next else { return Turn::Paused };
+        if self.waiting && !self.is_filled(turn) {
+            self.waited += 1;
+            return Turn::Paused;
+        }
+        self.waiting = false;
+        let at = (next % SLOTS as u64) as usize;
+        if self.slots[at].sequence == Some(next) {
+            self.watch();
+            (self.next, self.missed) = (Some(next + 1), 0);
+            self.held -= 1;
+            let slot = &mut self.slots[at];
+            slot.sequence = None;
+            let Slot {
+                timestamp,
+                pt,
+                ref payload,
+                ..
+            } = *slot;
+            return Turn::Packet(Packet {
+                sequence: next as u16,
+                timestamp,
+                pt,
+                payload,
+            });
+        }
+        self.missed += 1;
+        if self.held > 0 {
+            self.next = Some(next + 1);
+            return Turn::Lost;
+        }
+        if self.missed >= PAUSE {
+            self.clear();
+            return Turn::Paused;
+        }
+        self.least_depth = 0;
+        Turn::Empty
+    }
+
+    /// More packets are held than the jitter of the last second needed: one may be dropped.
+    #[must_use]
+    pub fn excess(&self, turn: Duration) -> usize {
+        let wanted = self.target_packets(turn).saturating_sub(1);
+        if self.watched < WATCH {
+            0
+        } else {
+            self.least_depth.saturating_sub(wanted.max(1))
+        }
+    }
+
+    /// Drops the next packet, if it is there, and watches anew.
+    pub fn drop_next(&mut self) {
+        if let Some(next) = self.next {
+            let slot = &mut self.slots[(next % SLOTS as u64) as usize];
+            self.held -= usize::from(slot.sequence.take_if(|sequence| *sequence == next).is_some());
+            self.next = Some(next + 1);
+        }
+        (self.least_depth, self.watched) = (usize::MAX, 0);
+    }
+
+    /// Packets held now.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.held
+    }
+
+    /// The delay the measured jitter asks for.
+    #[must_use]
+    pub fn target(&self) -> Duration {
+        self.lateness.peak().min(MAX_TARGET)
+    }
+
+    /// At least one packet, and enough to cover the jitter.
+    fn target_packets(&self, turn: Duration) -> usize {
+        let turns = self.target().as_micros().div_ceil(turn.as_micros().max(1));
+        (1 + turns as usize).min(SLOTS / 2)
+    }
+
+    fn is_filled(&self, turn: Duration) -> bool {
+        let span = self
+            .next
+            .map_or(0, |next| (self.highest + 1).saturating_sub(next) as usize);
+        span >= self.target_packets(turn)
+    }
+
+    fn watch(&mut self) {
+        self.least_depth = self.least_depth.min(self.held);
+        self.watched += 1;
+        if self.watched > 2 * WATCH {
+            (self.least_depth, self.watched) = (usize::MAX, 0);
+        }
+    }
+
+    /// The number nearest to the highest one seen.
+    fn extend(&self, sequence: u16) -> u64 {
+        if self.next.is_none() && self.highest == 0 {
+            return 0x1_0000 + u64::from(sequence);
+        }
+        let step = sequence.wrapping_sub(self.highest as u16).cast_signed();
+        self.highest.saturating_add_signed(i64::from(step))
+    }
+
+    fn restart(&mut self, sequence: u64) {
+        self.clear();
+        self.next = Some(sequence);
+        self.highest = sequence;
+    }
+
+    fn store(&mut self, sequence: u64, packet: Packet<'_>) {
+        let slot = &mut self.slots[(sequence % SLOTS as u64) as usize];
+        if slot.sequence == Some(sequence) {
+            return;
+        }
+        self.held += usize::from(slot.sequence.is_none());
+        (slot.sequence, slot.timestamp, slot.pt) = (Some(sequence), packet.timestamp, packet.pt);
+        slot.payload.clear();
+        slot.payload.extend_from_slice(packet.payload);
+        self.highest = self.highest.max(sequence);
+    }
+}
+
+/// How much later than the fastest packets come.
+#[derive(Debug, Default)]
+struct Lateness {
+    last: Option<(u32, i64)>,
+    /// Of the fastest packet, in microseconds; forgets 1 ms a second so that a drifting clock does not count.
+    fastest: f64,
+    peak: f64,
+}
+
+impl Lateness {
+    fn arrive(&mut self, now: Mono, timestamp: u32, clock: u32) {
+        let micros = |units: i64| units * 1_000_000 / i64::from(clock.max(1));
+        let arrived = (now.0 / 1_000) as i64;
+        let Some((last, played)) = self.last else {
+            self.last = Some((timestamp, arrived));
+            return;
+        };
+        let step = micros(i64::from(timestamp.wrapping_sub(last).cast_signed()));
+        // Over two seconds either way is a pause or a new beginning.
+        if step.abs() > 2_000_000 || (arrived - played - step).abs() > 2_000_000 {
+            *self = Lateness {
+                peak: self.peak,
+                last: Some((timestamp, arrived)),
+                fastest: 0.0,
+            };
+            return;
+        }
+        let due = played + step;
+        self.last = Some((timestamp, due));
+        let late = (arrived - due) as f64;
+        self.fastest = (self.fastest + step.max(0) as f64 / 1_000.0).min(late);
+        // Half of a peak is forgotten in some seven seconds of 20 ms packets.
+        self.peak = (self.peak * 0.998).max(late - self.fastest);
+    }
+
+    /// The times before say nothing about those to come, but the jitter stays.
+    fn begin_anew(&mut self) {
+        (self.last, self.fastest) = (None, 0.0);
+    }
+
+    fn peak(&self) -> Duration {
+        Duration::from_micros(self.peak.max(0.0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Duration = Duration::from_millis(20);
+
+    fn at(ms: u64) -> Mono {
+        Mono(ms * 1_000_000)
+    }
+
+    /// Plays packets that arrive at the given times (None: lost); returns what each turn gave: the packet's number,
+    /// 'L'ost, 'E'mpty or 'P'aused.
+    fn play(buffer: &mut JitterBuffer, arrivals: &[Option<u64>], turns: u64) -> Vec<Result<u16, char>> {
+        let mut due: Vec<(u64, u16)> = arrivals
+            .iter()
+            .zip(0u16..)
+            .filter_map(|(t, n)| Some(((*t)?, n)))
+            .collect();
+        due.sort();
+        let mut due = due.into_iter().peekable();
+        (0..turns)
+            .map(|turn| {
+                while let Some((ms, n)) = due.next_if(|&(ms, _)| ms <= turn * 20) {
+                    let sequence = n.wrapping_add(65_500);
+                    let packet = Packet {
+                        sequence,
+                        timestamp: u32::from(n) * 160,
+                        pt: 0,
+                        payload: &[n as u8],
+                    };
+                    buffer.push(at(ms), packet, 8000);
+                }
+                match buffer.pop(TURN) {
+                    Turn::Packet(packet) => Ok(packet.sequence.wrapping_sub(65_500)),
+                    Turn::Lost => Err('L'),
+                    Turn::Empty => Err('E'),
+                    Turn::Paused => Err('P'),
+                }
+            })
+            .collect()
+    }
+
+    fn numbers(turns: &[Result<u16, char>]) -> Vec<u16> {
+        turns.iter().filter_map(|turn| turn.ok()).collect()
+    }
+
+    #[test]
+    fn a_steady_stream_plays_at_once_and_whole_over_the_wrap() {
+        let arrivals: Vec<_> = (0..200).map(|n| Some(n * 20)).collect();
+        let turns = play(&mut JitterBuffer::default(), &arrivals, 200);
+        assert_eq!(numbers(&turns), (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lost_packet_costs_one_turn_and_no_order() {
+        let arrivals: Vec<_> = (0..20).map(|n| (n != 7).then_some(n * 20)).collect();
+        let turns = play(&mut JitterBuffer::default(), &arrivals, 20);
+        let missing: Vec<_> = turns.iter().filter(|turn| turn.is_err()).collect();
+        assert!(missing.len() <= 2, "{turns:?}");
+        let mut expected: Vec<u16> = (0..20).filter(|&n| n != 7).collect();
+        expected.truncate(numbers(&turns).len());
+        assert_eq!(numbers(&turns), expected);
+    }
+
+    #[test]
+    fn jitter_of_60_ms_is_absorbed_after_it_was_seen() {
+        let mut random = 1u64;
+        let arrivals: Vec<_> = (0..2000u64)
+            .map(|n| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                Some(n * 20 + (random >> 33) % 60)
+            })
+            .collect();
+        let mut buffer = JitterBuffer::default();
+        let turns = play(&mut buffer, &arrivals, 2000);
+        let gaps = turns[200..].iter().filter(|turn| turn.is_err()).count();
+        assert!(gaps < 20, "{gaps} gaps");
+        assert!(buffer.depth() <= 6, "{}", buffer.depth());
+        assert!(numbers(&turns).windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn after_a_burst_the_delay_comes_back() {
+        // 300 ms of nothing, then everything at once.
+        let arrivals: Vec<_> = (0..1500u64)
+            .map(|n| Some(if (100..115).contains(&n) { 2300 } else { n * 20 }))
+            .collect();
+        let mut buffer = JitterBuffer::default();
+        let mut depth_after = Vec::new();
+        let mut due = arrivals.iter().flatten().zip(0u16..).peekable();
+        for turn in 0..1500u64 {
+            while let Some((&ms, n)) = due.next_if(|(ms, _)| **ms <= turn * 20) {
+                buffer.push(
+                    at(ms),
+                    Packet {
+                        sequence: n,
+                        timestamp: u32::from(n) * 160,
+                        pt: 0,
+                        payload: &[],
+                    },
+                    8000,
+                );
+            }
+            if buffer.excess(TURN) > 0 {
+                buffer.drop_next();
+            }
+            buffer.pop(TURN);
+            depth_after.push(buffer.depth());
+        }
+        assert!(depth_after[120] >= 8, "{}", depth_after[120]);
+        assert!(depth_after[1499] <= 3, "{}", depth_after[1499]);
+    }
+
+    #[test]
+    fn a_phone_100_ppm_fast_gathers_no_delay_in_an_hour() {
+        let mut buffer = JitterBuffer::default();
+        let mut sent = 0u64;
+        let (mut most, mut dropped) = (0, 0);
+        for turn in 0..180_000u64 {
+            // 20 ms of its clock are 19.998 ms of ours.
+            while sent * 19_998 <= turn * 20_000 {
+                let packet = Packet {
+                    sequence: sent as u16,
+                    timestamp: (sent * 160) as u32,
+                    pt: 0,
+                    payload: &[],
+                };
+                buffer.push(Mono(sent * 19_998_000), packet, 8000);
+                sent += 1;
+            }
+            if buffer.excess(TURN) > 0 {
+                buffer.drop_next();
+                dropped += 1;
+            }
+            buffer.pop(TURN);
+            most = most.max(buffer.depth());
+        }
+        assert!(most <= 4, "{most}");
+        assert!((10..=25).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
+    fn a_pause_is_buffered_anew_and_duplicates_play_once() {
+        let arrivals: Vec<_> = (0..5)
+            .map(|n| Some(n * 20))
+            .chain((5..10).map(|n| Some(n * 20 + 2000)))
+            .collect();
+        let mut buffer = JitterBuffer::default();
+        let turns = play(&mut buffer, &arrivals, 200);
+        assert_eq!(numbers(&turns), (0..10).collect::<Vec<_>>());
+        assert_eq!(turns[50], Err('P'));
+        let packet = Packet {
+            sequence: 1,
+            timestamp: 0,
+            pt: 0,
+            payload: &[],
+        };
+        buffer.clear();
+        buffer.push(at(0), packet, 8000);
+        buffer.push(at(0), packet, 8000);
+        assert_eq!(buffer.depth(), 1);
+    }
+
+    #[test]
+    fn a_flood_is_bounded() {
+        let mut buffer = JitterBuffer::default();
+        for n in 0..10_000u16 {
+            buffer.push(
+                at(0),
+                Packet {
+                    sequence: n,
+                    timestamp: 0,
+                    pt: 0,
+                    payload: &[0; 160],
+                },
+                8000,
+            );
+            assert!(buffer.depth() <= SLOTS);
+        }
+    }
+}
