@@ -41,7 +41,7 @@ pub enum Plan {
         room: RoomId,
         /// What holds between members where no edge says otherwise.
         matrix: Matrix,
-        /// Sampling rate of the mix, if it comes to mixing.
+        /// Highest sampling rate of the mix, if it comes to mixing; it is no higher than the members' codecs need.
         rate: Rate,
     },
     /// Ends a room; its legs must have been closed or moved first, any left are closed.

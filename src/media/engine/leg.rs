@@ -1,6 +1,7 @@
 //! One device's media: its two streams, where they come from and go to, and its figures.
 
 use super::EngineConfig;
+use super::input::Input;
 use crate::event::{Event, LegStats};
 use crate::plan::{Codec, Format, LegId, LegMedia, OpenLeg};
 use crate::rtp::RtpHeader;
@@ -27,6 +28,10 @@ pub(super) struct Leg {
     pub outgoing: OutgoingStream,
     pub route: Route,
     pub feed: Feed,
+    /// Its sound on the way into a mix, while somebody is fed one.
+    pub input: Option<Box<Input>>,
+    /// It sends a codec its listener does not have: relay would be silence.
+    pub transcode: bool,
     /// Where sound may go now; `None` on hold, before an address is known, or where nothing may be sent.
     pub rtp_to: Option<SocketAddr>,
     formats: [u8; 128],
@@ -88,6 +93,8 @@ impl Leg {
             outgoing: OutgoingStream::new(random),
             route: Route::Nowhere,
             feed: Feed::Nothing,
+            input: None,
+            transcode: false,
             rtp_to: None,
             formats: [NO_FORMAT; 128],
             incoming: IncomingStream::default(),
@@ -117,7 +124,7 @@ impl Leg {
         self.rtcp_latch.rearm(media.remote_rtcp);
         self.incoming.forget_previous();
         (self.media, self.media_timeout) = (media, media_timeout);
-        (self.heard_at, self.timed_out) = (now, false);
+        (self.heard_at, self.timed_out, self.transcode) = (now, false, false);
         self.number_formats();
         self.find_destinations(config);
     }
@@ -161,8 +168,26 @@ impl Leg {
         self.media
             .formats
             .iter()
-            .find(|format| matches!(format.codec, Codec::Pcmu | Codec::Pcma))
+            .find(|format| Input::decodes(format.codec))
             .copied()
+    }
+
+    /// The format for key presses of a device that sends them at `clock`.
+    pub fn key_format(&self, clock: u32) -> Option<Format> {
+        self.media
+            .formats
+            .iter()
+            .find(|format| format.codec == Codec::TelephoneEvent(clock))
+            .copied()
+    }
+
+    /// Some codec of sound is known to both, so that packets can be passed on.
+    pub fn shares_codec_with(&self, other: &Leg) -> bool {
+        let known = |format: &Format| other.media.formats.iter().any(|there| there.codec == format.codec);
+        self.media
+            .formats
+            .iter()
+            .any(|format| format.codec.is_sound() && known(format))
     }
 
     fn find_destinations(&mut self, config: &EngineConfig) {

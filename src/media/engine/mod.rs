@@ -6,23 +6,26 @@
 //!
 //! Nothing is allocated for a packet or a tick; joining, leaving and editing a matrix may allocate.
 
+mod input;
 mod leg;
 mod room;
 mod tick;
 
 use crate::event::{Event, LegStats};
 use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId};
+use crate::rtp::RtpHeader;
 use crate::rtp::header::{HEADER, is_rtcp};
 use clock::Mono;
 use hashbrown::HashMap;
-use leg::{Feed, Leg, NO_FORMAT, Route};
+use input::Input;
+use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
 use room::{Hears, Room};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
-use tick::Outbox;
+use tick::{FRAME, MIX_RATE, Outbox};
 
 /// Bytes a packet buffer must hold: no RTP of ours is longer, and what is longer on the wire is dropped.
 pub const PACKET_BUFFER: usize = 2048;
@@ -83,6 +86,8 @@ pub struct Engine {
     events: VecDeque<Event>,
     reports: VecDeque<usize>,
     outbox: Outbox,
+    /// Rooms that mix.
+    mixing: usize,
     next_tick: Option<Mono>,
     next_sweep: Option<Mono>,
     now: Mono,
@@ -104,6 +109,7 @@ impl Engine {
             events: VecDeque::new(),
             reports: VecDeque::new(),
             outbox: Outbox::default(),
+            mixing: 0,
             next_tick: None,
             next_sweep: None,
             now: Mono(0),
@@ -116,7 +122,7 @@ impl Engine {
         self.now = now;
         let obeyed = match plan {
             Plan::BindPorts { .. } => Some(()),
-            Plan::OpenRoom { room, matrix, rate } => self.open_room(Room::new(room, matrix, rate)),
+            Plan::OpenRoom { room, matrix, rate: _ } => self.open_room(Room::new(room, matrix)),
             Plan::CloseRoom { room } => self.close_room(room),
             Plan::OpenLeg(open) => self.open_leg(now, *open),
             Plan::UpdateLeg {
@@ -163,16 +169,23 @@ impl Engine {
         let here = &mut self.legs[leg];
         let accepted = here.accept(now, source, packet, &self.config, &mut self.events)?;
         let payload = &packet[accepted.header.payload.clone()];
-        if let Codec::TelephoneEvent(_) = accepted.format.codec {
+        let codec = accepted.format.codec;
+        if let Codec::TelephoneEvent(_) = codec {
             self.events.extend(here.key_press(now, &accepted, payload));
+        } else if let Some(input) = here
+            .input
+            .as_mut()
+            .filter(|_| Input::decodes(codec) && !payload.is_empty())
+        {
+            input.push(now, &accepted.header, codec, payload);
         }
-        // An empty packet keeps a NAT binding open (RFC 6263) and is nobody's sound.
         let Route::Relay { to, pts } = &here.route else {
-            return None;
+            return self.pass_key_press(now, leg, &accepted, buffer);
         };
         let (to, pt) = (*to, pts[usize::from(accepted.header.pt)]);
+        // An empty packet keeps a NAT binding open (RFC 6263) and is nobody's sound.
         if pt == NO_FORMAT || payload.is_empty() {
-            here.count_invalid();
+            self.on_unrelayable(leg, codec);
             return None;
         }
         let there = &mut self.legs[to];
@@ -241,6 +254,34 @@ impl Engine {
         leg.map(|slot| slot as usize)
     }
 
+    /// Between two members a mix carries key presses along (RFC 4733): they have no place in the sound.
+    fn pass_key_press(&mut self, now: Mono, from: usize, accepted: &Accepted, buffer: &mut [u8]) -> Option<Forward> {
+        let Codec::TelephoneEvent(clock) = accepted.format.codec else {
+            return None;
+        };
+        let to = match *self.rooms[self.legs[from].room].members {
+            [(_, one), (_, two)] if one == from => two,
+            [(_, one), (_, two)] if two == from => one,
+            _ => return None,
+        };
+        let there = &mut self.legs[to];
+        let (destination, format) = (there.rtp_to?, there.key_format(clock)?);
+        let header = there.outgoing.key_press(now, &accepted.header, format.pt_out);
+        Some(rewritten(buffer, there.port, destination, &header))
+    }
+
+    /// The device sends a codec its listener does not have: from now on it is transcoded, if we can.
+    fn on_unrelayable(&mut self, leg: usize, codec: Codec) {
+        let here = &mut self.legs[leg];
+        if Input::decodes(codec) && !here.transcode {
+            here.transcode = true;
+            let room = here.room;
+            self.route(room);
+        } else {
+            here.count_invalid();
+        }
+    }
+
     fn on_rtcp_at_rtp_port(&mut self, now: Mono, leg: usize, source: SocketAddr, len: usize, buffer: &[u8]) {
         let leg = &mut self.legs[leg];
         if leg.media.rtcp_mux {
@@ -289,7 +330,7 @@ impl Engine {
             self.close_leg(leg);
         });
         self.room_slots.remove(&id);
-        self.rooms.remove(slot);
+        self.mixing -= usize::from(self.rooms.remove(slot).mixes);
         self.schedule_ticks();
         Some(())
     }
@@ -353,29 +394,57 @@ impl Engine {
 
     /// Decides anew how the room's matrix is executed: relay where one member alone is heard by one other, else a mix.
     fn route(&mut self, room: usize) {
-        let members = &self.rooms[room].members;
-        for &(_, slot) in members {
-            self.legs[slot].route = Route::Nowhere;
+        let Engine { rooms, legs, .. } = self;
+        let room = &mut rooms[room];
+        for &(_, slot) in &room.members {
+            legs[slot].route = Route::Nowhere;
         }
-        for &(id, slot) in members {
-            self.legs[slot].feed = match self.rooms[room].hears(id) {
+        let mut mixes = false;
+        for &(id, slot) in &room.members {
+            let feed = match room.hears(id) {
                 Hears::Nothing => Feed::Nothing,
-                Hears::Only(from) => relay(&mut self.legs, from, slot),
+                Hears::Only(from) => relay(legs, from, slot),
                 Hears::Several => Feed::Mix,
             };
+            mixes |= feed == Feed::Mix;
+            legs[slot].feed = feed;
+        }
+        self.mixing = self.mixing + usize::from(mixes) - usize::from(room.mixes);
+        room.mixes = mixes;
+        for &(_, slot) in &room.members {
+            let leg = &mut legs[slot];
+            leg.input = mixes.then(|| {
+                leg.input
+                    .take()
+                    .unwrap_or_else(|| Box::new(Input::new(MIX_RATE, FRAME)))
+            });
         }
         self.schedule_ticks();
     }
 }
 
-/// Lets the packets of `from` go to `to`, unless they already go to another.
+/// Lets the packets of `from` go to `to`, unless they go to another already or `to` could not play them.
 fn relay(legs: &mut Slab<Leg>, from: usize, to: usize) -> Feed {
-    if let Route::Relay { .. } = legs[from].route {
+    let (here, there) = (&legs[from], &legs[to]);
+    let taken = matches!(here.route, Route::Relay { .. });
+    let mute = (here.transcode || !here.shares_codec_with(there)) && there.sound_format().is_some();
+    if taken || mute {
         return Feed::Mix;
     }
-    let pts = legs[from].relay_numbers(&legs[to]);
+    let pts = here.relay_numbers(there);
     legs[from].route = Route::Relay { to, pts };
     Feed::Relay
+}
+
+/// Puts the header right before the payload, where CSRCs and extension may have been.
+fn rewritten(buffer: &mut [u8], port: u16, to: SocketAddr, header: &RtpHeader) -> Forward {
+    let start = header.payload.start - HEADER;
+    buffer[start..header.payload.start].copy_from_slice(&header.to_bytes());
+    Forward {
+        port,
+        to,
+        range: start..header.payload.end,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A room's matrix, and the question the engine asks it: what does this member hear?
 
-use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, Rate, RoomId, Sound, Source};
+use super::tick::{FRAME, MIX_RATE};
+use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, RoomId, Sound, Source};
 use crate::tone::ToneGenerator;
 use std::collections::BTreeMap;
 
@@ -12,9 +13,10 @@ const MAX_PLAYERS: usize = 64;
 
 pub(super) struct Room {
     pub id: RoomId,
-    pub rate: Rate,
     pub members: Vec<(LegId, usize)>,
     pub players: Vec<Player>,
+    /// Somebody is fed a mix.
+    pub mixes: bool,
     matrix: Matrix,
     edges: BTreeMap<(LegId, Source), Gain>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Room {
 pub(super) struct Player {
     pub id: PlayerId,
     pub to: Audience,
-    pub frame: Box<[i16]>,
+    pub frame: [i16; FRAME],
     pub sounding: bool,
     sound: Playing,
 }
@@ -41,12 +43,12 @@ pub(super) enum Hears {
 }
 
 impl Room {
-    pub fn new(id: RoomId, matrix: Matrix, rate: Rate) -> Room {
+    pub fn new(id: RoomId, matrix: Matrix) -> Room {
         Room {
             id,
-            rate,
             members: Vec::new(),
             players: Vec::new(),
+            mixes: false,
             matrix,
             edges: BTreeMap::new(),
         }
@@ -91,7 +93,7 @@ impl Room {
         self.players.retain(|player| player.id != id);
         let fits = self.players.len() < MAX_PLAYERS;
         if fits {
-            self.players.push(Player::new(id, sound, to, self.rate));
+            self.players.push(Player::new(id, sound, to));
         }
         fits
     }
@@ -109,6 +111,45 @@ impl Room {
             Audience::Leg(leg) if leg == to => Gain::UNITY,
             Audience::Leg(_) | Audience::Edges => Gain::MUTE,
         })
+    }
+
+    /// How loud `to` hears a member that talks.
+    pub fn gain(&self, from: Source, to: LegId) -> Gain {
+        let unnamed = || match self.matrix {
+            Matrix::Everyone if from != Source::Leg(to) => Gain::UNITY,
+            Matrix::Everyone | Matrix::Nobody => Gain::MUTE,
+        };
+        self.edges.get(&(to, from)).copied().unwrap_or_else(unnamed)
+    }
+
+    /// Sounds that every member hears.
+    pub fn sounds_for_all(&self) -> impl Iterator<Item = &Player> {
+        self.players
+            .iter()
+            .filter(|player| player.sounding && player.to == Audience::Room)
+    }
+
+    /// Somebody may hear what everybody hears.
+    pub fn has_plain_listeners(&self) -> bool {
+        self.matrix == Matrix::Everyone
+    }
+
+    /// Somebody may hear something else than the rest.
+    pub fn has_exceptions(&self) -> bool {
+        let own_sound = |player: &Player| matches!(player.to, Audience::Leg(_));
+        self.matrix == Matrix::Nobody || !self.edges.is_empty() || self.players.iter().any(own_sound)
+    }
+
+    /// This member has an edge or a sound of its own.
+    pub fn is_exception(&self, to: LegId) -> bool {
+        let named = || {
+            self.edges
+                .range((to, Source::Leg(LegId(0)))..)
+                .next()
+                .is_some_and(|(&(leg, _), _)| leg == to)
+        };
+        let own_sound = |player: &Player| player.to == Audience::Leg(to);
+        self.matrix == Matrix::Nobody || named() || self.players.iter().any(own_sound)
     }
 
     /// What `to` hears. Costs the edges of `to`, not the members, unless it hears exactly one of them.
@@ -169,14 +210,14 @@ impl Room {
 }
 
 impl Player {
-    fn new(id: PlayerId, sound: &Sound, to: Audience, rate: Rate) -> Player {
+    fn new(id: PlayerId, sound: &Sound, to: Audience) -> Player {
         let sound = match sound {
-            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(tone, rate.hz())),
+            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(tone, MIX_RATE)),
         };
         Player {
             id,
             to,
-            frame: vec![0; rate.frame()].into(),
+            frame: [0; FRAME],
             sounding: true,
             sound,
         }
@@ -200,7 +241,7 @@ mod tests {
     const C: LegId = LegId(3);
 
     fn room(matrix: Matrix, legs: &[LegId]) -> Room {
-        let mut room = Room::new(RoomId(1), matrix, Rate::Narrow);
+        let mut room = Room::new(RoomId(1), matrix);
         legs.iter().zip(10..).for_each(|(&leg, slot)| room.join(leg, slot));
         room
     }

@@ -594,3 +594,262 @@ fn a_moved_leg_keeps_its_stream() {
     assert_eq!((port, read(&after).ssrc), (PORT_B, read(&before).ssrc));
     assert_eq!(read(&after).sequence, read(&before).sequence.wrapping_add(1));
 }
+
+/// A phone that sends its own tone and remembers what it hears.
+struct Phone {
+    leg: LegId,
+    port: u16,
+    address: String,
+    format: Format,
+    tone: crate::tone::ToneGenerator,
+    hz: f32,
+    heard: Vec<i16>,
+    headers: Vec<RtpHeader>,
+}
+
+impl Phone {
+    /// The n-th phone of a room. Frequencies are multiples of 20 Hz, so that they do not leak into each other.
+    fn new(n: u16, format: Format, level_dbm0: f32) -> Phone {
+        let hz = 300.0 + 40.0 * f32::from(n % 60);
+        Phone {
+            leg: LegId(100 + u64::from(n)),
+            port: 20_000 + 2 * n,
+            address: format!("192.0.2.{}:{}", 1 + n % 250, 4000 + 2 * n),
+            format,
+            tone: crate::tone::ToneGenerator::new(&Tone::steady(hz, level_dbm0), 8000),
+            hz,
+            heard: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, worker: &mut Worker, n: u16) -> Option<(u16, SocketAddr, Vec<u8>)> {
+        let mut samples = [0; 160];
+        self.tone.fill(&mut samples);
+        let code = if self.format.codec == Codec::Pcma {
+            crate::codec::g711::to_a
+        } else {
+            crate::codec::g711::to_mu
+        };
+        let mut bytes = packet(u32::from(self.port), self.format.pt_in, n)[..12].to_vec();
+        bytes.extend(samples.iter().map(|&sample| code(sample)));
+        worker.rtp(at(u64::from(n) * 20), self.port, &self.address, &bytes)
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        let decode = if self.format.codec == Codec::Pcma {
+            crate::codec::g711::from_a
+        } else {
+            crate::codec::g711::from_mu
+        };
+        self.headers.push(read(bytes));
+        self.heard.extend(bytes[12..].iter().map(|&code| decode(code)));
+    }
+
+    /// Level of a frequency in the last 200 ms.
+    fn level(&self, hz: f32) -> f32 {
+        level_dbm0(&self.heard[self.heard.len() - 1600..], hz, 8000)
+    }
+}
+
+/// Phones talk in a room for so many 20 ms turns; everything the engine sends is heard.
+fn talk(worker: &mut Worker, phones: &mut [Phone], turns: std::ops::Range<u16>, silent: impl Fn(usize, u16) -> bool) {
+    let hear = |phones: &mut [Phone], port: u16, bytes: &[u8]| {
+        if let Some(phone) = phones.iter_mut().find(|phone| phone.port == port) {
+            phone.hear(bytes);
+        }
+    };
+    for n in turns {
+        for sender in 0..phones.len() {
+            if silent(sender, n) {
+                continue;
+            }
+            if let Some((port, _, bytes)) = phones[sender].send(worker, n) {
+                hear(phones, port, &bytes);
+            }
+        }
+        for (_, port, _, bytes) in worker.run(at(u64::from(n) * 20 + 19)) {
+            hear(phones, port, &bytes);
+        }
+    }
+}
+
+fn room_of(phones: &[Phone], matrix: Matrix) -> Worker {
+    let mut worker = Worker::new();
+    worker.apply(Plan::CloseRoom { room: ROOM });
+    worker.apply(Plan::OpenRoom {
+        room: ROOM,
+        matrix,
+        rate: Rate::Narrow,
+    });
+    for phone in phones {
+        worker.apply(open(
+            phone.leg,
+            phone.port,
+            media(&phone.address, &[phone.format, keys(101, 101)]),
+        ));
+    }
+    worker
+}
+
+#[test]
+fn in_a_conference_each_hears_exactly_the_others_as_loud_as_they_speak() {
+    for size in [3u16, 10] {
+        let mut phones: Vec<_> = (0..size)
+            .map(|n| Phone::new(n, if n % 2 == 0 { PCMU } else { PCMA }, -20.0))
+            .collect();
+        let mut worker = room_of(&phones, Matrix::Everyone);
+        talk(&mut worker, &mut phones, 0..40, |_, _| false);
+        for listener in &phones {
+            for talker in &phones {
+                let level = listener.level(talker.hz);
+                if listener.leg == talker.leg {
+                    assert!(level < -40.0, "{size}: hears itself at {level}");
+                } else {
+                    assert!((level + 20.0).abs() < 0.7, "{size}: {level}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_members_of_which_three_talk_hear_the_three() {
+    let mut phones: Vec<_> = (0..100)
+        .map(|n| Phone::new(n, PCMU, if n < 3 { -10.0 } else { -90.0 }))
+        .collect();
+    let mut worker = room_of(&phones, Matrix::Everyone);
+    talk(&mut worker, &mut phones, 0..40, |_, _| false);
+    for listener in &phones[3..] {
+        assert!((0..3).all(|n| (listener.level(phones[n].hz) + 10.0).abs() < 0.5));
+    }
+    let talking = worker
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Talking { talking: true, .. }))
+        .count();
+    assert_eq!(talking, 3);
+}
+
+#[test]
+fn whisper_selective_mute_and_listening_follow_the_matrix() {
+    // Customer 0, agent 1, supervisor 2: the supervisor hears both, is heard by the agent 6 dB down, never by the customer.
+    let mut phones: Vec<_> = (0..3).map(|n| Phone::new(n, PCMU, -15.0)).collect();
+    let mut worker = room_of(&phones, Matrix::Everyone);
+    let edge = |from: usize, to: usize, gain| Edge {
+        from: Source::Leg(phones[from].leg),
+        to: phones[to].leg,
+        gain: Some(gain),
+    };
+    worker.apply(Plan::SetEdges {
+        room: ROOM,
+        edges: vec![edge(2, 0, Gain::MUTE), edge(2, 1, Gain::from_db(-6.0))],
+    });
+    talk(&mut worker, &mut phones, 0..40, |_, _| false);
+    let level = |listener: usize, talker: usize| phones[listener].level(phones[talker].hz);
+    assert!((level(0, 1) + 15.0).abs() < 0.5 && level(0, 2) < -60.0);
+    assert!((level(1, 0) + 15.0).abs() < 0.5 && (level(1, 2) + 21.0).abs() < 0.5);
+    assert!((level(2, 0) + 15.0).abs() < 0.5 && (level(2, 1) + 15.0).abs() < 0.5);
+}
+
+#[test]
+fn two_devices_without_a_common_codec_are_transcoded() {
+    let mut phones = vec![Phone::new(0, PCMU, -10.0), Phone::new(1, PCMA, -10.0)];
+    let mut worker = room_of(&phones, Matrix::Everyone);
+    talk(&mut worker, &mut phones, 0..40, |_, _| false);
+    assert!((phones[0].level(phones[1].hz) + 10.0).abs() < 0.3);
+    assert!((phones[1].level(phones[0].hz) + 10.0).abs() < 0.3);
+    assert!(
+        phones[0].headers.iter().all(|header| header.pt == 0) && phones[1].headers.iter().all(|header| header.pt == 8)
+    );
+    // Key presses go along, with one timestamp each.
+    let press = |n, payload: [u8; 4]| {
+        [
+            &packet(20_000, 101, n)[..4],
+            &9000u32.to_be_bytes(),
+            &20_000u32.to_be_bytes(),
+            &payload,
+        ]
+        .concat()
+    };
+    let first = worker
+        .rtp(at(800), 20_000, &phones[0].address, &press(40, [5, 10, 0, 160]))
+        .unwrap();
+    let second = worker
+        .rtp(at(820), 20_000, &phones[0].address, &press(41, [5, 0x8a, 1, 64]))
+        .unwrap();
+    assert_eq!(
+        (first.0, read(&first.2).pt, &first.2[12..]),
+        (20_002, 101, &[5, 10, 0, 160][..])
+    );
+    assert_eq!(read(&first.2).timestamp, read(&second.2).timestamp);
+}
+
+#[test]
+fn a_device_that_switches_to_a_codec_its_partner_lacks_is_transcoded_from_then_on() {
+    let mut phones = vec![Phone::new(0, PCMU, -10.0), Phone::new(1, PCMU, -10.0)];
+    let mut worker = Worker::new();
+    worker.apply(open(
+        phones[0].leg,
+        phones[0].port,
+        media(&phones[0].address, &[PCMU, PCMA]),
+    ));
+    worker.apply(open(phones[1].leg, phones[1].port, media(&phones[1].address, &[PCMU])));
+    talk(&mut worker, &mut phones, 0..20, |_, _| false);
+    phones[0].format = PCMA;
+    talk(&mut worker, &mut phones, 20..60, |_, _| false);
+    assert!((phones[1].level(phones[0].hz) + 10.0).abs() < 0.3);
+    assert_stream_is_gapless(&phones[1]);
+}
+
+fn assert_stream_is_gapless(phone: &Phone) {
+    for pair in phone.headers.windows(2) {
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+        assert!((160..=480).contains(&step), "{step}");
+    }
+}
+
+#[test]
+fn a_call_becomes_a_conference_and_a_call_again_in_one_stream() {
+    let mut phones: Vec<_> = (0..3).map(|n| Phone::new(n, PCMU, -20.0)).collect();
+    let mut worker = room_of(&phones[..2], Matrix::Everyone);
+    talk(&mut worker, &mut phones[..2], 0..30, |_, _| false);
+    assert!(
+        phones[0].headers.len() == 30 && worker.engine.poll_timeout().unwrap() >= at(1000),
+        "a pair is relayed"
+    );
+    worker.engine.apply(
+        at(600),
+        open(phones[2].leg, phones[2].port, media(&phones[2].address, &[PCMU])),
+    );
+    talk(&mut worker, &mut phones, 30..70, |_, _| false);
+    assert!((phones[0].level(phones[2].hz) + 20.0).abs() < 0.7 && (phones[0].level(phones[1].hz) + 20.0).abs() < 0.7);
+    worker.engine.apply(at(1400), Plan::CloseLeg { leg: phones[2].leg });
+    talk(&mut worker, &mut phones[..2], 70..100, |_, _| false);
+    assert!((phones[0].level(phones[1].hz) + 20.0).abs() < 0.7);
+    assert_stream_is_gapless(&phones[0]);
+    assert_stream_is_gapless(&phones[1]);
+}
+
+#[test]
+fn a_tone_in_a_mix_survives_five_per_cent_loss() {
+    let mut phones: Vec<_> = (0..3)
+        .map(|n| Phone::new(n, PCMU, if n == 0 { -10.0 } else { -90.0 }))
+        .collect();
+    let mut worker = room_of(&phones, Matrix::Everyone);
+    talk(&mut worker, &mut phones, 0..200, |sender, n| sender == 0 && n % 20 == 7);
+    // 200 ms hold half a lost frame on average; concealed, the tone must be as loud as sent.
+    assert!(
+        (phones[1].level(phones[0].hz) + 10.0).abs() < 1.0,
+        "{}",
+        phones[1].level(phones[0].hz)
+    );
+    assert!(
+        phones[1].heard[1600..]
+            .chunks(160)
+            .all(|frame| frame.iter().any(|&s| s.abs() > 2000)),
+        "a hole in the tone"
+    );
+}

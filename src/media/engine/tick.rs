@@ -1,12 +1,19 @@
-//! The 20 ms tick: sounds the engine makes itself.
+//! The 20 ms tick: mixing rooms, and the packets that come of it.
+//!
+//! In a room without exceptions the sum is made once; all who do not talk hear it, encoded once per codec, and each
+//! talker hears it without itself. Members with edges or sounds of their own are summed one by one.
 
-use super::leg::Feed;
+use super::input::Input;
+use super::leg::{Feed, Leg};
+use super::room::Room;
 use super::{Engine, PACKET_BUFFER, Transmit};
 use crate::codec::g711;
 use crate::event::Event;
-use crate::plan::{Codec, Format, LegId};
+use crate::mixer::{MixBuffer, Mixed, mix_once};
+use crate::plan::{Codec, Format, LegId, Source};
 use crate::rtp::header::HEADER;
 use clock::Mono;
+use slab::Slab;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -16,12 +23,18 @@ const TICK: u64 = 20_000_000;
 /// Ticks made up for when the worker was late; what lies further back is left out.
 const MAX_CATCH_UP: u64 = 5;
 
-/// Frames encoded and not yet sent.
-#[derive(Default)]
+/// Samples of a tick. Every codec we decode has 8 kHz, so no room needs more.
+pub(super) const FRAME: usize = 160;
+
+/// Samples per second of every mix, for the same reason.
+pub(super) const MIX_RATE: u32 = 8_000;
+
+/// What a tick made and nobody has sent yet. Grows to the largest tick and stays there.
 pub(super) struct Outbox {
     queue: VecDeque<Frame>,
     encoded: Vec<u8>,
-    mixed: Vec<i32>,
+    talkers: Vec<usize>,
+    buffer: MixBuffer,
 }
 
 struct Frame {
@@ -31,6 +44,18 @@ struct Frame {
     bytes: Range<usize>,
 }
 
+impl Default for Outbox {
+    fn default() -> Outbox {
+        let (queue, encoded, talkers) = (VecDeque::new(), Vec::new(), Vec::new());
+        Outbox {
+            queue,
+            encoded,
+            talkers,
+            buffer: MixBuffer::new(FRAME),
+        }
+    }
+}
+
 impl Outbox {
     pub fn forget(&mut self, leg: usize) {
         self.queue.retain(|frame| frame.leg != leg);
@@ -38,11 +63,10 @@ impl Outbox {
 }
 
 impl Engine {
-    /// Ticks run while somebody is fed a mix, on a grid all rooms share.
+    /// Ticks run while a room mixes, on a grid all rooms share.
     pub(super) fn schedule_ticks(&mut self) {
-        let needed = self.legs.iter().any(|(_, leg)| leg.feed == Feed::Mix);
         let on_grid = Mono((self.now.0 / TICK + 1) * TICK);
-        self.next_tick = needed.then(|| self.next_tick.unwrap_or(on_grid));
+        self.next_tick = (self.mixing > 0).then(|| self.next_tick.unwrap_or(on_grid));
     }
 
     /// Runs every tick that is due, so that a late worker sends what is missing; each deadline is absolute.
@@ -55,70 +79,25 @@ impl Engine {
         self.outbox.encoded.clear();
         for tick in left_out..ticks {
             let steps = if tick == left_out { 1 + left_out } else { 1 };
-            self.make_sound(steps as u32);
+            self.mix(steps as u32);
         }
         self.next_tick = Some(Mono(due.0 + ticks * TICK));
     }
 
-    fn make_sound(&mut self, steps: u32) {
-        for (_, room) in &mut self.rooms {
-            let id = room.id;
-            for player in &mut room.players {
-                let was = player.sounding;
-                player.advance();
-                if was && !player.sounding {
-                    self.events.push_back(Event::Played {
-                        room: id,
-                        player: player.id,
-                    });
-                }
-            }
+    fn mix(&mut self, steps: u32) {
+        let Engine {
+            rooms,
+            legs,
+            outbox,
+            events,
+            ..
+        } = self;
+        for (_, room) in rooms.iter_mut().filter(|(_, room)| room.mixes) {
+            advance_players(room, events);
+            advance_members(room, legs, &mut outbox.talkers, events);
+            mix_plain(room, legs, outbox, steps);
+            mix_exceptions(room, legs, outbox, steps);
         }
-        for slot in 0..self.legs.capacity() {
-            let Some(leg) = self
-                .legs
-                .get(slot)
-                .filter(|leg| leg.feed == Feed::Mix && leg.rtp_to.is_some())
-            else {
-                continue;
-            };
-            let (id, room, format) = (leg.id, leg.room, leg.sound_format());
-            if let Some(format) = format {
-                self.mix_players(room, id);
-                self.encode(slot, format, steps);
-            }
-        }
-    }
-
-    fn mix_players(&mut self, room: usize, listener: LegId) {
-        let room = &self.rooms[room];
-        let mixed = &mut self.outbox.mixed;
-        mixed.clear();
-        mixed.resize(room.rate.frame(), 0);
-        for player in room.players.iter().filter(|player| player.sounding) {
-            let gain = room.player_gain(player, listener).factor();
-            for (sum, &sample) in mixed.iter_mut().zip(&*player.frame) {
-                *sum += (i32::from(sample) * gain) >> 8;
-            }
-        }
-    }
-
-    fn encode(&mut self, leg: usize, format: Format, steps: u32) {
-        let Outbox { queue, encoded, mixed } = &mut self.outbox;
-        let start = encoded.len();
-        let code = if format.codec == Codec::Pcma {
-            g711::to_a
-        } else {
-            g711::to_mu
-        };
-        encoded.extend(mixed.iter().map(|&sum| code(sum.clamp(-32_768, 32_767) as i16)));
-        let step = steps * format.codec.clock_rate() / 50;
-        queue.push_back(Frame {
-            leg,
-            format,
-            step,
-            bytes: start..encoded.len(),
-        });
     }
 
     pub(super) fn poll_sound(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
@@ -139,4 +118,138 @@ impl Engine {
             len: HEADER + payload.len(),
         })
     }
+}
+
+fn advance_players(room: &mut Room, events: &mut VecDeque<Event>) {
+    let id = room.id;
+    for player in &mut room.players {
+        let was = player.sounding;
+        player.advance();
+        if was && !player.sounding {
+            events.push_back(Event::Played {
+                room: id,
+                player: player.id,
+            });
+        }
+    }
+}
+
+/// Decodes every member that can be heard and notes who talks.
+fn advance_members(room: &Room, legs: &mut Slab<Leg>, talkers: &mut Vec<usize>, events: &mut VecDeque<Event>) {
+    talkers.clear();
+    for &(id, slot) in &room.members {
+        let Some(input) = legs[slot].input.as_mut() else {
+            continue;
+        };
+        let before = input.talks();
+        let talking = input.advance();
+        if talking != before {
+            events.push_back(Event::Talking { leg: id, talking });
+        }
+        if talking {
+            talkers.push(slot);
+        }
+    }
+}
+
+/// Everybody hears everybody else: one sum, one encoding per codec for all who do not talk.
+fn mix_plain(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, steps: u32) {
+    if !room.has_plain_listeners() {
+        return;
+    }
+    let Outbox {
+        queue,
+        encoded,
+        talkers,
+        buffer,
+    } = outbox;
+    let listener = |id: LegId, slot: usize| (!room.is_exception(id)).then(|| listening(&legs[slot])).flatten();
+    let frames = talkers
+        .iter()
+        .filter_map(|&slot| Some((slot, legs[slot].input.as_deref()?.frame())));
+    let sounds = room.sounds_for_all().map(|player| (&player.frame[..], 256));
+    mix_once(buffer, FRAME, frames, sounds, |mixed| match mixed {
+        Mixed::All(samples) => {
+            let mut shared = [None, None];
+            for &(id, slot) in &room.members {
+                let silent = !legs[slot].input.as_deref().is_some_and(Input::talks);
+                let Some(format) = listener(id, slot).filter(|_| silent) else {
+                    continue;
+                };
+                let bytes = shared[usize::from(format.codec == Codec::Pcma)]
+                    .get_or_insert_with(|| encode(encoded, format.codec, samples))
+                    .clone();
+                queue.push_back(Frame {
+                    leg: slot,
+                    format,
+                    step: steps * step(format),
+                    bytes,
+                });
+            }
+        }
+        Mixed::Without(slot, samples) => {
+            if let Some(format) = listener(legs[slot].id, slot) {
+                let bytes = encode(encoded, format.codec, samples);
+                queue.push_back(Frame {
+                    leg: slot,
+                    format,
+                    step: steps * step(format),
+                    bytes,
+                });
+            }
+        }
+    });
+}
+
+/// Members with edges or sounds of their own.
+fn mix_exceptions(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, steps: u32) {
+    if !room.has_exceptions() {
+        return;
+    }
+    let Outbox {
+        queue,
+        encoded,
+        talkers,
+        buffer,
+    } = outbox;
+    for &(id, slot) in room.members.iter().filter(|(id, _)| room.is_exception(*id)) {
+        let Some(format) = listening(&legs[slot]) else { continue };
+        buffer.clear(FRAME);
+        for player in room.players.iter().filter(|player| player.sounding) {
+            buffer.add_scaled(&player.frame, room.player_gain(player, id).factor());
+        }
+        for &talker in talkers.iter() {
+            let gain = room.gain(Source::Leg(legs[talker].id), id);
+            if let Some(input) = legs[talker].input.as_deref().filter(|_| !gain.is_mute()) {
+                buffer.add_scaled(input.frame(), gain.factor());
+            }
+        }
+        let bytes = encode(encoded, format.codec, buffer.all());
+        queue.push_back(Frame {
+            leg: slot,
+            format,
+            step: steps * step(format),
+            bytes,
+        });
+    }
+}
+
+/// The format a member is sent a mix in, if it is sent one now.
+fn listening(leg: &Leg) -> Option<Format> {
+    leg.sound_format()
+        .filter(|_| leg.feed == Feed::Mix && leg.rtp_to.is_some())
+}
+
+/// Clock units of a tick.
+fn step(format: Format) -> u32 {
+    format.codec.clock_rate() / 50
+}
+
+fn encode(encoded: &mut Vec<u8>, codec: Codec, samples: &[i16]) -> Range<usize> {
+    let start = encoded.len();
+    match codec {
+        Codec::Pcma => encoded.extend(samples.iter().map(|&sample| g711::to_a(sample))),
+        _ => encoded.extend(samples.iter().map(|&sample| g711::to_mu(sample))),
+    }
+    start..encoded.len()
 }

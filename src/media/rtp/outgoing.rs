@@ -23,6 +23,8 @@ pub struct OutgoingStream {
     sent_at: Option<Mono>,
     clock: u32,
     splice: Option<Splice>,
+    /// SSRC and timestamp of the key press passed on last, and our timestamp of its begin.
+    press: Option<(u32, u32, u32)>,
 }
 
 /// How the numbers of the source map to ours.
@@ -49,6 +51,7 @@ impl OutgoingStream {
             sent_at: None,
             clock: 8_000,
             splice: None,
+            press: None,
         }
     }
 
@@ -101,6 +104,28 @@ impl OutgoingStream {
             timestamp,
             ssrc: self.ssrc,
             payload: 12..12 + length,
+        }
+    }
+
+    /// The header for a packet of a key press passed on beside sound we make: all packets of one press have the
+    /// timestamp of its begin (RFC 4733 section 2.2.1).
+    pub fn key_press(&mut self, now: Mono, source: &RtpHeader, pt: u8) -> RtpHeader {
+        let begun = match self.press {
+            Some((ssrc, timestamp, ours)) if (ssrc, timestamp) == (source.ssrc, source.timestamp) => ours,
+            _ => self.timestamp_now(now),
+        };
+        self.press = Some((source.ssrc, source.timestamp, begun));
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.wrapping_add(1);
+        self.count(source.payload.len());
+        let (marker, payload) = (source.marker, source.payload.clone());
+        RtpHeader {
+            marker,
+            pt,
+            sequence,
+            timestamp: begun,
+            ssrc: self.ssrc,
+            payload,
         }
     }
 
