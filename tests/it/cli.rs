@@ -1,0 +1,189 @@
+//! The command line as an operator uses it: the real binary against a node in this process.
+
+use crate::support::node;
+use crate::support::node::{Setup, TestNode};
+use crate::support::served::{TANDEM, tandem, text};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Runs a command against the socket of `node`.
+fn ask(node: &TestNode, arguments: &[&str]) -> Output {
+    let mut command = Command::new(TANDEM);
+    command
+        .args(arguments)
+        .arg("--socket")
+        .arg(node.socket())
+        .arg("--config")
+        .arg(node.directory());
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    text(&output.stdout)
+}
+
+fn err(output: &Output) -> String {
+    text(&output.stderr)
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap()
+}
+
+#[test]
+fn what_does_not_exist_is_refused_with_1() {
+    let node = node();
+    for arguments in [
+        ["calls", "hangup", "i-0000000000000001"],
+        ["calls", "show", "i-0000000000000001"],
+    ] {
+        let refused = ask(&node, &arguments);
+        assert_eq!(code(&refused), 1, "{arguments:?} {}", out(&refused));
+        assert!(!err(&refused).is_empty());
+    }
+    assert_eq!(code(&ask(&node, &["calls", "hangup", "no-such-form"])), 1);
+}
+
+#[test]
+fn usage_is_2_and_no_server_is_3() {
+    let setup = Setup::new();
+    assert_eq!(code(&tandem(&setup, &["frobnicate"])), 2);
+    assert_eq!(code(&tandem(&setup, &["trace", "maybe"])), 2);
+    let nobody = tandem(&setup, &["status"]);
+    assert_eq!(code(&nobody), 3);
+    assert!(err(&nobody).contains("no switch answers at"), "{}", err(&nobody));
+}
+
+#[test]
+fn routes_are_told_without_a_call() {
+    let node = node();
+    let echo = ask(&node, &["route", "test", "1000", "9196"]);
+    assert_eq!(code(&echo), 0, "{}", err(&echo));
+    assert!(out(&echo).contains("echo"), "{}", out(&echo));
+}
+
+#[test]
+fn check_reports_every_problem_with_its_place() {
+    let setup = Setup::new();
+    let good = tandem(&setup, &["check"]);
+    assert_eq!(code(&good), 0, "{}", err(&good));
+    assert!(out(&good).contains("20 users"), "{}", out(&good));
+    let setup = setup.file("im.toml", "stroe = true\nkeep = 7\n");
+    let bad = tandem(&setup, &["check"]);
+    let file = setup.directory().join("im.toml").display().to_string();
+    let expected =
+        format!("{file}:1:1: unknown key `stroe` (did you mean `store`?)\n{file}:2:8: `keep`: expected a time");
+    assert_eq!(code(&bad), 1);
+    assert!(err(&bad).starts_with(&expected), "{}", err(&bad));
+    assert_eq!(
+        json(&tandem(&setup, &["check", "--json"]))["problems"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let serve = tandem(&setup, &["serve"]);
+    assert_eq!((code(&serve), err(&serve)), (1, err(&bad)));
+}
+
+#[test]
+fn serve_refuses_demo_passwords_where_others_can_reach_it() {
+    let setup = Setup::new().set("switch.http.listen=0.0.0.0:0");
+    let refused = tandem(&setup, &["serve"]);
+    assert_eq!(code(&refused), 1);
+    assert!(
+        err(&refused).contains("demo passwords") && err(&refused).contains("tandem user passwd"),
+        "{}",
+        err(&refused)
+    );
+}
+
+#[test]
+fn reload_says_what_changed_or_what_is_wrong() {
+    let node = node();
+    assert_eq!(out(&ask(&node, &["reload"])), "nothing changed\n");
+    let users = std::fs::read_to_string(node.directory().join("users.toml")).unwrap();
+    std::fs::write(
+        node.directory().join("users.toml"),
+        users.clone() + "[2042]\npassword = \"x\"\n",
+    )
+    .unwrap();
+    assert_eq!(out(&ask(&node, &["reload"])), "users.toml: added 2042\n");
+    std::fs::write(node.directory().join("users.toml"), users + "[2043]\n").unwrap();
+    let refused = ask(&node, &["reload"]);
+    assert_eq!(code(&refused), 1);
+    assert!(
+        err(&refused).contains("users.toml") && err(&refused).contains("no `password`"),
+        "{}",
+        err(&refused)
+    );
+}
+
+#[test]
+fn users_are_added_given_passwords_and_removed_while_it_runs() {
+    let node = node();
+    let add = [
+        "user",
+        "add",
+        "1042",
+        "--name",
+        "Ada",
+        "--role",
+        "admin",
+        "--generate",
+        "--json",
+    ];
+    let added = ask(&node, &add);
+    assert_eq!(code(&added), 0, "{}", err(&added));
+    let added = json(&added);
+    assert_eq!(added["applied"], json!(true));
+    let password = added["password"].as_str().unwrap();
+    let text = std::fs::read_to_string(node.directory().join("users.toml")).unwrap();
+    assert!(
+        !text.contains(password) && text.contains("# One table for each extension."),
+        "{text}"
+    );
+    assert_eq!(code(&ask(&node, &add)), 1, "there is one already");
+    let listed = json(&ask(&node, &["user", "list", "--json"]));
+    let ada = json!({ "extension": "1042", "name": "Ada", "roles": ["admin"] });
+    assert!(listed["users"].as_array().unwrap().contains(&ada), "{listed}");
+    assert_eq!(
+        out(&ask(&node, &["user", "remove", "1042"])),
+        "users.toml: removed 1042\n"
+    );
+    assert_eq!(code(&ask(&node, &["user", "remove", "1042"])), 1);
+}
+
+#[test]
+fn a_password_is_read_from_standard_input() {
+    let setup = Setup::new();
+    let mut child = Command::new(TANDEM)
+        .args(["user", "passwd", "1001", "--config"])
+        .arg(setup.directory())
+        .args(["--set", "switch.store.directory=run"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"my own\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert!(out(&output).contains("no switch is running"), "{}", out(&output));
+    let config = setup.source().load().unwrap();
+    let expected = tandem::config::ha1(switch::config::Algorithm::Md5, "1001", "127.0.0.1", "my own");
+    assert_eq!(config.switch.users[1].ha1_md5.as_deref(), Some(expected.as_str()));
+}
+
+#[test]
+fn version_is_told_without_a_configuration() {
+    let output = Command::new(TANDEM)
+        .args(["version", "--config", "/nonexistent"])
+        .output()
+        .unwrap();
+    assert_eq!(out(&output), format!("tandem {}\n", env!("CARGO_PKG_VERSION")));
+}

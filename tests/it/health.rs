@@ -1,0 +1,71 @@
+//! What monitoring sees, and that management over TCP is for admins.
+
+use crate::support::{http_get, http_get_with, node};
+use switch::{Answer, Command};
+
+#[test]
+fn a_node_starts_answers_and_stops() {
+    let node = node();
+    let addresses = node.node().addresses();
+    assert_eq!(addresses.sip.len(), 2);
+    assert_eq!(addresses.sip[0].1, addresses.sip[1].1, "UDP and TCP on one port");
+    let shown = addresses.to_string();
+    assert_eq!(shown, format!("sip=udp:{0},tcp:{0} http={1}", node.sip(), node.http()));
+    assert_eq!(http_get(node.http(), "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(http_get(node.http(), "/readyz").0, 200);
+}
+
+#[test]
+fn two_nodes_live_in_one_process() {
+    let (one, other) = (node(), node());
+    assert_ne!(one.sip(), other.sip());
+    assert_eq!(http_get(other.http(), "/healthz").0, 200);
+    drop(other);
+    assert_eq!(http_get(one.http(), "/healthz").0, 200);
+}
+
+#[test]
+fn metrics_show_the_process_the_loop_and_the_store() {
+    let node = node();
+    let (status, text) = http_get(node.http(), "/metrics");
+    assert_eq!(status, 200);
+    for name in [
+        "tandem_build_info{version=",
+        "tandem_uptime_seconds ",
+        "tandem_panics_total 0",
+        "tandem_process_resident_memory_bytes ",
+        "tandem_process_open_fds ",
+        "tandem_store_failing 0",
+        "tandem_loop_turns_total ",
+        "tandem_udp_datagrams_in_total ",
+        "tandem_tcp_connections ",
+        "tandem_rtp_ports_in_use ",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} in\n{text}");
+    }
+    assert!(node.metric("tandem_process_open_fds") > 3.0);
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let setup = crate::support::node::Setup::new().set(&format!("switch.listen=udp://{at}"));
+    let error = tandem::Node::start(setup.source().load().unwrap())
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.starts_with(&format!("udp://{at}: ")), "{error}");
+}
+
+#[test]
+fn a_second_switch_in_the_same_directory_is_refused() {
+    let first = node();
+    let setup = crate::support::node::Setup::new();
+    let directory = format!("switch.store.directory={}", first.directory().join("run").display());
+    let error = tandem::Node::start(setup.set(&directory).source().load().unwrap())
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("another switch runs"), "{error}");
+}

@@ -1,0 +1,9 @@
+//! Integration tests: a real node on loopback, talked to as the world does. One binary, so that it links once; one module a
+//! topic. What a node needs stands in `support`.
+
+#![allow(clippy::unwrap_used)] // this is a test from end to end
+
+mod cli;
+mod health;
+mod signals;
+mod support;

@@ -1,0 +1,54 @@
+//! What integration tests share: a node in this process ([`node`]), the real binary ([`served`]), patience.
+
+pub mod node;
+pub mod served;
+
+pub use node::node;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longer than anything on loopback takes, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer: for things outside of this process, which give no other sign.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// Says loudly that a test was not run; `scripts/test` counts these lines.
+#[allow(dead_code)] // for tests that need what not every machine has
+pub fn skipped(test: &str, why: &str) {
+    eprintln!("SKIPPED: {test}: {why}");
+}
+
+/// One GET over TCP: the status and the body.
+pub fn http_get(at: SocketAddr, path: &str) -> (u16, String) {
+    http_get_with(at, path, "")
+}
+
+/// The same with further header lines, each with its CRLF.
+pub fn http_get_with(at: SocketAddr, path: &str, headers: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
+    (answer[9..12].parse().unwrap(), body)
+}
