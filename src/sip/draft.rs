@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 /// Header lines in the order added. Line breaks inside a value become spaces, so no value can add a header of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     lines: Vec<u8>,
 }
@@ -68,6 +68,12 @@ impl Headers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        String::from_utf8_lossy(&self.lines).fmt(f)
     }
 }
 

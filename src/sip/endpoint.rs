@@ -3,7 +3,8 @@
 //!
 //! How a transaction user (TU) uses it:
 //!
-//! * `handle_message` for what arrives, `handle_timeout` when `poll_timeout` says so; take the [`crate::Output`]s and obey.
+//! * `handle_message` for what arrives, `handle_timeout` when `poll_timeout` says so; take the [`crate::Output`]s and obey,
+//!   all of them before the next input.
 //! * [`Event::Request`] is new. **No state has been made for it.** Answer it with [`Endpoint::reply`] (keeps nothing:
 //!   challenges, refusals of strangers), [`Endpoint::answer`] (one final reply, repeated for retransmissions), or
 //!   [`Endpoint::accept`] it and [`Endpoint::respond`] later.
@@ -28,7 +29,6 @@ use crate::timers::TimerId;
 use crate::transaction::key::Key;
 use crate::{Flow, Malformed, Message, Method, Tokens, Transport};
 use ahash::RandomState;
-use bytes::Bytes;
 use clock::Mono;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
@@ -494,43 +494,35 @@ impl Endpoint {
         )
     }
 
-    /// Sends an ACK to a 2xx: a request without transaction (RFC 3261 section 13.2.2.4). The bytes and their flow are
-    /// returned, to be sent again for each repeated 2xx; `None` if a stream has first to be opened.
-    pub fn send_ack(
-        &mut self,
-        now: Mono,
-        destination: Destination,
-        draft: &Draft,
-        out: &mut impl Sink,
-    ) -> Option<(Flow, Bytes)> {
+    /// Sends an ACK to a 2xx: a request without transaction (RFC 3261 section 13.2.2.4), once for each time the 2xx comes.
+    pub fn send_ack(&mut self, now: Mono, destination: Destination, draft: &Draft, out: &mut impl Sink) {
         let (transport, local) = destination.listener();
         let branch = Branch {
             index: u32::MAX,
             random: self.core.random(),
         };
         let bytes = wire::request(draft, transport, self.core.sent_by(local), branch);
-        let flow = match destination {
-            Destination::Flow(flow) => flow,
+        match destination {
+            Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
             Destination::Address {
                 transport: Transport::Udp,
                 local,
                 peer,
-            } => Flow {
-                transport: Transport::Udp,
-                local,
-                peer,
-                connection: 0,
-            },
+            } => {
+                out.push(Output::Transmit {
+                    flow: Flow {
+                        transport: Transport::Udp,
+                        local,
+                        peer,
+                        connection: 0,
+                    },
+                    bytes,
+                });
+            }
             Destination::Address { transport, local, peer } => {
                 self.core.send_parcel(now, transport, local, peer, bytes, out);
-                return None;
             }
-        };
-        out.push(Output::Transmit {
-            flow,
-            bytes: bytes.clone(),
-        });
-        Some((flow, bytes))
+        }
     }
 
     /// Cancels an INVITE: once a provisional response has come (RFC 3261 section 9.1), or not at all if a final one comes

@@ -12,6 +12,8 @@ pub mod flow;
 pub mod frame;
 pub mod header;
 pub mod invite;
+#[cfg(test)]
+mod link;
 pub mod message;
 pub mod method;
 pub mod name;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::draft::Body;
+use bytes::Bytes;
 
 /// Not random at all, but never the same twice.
 #[derive(Default)]

@@ -6,13 +6,25 @@
 //! * Give it every [`endpoint::Event`](crate::endpoint::Event) whose owner is the session's, through
 //!   [`Session::handle_event`]. For a request inside the dialog ask [`Session::matches`] first.
 //! * Obey its [`Event`]s, which come out as [`Output::Session`](crate::Output::Session).
-//! * Drop it after [`Event::Ended`]: nothing of it is left in the endpoint then.
+//! * Drop it after [`Event::Ended`]: no dialog, timer or event of it is left then; what transactions still run end by
+//!   themselves.
 
-use crate::draft::{Body, Headers, Reply};
-use crate::endpoint::{self, ClientId, Destination, Endpoint, Owner, ServerId};
-use crate::output::Sink;
-use crate::{Flow, Message, Method};
-use clock::Mono;
+mod accept;
+mod ack;
+mod close;
+mod connect;
+mod modify;
+mod refer;
+mod session;
+#[cfg(test)]
+mod tests;
+mod update;
+
+pub use session::Session;
+
+use crate::Message;
+use crate::draft::{Body, Headers};
+use crate::endpoint::{ClientId, Destination, ServerId};
 
 /// How we present ourselves in a session.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +88,8 @@ pub enum Event {
         /// The answer, if our 2xx had the offer.
         body: Option<Body>,
     },
-    /// The other side wants to change the session. The TU owes [`Session::answer`] or [`Session::refuse`].
+    /// The other side wants to change the session. The TU owes [`Session::answer`] or [`Session::refuse`]. An UPDATE
+    /// without offer is answered in here and not told.
     Offer {
         /// The offer; `None` (re-INVITE only): the other side wants an offer from us, and `Answer` brings its answer.
         body: Option<Body>,
@@ -165,214 +178,4 @@ pub enum Refused {
     State,
     /// The other side has not said in Allow that it knows the method.
     NotAllowed,
-}
-
-/// One leg of a call.
-#[derive(Debug)]
-pub struct Session {
-    owner: Owner,
-}
-
-#[allow(unused_variables, clippy::todo, clippy::missing_errors_doc)]
-impl Session {
-    // We call.
-
-    /// Sends an INVITE.
-    pub fn connect(
-        now: Mono,
-        owner: Owner,
-        invitation: Invitation,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Session {
-        todo!()
-    }
-
-    /// Sends the ACK that [`Event::Answered`] or [`Event::Answer`] with `wants_answer` waits for.
-    pub fn ack(
-        &mut self,
-        now: Mono,
-        answer: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    // We are called.
-
-    /// Takes an INVITE from outside of any dialog ([`endpoint::Event::Request`] without To-tag); 100 is sent.
-    pub fn receive(
-        now: Mono,
-        owner: Owner,
-        flow: Flow,
-        invite: Message,
-        local: Local,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Session {
-        todo!()
-    }
-
-    /// Sends 101 to 199. A body is early media: offered in the INVITE, answered here, and the 2xx repeats it.
-    pub fn progress(
-        &mut self,
-        now: Mono,
-        reply: Reply,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Sends 200 and repeats it until its ACK. The body is the answer, or the offer if the INVITE had none.
-    pub fn accept(
-        &mut self,
-        now: Mono,
-        headers: &Headers,
-        body: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Sends a final refusal, 300 to 699; [`Event::Ended`] follows.
-    pub fn reject(
-        &mut self,
-        now: Mono,
-        reply: Reply,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    // Either.
-
-    /// Sends a re-INVITE with an offer, or asking for one. Answered by [`Event::Answer`] or [`Event::OfferRefused`].
-    /// A 491 is tried again after 2.1 to 4 s if we made the call, 0 to 2 s if not (RFC 3261 section 14.1).
-    pub fn modify(
-        &mut self,
-        now: Mono,
-        headers: &Headers,
-        offer: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Sends an UPDATE (RFC 3311), also before the answer; without body it only tells headers (identity). Answered as
-    /// [`Session::modify`].
-    pub fn update(
-        &mut self,
-        now: Mono,
-        headers: &Headers,
-        offer: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Answers [`Event::Offer`] with 200. The body is the answer, or the offer that was asked for.
-    pub fn answer(
-        &mut self,
-        now: Mono,
-        headers: &Headers,
-        body: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Answers [`Event::Offer`] with a refusal, e.g. 488; the session stays as it was.
-    pub fn refuse(
-        &mut self,
-        now: Mono,
-        reply: Reply,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
-
-    /// Sends another request inside the dialog: INFO, NOTIFY, MESSAGE, REFER. Answered by [`Event::Response`].
-    pub fn request(
-        &mut self,
-        now: Mono,
-        method: Method,
-        headers: &Headers,
-        body: Option<Body>,
-        endpoint: &mut Endpoint,
-        out: &mut impl Sink,
-    ) -> Result<ClientId, Refused> {
-        todo!()
-    }
-
-    /// Answers [`Event::Request`].
-    pub fn respond(&mut self, now: Mono, server: ServerId, reply: Reply, endpoint: &mut Endpoint, out: &mut impl Sink) {
-        todo!()
-    }
-
-    /// Ends the session in whatever state it is: CANCEL while we call, 480 while we are called, BYE once it is answered
-    /// (when the ACK is there, as section 15 asks). `headers`: Reason (RFC 3326). [`Event::Ended`] follows when nothing is
-    /// left to wait for, at the latest after 64*T1.
-    pub fn close(&mut self, now: Mono, headers: &Headers, endpoint: &mut Endpoint, out: &mut impl Sink) {
-        todo!()
-    }
-
-    // What happens to it.
-
-    /// Whose this request inside a dialog is. A caller whose credentials were checked may be given to
-    /// [`Session::handle_event`] in spite of [`Match::Foreign`]; the dialog then moves to its flow.
-    #[must_use]
-    pub fn matches(&self, flow: Flow, message: &Message) -> Match {
-        todo!()
-    }
-
-    /// Takes an event of the endpoint whose owner is this session.
-    pub fn handle_event(&mut self, now: Mono, event: endpoint::Event, endpoint: &mut Endpoint, out: &mut impl Sink) {
-        todo!()
-    }
-
-    // What it is.
-
-    /// Its owner.
-    #[must_use]
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-
-    /// Call-ID.
-    #[must_use]
-    pub fn call_id(&self) -> &str {
-        todo!()
-    }
-
-    /// True once a 2xx was sent or received, until the end.
-    #[must_use]
-    pub fn is_confirmed(&self) -> bool {
-        todo!()
-    }
-
-    /// True while [`Session::modify`] and [`Session::update`] would be [`Refused::Pending`].
-    #[must_use]
-    pub fn offer_pending(&self) -> bool {
-        todo!()
-    }
-
-    /// True if the other side said in Allow that it knows this method.
-    #[must_use]
-    pub fn allows(&self, method: Method) -> bool {
-        todo!()
-    }
-
-    /// The flow its requests go to and come from; `None` before the first response to a stream that is being opened.
-    #[must_use]
-    pub fn flow(&self) -> Option<Flow> {
-        todo!()
-    }
 }
