@@ -34,6 +34,10 @@ counters! {
         truncated,
         /// Packets of an earlier call, or of nobody, thrown away when a port came into use.
         stale,
+        /// Packets to a port on which there is no leg any more.
+        unexpected,
+        /// Plans that named something unknown.
+        ignored_plans,
         /// Port pairs bound.
         ports_bound gauge,
         /// Port pairs in use.

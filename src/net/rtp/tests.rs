@@ -2,24 +2,33 @@
 
 use super::sockets::Sockets;
 use super::*;
-use media::Forward;
+use crate::epoll::{Epoll, Interest};
+use media::plan::{Audience, Codec, Format, Latch, Matrix, Rate, Sound};
+use media::rtp::RtpHeader;
+use media::tone::Tone;
+use media::{Forward, LegId, LegMedia, LegStats, OpenLeg, PlayerId, RoomId};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
 
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// A loopback address of this process alone, so that port numbers are never somebody else's.
+fn here() -> IpAddr {
+    let [_, b, c, d] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 + b % 64, c, d.max(1)).into()
+}
 
-/// A range of the test's own, so that tests beside each other do not race for ports.
+/// A range of the test's own: tests run beside each other.
 fn plain(ports: std::ops::Range<u32>) -> (Plain, Bell, Arc<RtpCounters>) {
     let (bell, counters) = (Bell::new().unwrap(), Arc::new(RtpCounters::default()));
     (
-        Plain::new(HERE, ports, &bell, counters.clone()).unwrap(),
+        Plain::new(here(), ports, &bell, counters.clone()).unwrap(),
         bell,
         counters,
     )
 }
 
 fn phone() -> UdpSocket {
-    let phone = UdpSocket::bind((HERE, 0)).unwrap();
+    let phone = UdpSocket::bind((here(), 0)).unwrap();
     phone.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     phone
 }
@@ -42,7 +51,7 @@ fn wait(sockets: &mut Plain, forward: Option<(u16, SocketAddr)>) -> Vec<(u16, So
 
 #[test]
 fn binds_pairs_in_bunches_and_skips_what_others_hold() {
-    let taken = UdpSocket::bind((HERE, 21_003)).unwrap();
+    let taken = UdpSocket::bind((here(), 21_003)).unwrap();
     let (mut sockets, _bell, counters) = plain(21_000..21_010);
     assert_eq!(sockets.bind(2), [21_000, 21_004], "21003 is somebody's");
     assert_eq!(sockets.bind(5), [21_006, 21_008], "and no more");
@@ -55,7 +64,7 @@ fn binds_pairs_in_bunches_and_skips_what_others_hold() {
 fn what_came_before_a_port_was_in_use_is_thrown_away() {
     let (mut sockets, _bell, counters) = plain(21_100..21_104);
     sockets.bind(2);
-    let (phone, port) = (phone(), SocketAddr::from((HERE, 21_100)));
+    let (phone, port) = (phone(), SocketAddr::from((here(), 21_100)));
     for _ in 0..20 {
         phone.send_to(b"late packet of the last call", port).unwrap();
     }
@@ -79,7 +88,7 @@ fn a_shut_port_costs_nothing_and_can_be_opened_again() {
     sockets.bind(2);
     sockets.open(21_200);
     sockets.shut(21_200);
-    let (phone, port) = (phone(), SocketAddr::from((HERE, 21_200)));
+    let (phone, port) = (phone(), SocketAddr::from((here(), 21_200)));
     phone.send_to(b"nobody listens", port).unwrap();
     bell.ring();
     assert_eq!(wait(&mut sockets, None), [], "the bell woke us, not the packet");
@@ -96,7 +105,7 @@ fn forwards_a_batch_from_the_port_named_in_order() {
     sockets.open(21_300);
     let (a, b) = (phone(), phone());
     for n in 0..20u8 {
-        a.send_to(&[n; 172], (HERE, 21_300)).unwrap();
+        a.send_to(&[n; 172], (here(), 21_300)).unwrap();
     }
     let mut received = 0;
     while received < 20 {
@@ -107,7 +116,7 @@ fn forwards_a_batch_from_the_port_named_in_order() {
         let (length, from) = b.recv_from(&mut buffer).unwrap();
         assert_eq!(
             (&buffer[..length], from),
-            (&[n; 172][..], SocketAddr::from((HERE, 21_302)))
+            (&[n; 172][..], SocketAddr::from((here(), 21_302)))
         );
     }
     assert_eq!((counters.packets_in.value(), counters.packets_out.value()), (20, 20));
@@ -119,10 +128,10 @@ fn rtcp_has_the_odd_port() {
     sockets.bind(1);
     sockets.open(21_400);
     let phone = phone();
-    phone.send_to(b"report", (HERE, 21_401)).unwrap();
+    phone.send_to(b"report", (here(), 21_401)).unwrap();
     assert_eq!(wait(&mut sockets, None)[0].0, 21_401);
     sockets.send(21_401, phone.local_addr().unwrap(), b"ours");
-    assert_eq!(phone.recv_from(&mut [0; 10]).unwrap(), (4, (HERE, 21_401).into()));
+    assert_eq!(phone.recv_from(&mut [0; 10]).unwrap(), (4, (here(), 21_401).into()));
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn oversized_packets_are_counted_and_not_handed_on() {
     let (mut sockets, _bell, counters) = plain(21_500..21_502);
     sockets.bind(1);
     sockets.open(21_500);
-    phone().send_to(&[0; 3_000], (HERE, 21_500)).unwrap();
+    phone().send_to(&[0; 3_000], (here(), 21_500)).unwrap();
     assert_eq!(wait(&mut sockets, None), []);
     assert_eq!(counters.truncated.value(), 1);
 }
@@ -145,4 +154,255 @@ fn workers_share_the_range_in_whole_pairs() {
     assert_eq!(share(&(16_384..=32_767), 0, 1), 16_384..32_768);
     assert_eq!(share(&(65_534..=65_535), 0, 1), 65_534..65_536);
     assert!(share(&(5_001..=5_002), 0, 1).is_empty(), "no whole pair");
+}
+
+// Whole workers, with their engine.
+
+struct Call {
+    workers: Workers,
+    events: Receiver<Event>,
+    bell: Bell,
+    epoll: Epoll,
+    counters: Arc<RtpCounters>,
+}
+
+fn workers(ports: RangeInclusive<u16>, random: impl FnMut() -> u64 + Send + Clone + 'static) -> Call {
+    let (bell, epoll, counters) = (
+        Bell::new().unwrap(),
+        Epoll::new().unwrap(),
+        Arc::new(RtpCounters::default()),
+    );
+    epoll.add(&bell, 0, Interest::Read).unwrap();
+    let (post, events) = wake::channel(100, &bell);
+    let settings = RtpSettings {
+        address: here(),
+        ports,
+        workers: 1,
+        cores: vec![],
+    };
+    let engine = EngineConfig { allow_loopback: true };
+    let random = |_| -> Random { Box::new(random.clone()) };
+    let workers = Workers::start(&settings, engine, random, System::start(), &post, &counters).unwrap();
+    Call {
+        workers,
+        events,
+        bell,
+        epoll,
+        counters,
+    }
+}
+
+impl Call {
+    fn tell(&self, plan: Plan) {
+        self.workers.submit(WorkerId(0), plan).unwrap();
+    }
+
+    /// The next event within five seconds.
+    fn event(&mut self) -> Event {
+        loop {
+            if let Ok(event) = self.events.try_recv() {
+                return event;
+            }
+            let mut ready = Vec::new();
+            self.epoll.wait(&mut ready, Some(Duration::from_secs(5))).unwrap();
+            assert!(!ready.is_empty(), "the worker should have said something");
+            self.bell.hear();
+        }
+    }
+
+    /// Binds pairs and gives their ports. Since plans are obeyed in order, all plans before it have been then.
+    fn bind(&mut self, count: u16) -> Vec<u16> {
+        self.tell(Plan::BindPorts { count });
+        loop {
+            if let Event::PortsBound { ports, .. } = self.event() {
+                return ports;
+            }
+        }
+    }
+
+    /// A room of its own for two phones, ready to be spoken in.
+    fn connect(&mut self, room: u64, ports: [u16; 2], phones: [&UdpSocket; 2]) {
+        let room = RoomId(room);
+        self.tell(Plan::OpenRoom {
+            room,
+            matrix: Matrix::Everyone,
+            rate: Rate::Narrow,
+        });
+        for ((port, phone), n) in ports.into_iter().zip(phones).zip(0..) {
+            let media = LegMedia {
+                remote: phone.local_addr().ok(),
+                formats: [PCMU].into_iter().collect(),
+                ..LegMedia::default()
+            };
+            let (leg, latch, media_timeout) = (LegId(room.0 * 2 + n), Latch::default(), None);
+            self.tell(Plan::OpenLeg(Box::new(OpenLeg {
+                leg,
+                room,
+                port,
+                media,
+                latch,
+                media_timeout,
+            })));
+        }
+        self.bind(1);
+    }
+
+    fn closed(&mut self, leg: u64) -> Box<LegStats> {
+        self.tell(Plan::CloseLeg { leg: LegId(leg) });
+        loop {
+            match self.event() {
+                Event::LegClosed {
+                    leg: LegId(closed),
+                    stats,
+                } if closed == leg => return stats,
+                _ => {}
+            }
+        }
+    }
+}
+
+const PCMU: Format = Format {
+    pt_in: 0,
+    pt_out: 0,
+    codec: Codec::Pcmu,
+};
+
+/// 20 ms of G.711 as a phone sends it.
+fn rtp(number: u16, sound: u8) -> Vec<u8> {
+    let timestamp = u32::from(number) * 160;
+    [
+        &[0x80, 0][..],
+        &number.to_be_bytes(),
+        &timestamp.to_be_bytes(),
+        &[0, 0, 0, 77],
+        &[sound; 160],
+    ]
+    .concat()
+}
+
+fn heard(phone: &UdpSocket) -> (Vec<u8>, u16) {
+    let mut buffer = [0; 500];
+    let (length, from) = phone.recv_from(&mut buffer).expect("sound should have come");
+    (buffer[12..length].to_vec(), from.port())
+}
+
+#[test]
+fn two_phones_hear_each_other_and_no_stranger() {
+    let mut call = workers(21_600..=21_699, || 4);
+    let ports = call.bind(2);
+    let (a, b, stranger) = (phone(), phone(), phone());
+    call.connect(1, [ports[0], ports[1]], [&a, &b]);
+    for n in 0..20 {
+        stranger.send_to(&rtp(n, 3), (here(), ports[0])).unwrap();
+        a.send_to(&rtp(n, 1), (here(), ports[0])).unwrap();
+        assert_eq!(heard(&b), (vec![1; 160], ports[1]));
+        b.send_to(&rtp(n, 2), (here(), ports[1])).unwrap();
+        assert_eq!(heard(&a), (vec![2; 160], ports[0]));
+    }
+    assert_eq!((call.closed(2).strangers, call.closed(3).received), (20, 20));
+    assert_eq!(
+        (call.counters.packets_in.value(), call.counters.packets_out.value()),
+        (60, 40)
+    );
+    assert_eq!(call.counters.ports_in_use.value(), 0);
+}
+
+#[test]
+fn late_packets_of_a_call_do_not_reach_the_next_one_on_its_port() {
+    let mut call = workers(21_700..=21_799, || 4);
+    let ports = call.bind(2);
+    let (a, b, c, d) = (phone(), phone(), phone(), phone());
+    call.connect(1, [ports[0], ports[1]], [&a, &b]);
+    call.closed(2);
+    call.closed(3);
+    for n in 0..5 {
+        a.send_to(&rtp(n, 1), (here(), ports[0])).unwrap();
+    }
+    call.connect(2, [ports[0], ports[1]], [&c, &d]);
+    c.send_to(&rtp(0, 9), (here(), ports[0])).unwrap();
+    assert_eq!(heard(&d), (vec![9; 160], ports[1]));
+    assert_eq!(call.counters.stale.value(), 5);
+    assert_eq!(call.closed(4).strangers, 0);
+}
+
+#[test]
+fn a_tone_comes_as_one_packet_for_each_tick() {
+    let mut call = workers(21_800..=21_899, || 4);
+    let ports = call.bind(2);
+    let (a, b) = (phone(), phone());
+    call.connect(1, [ports[0], ports[1]], [&a, &b]);
+    let sound = Sound::Tone(Tone::milliwatt());
+    call.tell(Plan::Play {
+        room: RoomId(1),
+        player: PlayerId(1),
+        sound,
+        to: Audience::Room,
+    });
+    let packets: Vec<RtpHeader> = (0..10).map(|_| received(&a)).collect();
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+    }
+}
+
+fn received(phone: &UdpSocket) -> RtpHeader {
+    let mut buffer = [0; 500];
+    let length = phone.recv(&mut buffer).expect("sound should have come");
+    RtpHeader::parse(&buffer[..length]).unwrap()
+}
+
+#[test]
+fn exhaustion_is_said_after_what_could_be_bound() {
+    let mut call = workers(21_900..=21_903, || 4);
+    call.tell(Plan::BindPorts { count: 5 });
+    let worker = WorkerId(0);
+    assert_eq!(
+        call.event(),
+        Event::PortsBound {
+            worker,
+            ports: vec![21_900, 21_902]
+        }
+    );
+    assert_eq!(call.event(), Event::PortsExhausted { worker });
+}
+
+#[test]
+fn a_worker_survives_two_panics_and_not_three() {
+    let mut call = workers(21_950..=21_999, || panic!("a fault of the engine"));
+    let ports = call.bind(3);
+    let open = |n: u64| {
+        let (leg, room, latch, media_timeout) = (LegId(n), RoomId(1), Latch::default(), None);
+        let port = ports[n as usize];
+        Plan::OpenLeg(Box::new(OpenLeg {
+            leg,
+            room,
+            port,
+            media: LegMedia::default(),
+            latch,
+            media_timeout,
+        }))
+    };
+    call.tell(Plan::OpenRoom {
+        room: RoomId(1),
+        matrix: Matrix::Everyone,
+        rate: Rate::Narrow,
+    });
+    call.tell(open(0));
+    call.tell(open(1));
+    call.bind(1);
+    assert_eq!(call.counters.panics.value(), 2);
+    call.tell(open(2));
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while call.workers.submit(WorkerId(0), Plan::BindPorts { count: 0 }).is_ok() {
+        assert!(std::time::Instant::now() < until, "the worker should have ended");
+        std::thread::yield_now();
+    }
+    assert_eq!(call.counters.panics.value(), 3);
+}
+
+#[test]
+fn a_worker_that_is_not_there_takes_no_plan() {
+    let call = workers(21_998..=21_999, || 4);
+    let plan = Plan::BindPorts { count: 1 };
+    assert_eq!(call.workers.submit(WorkerId(1), plan.clone()), Err(Refused::Gone(plan)));
 }

@@ -4,7 +4,7 @@ use super::RtpCounters;
 use super::sockets::Sockets;
 use clock::{Mono, System};
 use media::engine::PACKET_BUFFER;
-use media::{Engine, Event, Forward, LegId, Plan, WorkerId};
+use media::{Engine, EngineStats, Event, Forward, LegId, Plan, WorkerId};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -42,6 +42,7 @@ pub(super) struct Worker<S> {
     unsaid: VecDeque<Event>,
     ports: Ports,
     panics: VecDeque<Mono>,
+    counted: EngineStats,
     counters: Arc<RtpCounters>,
 }
 
@@ -80,6 +81,7 @@ impl<S: Sockets> Worker<S> {
             unsaid,
             ports,
             panics,
+            counted: EngineStats::default(),
             counters,
         }
     }
@@ -104,6 +106,7 @@ impl<S: Sockets> Worker<S> {
         self.meet_deadline();
         self.transmit();
         self.say();
+        self.count();
         Ok(turn)
     }
 
@@ -190,6 +193,16 @@ impl<S: Sockets> Worker<S> {
         let surplus = self.unsaid.len().saturating_sub(MAX_UNSAID);
         self.unsaid.drain(..surplus);
         self.counters.events_dropped.add(surplus as u64);
+    }
+
+    /// Adds to the figures of all workers what the engine has counted since the last turn.
+    fn count(&mut self) {
+        let stats = self.engine.stats();
+        self.counters.unexpected.add(stats.unexpected - self.counted.unexpected);
+        self.counters
+            .ignored_plans
+            .add(stats.ignored_plans - self.counted.ignored_plans);
+        self.counted = stats;
     }
 
     /// Counts a panic; false when there were too many of late.
