@@ -290,3 +290,121 @@ fn told_queue(answer: &Value) -> Option<String> {
     let rows: Vec<_> = answer["queue"].as_array()?.iter().map(row).collect();
     Some(table(["USER", "MESSAGES"], &rows, "no messages wait"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn verb(line: &str) -> Verb {
+        crate::Arguments::parse_from(format!("tandem {line}").split(' ')).verb
+    }
+
+    fn asked(line: &str) -> String {
+        let question = question(&verb(line)).unwrap();
+        let body = question.body.map(|body| format!(" {body}")).unwrap_or_default();
+        format!("{} {}{body}", question.method, question.path)
+    }
+
+    #[test]
+    fn every_verb_has_its_question() {
+        for (line, expected) in [
+            ("status", "GET /api/v1/status"),
+            ("reload", "POST /api/v1/reload"),
+            ("drain --limit 7", "POST /api/v1/drain {\"limit_s\":7}"),
+            ("trace on", "PUT /api/v1/trace {\"on\":true}"),
+            ("registrations list", "GET /api/v1/registrations"),
+            ("registrations list 1000", "GET /api/v1/registrations/1000"),
+            ("registrations drop 1000@a", "DELETE /api/v1/registrations/1000%40a"),
+            (
+                "registrations drop 1 --contact sip:x?y",
+                "DELETE /api/v1/registrations/1?contact=sip%3Ax%3Fy",
+            ),
+            ("calls list", "GET /api/v1/calls"),
+            ("calls show i-1", "GET /api/v1/calls/i-1"),
+            ("calls hangup i-1", "DELETE /api/v1/calls/i-1"),
+            ("calls why i-1", "GET /api/v1/cdrs?call=i-1"),
+            ("calls why", "GET /api/v1/cdrs?limit=20"),
+            ("im queue", "GET /api/v1/im/queue"),
+            ("route test 1000 *97", "GET /api/v1/routes/test?from=1000&to=%2A97"),
+        ] {
+            assert_eq!(asked(line), expected, "{line}");
+        }
+        assert!(
+            ["check", "version", "serve", "user list"]
+                .iter()
+                .all(|line| question(&verb(line)).is_none())
+        );
+    }
+
+    #[test]
+    fn registrations_are_a_table() {
+        let answer = json!({ "registrations": [{
+            "aor": "1000@a", "contact": "sip:1000@192.0.2.1:5062", "transport": "tcp", "source": "192.0.2.1:40000",
+            "q": 1000, "expires_s": 3_599, "user_agent": "Phone\u{1b}[2J 1.0",
+        }]});
+        let told = told(&verb("registrations list"), &answer).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            lines[1].split_whitespace().collect::<Vec<_>>(),
+            [
+                "1000@a",
+                "sip:1000@192.0.2.1:5062",
+                "tcp:192.0.2.1:40000",
+                "59m59s",
+                "Phone\u{fffd}[2J",
+                "1.0"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_call_is_shown_with_its_legs() {
+        let leg = |n: u32, state: &str, port: u16| {
+            json!({
+                "id": format!("l-{n:016}"), "user": null, "uri": format!("sip:{n}@a"), "call_id": format!("c{n}"),
+                "state": state, "codec": "PCMU/8000", "rtp_port": port, "reason": null,
+            })
+        };
+        let call = json!({
+            "id": "i-0000000000000001", "started_at": 0, "answered_at": null, "state": "ringing",
+            "legs": [leg(1, "calling", 16_384), leg(2, "ringing", 0)],
+        });
+        let shown = told(&verb("calls show i-0000000000000001"), &call).unwrap();
+        assert!(
+            shown.starts_with("i-0000000000000001 ringing since 1970-01-01T00:00:00.000Z\nLEG "),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("calling  sip:1@a  PCMU/8000  16384  -      c1"),
+            "{shown}"
+        );
+        let listed = told(&verb("calls list"), &json!({ "calls": [call] })).unwrap();
+        assert!(
+            listed.contains("i-0000000000000001  ringing  sip:1@a  sip:2@a  1970-01-01"),
+            "{listed}"
+        );
+    }
+
+    #[test]
+    fn a_record_says_why_a_call_ended() {
+        let cdr = json!({
+            "seq": 7, "interaction": "i-0000000000000001", "leg": "l-0000000000000002", "direction": "in",
+            "user": "1000@a", "caller": "\"A\" <1000>", "callee": "1001", "call_id": "c", "started_at": 0,
+            "ringing_at": null, "answered_at": 1_000, "ended_at": 62_000, "ended_by": "switch",
+            "reason": "media-timeout", "status": 200, "codec": "PCMA/8000", "packets": [1, 2, 3],
+        });
+        let told = told(&verb("calls why"), &json!({ "cdrs": [cdr] })).unwrap();
+        assert!(
+            told.ends_with("in 1000@a  \"A\" <1000>  1001     1m01s   media-timeout (200, by switch)"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn what_a_newer_server_says_is_shown_as_it_is() {
+        assert_eq!(told(&verb("status"), &json!({ "new": 1 })), None);
+        assert_eq!(told(&verb("calls list"), &json!({ "calls": [{ "new": 1 }] })), None);
+    }
+}

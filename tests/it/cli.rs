@@ -36,6 +36,33 @@ fn json(output: &Output) -> Value {
 }
 
 #[test]
+fn lists_are_tables_for_people_and_json_for_programs() {
+    let node = node();
+    let registrations = ask(&node, &["registrations", "list"]);
+    assert_eq!(
+        (code(&registrations), out(&registrations).as_str()),
+        (0, "nobody is registered\n")
+    );
+    assert_eq!(
+        json(&ask(&node, &["registrations", "list", "--json"])),
+        json!({ "registrations": [] })
+    );
+    assert_eq!(out(&ask(&node, &["calls", "list"])), "no calls\n");
+    assert_eq!(json(&ask(&node, &["--json", "calls", "list"])), json!({ "calls": [] }));
+    assert_eq!(out(&ask(&node, &["im", "queue"])), "no messages wait\n");
+    assert_eq!(out(&ask(&node, &["calls", "why"])), "no record of such a call\n");
+}
+
+#[test]
+fn status_tells_how_it_is() {
+    let node = node();
+    let status = ask(&node, &["status"]);
+    assert_eq!(code(&status), 0, "{}", err(&status));
+    assert!(out(&status).contains("\nregistrations     0\n"), "{}", out(&status));
+    assert_eq!(json(&ask(&node, &["status", "--json"]))["calls"], json!(0));
+}
+
+#[test]
 fn what_does_not_exist_is_refused_with_1() {
     let node = node();
     for arguments in [
@@ -65,6 +92,15 @@ fn routes_are_told_without_a_call() {
     let echo = ask(&node, &["route", "test", "1000", "9196"]);
     assert_eq!(code(&echo), 0, "{}", err(&echo));
     assert!(out(&echo).contains("echo"), "{}", out(&echo));
+}
+
+#[test]
+fn trace_and_drain_are_switched() {
+    let node = node();
+    assert_eq!(code(&ask(&node, &["trace", "on"])), 0);
+    assert_eq!(code(&ask(&node, &["trace", "off"])), 0);
+    assert_eq!(code(&ask(&node, &["drain", "--limit", "1"])), 0);
+    assert_eq!(json(&ask(&node, &["status", "--json"]))["state"], json!("draining"));
 }
 
 #[test]

@@ -47,6 +47,37 @@ fn metrics_show_the_process_the_loop_and_the_store() {
 }
 
 #[test]
+fn draining_shows_as_not_ready_but_healthy() {
+    let node = node();
+    assert_eq!(
+        node.node().command(Command::Drain { limit_s: 1 }),
+        Some(Answer::Done(1))
+    );
+    assert_eq!(http_get(node.http(), "/readyz").0, 503);
+    assert_eq!(http_get(node.http(), "/healthz").0, 200);
+}
+
+#[test]
+fn management_over_tcp_wants_an_admin() {
+    let node = node();
+    let basic = |credentials| format!("Authorization: Basic {credentials}\r\n");
+    assert_eq!(http_get(node.http(), "/api/v1/status").0, 401);
+    // 1000:demo-1000 is an admin, 1001:demo-1001 is none, 1000:demo-1001 is wrong.
+    assert_eq!(
+        http_get_with(node.http(), "/api/v1/status", &basic("MTAwMDpkZW1vLTEwMDA=")).0,
+        200
+    );
+    assert_eq!(
+        http_get_with(node.http(), "/api/v1/status", &basic("MTAwMTpkZW1vLTEwMDE=")).0,
+        403
+    );
+    assert_eq!(
+        http_get_with(node.http(), "/api/v1/status", &basic("MTAwMDpkZW1vLTEwMDE=")).0,
+        401
+    );
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();

@@ -11,6 +11,34 @@ fn http(served: &Served) -> std::net::SocketAddr {
 }
 
 #[test]
+fn ready_means_that_every_listener_answers() {
+    let served = Served::start(Setup::new());
+    assert_eq!(http_get(http(&served), "/readyz").0, 200);
+    let pid = std::fs::read_to_string(served.directory().join("pid")).unwrap();
+    assert_eq!(pid.trim(), served.pid().to_string());
+    assert!(served.tandem(&["status"]).status.success());
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_0() {
+    let mut served = Served::start(Setup::new());
+    served.signal("TERM");
+    assert_eq!(served.ended().code(), Some(0));
+    assert!(served.log().contains("draining"), "{}", served.log());
+    assert!(!served.directory().join("pid").exists());
+    assert!(!served.directory().join("run/tandem.sock").exists());
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let mut served = Served::start(Setup::new().set("switch.calls.drain_limit=10m"));
+    served.signal("TERM");
+    served.logged("draining");
+    served.signal("TERM");
+    assert_eq!(served.ended().code(), Some(0));
+}
+
+#[test]
 fn sighup_reloads_all_or_nothing() {
     let served = Served::start(Setup::new());
     let users = served.directory().join("users.toml");
@@ -28,4 +56,22 @@ fn sighup_reloads_all_or_nothing() {
         text(&route.stdout).contains("echo"),
         "the old dial plan is in force: {route:?}"
     );
+}
+
+#[test]
+fn secrets_survive_a_restart_and_are_for_nobody_else() {
+    let setup = Setup::new();
+    let key = setup.directory().join("run/nonce.key");
+    let mut served = Served::start(setup);
+    let first = std::fs::read(&key).unwrap();
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(key.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    served.signal("KILL");
+    served.ended();
+    let again = served.again();
+    assert_eq!(std::fs::read(&key).unwrap(), first);
+    assert!(again.tandem(&["status"]).status.success());
 }
