@@ -94,6 +94,55 @@ pub struct LegStats {
     pub remote_lost: u64,
     /// Round-trip time by the last receiver report that allowed to compute it.
     pub round_trip: Option<Duration>,
+    /// How the device sounds to us, 1 to 4.5, estimated with the E-model (ITU-T G.107) from loss, jitter and round trip;
+    /// `None` before sound came.
+    pub mos: Option<f32>,
     /// RTCP compound packets received and sent.
     pub rtcp: (u64, u64),
+}
+
+impl LegStats {
+    /// The estimate for [`LegStats::mos`], with the factors of ITU-T G.113 appendix I. Codecs we do not know count as
+    /// G.729A; the buffer is taken to hold twice the jitter.
+    pub(crate) fn estimate_mos(&self) -> Option<f32> {
+        let (impairment, robustness) = match self.codec? {
+            Codec::Pcmu | Codec::Pcma | Codec::L16(_) | Codec::G722 | Codec::Opus => (0.0, 25.1),
+            _ => (11.0, 19.0),
+        };
+        let all = self.received + self.lost;
+        let loss = 100.0 * self.lost as f32 / all.max(1) as f32;
+        let one_way = self.round_trip.unwrap_or_default() / 2 + self.jitter * 2 + Duration::from_millis(20);
+        let ms = one_way.as_secs_f32() * 1000.0;
+        let delay = 0.024 * ms + 0.11 * (ms - 177.3).max(0.0);
+        let equipment = impairment + (95.0 - impairment) * loss / (loss + robustness);
+        let r = (93.2 - delay - equipment).clamp(0.0, 100.0);
+        Some((1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6).clamp(1.0, 4.5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_falls_with_loss_delay_and_poorer_codecs() {
+        let stats = |codec, lost, trip_ms| {
+            let round_trip = Some(Duration::from_millis(trip_ms));
+            LegStats {
+                codec: Some(codec),
+                received: 1000 - lost,
+                lost,
+                round_trip,
+                ..LegStats::default()
+            }
+        };
+        let mos = |codec, lost, trip| stats(codec, lost, trip).estimate_mos().unwrap();
+        let other = Codec::Other { id: 1, clock: 8000 };
+        assert!((4.3..4.5).contains(&mos(Codec::Pcma, 0, 20)));
+        assert!((3.4..3.9).contains(&mos(Codec::Pcma, 50, 20)));
+        assert!((3.8..4.2).contains(&mos(other, 0, 20)));
+        assert!(mos(Codec::Pcma, 0, 600) < 3.7);
+        assert!(mos(Codec::Pcma, 500, 600) < 1.7);
+        assert_eq!(LegStats::default().estimate_mos(), None);
+    }
 }

@@ -34,6 +34,77 @@ impl Tone {
     }
 }
 
+/// What a caller is told by a tone.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Dial now.
+    Dial,
+    /// The other side rings.
+    Ringback,
+    /// The other side is busy.
+    Busy,
+    /// The way is blocked.
+    Congestion,
+}
+
+/// Call progress tones of a country (ITU-T E.180 supplement 2): frequencies, then cadences of ringback, busy, congestion.
+/// Where frequencies of the tones differ, the table says so per tone.
+struct National {
+    country: &'static str,
+    hz: [&'static [f32]; 4],
+    cadence_ms: [&'static [u16]; 4],
+}
+
+static NATIONAL: [National; 4] = [
+    National {
+        country: "DE",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 4000], &[480, 480], &[240, 240]],
+    },
+    National {
+        country: "FR",
+        hz: [&[440.0]; 4],
+        cadence_ms: [&[], &[1500, 3500], &[500, 500], &[250, 250]],
+    },
+    National {
+        country: "GB",
+        hz: [&[350.0, 440.0], &[400.0, 450.0], &[400.0], &[400.0]],
+        cadence_ms: [&[], &[400, 200, 400, 2000], &[375, 375], &[400, 350, 225, 525]],
+    },
+    National {
+        country: "US",
+        hz: [&[350.0, 440.0], &[440.0, 480.0], &[480.0, 620.0], &[480.0, 620.0]],
+        cadence_ms: [&[], &[2000, 4000], &[500, 500], &[250, 250]],
+    },
+];
+
+impl Tone {
+    /// A country's tone, for ever, at -16 dBm0. `country` is ISO 3166 (`GB`); one that is not in the table has 425 Hz
+    /// and the cadences of Germany, as most of Europe has or knows.
+    #[must_use]
+    pub fn progress(country: &str, what: Progress) -> Tone {
+        let known = |national: &&National| national.country.eq_ignore_ascii_case(country);
+        let national = NATIONAL.iter().find(known).unwrap_or(&NATIONAL[0]);
+        let at = what as usize;
+        Tone {
+            hz: SmallVec::from_slice(national.hz[at]),
+            level_dbm0: -16.0,
+            cadence_ms: SmallVec::from_slice(national.cadence_ms[at]),
+            repeat: None,
+        }
+    }
+
+    /// A short beep: 1 kHz for 200 ms, before a recording or when somebody joins.
+    #[must_use]
+    pub fn beep() -> Tone {
+        Tone {
+            cadence_ms: SmallVec::from_slice(&[200]),
+            repeat: Some(1),
+            ..Tone::steady(1000.0, -16.0)
+        }
+    }
+}
+
 /// Peak of a sine at 0 dBm0: mu-law's largest sample is a sine of 3.17 dBm0 (G.711 table 6).
 const PEAK_0_DBM0: f32 = 22_302.0;
 
@@ -161,6 +232,33 @@ mod tests {
         }
         assert!(level_dbm0(&frame, 1004.0, 8000).abs() < 0.1);
         assert!(level_dbm0(&frame, 1104.0, 8000) < -50.0);
+    }
+
+    #[test]
+    fn countries_have_their_own_tones_and_unknown_ones_that_of_europe() {
+        let ringback = Tone::progress("us", Progress::Ringback);
+        assert_eq!(
+            (&ringback.hz[..], &ringback.cadence_ms[..]),
+            (&[440.0, 480.0][..], &[2000, 4000][..])
+        );
+        assert_eq!(
+            Tone::progress("XX", Progress::Busy),
+            Tone::progress("DE", Progress::Busy)
+        );
+        let mut generator = ToneGenerator::new(&Tone::progress("GB", Progress::Ringback), 8000);
+        let mut ring = [0; 8000];
+        generator.fill(&mut ring);
+        for hz in [400.0, 450.0] {
+            assert!((level_dbm0(&ring[..3200], hz, 8000) + 19.0).abs() < 0.2);
+        }
+        assert!(ring[3200..4800].iter().all(|&sample| sample == 0));
+    }
+
+    #[test]
+    fn a_beep_ends_by_itself() {
+        let mut generator = ToneGenerator::new(&Tone::beep(), 8000);
+        assert!(generator.fill(&mut [0; 1600]));
+        assert!(generator.ended());
     }
 
     #[test]

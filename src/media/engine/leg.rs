@@ -389,7 +389,7 @@ impl Leg {
     }
 
     pub fn stats(&self) -> LegStats {
-        LegStats {
+        let mut stats = LegStats {
             received: self.incoming.received,
             received_bytes: self.incoming.bytes,
             sent: self.outgoing.packets,
@@ -398,7 +398,9 @@ impl Leg {
             duplicates: self.incoming.duplicates,
             jitter: self.incoming.jitter(),
             ..self.figures.clone()
-        }
+        };
+        stats.mos = stats.estimate_mos();
+        stats
     }
 }
 
