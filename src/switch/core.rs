@@ -12,9 +12,11 @@ use clock::Now;
 use model::{Aor, StoreOp};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use sip::{Endpoint, Flow, Message, Owner, Reply, Tokens, Transport, endpoint};
+use sip::uri::escape_user;
+use sip::{Endpoint, Flow, Message, Method, Name, Owner, Reply, Tokens, Transport, endpoint};
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What a room of the switch works with while it handles one event.
 pub(crate) struct Cx<'a> {
@@ -25,6 +27,18 @@ pub(crate) struct Cx<'a> {
     /// Who is bound where.
     pub(crate) registrar: &'a mut Registrar,
 }
+
+/// The context for a room of `$switch`: its other fields stay free.
+macro_rules! cx {
+    ($switch:ident, $now:expr) => {
+        &mut $crate::core::Cx {
+            now: $now,
+            core: &mut $switch.core,
+            registrar: &mut $switch.registrar,
+        }
+    };
+}
+pub(crate) use cx;
 
 /// What all rooms share. Fields are open to the rooms: the endpoint wants a sink beside itself, as in
 /// `core.endpoint.respond(now, server, &reply, &mut core.effects)`.
@@ -109,9 +123,23 @@ impl Core {
         self.endpoint.reply(flow, request, reply, &mut self.effects);
     }
 
-    /// Answers a request other than INVITE finally; the answer is kept for retransmissions.
+    /// Answers a request finally; the answer is kept for retransmissions. For whatever can be answered at once, a refused
+    /// INVITE too.
     pub(crate) fn answer(&mut self, now: Now, flow: Flow, request: &Message, reply: &Reply) {
-        self.endpoint.answer(now.mono, flow, request, reply, &mut self.effects);
+        let Core { endpoint, effects, .. } = self;
+        if request.method() == Method::Invite {
+            let server = endpoint.accept(now.mono, flow, request.clone(), Room::Switch.owner(0), effects);
+            endpoint.respond(now.mono, server, reply, effects);
+        } else {
+            endpoint.answer(now.mono, flow, request, reply, effects);
+        }
+    }
+
+    /// 503 for now: too much of something. Retry-After is spread, so that not all come back at once.
+    pub(crate) fn overloaded(&mut self) -> Reply {
+        self.tally.overloads += 1;
+        let after_s = 1 + self.random() % 10;
+        Reply::new(503).header(Name::RetryAfter, after_s.to_string())
     }
 
     /// Changes the media plane.
@@ -142,29 +170,47 @@ impl Core {
         self.tell(token, Answer::Refused(refusal));
     }
 
-    // What we are called.
-
-    /// Whether a host of a URI or header means this switch: the domain, an alias or a listener. `host` without port and,
-    /// for IPv6, in brackets or not.
+    /// Transactions alive. Answers that are only kept for retransmissions do not count: the endpoint bounds them.
     #[must_use]
-    pub(crate) fn is_local(&self, host: &str) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        self.config.domain.eq_ignore_ascii_case(host)
-            || self.config.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host))
-            || self.is_listener(host)
+    pub(crate) fn transactions(&self) -> u64 {
+        let alive = self.endpoint.counters();
+        alive.invite_clients_alive + alive.clients_alive + alive.invite_servers_alive
     }
 
-    fn is_listener(&self, host: &str) -> bool {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<std::net::IpAddr>().is_ok_and(|ip| {
-            let mut addresses = self
-                .config
-                .listeners
-                .iter()
-                .flat_map(|l| [Some(l.local), l.advertised])
-                .flatten();
-            addresses.any(|address| address.ip() == ip)
-        })
+    // What we are called.
+
+    /// Whether a host of a URI means this switch: the domain, an alias, a listener, or the address at which this request
+    /// arrived. `host` without port; IPv6 in brackets or not.
+    #[must_use]
+    pub(crate) fn is_local(&self, host: &[u8], flow: Flow) -> bool {
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(host);
+        is(&self.config.domain) || self.config.aliases.iter().any(|alias| is(alias)) || self.is_listener(host, flow)
+    }
+
+    fn is_listener(&self, host: &[u8], flow: Flow) -> bool {
+        let bare = host
+            .strip_prefix(b"[")
+            .and_then(|host| host.strip_suffix(b"]"))
+            .unwrap_or(host);
+        let Some(ip) = std::str::from_utf8(bare)
+            .ok()
+            .and_then(|text| text.parse::<IpAddr>().ok())
+        else {
+            return false;
+        };
+        let listeners = self.config.listeners.iter();
+        let mut addresses = listeners.flat_map(|l| [Some(l.local), l.advertised]).flatten();
+        flow.local.ip() == ip || addresses.any(|address| address.ip() == ip)
+    }
+
+    /// What is dialled: the user part of the Request-URI with its escapes undone; `None` without one, or if it is no text.
+    #[must_use]
+    pub(crate) fn dialled<'m>(&self, request: &'m Message) -> Option<Cow<'m, str>> {
+        match request.uri().ok()?.user_unescaped()? {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        }
     }
 
     /// Our own Contact on a listener, e.g. `<sip:1001@192.0.2.1:5060>`; `transport` is written unless it is UDP.
@@ -178,14 +224,14 @@ impl Core {
             Transport::Tls => ";transport=tls",
             Transport::Ws | Transport::Wss => ";transport=ws",
         };
-        format!("<sip:{}{at}{host}{parameter}>", crate::text::escape_user(user))
+        format!("<sip:{}{at}{host}{parameter}>", escape_user(user.as_bytes()))
     }
 }
 
 /// `sip:user@domain` of an address of record, the user escaped as RFC 3261 section 25.1 asks.
 #[must_use]
 pub(crate) fn aor_uri(aor: &Aor) -> String {
-    format!("sip:{}@{}", crate::text::escape_user(aor.user()), aor.domain())
+    format!("sip:{}@{}", escape_user(aor.user().as_bytes()), aor.domain())
 }
 
 /// What the transaction layer needs to know of the configuration.

@@ -1,6 +1,7 @@
 //! Which room deals with what: inputs from the shell, then the effects that follow, until nothing is left to do.
 
-use crate::core::Core;
+use crate::core::{Core, cx};
+use crate::restore::RESTORE;
 use crate::room::Room;
 use crate::users::UserIndex;
 use crate::{Input, Output, Switch, Token};
@@ -9,11 +10,12 @@ use clock::Now;
 use model::StoreReply;
 use sip::endpoint::{Connecting, Event};
 use sip::invite::Match;
-use sip::{Flow, Message, Method, Owner, Reply};
+use sip::{Flow, Message, Owner, Reply};
 
 impl Switch {
     /// One input, up to the effects it causes.
     pub(crate) fn take(&mut self, now: Now, input: Input) {
+        let Some(input) = self.hold(input) else { return };
         match input {
             Input::Datagram { flow, bytes } => self.on_bytes(now, flow, bytes),
             Input::Opened { flow, token } => self.on_opened(now, flow, token),
@@ -24,15 +26,12 @@ impl Switch {
             Input::Closed { flow } => self.on_closed(now, flow),
             Input::SendFailed { flow } => tracing::debug!(peer = %flow.peer, "could not send"),
             Input::Stored { token, reply } => self.on_stored(now, token, reply),
-            Input::Media(event) => {
-                let (mut cx, calls) = self.rooms(now);
-                calls.handle_media(&mut cx, event);
-            }
+            Input::Media(event) => self.calls.handle_media(cx!(self, now), event),
             Input::Command { token, command } => self.on_command(now, token, command),
             Input::Reload(config) => {
                 self.core.reload(*config);
-                let (mut cx, calls) = self.rooms(now);
-                calls.on_reload(&mut cx);
+                self.auth.on_reload(&self.core);
+                self.calls.on_reload(cx!(self, now));
             }
         }
     }
@@ -56,10 +55,12 @@ impl Switch {
                 sip::Output::Event(event) => self.on_event(now, event),
                 sip::Output::Session { owner, event } => {
                     self.core.working = Some(owner);
-                    let (mut cx, calls) = self.rooms(now);
-                    calls.handle_session(&mut cx, owner, event);
+                    self.calls.handle_session(cx!(self, now), owner, event);
                 }
-                sip::Output::Subscription { .. } => {}
+                sip::Output::Subscription { owner, event } => {
+                    self.core.working = Some(owner);
+                    self.subscriptions.handle_said(cx!(self, now), owner, event);
+                }
             }
         }
         self.core.working = None;
@@ -110,15 +111,17 @@ impl Switch {
         let Core { endpoint, effects, .. } = &mut self.core;
         endpoint.handle_closed(now.mono, flow, effects);
         self.registrar.on_closed(flow);
-        let (mut cx, calls) = self.rooms(now);
-        calls.on_closed(&mut cx, flow);
+        self.calls.on_closed(cx!(self, now), flow);
     }
 
     fn on_stored(&mut self, now: Now, token: Token, reply: StoreReply) {
-        let (mut cx, calls) = self.rooms(now);
-        match Room::of(Owner(token)) {
-            Some((Room::Call, _)) => calls.handle_stored(&mut cx, token, reply),
-            Some((Room::Registrar | Room::Im | Room::Subscription | Room::Switch, _)) | None => {}
+        let owner = Owner(token);
+        self.core.working = Some(owner);
+        match Room::of(owner) {
+            Some((Room::Call, _)) => self.calls.handle_stored(cx!(self, now), token, reply),
+            Some((Room::Im, _)) => self.im.handle_stored(cx!(self, now), token, reply),
+            Some((Room::Switch, _)) => self.on_restored(now, token, reply),
+            Some((Room::Subscription | Room::Registrar, _)) | None => {}
         }
     }
 
@@ -147,10 +150,15 @@ impl Switch {
     /// An event whose owner is known and need not prove anything.
     fn on_owned(&mut self, now: Now, event: Event) {
         let Some(owner) = event.owner() else { return };
-        let (mut cx, calls) = self.rooms(now);
         match Room::of(owner) {
-            Some((Room::Call, _)) => calls.handle_event(&mut cx, owner, event),
-            Some((Room::Im | Room::Subscription | Room::Registrar | Room::Switch, _)) | None => {}
+            Some((Room::Call, _)) => self.calls.handle_event(cx!(self, now), owner, event),
+            Some((Room::Im, number)) => self.im.handle_event(cx!(self, now), number, event),
+            Some((Room::Subscription, number)) => self.subscriptions.handle_event(cx!(self, now), number, event),
+            Some((Room::Registrar, number)) if is_timer(&event) => {
+                self.registrar.handle_timer(&mut self.core, now, number);
+            }
+            Some((Room::Switch, RESTORE)) if is_timer(&event) => self.on_restore_overdue(now),
+            Some((Room::Registrar | Room::Switch, _)) | None => {}
         }
     }
 
@@ -159,6 +167,7 @@ impl Switch {
     fn on_dialog_request(&mut self, now: Now, flow: Flow, message: Message, owner: Owner, merged: bool) {
         let matched = match Room::of(owner) {
             Some((Room::Call, _)) => self.calls.matches(owner, flow, &message),
+            Some((Room::Subscription, number)) => self.subscriptions.matches(number, flow, &message),
             _ => Match::No,
         };
         match matched {
@@ -183,7 +192,7 @@ impl Switch {
                         },
                     );
                 }
-                Some(_) => self.core.reply(flow, &message, &Reply::new(481)),
+                Some(_) => self.core.answer(now, flow, &message, &Reply::new(481)),
                 None => {}
             },
             Match::No => self.core.reply(flow, &message, &Reply::new(481)),
@@ -193,36 +202,16 @@ impl Switch {
     /// Whether the dialog of `owner` is with a device of this user.
     fn is_of(&self, owner: Owner, user: UserIndex) -> bool {
         let aor = &self.core.users[user].aor;
-        matches!(Room::of(owner), Some((Room::Call, _))) && self.calls.is_of(owner, aor)
-    }
-
-    /// A request from outside of all dialogs.
-    fn on_request(&mut self, now: Now, flow: Flow, message: Message, merged: bool) {
-        // RFC 3261 section 8.2.2.2: the same request by two ways.
-        if merged {
-            return self.core.reply(flow, &message, &Reply::new(482));
-        }
-        let Some(user) = self.authenticate(now, flow, &message) else {
-            return;
-        };
-        let (mut cx, calls) = self.rooms(now);
-        match message.method() {
-            Method::Invite => calls.handle_invite(&mut cx, user, flow, message),
-            _ => self.core.reply(flow, &message, &Reply::new(501)),
+        match Room::of(owner) {
+            Some((Room::Call, _)) => self.calls.is_of(owner, aor),
+            Some((Room::Subscription, number)) => self.subscriptions.is_of(number, aor),
+            _ => false,
         }
     }
+}
 
-    /// Who sent this request, proven; `None`: it has been answered.
-    fn authenticate(&mut self, now: Now, flow: Flow, message: &Message) -> Option<UserIndex> {
-        let _ = now;
-        self.core.reply(flow, message, &Reply::new(403));
-        None
-    }
-
-    fn on_command(&mut self, now: Now, token: Token, command: crate::Command) {
-        let (mut cx, calls) = self.rooms(now);
-        calls.handle_command(&mut cx, token, command);
-    }
+fn is_timer(event: &Event) -> bool {
+    matches!(event, Event::Timer { .. })
 }
 
 /// One line per message at target `sip`, bodies and all, while tracing is on.

@@ -10,24 +10,31 @@
 //! }
 //! ```
 //!
-//! Inside there are rooms: [`auth`], [`registrar`], [`im`], [`subscribe`], [`call`]. They do not know each other's state;
-//! what they share is [`core::Core`]. The number that a transaction, dialog or timer carries says which room owns it
-//! ([`room::Room`]), and [`dispatch`] brings each event there.
+//! Inside there are rooms: `auth`, `registrar`, `im`, `subscribe`, `call`. They do not know each other's state; what they
+//! share is `core::Core`. The number that a transaction, dialog or timer carries says which room owns it (`room::Room`), and
+//! `dispatch` brings each event there.
 
-#![allow(dead_code)] // rooms that are not wired yet
-
+mod admission;
 mod arena;
+mod auth;
 mod call;
+mod command;
 pub mod config;
 mod core;
 mod dispatch;
+mod im;
 mod input;
 mod interaction;
 mod output;
 mod registrar;
+mod request;
+mod restore;
 mod room;
 mod route;
+mod subscribe;
 mod tally;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod text;
 mod users;
 
@@ -35,10 +42,15 @@ pub use config::Config;
 pub use input::{Command, Input};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
 
-use crate::core::{Core, Cx};
+use crate::core::{Core, cx};
+use auth::Auth;
 use call::Calls;
 use clock::Now;
+use im::Im;
 use registrar::Registrar;
+use restore::Restoring;
+use room::Room;
+use subscribe::Subscriptions;
 
 /// A token joins a question in an [`Output`] to its answer in an [`Input`]. Never reused while the node runs.
 pub type Token = u64;
@@ -46,25 +58,33 @@ pub type Token = u64;
 /// The whole switch: one thread's work, no global state; two can live in one process.
 pub struct Switch {
     core: Core,
+    auth: Auth,
     registrar: Registrar,
+    im: Im,
+    subscriptions: Subscriptions,
     calls: Calls,
+    /// While the store has not said what was before the restart.
+    restoring: Option<Restoring>,
+    started: Now,
 }
 
 impl Switch {
     /// A switch with nothing in it. `seed` feeds its generator of tags, branches and ids: from the operating system in a
     /// node, fixed in tests. `nonce_key` signs digest nonces and must survive a restart. The first outputs ask the store
-    /// for bindings and waiting messages.
+    /// for bindings and waiting messages; what arrives before its answers waits for them, 2 s at most.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], nonce_key: [u8; 32], now: Now) -> Switch {
-        let _ = nonce_key;
         let mut core = Core::new(config, seed);
-        let mut switch = Switch {
-            registrar: Registrar::new(&mut core, now),
+        Switch {
+            auth: Auth::new(&mut core, nonce_key),
+            registrar: Registrar::new(&core),
+            im: Im::new(&mut core, now),
+            subscriptions: Subscriptions::new(&core),
             calls: Calls::new(&mut core, now),
+            restoring: Some(Restoring::new(&mut core, now)),
+            started: now,
             core,
-        };
-        switch.settle(now);
-        switch
+        }
     }
 
     /// Takes one input.
@@ -80,7 +100,7 @@ impl Switch {
 
     /// When [`Switch::handle_timeout`] wants to be called, and why.
     #[must_use]
-    pub fn poll_timeout(&mut self) -> Option<Deadline> {
+    pub fn poll_timeout(&self) -> Option<Deadline> {
         let at = self.core.endpoint.poll_timeout()?;
         Some(Deadline { at, why: "timer" })
     }
@@ -91,16 +111,21 @@ impl Switch {
         self.settle(now);
     }
 
-    /// Figures for `/metrics`.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters::default()
-    }
-
     /// After a panic was caught in [`Switch::handle_input`] or [`Switch::handle_timeout`]: tears down the transaction,
-    /// dialog and interaction that were being worked on (BYE to each leg, CDR reason `internal`).
+    /// dialog and interaction that were being worked on (BYE to each leg, CDR reason `internal`). What was still to be done
+    /// for others in the same step is done.
     pub fn recover(&mut self, now: Now) {
-        let _ = now;
+        self.core.tally.recoveries += 1;
+        let Some(owner) = self.core.working.take() else {
+            return self.settle(now);
+        };
+        match Room::of(owner) {
+            Some((Room::Call, _)) => self.calls.recover(cx!(self, now), owner),
+            Some((Room::Im, number)) => self.im.recover(cx!(self, now), number),
+            Some((Room::Subscription, number)) => self.subscriptions.recover(number),
+            Some((Room::Registrar | Room::Switch, _)) | None => {}
+        }
+        self.settle(now);
     }
 
     /// Checks the invariants: every leg belongs to a call, every port to a leg, every timer to something alive.
@@ -109,16 +134,9 @@ impl Switch {
     /// What is wrong, in words for the log.
     pub fn audit(&self) -> Result<(), String> {
         self.core.endpoint.audit()?;
+        self.registrar.audit()?;
+        self.im.audit()?;
+        self.subscriptions.audit()?;
         self.calls.audit()
-    }
-
-    /// The context for a room, and the rooms beside it.
-    fn rooms(&mut self, now: Now) -> (Cx<'_>, &mut Calls) {
-        let cx = Cx {
-            now,
-            core: &mut self.core,
-            registrar: &mut self.registrar,
-        };
-        (cx, &mut self.calls)
     }
 }

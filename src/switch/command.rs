@@ -1,0 +1,134 @@
+//! What operators ask, and the figures they are shown.
+
+use crate::core::cx;
+use crate::tally::METHODS;
+use crate::{Answer, Command, Counters, Refusal, Switch, Token};
+use clock::Now;
+use model::{Aor, StatusView};
+
+/// The order of the response counters.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+impl Switch {
+    /// Carries out a command, or hands it to the calls.
+    pub(crate) fn on_command(&mut self, now: Now, token: Token, command: Command) {
+        match command {
+            Command::Status => {
+                let status = self.status(now);
+                self.core.tell(token, Answer::Status(Box::new(status)));
+            }
+            Command::Registrations(aor) => {
+                let views = self.registrar.views(now, aor.as_ref());
+                self.core.tell(token, Answer::Registrations(views));
+            }
+            Command::DropRegistration { aor, contact } => self.drop_registration(token, &aor, contact.as_deref()),
+            Command::Trace(on) => {
+                self.core.trace = on;
+                self.core.tell(token, Answer::Done(1));
+            }
+            Command::Drain { .. } => {
+                self.core.draining = true;
+                self.registrar.flush_all(&mut self.core);
+                self.core.tell(token, Answer::Done(self.calls.len() as u64));
+                self.calls.handle_command(cx!(self, now), token, command);
+            }
+            Command::Calls | Command::Call(_) | Command::Hangup(_) | Command::RouteTest { .. } => {
+                self.calls.handle_command(cx!(self, now), token, command);
+            }
+        }
+    }
+
+    fn drop_registration(&mut self, token: Token, aor: &Aor, contact: Option<&str>) {
+        match self.registrar.drop_bindings(&mut self.core, aor, contact) {
+            0 => self.core.refuse(
+                token,
+                Refusal::NotFound(format!("{aor} has no such registration").into()),
+            ),
+            dropped => self.core.tell(token, Answer::Done(dropped)),
+        }
+    }
+
+    fn status(&self, now: Now) -> StatusView {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: now.mono.since(self.started.mono).as_secs(),
+            state: if self.core.draining { "draining" } else { "running" }.into(),
+            registrations: count(self.registrar.len()),
+            calls: count(self.calls.len()),
+            transactions: self.core.transactions(),
+            messages_waiting: count(self.im.stored()),
+            rtp_ports: count(self.calls.rtp_ports()),
+        }
+    }
+
+    /// Figures for `/metrics`.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut values = Vec::with_capacity(48);
+        self.count_own(&mut values);
+        self.count_endpoint(&mut values);
+        self.calls.count(&mut values);
+        let requests = METHODS.iter().zip(self.core.tally.requests);
+        Counters {
+            values,
+            requests: requests.map(|(method, count)| (name(*method), count)).collect(),
+            responses: CLASSES.into_iter().zip(self.core.tally.responses).collect(),
+        }
+    }
+
+    fn count_own(&self, values: &mut Vec<(&'static str, u64, bool)>) {
+        let tally = &self.core.tally;
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        values.extend([
+            ("registrations", count(self.registrar.len()), true),
+            ("messages_under_way", count(self.im.under_way()), true),
+            ("messages_waiting", count(self.im.stored()), true),
+            ("subscriptions", count(self.subscriptions.len()), true),
+            ("nonces", count(self.auth.nonces()), true),
+            ("packets_received_total", tally.packets_in, false),
+            ("packets_sent_total", tally.packets_out, false),
+            ("challenges_total", tally.challenges, false),
+            ("auth_failures_total", tally.auth_failures, false),
+            ("auth_limited_total", tally.auth_limited, false),
+            ("overloads_total", tally.overloads, false),
+            ("held_dropped_total", tally.held_dropped, false),
+            ("bindings_expired_total", tally.bindings_expired, false),
+            ("messages_delivered_total", tally.messages_delivered, false),
+            ("messages_stored_total", tally.messages_stored, false),
+            ("messages_forwarded_total", tally.messages_forwarded, false),
+            ("messages_refused_total", tally.messages_refused, false),
+            ("messages_expired_total", tally.messages_expired, false),
+            ("store_failures_total", tally.store_failures, false),
+            ("recoveries_total", tally.recoveries, false),
+        ]);
+    }
+
+    fn count_endpoint(&self, values: &mut Vec<(&'static str, u64, bool)>) {
+        let endpoint = self.core.endpoint.counters();
+        values.extend([
+            ("transactions", self.core.transactions(), true),
+            ("dialogs", endpoint.dialogs_alive, true),
+            ("retransmissions_sent_total", endpoint.retransmissions_sent, false),
+            (
+                "retransmissions_absorbed_total",
+                endpoint.retransmissions_absorbed,
+                false,
+            ),
+            ("transaction_timeouts_total", endpoint.timeouts, false),
+            ("send_failures_total", endpoint.send_failures, false),
+            ("unanswered_total", endpoint.unanswered, false),
+            ("unacknowledged_total", endpoint.unacknowledged, false),
+            ("strays_total", endpoint.strays, false),
+            ("malformed_total", endpoint.malformed, false),
+            ("transactions_evicted_total", endpoint.evicted, false),
+        ]);
+    }
+}
+
+fn name(method: sip::Method) -> &'static str {
+    match method {
+        sip::Method::Other => "other",
+        known => known.as_str(),
+    }
+}

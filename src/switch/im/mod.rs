@@ -1,0 +1,299 @@
+//! Instant messages (RFC 3428): relayed to every device of their reader, stored for one who is away, and the sender is told
+//! the truth: 200 when a device took it, 202 when it is on disk, or why neither.
+//!
+//! A [`Delivery`] is one message under way; a [`Reader`] is a user for whom something is under way or stored. For one
+//! reader, stored messages go out one at a time in the order of acceptance, and what one sender sends never overtakes what
+//! the same sender sent before: it waits behind it, or is stored behind it.
+
+mod accept;
+mod deliver;
+mod letter;
+mod queue;
+mod verdict;
+
+use crate::core::{Core, Cx};
+use crate::room::Room;
+use crate::{Token, core};
+use ahash::RandomState;
+use clock::{Now, Wall};
+use hashbrown::HashMap;
+use letter::Letter;
+use model::{Aor, MessageId, StoreOp, StoreReply};
+use queue::Run;
+use sip::endpoint::{Alarm, ClientId, Event, ServerId};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use verdict::Refusal;
+
+/// How often messages that are too old are given up.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Timers of [`Room::Im`]; the owner's number says of which delivery or reader.
+mod timer {
+    /// No device has answered in time.
+    pub(super) const ANSWER: u32 = 0;
+    /// Try the stored messages of a reader again.
+    pub(super) const RETRY: u32 = 1;
+    /// Give up what is too old.
+    pub(super) const EXPIRE: u32 = 2;
+}
+
+/// All messages under way, and who has some stored.
+#[derive(Debug)]
+pub(crate) struct Im {
+    /// By number: the owner number of their transactions and timers, never used again.
+    deliveries: HashMap<u64, Delivery, RandomState>,
+    readers: HashMap<Aor, Reader, RandomState>,
+    /// Readers whose next try waits, by the number of its timer.
+    retries: HashMap<u64, Aor, RandomState>,
+    /// What the store was asked.
+    questions: HashMap<Token, Question, RandomState>,
+    last_number: u64,
+    last_id: MessageId,
+    /// Messages stored or being stored.
+    stored: usize,
+    /// Deliveries that wait no longer behind another.
+    due: VecDeque<u64>,
+}
+
+/// What the store was asked.
+#[derive(Debug)]
+enum Question {
+    /// To keep the message of this delivery.
+    Append(u64),
+    /// For the stored messages of a reader.
+    Load(Aor),
+    Expire,
+}
+
+/// One message under way.
+#[derive(Debug)]
+struct Delivery {
+    letter: Letter,
+    stage: Stage,
+    /// The sender's request, while it waits for its answer.
+    sender: Option<ServerId>,
+    /// Devices that have not answered.
+    forks: SmallVec<[ClientId; 2]>,
+    /// A device answered, whatever it said.
+    was_heard: bool,
+    /// The best refusal so far.
+    refusal: Option<Refusal>,
+    alarm: Option<Alarm>,
+}
+
+/// How far a delivery has come.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Waits for an earlier message of the same sender; no device has it.
+    Behind,
+    /// Devices have it; it is not stored.
+    Trying,
+    /// The store was asked to keep it; devices may have it.
+    Keeping,
+    /// It is stored; devices have it.
+    Kept,
+}
+
+/// A user for whom something is under way or stored.
+#[derive(Debug, Default)]
+struct Reader {
+    /// Deliveries that came from senders, oldest first.
+    live: VecDeque<u64>,
+    /// Messages stored or being stored.
+    stored: usize,
+    /// Stored ones that every device refused, and whether for good: passed over until another device comes.
+    refused: BTreeMap<MessageId, bool>,
+    run: Run,
+}
+
+impl Im {
+    /// Nothing is under way. The store has been asked what waits: [`Im::restore`].
+    #[must_use]
+    pub(crate) fn new(core: &mut Core, now: Now) -> Im {
+        core.endpoint
+            .set_timer(now.mono + EXPIRY_INTERVAL, Room::Im.owner(0), timer::EXPIRE);
+        let hasher = &core.hasher;
+        Im {
+            deliveries: HashMap::with_hasher(hasher.clone()),
+            readers: HashMap::with_hasher(hasher.clone()),
+            retries: HashMap::with_hasher(hasher.clone()),
+            questions: HashMap::with_hasher(hasher.clone()),
+            last_number: 0,
+            last_id: MessageId(0),
+            stored: 0,
+            due: VecDeque::new(),
+        }
+    }
+
+    /// What waited in the store before the restart.
+    pub(crate) fn restore(&mut self, per_user: Vec<(Aor, u64)>, last_id: MessageId) {
+        self.last_id = self.last_id.max(last_id);
+        for (aor, count) in per_user {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            self.readers.entry(aor).or_default().stored += count;
+            self.stored += count;
+        }
+    }
+
+    /// An event of a transaction or timer.
+    pub(crate) fn handle_event(&mut self, cx: &mut Cx<'_>, number: u64, event: Event) {
+        match event {
+            Event::Response { client, message, .. } if message.status() >= 200 => {
+                self.on_answer(cx, number, client, verdict::of(&message));
+            }
+            Event::Timeout { client, .. } | Event::SendFailed { client, .. } => {
+                self.on_answer(cx, number, client, verdict::Verdict::Absent);
+            }
+            Event::Timer {
+                kind: timer::ANSWER, ..
+            } => self.on_no_answer(cx, number),
+            Event::Timer { kind: timer::RETRY, .. } => self.on_retry(cx, number),
+            Event::Timer {
+                kind: timer::EXPIRE, ..
+            } => self.expire(cx),
+            _ => {}
+        }
+        self.settle(cx);
+    }
+
+    /// The store's answer.
+    pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, token: Token, reply: StoreReply) {
+        match (self.questions.remove(&token), reply) {
+            (Some(Question::Append(number)), StoreReply::Failed(why)) => self.on_not_kept(cx, number, why),
+            (Some(Question::Append(number)), _) => self.on_kept(cx, number),
+            (Some(Question::Load(aor)), StoreReply::Messages(messages)) => self.on_loaded(cx, &aor, messages),
+            (Some(Question::Load(aor)), _) => self.on_load_failed(cx, &aor),
+            (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
+            (Some(Question::Expire) | None, _) => {}
+        }
+        self.settle(cx);
+    }
+
+    /// Messages stored or being stored.
+    #[must_use]
+    pub(crate) fn stored(&self) -> usize {
+        self.stored
+    }
+
+    /// Messages under way.
+    #[must_use]
+    pub(crate) fn under_way(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// A panic was caught while an event of this delivery was handled: its sender is told, its reader's queue goes on
+    /// with the next try.
+    pub(crate) fn recover(&mut self, cx: &mut Cx<'_>, number: u64) {
+        if let Some(delivery) = self.deliveries.get(&number) {
+            let to = delivery.letter.to.clone();
+            self.answer(cx, number, &sip::Reply::new(500));
+            if self.is_of_queue(&to, number) {
+                self.set_idle(&to);
+            }
+            self.end(cx, number);
+            self.rest(cx, &to);
+        }
+    }
+
+    /// Checks that deliveries and readers agree.
+    ///
+    /// # Errors
+    /// What is wrong, for the log.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let live: usize = self.readers.values().map(|reader| reader.live.len()).sum();
+        let running = self.readers.values().filter(|reader| reader.run.is_sending()).count();
+        let stored: usize = self.readers.values().map(|reader| reader.stored).sum();
+        if live + running != self.deliveries.len() || stored != self.stored {
+            let under_way = self.deliveries.len();
+            return Err(format!(
+                "im: {live} + {running} of {under_way} under way, {stored} of {} stored",
+                self.stored
+            ));
+        }
+        Ok(())
+    }
+
+    /// Goes on with what waited for something that is over now. A list, not a call from within: a chain may be as long as
+    /// the queue of a reader.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        while let Some(number) = self.due.pop_front() {
+            self.proceed(cx, number);
+        }
+    }
+
+    /// To the devices, or behind what is stored.
+    fn proceed(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let waiting = self
+            .deliveries
+            .get(&number)
+            .filter(|delivery| delivery.stage == Stage::Behind);
+        let Some(delivery) = waiting else { return };
+        if self.readers.get(&delivery.letter.to).is_some_and(Reader::has_queue) {
+            self.keep(cx, number);
+        } else {
+            self.attempt(cx, number);
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Above all ids before, also those of earlier runs that were never stored: made of the time of day.
+    fn next_id(&mut self, wall: Wall) -> MessageId {
+        let by_clock = u64::try_from(wall.0).unwrap_or(0) << 20;
+        self.last_id = MessageId(by_clock.max(self.last_id.0 + 1));
+        self.last_id
+    }
+
+    fn ask(&mut self, core: &mut core::Core, op: StoreOp, question: Question) {
+        let token = core.ask(Room::Im, op);
+        self.questions.insert(token, question);
+    }
+
+    /// One message fewer is stored for this reader.
+    fn uncount(&mut self, aor: &Aor, id: MessageId) {
+        if let Some(reader) = self.readers.get_mut(aor) {
+            if reader.stored > 0 {
+                reader.stored -= 1;
+                self.stored -= 1;
+            }
+            reader.refused.remove(&id);
+        }
+        self.forget_if_idle(aor);
+    }
+
+    fn forget_if_idle(&mut self, aor: &Aor) {
+        if self.readers.get(aor).is_some_and(Reader::is_idle) {
+            self.readers.remove(aor);
+        }
+    }
+}
+
+impl Delivery {
+    fn new(letter: Letter) -> Delivery {
+        Delivery {
+            letter,
+            stage: Stage::Behind,
+            sender: None,
+            forks: SmallVec::new(),
+            was_heard: false,
+            refusal: None,
+            alarm: None,
+        }
+    }
+}
+
+impl Reader {
+    fn is_idle(&self) -> bool {
+        self.live.is_empty() && self.stored == 0 && self.run.is_idle()
+    }
+
+    /// Whether stored messages wait that a new one must not overtake.
+    fn has_queue(&self) -> bool {
+        self.stored > self.refused.len()
+    }
+}

@@ -1,0 +1,397 @@
+//! REGISTER (RFC 3261 section 10.3). Either all of a request takes effect, or nothing.
+
+use super::view::seconds;
+use super::{Bound, Registrar, endpoint};
+use crate::auth;
+use crate::core::Core;
+use crate::users::UserIndex;
+use clock::{Now, Wall};
+use model::{Aor, Binding, BindingKey};
+use sip::header::NameAddr;
+use sip::{Flow, Message, Name, Reply, Uri};
+use smallvec::SmallVec;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Contacts looked at in one request: more than any phone has lines.
+const MAX_WISHES: usize = 16;
+/// User-Agent is cut to this.
+const MAX_USER_AGENT: usize = 128;
+
+/// What came of a REGISTER.
+pub(crate) struct Outcome {
+    /// The final answer.
+    pub(crate) reply: Reply,
+    /// A binding was made or refreshed: messages may wait for it.
+    pub(crate) is_bound: bool,
+    /// A binding is new, or is reached another way than before.
+    pub(crate) has_moved: bool,
+}
+
+/// What the request wants of one contact.
+struct Wish<'m> {
+    address: NameAddr<'m>,
+    uri: Uri<'m>,
+    contact: &'m str,
+    life: Duration,
+    q: u16,
+}
+
+/// Why a REGISTER is refused.
+enum Refusal {
+    Malformed(&'static str),
+    OtherUser,
+    TooBrief,
+    OutOfOrder,
+    TooMany,
+    Full,
+}
+
+impl Registrar {
+    /// A REGISTER whose sender is known and whose From is theirs.
+    pub(crate) fn handle_register(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        user: UserIndex,
+        flow: Flow,
+        request: &Message,
+    ) -> Outcome {
+        let aor = core.users[user].aor.clone();
+        match self.register(core, now, user, flow, request) {
+            Ok((is_bound, has_moved)) => Outcome {
+                reply: self.bindings_reply(&aor, now),
+                is_bound,
+                has_moved,
+            },
+            Err(refusal) => Outcome {
+                reply: refusal.reply(core),
+                is_bound: false,
+                has_moved: false,
+            },
+        }
+    }
+
+    fn register(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        user: UserIndex,
+        flow: Flow,
+        request: &Message,
+    ) -> Result<(bool, bool), Refusal> {
+        // Step 3: for whom. Nobody registers for others here.
+        let to = request.header(Name::To).unwrap_or_default();
+        if !auth::names(core, flow, to, &core.users[user]) {
+            return Err(Refusal::OtherUser);
+        }
+        let aor = core.users[user].aor.clone();
+        if request.contact_is_star() {
+            return self.remove_all(core, &aor, request).map(|()| (false, false));
+        }
+        let wishes = wishes(core, request)?;
+        self.check(core, now, &aor, request, &wishes)?;
+        let mut has_moved = false;
+        for wish in &wishes {
+            has_moved |= self.grant(core, now, &aor, flow, request, wish);
+        }
+        Ok((wishes.iter().any(|wish| !wish.life.is_zero()), has_moved))
+    }
+
+    /// Step 6: `Contact: *` alone with `Expires: 0` removes all, unless one of them is newer than this request.
+    fn remove_all(&mut self, core: &mut Core, aor: &Aor, request: &Message) -> Result<(), Refusal> {
+        if request.expires() != Some(0) || request.values(Name::Contact).count() != 1 {
+            return Err(Refusal::Malformed("Contact * Needs Expires 0"));
+        }
+        let Some(index) = self.find(aor) else { return Ok(()) };
+        if self.records[index as usize]
+            .bindings
+            .iter()
+            .any(|bound| is_out_of_order(&bound.binding, request))
+        {
+            return Err(Refusal::OutOfOrder);
+        }
+        self.drop_bindings(core, aor, None);
+        Ok(())
+    }
+
+    /// Step 7, before anything is changed: order, and room for what is new.
+    fn check(&self, core: &Core, now: Now, aor: &Aor, request: &Message, wishes: &[Wish<'_>]) -> Result<(), Refusal> {
+        let bindings = self
+            .find(aor)
+            .map_or(&[][..], |index| &self.records[index as usize].bindings);
+        let (mut new, mut gone) = (0, 0);
+        for wish in wishes {
+            let bound = bindings.iter().find(|bound| wish.is_for(&bound.binding));
+            if bound.is_some_and(|bound| is_out_of_order(&bound.binding, request)) {
+                return Err(Refusal::OutOfOrder);
+            }
+            match bound {
+                None if !wish.life.is_zero() => new += 1,
+                Some(_) if wish.life.is_zero() => gone += 1,
+                _ => {}
+            }
+        }
+        let alive = bindings.iter().filter(|bound| bound.deadline > now.mono).count();
+        if new > 0 && alive + new > core.config.registrar.max_contacts + gone {
+            return Err(Refusal::TooMany);
+        }
+        if new > 0 && self.count + new > core.config.limits.max_bindings {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Makes, refreshes or removes one binding; true if a device is reached that was not, or another way than before.
+    fn grant(&mut self, core: &mut Core, now: Now, aor: &Aor, flow: Flow, request: &Message, wish: &Wish<'_>) -> bool {
+        let index = self.find(aor);
+        let place = index.and_then(|index| {
+            let bindings = &self.records[index as usize].bindings;
+            bindings.iter().position(|bound| wish.is_for(&bound.binding))
+        });
+        match (index, place) {
+            (Some(index), Some(place)) if wish.life.is_zero() => {
+                tracing::info!(%aor, contact = wish.contact, call_id = text(request.call_id()), "contact unbound");
+                self.remove(core, index, place);
+                false
+            }
+            (Some(index), Some(place)) => self.refresh(core, now, flow, request, wish, (index, place)),
+            _ if wish.life.is_zero() => false,
+            _ => {
+                self.bind(core, now, aor, flow, request, wish);
+                true
+            }
+        }
+    }
+
+    fn bind(&mut self, core: &mut Core, now: Now, aor: &Aor, flow: Flow, request: &Message, wish: &Wish<'_>) {
+        tracing::info!(%aor, contact = wish.contact, peer = %flow.peer, call_id = text(request.call_id()), "contact bound");
+        let binding = Binding {
+            aor: aor.clone(),
+            key: BindingKey(wish.contact.into()),
+            contact: wish.contact.into(),
+            params: wish.params().into(),
+            q: wish.q,
+            call_id: text(request.call_id()).into(),
+            cseq: request.cseq(),
+            expires_at: now.wall + wish.life,
+            created_at: now.wall,
+            path: path(request).into(),
+            user_agent: user_agent(request).into(),
+            endpoint: endpoint(flow),
+        };
+        let deadline = now.mono + wish.life;
+        self.insert(
+            core,
+            Bound {
+                binding,
+                deadline,
+                flow: Some(flow),
+                is_dirty: false,
+            },
+        );
+        if let Some(index) = self.find(aor) {
+            let last = self.records[index as usize].bindings.len() - 1;
+            self.save(core, index, last);
+        }
+    }
+
+    /// The hot path: a phone that comes back as it was costs no allocation here.
+    fn refresh(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        flow: Flow,
+        request: &Message,
+        wish: &Wish<'_>,
+        (index, place): (u32, usize),
+    ) -> bool {
+        let bound = &mut self.records[index as usize].bindings[place];
+        let has_moved = bound.flow != Some(flow);
+        let mut has_changed = bound.binding.endpoint != endpoint(flow);
+        (bound.flow, bound.binding.endpoint) = (Some(flow), endpoint(flow));
+        has_changed |= set(&mut bound.binding.contact, wish.contact);
+        has_changed |= set(&mut bound.binding.params, &wish.params());
+        has_changed |= set(&mut bound.binding.path, &path(request));
+        has_changed |= set(&mut bound.binding.user_agent, user_agent(request));
+        has_changed |= std::mem::replace(&mut bound.binding.q, wish.q) != wish.q;
+        set(&mut bound.binding.call_id, text(request.call_id()));
+        bound.binding.cseq = request.cseq();
+        bound.binding.expires_at = now.wall + wish.life;
+        bound.deadline = now.mono + wish.life;
+        if has_moved {
+            self.link(index, Some(flow));
+        }
+        self.rearm(core, index);
+        if has_changed {
+            self.save(core, index, place);
+        } else {
+            self.save_soon(core, now, index, place);
+        }
+        has_moved
+    }
+
+    /// Step 8: 200 with all bindings in force and how long they last.
+    fn bindings_reply(&mut self, aor: &Aor, now: Now) -> Reply {
+        let mut reply = Reply::new(200);
+        let mut line = String::with_capacity(160);
+        for bound in self.bindings(aor, now) {
+            line.clear();
+            bound.write_contact(now, &mut line);
+            reply.headers.add(Name::Contact, &line);
+        }
+        reply.headers.add(Name::Date, self.date.text(now.wall));
+        reply
+    }
+}
+
+impl Bound {
+    fn write_contact(&self, now: Now, line: &mut String) {
+        let Binding { contact, params, q, .. } = &self.binding;
+        let left = seconds(self.deadline.since(now.mono));
+        // Writing to a String cannot fail.
+        let _ = write!(line, "<{contact}>{params}");
+        if *q < 1_000 {
+            let _ = write!(line, ";q=0.{q:03}");
+        }
+        let _ = write!(line, ";expires={left}");
+    }
+}
+
+impl Refusal {
+    fn reply(&self, core: &mut Core) -> Reply {
+        match self {
+            Refusal::Malformed(why) => Reply::new(400).reason(*why),
+            Refusal::OtherUser => Reply::new(403),
+            Refusal::TooBrief => {
+                let least = core.config.registrar.min_expires.as_secs();
+                Reply::new(423).header(Name::MinExpires, least.to_string())
+            }
+            // Section 10.3 step 7 asks for a failure; 500 is what section 12.2.2 says to requests out of order.
+            Refusal::OutOfOrder => Reply::new(500).reason("CSeq Out Of Order"),
+            Refusal::TooMany => Reply::new(403).reason("Too Many Contacts"),
+            Refusal::Full => core.overloaded(),
+        }
+    }
+}
+
+/// Steps 6 and 7: what the request wants, each contact with its own or the common or the default life.
+fn wishes<'m>(core: &Core, request: &'m Message) -> Result<SmallVec<[Wish<'m>; 2]>, Refusal> {
+    let registrar = &core.config.registrar;
+    let common = request.expires().map(|s| Duration::from_secs(s.into()));
+    let mut wishes = SmallVec::new();
+    for address in request.addresses(Name::Contact) {
+        let address = address.map_err(|wrong| Refusal::Malformed(wrong.0))?;
+        let own = address.expires().map(|s| Duration::from_secs(s.into()));
+        let wanted = own.or(common).unwrap_or(registrar.default_expires);
+        if !wanted.is_zero() && wanted < registrar.min_expires {
+            return Err(Refusal::TooBrief);
+        }
+        if wishes.len() == MAX_WISHES {
+            return Err(Refusal::TooMany);
+        }
+        wishes.push(Wish::new(address, wanted.min(registrar.max_expires))?);
+    }
+    Ok(wishes)
+}
+
+impl<'m> Wish<'m> {
+    fn new(address: NameAddr<'m>, life: Duration) -> Result<Wish<'m>, Refusal> {
+        let uri = address.uri().map_err(|wrong| Refusal::Malformed(wrong.0))?;
+        if !uri.is_sip() {
+            return Err(Refusal::Malformed("Contact Is No SIP URI"));
+        }
+        let contact = std::str::from_utf8(address.uri_bytes).map_err(|_| Refusal::Malformed("Contact Is Not UTF-8"))?;
+        Ok(Wish {
+            address,
+            uri,
+            contact,
+            life,
+            q: address.q().unwrap_or(1_000),
+        })
+    }
+
+    /// Whether a binding is the one meant: the same text, as nearly always, or equal URIs (section 19.1.4).
+    fn is_for(&self, binding: &Binding) -> bool {
+        *binding.contact == *self.contact
+            || Uri::parse(binding.contact.as_bytes()).is_ok_and(|bound| bound.equals(&self.uri))
+    }
+
+    /// The header parameters to be echoed: all but q and expires, as written.
+    fn params(&self) -> std::borrow::Cow<'m, str> {
+        let all = self.address.params;
+        if all.as_bytes().is_empty() {
+            return "".into();
+        }
+        let mut kept = String::new();
+        for (name, value) in all.iter() {
+            if name.eq_ignore_ascii_case(b"q") || name.eq_ignore_ascii_case(b"expires") {
+                continue;
+            }
+            kept.push(';');
+            kept.push_str(text(name));
+            if let Some(value) = value {
+                kept.push('=');
+                kept.push_str(text(value));
+            }
+        }
+        kept.into()
+    }
+}
+
+/// Step 7: with the same Call-ID, CSeq has to rise.
+fn is_out_of_order(binding: &Binding, request: &Message) -> bool {
+    *binding.call_id.as_bytes() == *request.call_id() && request.cseq() <= binding.cseq
+}
+
+/// Puts `new` in place if it differs.
+fn set(place: &mut Box<str>, new: &str) -> bool {
+    let differs = **place != *new;
+    if differs {
+        *place = new.into();
+    }
+    differs
+}
+
+/// Bytes that are text; nothing, if they are not.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Path values in order, comma-joined (RFC 3327).
+fn path(request: &Message) -> std::borrow::Cow<'_, str> {
+    let mut values = request.values(Name::Path).map(text);
+    let Some(first) = values.next() else { return "".into() };
+    values.fold(first.into(), |all, next| {
+        std::borrow::Cow::Owned(format!("{all}, {next}"))
+    })
+}
+
+/// User-Agent cut to length; control characters make it unfit to be shown, so it is left out then.
+fn user_agent(request: &Message) -> &str {
+    let whole = text(request.header(Name::UserAgent).unwrap_or_default());
+    let end = (0..=whole.len().min(MAX_USER_AGENT))
+        .rev()
+        .find(|&end| whole.is_char_boundary(end))
+        .unwrap_or(0);
+    let cut = &whole[..end];
+    if cut.chars().any(char::is_control) { "" } else { cut }
+}
+
+/// The value of Date, made once a second.
+#[derive(Debug, Default)]
+pub(super) struct Date {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Date {
+    fn text(&mut self, now: Wall) -> &str {
+        let second = now.0.div_euclid(1_000);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text = sip::header::write_date(now);
+        }
+        &self.text
+    }
+}

@@ -1,0 +1,98 @@
+//! A request from outside of all dialogs: admission, who sent it, then what it wants.
+
+use crate::core::cx;
+use crate::users::UserIndex;
+use crate::{Switch, admission, auth};
+use clock::Now;
+use sip::{Flow, Message, Method, Name, Reply};
+
+impl Switch {
+    /// Until its sender is known, a request is answered without keeping anything of it.
+    pub(crate) fn on_request(&mut self, now: Now, flow: Flow, request: Message, merged: bool) {
+        if let Some(refusal) = admission::refusal(&mut self.core, flow, &request, merged) {
+            return self.core.reply(flow, &request, &refusal);
+        }
+        if request.method() == Method::Options && admission::is_to_the_switch(&request) {
+            let reply = admission::capabilities(&self.core);
+            return self.core.reply(flow, &request, &reply);
+        }
+        // Callers from outside: there are no trunks, and one answer for all of them.
+        if !auth::claims_local_identity(&self.core, flow, &request) {
+            return self.core.reply(flow, &request, &Reply::new(403));
+        }
+        let Some(user) = self.authenticate(now, flow, &request) else {
+            return;
+        };
+        // From here on answers are kept for retransmissions: the nonce count of this request is spent.
+        if !auth::is_identity_of(&self.core, flow, &request, &self.core.users[user]) {
+            auth::security(
+                "identity-mismatch",
+                flow,
+                self.core.users[user].aor.user().as_bytes(),
+                &request,
+            );
+            return self.core.answer(now, flow, &request, &Reply::new(403));
+        }
+        self.on_authenticated(now, flow, request, user);
+    }
+
+    /// Who sent this request, proven; `None`: it has been answered.
+    pub(crate) fn authenticate(&mut self, now: Now, flow: Flow, request: &Message) -> Option<UserIndex> {
+        let proof = self.auth.authenticate(&mut self.core, now, flow, request);
+        proof.map_err(|reply| self.core.reply(flow, request, &reply)).ok()
+    }
+
+    fn on_authenticated(&mut self, now: Now, flow: Flow, request: Message, user: UserIndex) {
+        match request.method() {
+            Method::Register => self.on_register(now, flow, &request, user),
+            Method::Invite => self.calls.handle_invite(cx!(self, now), user, flow, request),
+            Method::Message => self.im.handle_message(cx!(self, now), user, flow, request),
+            Method::Subscribe => self
+                .subscriptions
+                .handle_subscribe(cx!(self, now), user, flow, &request),
+            Method::Options => {
+                let reply = self.options_for(now, flow, &request);
+                self.core.answer(now, flow, &request, &reply);
+            }
+            method => self.core.answer(now, flow, &request, &outside_of_dialogs(method)),
+        }
+    }
+
+    fn on_register(&mut self, now: Now, flow: Flow, request: &Message, user: UserIndex) {
+        let outcome = self.registrar.handle_register(&mut self.core, now, user, flow, request);
+        self.core.answer(now, flow, request, &outcome.reply);
+        if outcome.is_bound {
+            let aor = self.core.users[user].aor.clone();
+            self.im.on_registered(cx!(self, now), &aor, outcome.has_moved);
+        }
+    }
+
+    /// OPTIONS to a user: what a call there would meet (RFC 3261 section 11.2), answered by the switch.
+    fn options_for(&self, now: Now, flow: Flow, request: &Message) -> Reply {
+        match self
+            .core
+            .dialled(request)
+            .and_then(|dialled| self.core.users.named(&dialled))
+        {
+            None => Reply::new(404),
+            Some(user) if self.registrar.bindings(&user.aor, now).is_empty() => Reply::new(480),
+            Some(user) => admission::capabilities(&self.core).header(
+                Name::Contact,
+                self.core.contact(user.aor.user(), flow.transport, flow.local),
+            ),
+        }
+    }
+}
+
+/// What is left of the methods whose sender is asked for credentials.
+fn outside_of_dialogs(method: Method) -> Reply {
+    match method {
+        // RFC 6665 section 4.1.3: no subscription of ours.
+        Method::Notify => Reply::new(481),
+        // RFC 3903 section 6: no package is published here.
+        Method::Publish => Reply::new(489).header(Name::AllowEvents, crate::subscribe::ALLOW_EVENTS),
+        // A transfer is asked for inside the call that is to be transferred (S7).
+        Method::Refer => Reply::new(403),
+        _ => Reply::new(405).header(Name::Allow, admission::ALLOW),
+    }
+}

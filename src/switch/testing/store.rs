@@ -1,0 +1,119 @@
+//! A store in memory that keeps its promises, and fails when a test wants it to.
+
+use clock::{Mono, Now};
+use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// What lasts over a restart of the switch.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    /// By user and key.
+    pub bindings: BTreeMap<(Aor, BindingKey), Binding>,
+    /// In the order of acceptance.
+    pub messages: BTreeMap<MessageId, StoredMessage>,
+    /// By leg.
+    pub cdrs: BTreeMap<LegId, Cdr>,
+    /// Every operation fails with this while it is set.
+    pub failing: Option<StoreError>,
+    /// Replies take so long.
+    pub delay: Duration,
+    /// Nothing is answered, and nothing takes effect, while it is set.
+    pub is_hung: bool,
+    /// Bindings written so far.
+    pub bindings_written: u64,
+    last_id: Option<MessageId>,
+    replies: VecDeque<(Mono, u64, StoreReply)>,
+}
+
+impl MemoryStore {
+    /// Carries out an operation at once; its reply comes after the delay.
+    pub(super) fn push(&mut self, now: Now, token: Option<u64>, op: StoreOp) {
+        if self.is_hung {
+            return;
+        }
+        let reply = match self.failing {
+            Some(why) => StoreReply::Failed(why),
+            None => self.apply(op),
+        };
+        if let Some(token) = token {
+            self.replies.push_back((now.mono + self.delay, token, reply));
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Mono> {
+        self.replies.front().map(|&(at, _, _)| at)
+    }
+
+    pub(super) fn pop(&mut self, now: Now) -> Option<(u64, StoreReply)> {
+        self.next().filter(|at| *at <= now.mono)?;
+        self.replies.pop_front().map(|(_, token, reply)| (token, reply))
+    }
+
+    /// The switch that asked is gone.
+    pub(super) fn forget_questions(&mut self) {
+        self.replies.clear();
+    }
+
+    fn apply(&mut self, op: StoreOp) -> StoreReply {
+        match op {
+            StoreOp::PutBinding(binding) => {
+                self.bindings_written += 1;
+                self.bindings
+                    .insert((binding.aor.clone(), binding.key.clone()), *binding);
+            }
+            StoreOp::DeleteBinding { aor, key } => {
+                self.bindings.remove(&(aor, key));
+            }
+            StoreOp::LoadBindings => {
+                let mut all: Vec<Binding> = self.bindings.values().cloned().collect();
+                all.sort_by_key(|binding| (binding.aor.clone(), binding.created_at));
+                return StoreReply::Bindings(all);
+            }
+            StoreOp::AppendMessage(message) => self.append(*message),
+            StoreOp::LoadMessages { to, after, limit } => {
+                let waiting = self
+                    .messages
+                    .values()
+                    .filter(|message| message.to == to && message.id > after);
+                return StoreReply::Messages(waiting.take(limit as usize).cloned().collect());
+            }
+            StoreOp::DeleteMessage(id) => {
+                self.messages.remove(&id);
+            }
+            StoreOp::ExpireMessages(at) => {
+                let (old, kept) = std::mem::take(&mut self.messages)
+                    .into_iter()
+                    .partition(|(_, m)| m.expires_at <= at);
+                self.messages = kept;
+                let old: BTreeMap<MessageId, StoredMessage> = old;
+                return StoreReply::Expired(old.into_values().map(|message| (message.id, message.to)).collect());
+            }
+            StoreOp::CountMessages => return self.count(),
+            StoreOp::PutCdr(cdr) => {
+                self.cdrs.entry(cdr.leg).or_insert(*cdr);
+            }
+        }
+        StoreReply::Done
+    }
+
+    /// The same message twice is kept once.
+    fn append(&mut self, message: StoredMessage) {
+        let key = |m: &StoredMessage| (m.to.clone(), m.from.clone(), m.call_id.clone(), m.cseq);
+        self.last_id = self.last_id.max(Some(message.id));
+        if !self.messages.values().any(|other| key(other) == key(&message)) {
+            self.messages.insert(message.id, message);
+        }
+    }
+
+    fn count(&self) -> StoreReply {
+        let mut per_user: BTreeMap<Aor, u64> = BTreeMap::new();
+        for message in self.messages.values() {
+            *per_user.entry(message.to.clone()).or_default() += 1;
+        }
+        StoreReply::Waiting {
+            per_user: per_user.into_iter().collect(),
+            last_id: self.last_id.unwrap_or(MessageId(0)),
+        }
+    }
+}
