@@ -47,6 +47,8 @@ counters! {
         garbled,
         /// Closed because a message was begun and not finished in time.
         unfinished,
+        /// Closed because too much of unfinished messages was held already.
+        crowded,
         /// Closed because nothing came for long.
         idle,
         /// Cut because the peer did not read what we wrote.
@@ -74,6 +76,9 @@ pub struct TcpSettings {
     pub write_within: Duration,
     /// After our last byte we read on for so long, so that a reset does not overtake it. Default 1 s.
     pub linger: Duration,
+    /// Bytes of unfinished messages held for all peers together; who would add to it is closed. Default 128 MiB: two
+    /// thousand of the largest, while a usual message is never unfinished.
+    pub max_unfinished_total: usize,
     /// Messages that may wait for one peer. Default 1,024.
     pub max_waiting: usize,
     /// Bytes that may wait for one peer. Default 1 MiB.
@@ -93,6 +98,7 @@ impl Default for TcpSettings {
             connect_within: s(4),
             write_within: s(32),
             linger: s(1),
+            max_unfinished_total: 128 << 20,
             max_waiting: 1_024,
             max_waiting_bytes: 1 << 20,
             max_waiting_total: 256 << 20,

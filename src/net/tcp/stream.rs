@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last. Anything that reads and writes bytes can be one.
 
-use super::table::{Inbound, Load, Seat, Table};
+use super::table::{Inbound, Load, Seat, Table, Unfinished};
 use super::{StreamEvent, TcpSettings};
 use crate::wake::Post;
 use bytes::{Bytes, BytesMut};
@@ -34,6 +34,8 @@ enum Ending {
     Garbled,
     /// A message was begun and not finished in time.
     Unfinished,
+    /// Too much of unfinished messages is held already.
+    Crowded,
     /// Nothing came for long.
     Idle,
     /// The peer did not read what we wrote.
@@ -89,7 +91,7 @@ async fn talk<S: AsyncRead + AsyncWrite>(
     };
     if matches!(
         ending,
-        Ending::WeClosed | Ending::Garbled | Ending::Unfinished | Ending::Idle
+        Ending::WeClosed | Ending::Garbled | Ending::Unfinished | Ending::Crowded | Ending::Idle
     ) {
         linger(&mut reader, settings).await;
     }
@@ -99,7 +101,7 @@ async fn talk<S: AsyncRead + AsyncWrite>(
 /// Reads messages until something ends it.
 async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Ending {
     let settings = &table.settings;
-    let mut framer = Framer::new();
+    let (mut framer, mut unfinished) = (Framer::new(), Unfinished::new(table));
     // When the message that is not complete yet was begun.
     let mut begun: Option<Instant> = None;
     loop {
@@ -123,6 +125,9 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, 
             Ok(0) if begun.is_some() => {}
             Ok(_) => begun = (framer.buffered() > 0).then(Instant::now),
             Err(ending) => return ending,
+        }
+        if !unfinished.set(framer.buffered()) {
+            return Ending::Crowded;
         }
     }
 }
@@ -217,6 +222,7 @@ fn count(ending: &Ending, table: &Table) {
     match ending {
         Ending::Garbled => table.counters.garbled.one(),
         Ending::Unfinished => table.counters.unfinished.one(),
+        Ending::Crowded => table.counters.crowded.one(),
         Ending::Idle => table.counters.idle.one(),
         Ending::TooSlow => table.counters.too_slow.one(),
         Ending::Broken(e) => tracing::debug!(error = %e, "stream broke"),

@@ -20,6 +20,7 @@ pub(super) struct Table {
     last: AtomicU64,
     open: AtomicUsize,
     waiting: Arc<AtomicUsize>,
+    unfinished: AtomicUsize,
     stopped: watch::Sender<bool>,
     tags: ahash::RandomState,
 }
@@ -43,6 +44,7 @@ impl Table {
             last: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             waiting: Arc::default(),
+            unfinished: AtomicUsize::new(0),
             stopped: watch::Sender::new(false),
             tags: ahash::RandomState::new(),
         })
@@ -121,8 +123,8 @@ impl Table {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let open = self.open.load(Relaxed) + self.waiting.load(Relaxed);
-        self.lines.is_empty() && self.shares.is_empty() && open == 0 && self.counters.connections.value() == 0
+        let counts = [&self.open, &self.waiting, &self.unfinished].map(|count| count.load(Relaxed));
+        self.lines.is_empty() && self.shares.is_empty() && counts == [0; 3] && self.counters.connections.value() == 0
     }
 }
 
@@ -231,6 +233,34 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.all.fetch_sub(*self.own.get_mut(), Relaxed);
+    }
+}
+
+/// Bytes of one connection's unfinished message.
+pub(super) struct Unfinished<'a> {
+    table: &'a Table,
+    bytes: usize,
+}
+
+impl<'a> Unfinished<'a> {
+    pub(super) fn new(table: &'a Table) -> Unfinished<'a> {
+        Unfinished { table, bytes: 0 }
+    }
+
+    /// There are so many now; false if that is too much for all connections together.
+    pub(super) fn set(&mut self, bytes: usize) -> bool {
+        let all = &self.table.unfinished;
+        let before = all.fetch_add(bytes, Relaxed);
+        all.fetch_sub(self.bytes, Relaxed);
+        let grows = bytes > self.bytes;
+        self.bytes = bytes;
+        !grows || before + bytes <= self.table.settings.max_unfinished_total
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.table.unfinished.fetch_sub(self.bytes, Relaxed);
     }
 }
 

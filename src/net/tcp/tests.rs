@@ -216,6 +216,32 @@ async fn a_complete_message_restarts_the_deadline() {
     }
 }
 
+#[tokio::test]
+async fn unfinished_messages_share_one_bound() {
+    let mut node = node(TcpSettings {
+        max_unfinished_total: 1_000,
+        ..TcpSettings::default()
+    });
+    let (mut one, first) = node.phone().await;
+    let (mut two, second) = node.phone().await;
+    let begin = |n: usize| [&b"OPTIONS sip:h SIP/2.0\r\nX: "[..], &vec![b'x'; n]].concat();
+    one.write_all(&begin(600)).await.unwrap();
+    soon(async {
+        while node.counters().bytes_in.value() < 600 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    two.write_all(&begin(600)).await.unwrap();
+    assert_eq!(soon(two.read(&mut [0; 10])).await.unwrap_or(0), 0);
+    drop(two);
+    assert_eq!(node.closed().await, second);
+    assert_eq!(node.counters().crowded.value(), 1);
+    drop(one);
+    assert_eq!(node.closed().await, first);
+    assert!(node.tcp.table.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn silence_is_borne_for_long_and_keepalives_break_it() {
     let mut node = node(TcpSettings::default());
