@@ -140,6 +140,15 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// The address it leads to.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        match *self {
+            Destination::Flow(flow) => flow.peer,
+            Destination::Address { peer, .. } => peer,
+        }
+    }
+
     fn listener(&self) -> (Transport, SocketAddr) {
         match *self {
             Destination::Flow(flow) => (flow.transport, flow.local),

@@ -22,6 +22,7 @@ pub mod peek;
 pub mod print;
 mod scan;
 pub mod splice;
+mod step;
 pub mod timers;
 mod transaction;
 pub mod uri;

@@ -85,8 +85,11 @@ impl Dialog {
     /// (RFC 6665 section 4.4.1). `local_cseq` is that of our request.
     #[must_use]
     pub fn as_notified(flow: Flow, notify: &Message, local: Tag, local_cseq: u32) -> Dialog {
+        // The NOTIFY is yet to be received in it.
+        let remote_cseq = None;
         Dialog {
             local_cseq,
+            remote_cseq,
             ..Dialog::as_callee(flow, notify, local)
         }
     }

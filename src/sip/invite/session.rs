@@ -5,6 +5,7 @@ use crate::dialog::{Dialog, Order};
 use crate::draft::{Body, Draft, Headers, Reply, Tag};
 use crate::endpoint::{self, Alarm, ClientId, Destination, Endpoint, Owner, ServerId};
 use crate::output::{Output, Sink};
+pub(super) use crate::step::Cx;
 use crate::{Flow, Message, Method, Name};
 use clock::Mono;
 use smallvec::SmallVec;
@@ -136,13 +137,6 @@ pub(super) struct Unacked {
 /// A set of methods.
 #[derive(Copy, Clone, Debug, Default)]
 pub(super) struct Methods(u16);
-
-/// What a step works with: the moment, the transactions, the way out.
-pub(super) struct Cx<'a, S> {
-    pub now: Mono,
-    pub endpoint: &'a mut Endpoint,
-    pub out: &'a mut S,
-}
 
 /// Timers of a session, in [`endpoint::Event::Timer`].
 pub(super) mod timer {
@@ -372,31 +366,6 @@ impl Session {
         for dialog in self.dialogs_mut() {
             dialog.set_destination(destination);
         }
-    }
-}
-
-impl<S: Sink> Cx<'_, S> {
-    /// Answers a request that leaves no trace.
-    pub fn reply(&mut self, flow: Flow, request: &Message, reply: Reply) {
-        self.endpoint.reply(flow, request, &reply, self.out);
-    }
-
-    /// Answers a request other than INVITE for good.
-    pub fn answer(&mut self, flow: Flow, request: &Message, reply: Reply) {
-        self.endpoint.answer(self.now, flow, request, &reply, self.out);
-    }
-
-    pub fn respond(&mut self, server: ServerId, reply: &Reply) {
-        self.endpoint.respond(self.now, server, reply, self.out);
-    }
-
-    pub fn send(&mut self, dialog: &Dialog, draft: &Draft, owner: Owner) -> ClientId {
-        self.endpoint
-            .send(self.now, dialog.destination(), draft, owner, self.out)
-    }
-
-    pub fn send_ack(&mut self, dialog: &Dialog, draft: &Draft) {
-        self.endpoint.send_ack(self.now, dialog.destination(), draft, self.out);
     }
 }
 
