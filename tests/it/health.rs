@@ -49,10 +49,8 @@ fn metrics_show_the_process_the_loop_and_the_store() {
 #[test]
 fn draining_shows_as_not_ready_but_healthy() {
     let node = node();
-    assert_eq!(
-        node.node().command(Command::Drain { limit_s: 1 }),
-        Some(Answer::Done(1))
-    );
+    let answer = node.node().command(Command::Drain { limit_s: 1 });
+    assert!(matches!(answer, Some(Answer::Done(_))), "{answer:?}");
     assert_eq!(http_get(node.http(), "/readyz").0, 503);
     assert_eq!(http_get(node.http(), "/healthz").0, 200);
 }
