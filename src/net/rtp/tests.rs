@@ -393,8 +393,8 @@ fn a_worker_survives_two_panics_and_not_three() {
     assert_eq!(call.counters.panics.value(), 2);
     call.tell(open(2));
     let until = std::time::Instant::now() + Duration::from_secs(5);
-    let ask = || call.workers.submit(WorkerId(0), Plan::BindPorts { count: 0 });
-    while !matches!(ask(), Err(Refused::Gone(_))) {
+    let is_gone = |sent: Result<(), Refused<Plan>>| matches!(sent, Err(Refused::Gone(_)));
+    while !is_gone(call.workers.submit(WorkerId(0), Plan::BindPorts { count: 0 })) {
         assert!(std::time::Instant::now() < until, "the worker should have ended");
         std::thread::yield_now();
     }
