@@ -11,20 +11,19 @@
 //!
 //! No message crosses a thread or a channel on its way from a UDP socket through the switch to a UDP socket.
 
+use crate::eventloop_backlog::{ASK_AGAIN, Backlog};
 use crate::eventloop_handle::Errand;
 pub use crate::eventloop_handle::{Ended, Handle, Inlets, Posts, Unavailable, channels};
 use crate::eventloop_lanes::{LaneCounters, Lanes, Waiting};
+use crate::eventloop_sockets::Sockets;
 use crate::sip_trace::trace;
 use clock::{Mono, Now, System};
-use media::{Plan, WorkerId};
 use model::{StoreOp, StoreReply};
 use net::counters;
 use net::counters::Figure;
-use net::epoll::{Epoll, Interest, Ready};
 use net::rtp::Workers;
 use net::tcp::{StreamEvent, Tcp};
-use net::udp::{self, Flushed, Udp};
-use net::wake::Refused;
+use net::udp::Udp;
 use sip::{Flow, Transport, peek};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -123,29 +122,11 @@ pub fn start(core: impl Core, parts: Parts, inlets: Inlets) -> io::Result<Handle
 /// Messages handled before the sockets are read again: a few milliseconds' work.
 const MESSAGES_PER_TURN: usize = 256;
 
-/// Batches read from one socket per turn; what is left is read in the next, before anything new is handled.
-const BATCHES_PER_TURN: usize = 16;
-
 /// Things taken from one channel per turn.
 const TAKEN_PER_TURN: usize = 512;
 
-/// Plans that may wait for media workers. A worker that leaves so many undone for long is stuck.
-const MAX_PLANS: usize = 65_536;
-
-/// Writes that may wait for the store, beside those in its own queue. Then the oldest are lost, and counted.
-const MAX_WRITES: usize = 65_536;
-
-/// How soon a part that took nothing is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(5);
-
 /// So many panics within a minute, and what the switch knows can no longer be trusted.
 const MAX_PANICS: usize = 3;
-
-/// When the loop ends, the store may still take what waits, for so long.
-const LAST_WRITES: Duration = Duration::from_secs(2);
-
-/// The bell's key in epoll; all others are places in `udp`.
-const BELL: u64 = u64::MAX;
 
 /// Why the loop ends.
 #[derive(Debug)]
@@ -159,12 +140,9 @@ type Turn = Result<(), Stop>;
 struct EventLoop<C> {
     core: C,
     clock: System,
-    epoll: Epoll,
-    ready: Vec<Ready>,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     tcp: Tcp,
-    media: Workers,
-    store: Arc<Store>,
+    backlog: Backlog,
     inlets: Inlets,
     /// Something may be in the channels.
     rung: bool,
@@ -173,8 +151,6 @@ struct EventLoop<C> {
     own: VecDeque<Input>,
     answers: HashMap<Token, oneshot::Sender<Answer>>,
     last_token: Token,
-    plans: VecDeque<(WorkerId, Plan)>,
-    writes: VecDeque<StoreOp>,
     /// The flow of the REGISTER that is being handled.
     registering: Option<Flow>,
     panics: VecDeque<Mono>,
@@ -186,13 +162,6 @@ struct EventLoop<C> {
     drained: watch::Sender<bool>,
 }
 
-struct Socket {
-    udp: Udp,
-    readable: bool,
-    /// The kernel takes no more: wait until it does.
-    blocked: bool,
-}
-
 impl<C: Core> EventLoop<C> {
     fn new(
         core: C,
@@ -201,41 +170,23 @@ impl<C: Core> EventLoop<C> {
         counters: Arc<LoopCounters>,
         drained: watch::Sender<bool>,
     ) -> io::Result<EventLoop<C>> {
-        let epoll = Epoll::new()?;
-        epoll.add(&inlets.bell, BELL, Interest::Read)?;
-        for (key, udp) in (0..).zip(&parts.udp) {
-            epoll.add(udp, key, Interest::Read)?;
-        }
-        let sockets = parts
-            .udp
-            .into_iter()
-            .map(|udp| Socket {
-                udp,
-                readable: false,
-                blocked: false,
-            })
-            .collect();
+        let now = parts.clock.now().mono;
         Ok(EventLoop {
             core,
             clock: parts.clock,
-            epoll,
-            ready: Vec::new(),
-            sockets,
+            sockets: Sockets::new(parts.udp, &inlets.bell)?,
             tcp: parts.tcp,
-            media: parts.media,
-            store: parts.store,
+            backlog: Backlog::new(parts.media, parts.store),
             inlets,
             rung: false,
             lanes: Lanes::new(),
             own: VecDeque::new(),
             answers: HashMap::new(),
             last_token: 0,
-            plans: VecDeque::new(),
-            writes: VecDeque::new(),
             registering: None,
             panics: VecDeque::new(),
-            woke: parts.clock.now().mono,
-            slow_timer: parts.clock.now().mono,
+            woke: now,
+            slow_timer: now,
             slowest: Duration::ZERO,
             tracing: false,
             counters,
@@ -248,9 +199,9 @@ impl<C: Core> EventLoop<C> {
         while end.is_ok() {
             end = self.turn();
         }
-        self.flush();
+        self.sockets.flush();
         self.tcp.stop();
-        self.write_last();
+        self.backlog.write_last(&self.counters.turns);
         match end {
             Err(Stop::Failed(why)) => Ended::Failed(why),
             Ok(()) | Err(Stop::Asked) => Ended::Stopped,
@@ -272,49 +223,24 @@ impl<C: Core> EventLoop<C> {
 
     fn sleep(&mut self) -> Turn {
         let limit = self.limit();
-        let mut ready = std::mem::take(&mut self.ready);
         let fell_asleep = self.clock.now().mono;
         self.counters.turns.busy_us.add(micros(fell_asleep.since(self.woke)));
-        let slept = self.epoll.wait(&mut ready, Some(limit));
+        let slept = self.sockets.wait(limit);
         self.woke = self.clock.now().mono;
-        ready.iter().for_each(|ready| self.on_ready(*ready));
-        self.ready = ready;
-        slept.map_err(|e| Stop::Failed(format!("waiting for the sockets failed: {e}")))
+        self.rung |= slept.map_err(|e| Stop::Failed(format!("waiting for the sockets failed: {e}")))?;
+        Ok(())
     }
 
     /// How long to sleep if nothing happens: never longer than until the slow timer.
     fn limit(&mut self) -> Duration {
-        let readable = self.sockets.iter().any(|socket| socket.readable);
-        if self.rung || readable || !self.own.is_empty() || self.lanes.len() > 0 {
+        if self.rung || self.sockets.are_readable() || !self.own.is_empty() || self.lanes.len() > 0 {
             return Duration::ZERO;
         }
         let now = self.clock.now().mono;
         let slow = (self.slow_timer + Duration::from_secs(1)).since(now);
         let due = self.core.poll_timeout().map_or(slow, |deadline| deadline.at.since(now));
-        let again = if self.plans.is_empty() && self.writes.is_empty() {
-            slow
-        } else {
-            ASK_AGAIN
-        };
+        let again = if self.backlog.is_empty() { slow } else { ASK_AGAIN };
         slow.min(due).min(again)
-    }
-
-    fn on_ready(&mut self, ready: Ready) {
-        let place = usize::try_from(ready.key).unwrap_or(usize::MAX);
-        let Some(socket) = self.sockets.get_mut(place) else {
-            self.inlets.bell.hear();
-            self.rung = true;
-            return;
-        };
-        socket.readable |= ready.readable || ready.error;
-        if ready.writable {
-            socket.blocked = false;
-            // It is in the set, so this cannot fail; should it, the loop would only turn more often.
-            let _ = self.epoll.change(&socket.udp, ready.key, Interest::Read);
-        }
-        if ready.error {
-            socket.udp.read_errors();
-        }
     }
 
     // 1. What others say.
@@ -324,7 +250,7 @@ impl<C: Core> EventLoop<C> {
             let Some(input) = self.own.pop_front() else { break };
             self.give(input)?;
         }
-        self.submit_waiting()?;
+        self.backlog.submit(&self.counters.turns).map_err(Stop::Failed)?;
         if !self.rung {
             return Ok(());
         }
@@ -407,21 +333,11 @@ impl<C: Core> EventLoop<C> {
 
     fn receive(&mut self) -> Turn {
         let (lanes, counters) = (&mut self.lanes, &self.counters.lanes);
-        for socket in self.sockets.iter_mut().filter(|socket| socket.readable) {
-            let local = socket.udp.local();
-            for _ in 0..BATCHES_PER_TURN {
-                let since = self.clock.now().mono;
-                let received = socket
-                    .udp
-                    .receive(|peer, bytes| lanes.push(since, udp_flow(local, peer), bytes, counters));
-                let waiting = received.map_err(|e| Stop::Failed(format!("receiving on {local} failed: {e}")))?;
-                socket.readable = waiting == udp::Waiting::More;
-                if !socket.readable {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        self.sockets
+            .receive(self.clock, |since, flow, bytes| {
+                lanes.push(since, flow, bytes, counters)
+            })
+            .map_err(|e| Stop::Failed(format!("receiving failed: {e}")))
     }
 
     // 3. Messages.
@@ -476,21 +392,9 @@ impl<C: Core> EventLoop<C> {
     // 5. Send.
 
     fn flush(&mut self) {
-        for place in 0..self.sockets.len() {
-            self.flush_socket(place);
-        }
-    }
-
-    fn flush_socket(&mut self, place: usize) {
-        let socket = &mut self.sockets[place];
-        if !socket.blocked && socket.udp.queued() > 0 && socket.udp.flush() == Flushed::Blocked {
-            let waits = self.epoll.change(&socket.udp, place as u64, Interest::ReadWrite);
-            socket.blocked = waits.is_ok();
-        }
-        let local = socket.udp.local();
-        self.own.extend(socket.udp.take_failed().map(|peer| Input::SendFailed {
-            flow: udp_flow(local, peer),
-        }));
+        self.sockets.flush();
+        self.own
+            .extend(self.sockets.take_failed().map(|flow| Input::SendFailed { flow }));
     }
 
     // Once a second.
@@ -504,9 +408,7 @@ impl<C: Core> EventLoop<C> {
             .lanes
             .delay_max_us
             .set(micros(std::mem::take(&mut self.slowest)));
-        self.sockets
-            .iter_mut()
-            .for_each(|socket| socket.udp.count_kernel_drops());
+        self.sockets.count_kernel_drops();
         self.answers.retain(|_, reply| !reply.is_closed());
         Ok(())
     }
@@ -560,7 +462,7 @@ impl<C: Core> EventLoop<C> {
                     peer,
                 } => self.connect(token, transport, local, peer),
                 Output::Close { flow } => self.tcp.close(&flow),
-                Output::Media(worker, plan) => self.plan(worker, plan)?,
+                Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
                 Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
                 Output::Notice(Notice::Drained) => {
@@ -578,22 +480,12 @@ impl<C: Core> EventLoop<C> {
         if self.registering == Some(flow) && peek::status(&bytes) == Some(200) {
             self.lanes.remember(&flow);
         }
-        if flow.transport != Transport::Udp {
-            if self.tcp.send(&flow, bytes).is_err() {
-                self.own.push_back(Input::SendFailed { flow });
-            }
-            return;
-        }
-        match self.sockets.iter().position(|socket| socket.udp.local() == flow.local) {
-            Some(place) => self.put_in_line(place, flow.peer, bytes),
-            None => self.own.push_back(Input::SendFailed { flow }),
-        }
-    }
-
-    fn put_in_line(&mut self, place: usize, peer: SocketAddr, bytes: bytes::Bytes) {
-        self.sockets[place].udp.queue(peer, bytes);
-        if self.sockets[place].udp.queued() >= udp::BATCH {
-            self.flush_socket(place);
+        let sent = match flow.transport {
+            Transport::Udp => self.sockets.send(&flow, bytes),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.tcp.send(&flow, bytes).is_ok(),
+        };
+        if !sent {
+            self.own.push_back(Input::SendFailed { flow });
         }
     }
 
@@ -606,34 +498,11 @@ impl<C: Core> EventLoop<C> {
         }
     }
 
-    fn plan(&mut self, worker: WorkerId, plan: Plan) -> Turn {
-        self.plans.push_back((worker, plan));
-        self.submit_plans()
-    }
-
     fn keep(&mut self, token: Option<Token>, op: StoreOp) {
-        // Behind writes that wait, so that order is kept; who waits for an answer hears at once that there is a jam.
-        if token.is_none() && !self.writes.is_empty() {
-            return self.wait_to_write(op);
+        if let Err((token, why)) = self.backlog.store(token, op, &self.counters.turns) {
+            let reply = StoreReply::Failed(why);
+            self.own.push_back(Input::Stored { token, reply });
         }
-        let Err(refused) = self.store.submit(token, op) else {
-            return;
-        };
-        match token {
-            Some(token) => self.own.push_back(Input::Stored {
-                token,
-                reply: StoreReply::Failed(refused.why),
-            }),
-            None => self.wait_to_write(refused.op),
-        }
-    }
-
-    fn wait_to_write(&mut self, op: StoreOp) {
-        if self.writes.len() >= MAX_WRITES {
-            self.writes.pop_front();
-            self.counters.turns.writes_lost.one();
-        }
-        self.writes.push_back(op);
     }
 
     fn answer(&mut self, token: Token, answer: Answer) {
@@ -642,65 +511,10 @@ impl<C: Core> EventLoop<C> {
             let _ = reply.send(answer);
         }
     }
-
-    // What could not be done at once.
-
-    fn submit_waiting(&mut self) -> Turn {
-        self.submit_writes();
-        self.submit_plans()
-    }
-
-    fn submit_plans(&mut self) -> Turn {
-        while let Some((worker, plan)) = self.plans.pop_front() {
-            match self.media.submit(worker, plan) {
-                Ok(()) => {}
-                Err(Refused::Gone(_)) => return Err(Stop::Failed(format!("media worker {} is gone", worker.0))),
-                Err(Refused::Full(plan)) => {
-                    self.plans.push_front((worker, plan));
-                    break;
-                }
-            }
-        }
-        self.counters.turns.plans_waiting.set(self.plans.len() as u64);
-        if self.plans.len() > MAX_PLANS {
-            return Err(Stop::Failed("a media worker is stuck".into()));
-        }
-        Ok(())
-    }
-
-    fn submit_writes(&mut self) {
-        while let Some(op) = self.writes.pop_front() {
-            if let Err(refused) = self.store.submit(None, op) {
-                self.writes.push_front(refused.op);
-                break;
-            }
-        }
-        self.counters.turns.writes_waiting.set(self.writes.len() as u64);
-    }
-
-    /// Gives the store what waits, before the loop lets go of it.
-    fn write_last(&mut self) {
-        let until = self.clock.now().mono + LAST_WRITES;
-        self.submit_writes();
-        while !self.writes.is_empty() && self.clock.now().mono < until {
-            std::thread::sleep(ASK_AGAIN);
-            self.submit_writes();
-        }
-        self.counters.turns.writes_lost.add(self.writes.len() as u64);
-    }
 }
 
 fn take<T>(inlet: &mut Receiver<T>) -> Option<T> {
     inlet.try_recv().ok()
-}
-
-fn udp_flow(local: SocketAddr, peer: SocketAddr) -> Flow {
-    Flow {
-        transport: Transport::Udp,
-        local,
-        peer,
-        connection: 0,
-    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -1,0 +1,139 @@
+//! Orders for the media workers and the store, in the order given; what they cannot take at once waits here.
+
+use crate::eventloop::TurnCounters;
+use media::{Plan, WorkerId};
+use model::{StoreError, StoreOp};
+use net::rtp::Workers;
+use net::wake::Refused;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::Store;
+use switch::Token;
+
+/// Plans that may wait. A worker that leaves so many undone is stuck.
+const MAX_PLANS: usize = 65_536;
+
+/// Writes that may wait, beside those in the store's own queue. Then the oldest are lost, and counted.
+const MAX_WRITES: usize = 65_536;
+
+/// How soon a part that took nothing is asked again.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// When the loop ends, the store may still take what waits, for so long.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+pub(crate) struct Backlog {
+    media: Workers,
+    store: Arc<Store>,
+    plans: VecDeque<(WorkerId, Plan)>,
+    writes: VecDeque<StoreOp>,
+}
+
+impl Backlog {
+    pub(crate) fn new(media: Workers, store: Arc<Store>) -> Backlog {
+        Backlog {
+            media,
+            store,
+            plans: VecDeque::new(),
+            writes: VecDeque::new(),
+        }
+    }
+
+    /// Nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.plans.is_empty() && self.writes.is_empty()
+    }
+
+    /// Gives a worker an order, behind those that wait.
+    ///
+    /// # Errors
+    /// In words: a worker is gone, or stuck.
+    pub(crate) fn plan(&mut self, worker: WorkerId, plan: Plan) -> Result<(), String> {
+        self.plans.push_back((worker, plan));
+        self.submit_plans()
+    }
+
+    /// Gives the store an operation. Writes for which nobody waits are kept until it takes them, so their order is kept.
+    ///
+    /// # Errors
+    /// Somebody waits for the answer, and there will be none.
+    pub(crate) fn store(
+        &mut self,
+        token: Option<Token>,
+        op: StoreOp,
+        counters: &TurnCounters,
+    ) -> Result<(), (Token, StoreError)> {
+        if token.is_none() && !self.writes.is_empty() {
+            self.wait_to_write(op, counters);
+            return Ok(());
+        }
+        let Err(refused) = self.store.submit(token, op) else {
+            return Ok(());
+        };
+        match token {
+            Some(token) => Err((token, refused.why)),
+            None => {
+                self.wait_to_write(refused.op, counters);
+                Ok(())
+            }
+        }
+    }
+
+    fn wait_to_write(&mut self, op: StoreOp, counters: &TurnCounters) {
+        if self.writes.len() >= MAX_WRITES {
+            self.writes.pop_front();
+            counters.writes_lost.one();
+        }
+        self.writes.push_back(op);
+    }
+
+    /// Tries again what waits.
+    ///
+    /// # Errors
+    /// As [`Backlog::plan`].
+    pub(crate) fn submit(&mut self, counters: &TurnCounters) -> Result<(), String> {
+        self.submit_writes();
+        let submitted = self.submit_plans();
+        counters.writes_waiting.set(self.writes.len() as u64);
+        counters.plans_waiting.set(self.plans.len() as u64);
+        submitted
+    }
+
+    fn submit_plans(&mut self) -> Result<(), String> {
+        while let Some((worker, plan)) = self.plans.pop_front() {
+            match self.media.submit(worker, plan) {
+                Ok(()) => {}
+                Err(Refused::Gone(_)) => return Err(format!("media worker {} is gone", worker.0)),
+                Err(Refused::Full(plan)) => {
+                    self.plans.push_front((worker, plan));
+                    break;
+                }
+            }
+        }
+        if self.plans.len() > MAX_PLANS {
+            return Err("a media worker is stuck".into());
+        }
+        Ok(())
+    }
+
+    fn submit_writes(&mut self) {
+        while let Some(op) = self.writes.pop_front() {
+            if let Err(refused) = self.store.submit(None, op) {
+                self.writes.push_front(refused.op);
+                break;
+            }
+        }
+    }
+
+    /// Gives the store what waits, before the loop lets go of it.
+    pub(crate) fn write_last(&mut self, counters: &TurnCounters) {
+        let until = Instant::now() + LAST_WRITES;
+        self.submit_writes();
+        while !self.writes.is_empty() && Instant::now() < until {
+            std::thread::sleep(ASK_AGAIN);
+            self.submit_writes();
+        }
+        counters.writes_lost.add(self.writes.len() as u64);
+    }
+}
