@@ -9,6 +9,8 @@ mod accept;
 mod deliver;
 mod letter;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use crate::core::{Core, Cx};

@@ -2,6 +2,8 @@
 
 mod register;
 mod save;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use crate::core::Core;

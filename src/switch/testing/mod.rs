@@ -29,7 +29,7 @@ use model::Aor;
 use network::{Dice, Packet};
 use sip::digest::{Algorithm, ha1};
 use sip::{Flow, Transport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -165,6 +165,9 @@ pub struct World {
     seed: u64,
     restarts: u64,
     by_address: BTreeMap<SocketAddr, usize>,
+    /// When each phone wants to be called, and which ones in order of time.
+    due: Vec<Option<Mono>>,
+    by_time: BTreeSet<(Mono, usize)>,
     last_token: u64,
     answers: BTreeMap<u64, Answer>,
     last_connection: u64,
@@ -191,6 +194,8 @@ impl World {
             seed,
             restarts: 0,
             by_address: BTreeMap::new(),
+            due: Vec::new(),
+            by_time: BTreeSet::new(),
             last_token: 0,
             answers: BTreeMap::new(),
             last_connection: 0,
@@ -208,8 +213,9 @@ impl World {
     /// The same over UDP or TCP; a TCP phone's connection is open.
     pub fn phone_over(&mut self, extension: &str, transport: Transport) -> usize {
         let index = self.phones.len();
-        let port = u16::try_from(20_000 + index).unwrap_or(0);
-        let address: SocketAddr = ([127, 0, 0, 1], port).into();
+        let port = u16::try_from(20_000 + index % 10_000).unwrap_or(0);
+        let host = 1 + u8::try_from(index / 10_000).unwrap_or(0);
+        let address: SocketAddr = ([127, 0, 0, host], port).into();
         let phone = Phone::new(
             extension,
             transport,
@@ -219,6 +225,7 @@ impl World {
         );
         self.by_address.insert(address, index);
         self.phones.push(phone);
+        self.due.push(None);
         self.connect(index);
         index
     }
@@ -282,7 +289,7 @@ impl World {
 
     fn next_event(&mut self) -> Option<Mono> {
         let switch = self.switch.poll_timeout().map(|deadline| deadline.at);
-        let phones = self.phones.iter().filter_map(Phone::poll_timeout).min();
+        let phones = self.by_time.first().map(|(at, _)| *at);
         [self.network.next(), self.store.next(), switch, phones]
             .into_iter()
             .flatten()
@@ -312,14 +319,9 @@ impl World {
             self.switch.handle_timeout(self.now);
             self.obey();
         }
-        for index in 0..self.phones.len() {
-            if self.phones[index]
-                .poll_timeout()
-                .is_some_and(|due| due <= self.now.mono)
-            {
-                self.phones[index].handle_timeout(self.now);
-                self.collect(index);
-            }
+        while let Some(&(_, index)) = self.by_time.first().filter(|(due, _)| *due <= self.now.mono) {
+            self.phones[index].handle_timeout(self.now);
+            self.collect(index);
         }
     }
 
@@ -487,6 +489,15 @@ impl World {
                 self.network.send(self.now.mono, turned(flow), bytes);
             }
         }
+        self.note_due(phone);
+    }
+
+    fn note_due(&mut self, phone: usize) {
+        let due = self.phones[phone].poll_timeout();
+        if let Some(before) = std::mem::replace(&mut self.due[phone], due) {
+            self.by_time.remove(&(before, phone));
+        }
+        self.by_time.extend(due.map(|due| (due, phone)));
     }
 }
 

@@ -241,6 +241,48 @@ impl Phone {
         )
     }
 
+    /// Sends REGISTER with this Call-ID and CSeq: with credentials at once, so register in the common way before.
+    pub fn register_as(&mut self, now: Now, call_id: &str, cseq: u32, headers: Headers) -> u64 {
+        self.cseq = cseq.wrapping_sub(1);
+        let (uri, call_id, to) = (format!("sip:{DOMAIN}"), call_id.to_owned(), self.own_uri());
+        self.ask(
+            now,
+            Asked {
+                method: Method::Register,
+                uri,
+                to,
+                call_id,
+                headers,
+                body: None,
+                tries: 0,
+            },
+        )
+    }
+
+    /// Sends REGISTER for the address of record of somebody else.
+    pub fn register_to(&mut self, now: Now, to: &str) -> u64 {
+        let headers = Headers::new().with(Name::Contact, format!("<{}>", self.contact()));
+        let (uri, call_id, to) = (format!("sip:{DOMAIN}"), self.register_call_id.clone(), to.to_owned());
+        self.ask(
+            now,
+            Asked {
+                method: Method::Register,
+                uri,
+                to,
+                call_id,
+                headers,
+                body: None,
+                tries: 0,
+            },
+        )
+    }
+
+    /// Final status of the last request.
+    #[must_use]
+    pub fn last_status(&self) -> Option<u16> {
+        self.status(self.last_number)
+    }
+
     /// Sends MESSAGE.
     pub fn message(&mut self, now: Now, to: &str, content_type: &str, content: &[u8]) -> u64 {
         let body = Body {
