@@ -64,7 +64,11 @@ fn record(recorder: &impl Recorder, figure: &Figure) {
         .iter()
         .map(|(key, value)| Label::from_static_parts(key, value))
         .collect();
-    let suffix = if figure.gauge { "" } else { "_total" };
+    let suffix = if figure.gauge || figure.name.ends_with("_total") {
+        ""
+    } else {
+        "_total"
+    };
     let key = Key::from_parts(format!("tandem_{}{suffix}", figure.name), labels);
     if figure.gauge {
         let gauge: Gauge = recorder.register_gauge(&key, &METADATA);
@@ -86,6 +90,7 @@ mod tests {
             Figure::gauge("calls", 3),
             Figure::counter("requests", 7).labelled("method", "INVITE"),
             Figure::counter("requests", 2).labelled("method", "BYE"),
+            Figure::counter("challenges_total", 1),
         ]);
         let lines: Vec<&str> = text.lines().collect();
         for line in [
@@ -94,6 +99,7 @@ mod tests {
             "# TYPE tandem_requests_total counter",
             "tandem_requests_total{method=\"INVITE\"} 7",
             "tandem_requests_total{method=\"BYE\"} 2",
+            "tandem_challenges_total 1",
         ] {
             assert!(lines.contains(&line), "{line} in\n{text}");
         }

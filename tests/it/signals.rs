@@ -1,8 +1,9 @@
 //! The real binary and its signals.
 
-use crate::support::http_get;
 use crate::support::node::Setup;
+use crate::support::phone::Phone;
 use crate::support::served::{Served, text};
+use crate::support::{http_get, wait_for};
 use std::os::unix::fs::PermissionsExt;
 
 /// Where it says it listens for HTTP.
@@ -30,8 +31,29 @@ fn sigterm_drains_and_ends_with_0() {
 }
 
 #[test]
+fn draining_ends_calls_at_the_limit_and_takes_no_new_ones() {
+    let mut served = Served::start(Setup::new().set("switch.calls.drain_limit=1s"));
+    let (mut one, mut other) = (Phone::new(served.sip(), "1000"), Phone::new(served.sip(), "1001"));
+    assert_eq!(one.call("9196").status(), 200);
+    served.signal("TERM");
+    served.logged("draining");
+    let refused = other.call("9196");
+    assert_eq!(refused.status(), 503);
+    assert!(!refused.header("Retry-After").is_empty(), "{refused:?}");
+    let bye = one.receive();
+    assert!(bye.0.starts_with("BYE "), "{bye:?}");
+    one.accept(&bye);
+    assert_eq!(served.ended().code(), Some(0));
+}
+
+#[test]
 fn a_second_sigterm_ends_at_once() {
     let mut served = Served::start(Setup::new().set("switch.calls.drain_limit=10m"));
+    assert_eq!(
+        Phone::new(served.sip(), "1000").call("9196").status(),
+        200,
+        "a call to wait for"
+    );
     served.signal("TERM");
     served.logged("draining");
     served.signal("TERM");
@@ -46,6 +68,7 @@ fn sighup_reloads_all_or_nothing() {
     std::fs::write(&users, before.clone() + "[2042]\npassword = \"x\"\n").unwrap();
     served.signal("HUP");
     served.logged("users.toml: added 2042");
+    assert_eq!(Phone::new(served.sip(), "2042").password("x").register().status(), 200);
     std::fs::write(&users, before + "[2043]\npasswort = \"x\"\n").unwrap();
     std::fs::write(served.directory().join("dialplan.toml"), "").unwrap();
     served.signal("HUP");
@@ -74,4 +97,25 @@ fn secrets_survive_a_restart_and_are_for_nobody_else() {
     let again = served.again();
     assert_eq!(std::fs::read(&key).unwrap(), first);
     assert!(again.tandem(&["status"]).status.success());
+}
+
+#[test]
+fn registrations_survive_a_kill() {
+    let mut served = Served::start(Setup::new());
+    assert_eq!(Phone::new(served.sip(), "1000").register().status(), 200);
+    // A REGISTER is written behind its answer.
+    wait_for("its commit", || {
+        http_get(http(&served), "/metrics")
+            .1
+            .contains("\ntandem_store_commits_total 1\n")
+            .then_some(())
+    });
+    served.signal("KILL");
+    served.ended();
+    let again = served.again();
+    let listed = again.tandem(&["registrations", "list", "1000", "--json"]);
+    assert!(
+        text(&listed.stdout).contains("\"aor\":\"1000@127.0.0.1\""),
+        "{listed:?}"
+    );
 }

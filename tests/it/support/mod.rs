@@ -1,6 +1,7 @@
 //! What integration tests share: a node in this process ([`node`]), the real binary ([`served`]), patience.
 
 pub mod node;
+pub mod phone;
 pub mod served;
 
 pub use node::node;

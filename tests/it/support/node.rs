@@ -41,6 +41,11 @@ impl Setup {
         self
     }
 
+    /// At this port, as before a restart: phones look for the switch where it was.
+    pub fn listening_at(self, at: SocketAddr) -> Setup {
+        self.set(&format!("switch.listen=udp://{at},tcp://{at}"))
+    }
+
     /// Replaces a file of the configuration.
     pub fn file(self, name: &str, text: &str) -> Setup {
         std::fs::write(self.directory.path().join(name), text).unwrap();
@@ -64,7 +69,7 @@ impl Setup {
             setup: self,
             node: None,
         };
-        node.start_again();
+        node.run();
         node
     }
 }
@@ -81,14 +86,15 @@ pub fn node() -> TestNode {
 }
 
 impl TestNode {
-    /// Ends it as an operator would, and starts another one with the same data, on other ports.
+    /// Ends it, and starts another one with the same configuration, data and SIP port.
     #[allow(dead_code)] // for tests of what survives
-    pub fn restart(&mut self) {
+    pub fn restart(mut self) -> TestNode {
+        let at = self.sip();
         self.node = None;
-        self.start_again();
+        self.setup.listening_at(at).start()
     }
 
-    fn start_again(&mut self) {
+    fn run(&mut self) {
         let config = self
             .setup
             .source()

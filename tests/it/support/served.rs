@@ -4,6 +4,7 @@ use super::node::Setup;
 use super::wait_for;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -45,9 +46,16 @@ impl Served {
         served
     }
 
-    /// Starts another one with the same configuration and data, after this one has ended.
+    /// Where it listens for SIP over UDP; TCP has the same port.
+    pub fn sip(&self) -> SocketAddr {
+        let listeners = self.ready.strip_prefix("ready sip=udp:").unwrap();
+        listeners.split(',').next().unwrap().parse().unwrap()
+    }
+
+    /// Starts another one with the same configuration, data and SIP port, after this one has ended.
     pub fn again(mut self) -> Served {
-        Served::start(self.setup.take().unwrap())
+        let at = self.sip();
+        Served::start(self.setup.take().unwrap().listening_at(at))
     }
 
     fn setup(&self) -> &Setup {

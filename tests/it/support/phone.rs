@@ -1,0 +1,207 @@
+//! A small phone over UDP, for tests that look at single messages: logs in, asks, and shows what came back.
+
+use super::PATIENCE;
+use md5::{Digest, Md5};
+use std::net::{SocketAddr, UdpSocket};
+
+/// One socket, one account with its demo password.
+pub struct Phone {
+    socket: UdpSocket,
+    server: SocketAddr,
+    user: String,
+    password: String,
+    dialogs: u32,
+}
+
+/// A message as it came.
+#[derive(Clone, Debug)]
+pub struct Message(pub String);
+
+impl Message {
+    /// 0 for a request.
+    pub fn status(&self) -> u16 {
+        let status = self.0.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3));
+        status.map_or(0, |status| status.parse().unwrap())
+    }
+
+    /// The value of the first header of this name; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let lines = self.0.split("\r\n").take_while(|line| !line.is_empty());
+        let mut values = lines
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        values.next().map_or("", |(_, value)| value.trim())
+    }
+}
+
+/// What a request needs to be sent again with credentials, or acknowledged.
+struct Ask<'a> {
+    method: &'a str,
+    uri: String,
+    to: String,
+    call_id: String,
+    cseq: u32,
+    headers: &'a str,
+    body: &'a str,
+}
+
+impl Phone {
+    pub fn new(server: SocketAddr, user: &str) -> Phone {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let password = format!("demo-{user}");
+        Phone {
+            socket,
+            server,
+            user: user.to_owned(),
+            password,
+            dialogs: 0,
+        }
+    }
+
+    /// With another password than the demo one.
+    pub fn password(mut self, password: &str) -> Phone {
+        self.password = password.to_owned();
+        self
+    }
+
+    /// REGISTER for an hour: the final answer.
+    pub fn register(&mut self) -> Message {
+        let contact = format!("Contact: <sip:{}@{}>\r\nExpires: 3600\r\n", self.user, self.at());
+        let uri = format!("sip:{}", self.server);
+        let to = format!("<sip:{}@{}>", self.user, self.server);
+        self.ask("REGISTER", &uri, &to, &contact, "")
+    }
+
+    /// INVITE with an offer of PCMU, acknowledged: the final answer. The media port is one that nobody listens on.
+    pub fn call(&mut self, number: &str) -> Message {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        let headers = format!(
+            "Contact: <sip:{}@{}>\r\nContent-Type: application/sdp\r\n",
+            self.user,
+            self.at()
+        );
+        let uri = format!("sip:{number}@{}", self.server);
+        self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, sdp)
+    }
+
+    /// The next message from the switch.
+    pub fn receive(&self) -> Message {
+        let mut buffer = [0; 65_536];
+        let length = self.socket.recv(&mut buffer).expect("a message from the switch");
+        Message(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Answers a request with 200.
+    pub fn accept(&self, request: &Message) {
+        let copied =
+            ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", request.header(name)));
+        self.send(&format!(
+            "SIP/2.0 200 OK\r\n{}Content-Length: 0\r\n\r\n",
+            copied.concat()
+        ));
+    }
+
+    /// One request outside of dialogs, again with credentials when it is challenged: the final answer.
+    pub fn ask(&mut self, method: &str, uri: &str, to: &str, headers: &str, body: &str) -> Message {
+        self.dialogs += 1;
+        let call_id = format!("{}-{}-{}", self.user, self.at().port(), self.dialogs);
+        let (uri, to) = (uri.to_owned(), to.to_owned());
+        let mut ask = Ask {
+            method,
+            uri,
+            to,
+            call_id,
+            cseq: 1,
+            headers,
+            body,
+        };
+        let first = self.exchange(&ask, "");
+        let challenge = match first.status() {
+            401 => first.header("WWW-Authenticate").to_owned(),
+            407 => first.header("Proxy-Authenticate").to_owned(),
+            _ => return first,
+        };
+        ask.cseq = 2;
+        let name = if first.status() == 401 {
+            "Authorization"
+        } else {
+            "Proxy-Authorization"
+        };
+        let credentials = format!("{name}: {}\r\n", self.credentials(&ask, &challenge));
+        self.exchange(&ask, &credentials)
+    }
+
+    fn exchange(&self, ask: &Ask<'_>, credentials: &str) -> Message {
+        self.send(&self.request(ask, ask.method, &ask.to, credentials));
+        let ours = |m: &Message| {
+            m.status() >= 200
+                && m.header("Call-ID") == ask.call_id
+                && m.header("CSeq").starts_with(&ask.cseq.to_string())
+        };
+        let answer = std::iter::repeat_with(|| self.receive()).find(ours).unwrap();
+        if ask.method == "INVITE" {
+            let ack = Ask {
+                body: "",
+                headers: "",
+                uri: ask.uri.clone(),
+                to: String::new(),
+                call_id: ask.call_id.clone(),
+                ..*ask
+            };
+            self.send(&self.request(&ack, "ACK", answer.header("To"), ""));
+        }
+        answer
+    }
+
+    fn request(&self, ask: &Ask<'_>, method: &str, to: &str, credentials: &str) -> String {
+        let Ask {
+            uri,
+            call_id,
+            cseq,
+            headers,
+            body,
+            ..
+        } = ask;
+        let (user, server, at) = (&self.user, self.server, self.at());
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{call_id}-{cseq};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:{user}@{server}>;tag=t{call_id}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             {credentials}{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// RFC 7616 section 3.4 with MD5 and qop=auth.
+    fn credentials(&self, ask: &Ask<'_>, challenge: &str) -> String {
+        let field = |name: &str| {
+            challenge
+                .split(&format!("{name}=\""))
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+        };
+        let (realm, nonce, uri, user) = (field("realm"), field("nonce"), &ask.uri, &self.user);
+        let ha1 = md5(&format!("{user}:{realm}:{}", self.password));
+        let ha2 = md5(&format!("{}:{uri}", ask.method));
+        let response = md5(&format!("{ha1}:{nonce}:00000001:c:auth:{ha2}"));
+        format!(
+            "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", \
+             algorithm=MD5, cnonce=\"c\", qop=auth, nc=00000001"
+        )
+    }
+
+    fn send(&self, message: &str) {
+        self.socket.send_to(message.as_bytes(), self.server).unwrap();
+    }
+
+    fn at(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+}
+
+fn md5(text: &str) -> String {
+    Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
