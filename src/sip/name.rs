@@ -112,10 +112,16 @@ impl Name {
         if text.is_empty() || text.len() > LONGEST {
             return Name::Other;
         }
-        let slot = SLOTS[slot(text, MULTIPLIER)];
-        match TEXTS.get(slot as usize) {
-            Some(&(name, long)) if long.len() == text.len() && long.as_bytes().eq_ignore_ascii_case(text) => name,
-            _ => Name::Other,
+        let ends = ends(text);
+        let Some(known) = TEXTS.get(SLOTS[slot(ends, text.len(), MULTIPLIER)] as usize) else {
+            return Name::Other;
+        };
+        // Nearly everyone writes names as the RFCs do, and most names are their two ends.
+        let exact = known.ends.0 == ends.0 && known.ends.1 == ends.1 && known.text.len() == text.len();
+        if exact && text.len() <= 16 || known.text.as_bytes().eq_ignore_ascii_case(text) {
+            known.name
+        } else {
+            Name::Other
         }
     }
 
@@ -160,16 +166,49 @@ impl Name {
     }
 }
 
+#[derive(Copy, Clone)]
+struct Text {
+    name: Name,
+    text: &'static str,
+    ends: (u64, u64),
+}
+
+/// The first and the last eight bytes, which overlap in names of less than sixteen; padded if there are less than eight.
+const fn ends(text: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64);
+    }
+    let last = text.len() - 1;
+    (text[0] as u64 | (text[last / 2] as u64) << 8, text[last] as u64)
+}
+
 /// Every text, long and compact, one after the other.
-const TEXTS: [(Name, &str); TEXT_COUNT] = {
-    let mut texts = [(Name::Other, ""); TEXT_COUNT];
+static TEXTS: [Text; TEXT_COUNT] = KNOWN_TEXTS;
+
+const KNOWN_TEXTS: [Text; TEXT_COUNT] = {
+    let mut texts = [Text {
+        name: Name::Other,
+        text: "",
+        ends: (0, 0),
+    }; TEXT_COUNT];
     let (mut i, mut n) = (0, 0);
     while i < Name::KNOWN.len() {
         let (name, long, compact) = Name::KNOWN[i];
-        texts[n] = (name, long);
+        texts[n] = Text {
+            name,
+            text: long,
+            ends: ends(long.as_bytes()),
+        };
         n += 1;
         if let Some(short) = compact {
-            texts[n] = (name, short);
+            texts[n] = Text {
+                name,
+                text: short,
+                ends: ends(short.as_bytes()),
+            };
             n += 1;
         }
         i += 1;
@@ -188,9 +227,9 @@ const TEXT_COUNT: usize = {
 
 const LONGEST: usize = {
     let (mut i, mut longest) = (0, 0);
-    while i < TEXTS.len() {
-        if TEXTS[i].1.len() > longest {
-            longest = TEXTS[i].1.len();
+    while i < TEXT_COUNT {
+        if KNOWN_TEXTS[i].text.len() > longest {
+            longest = KNOWN_TEXTS[i].text.len();
         }
         i += 1;
     }
@@ -201,21 +240,18 @@ const LONGEST: usize = {
 const SLOT_BITS: u32 = 10;
 const EMPTY: u8 = u8::MAX;
 
-/// Length and four bytes with the case bit set tell all known names apart; `find_multiplier` would not end otherwise.
-const fn slot(text: &[u8], multiplier: u32) -> usize {
-    let (n, fold) = (text.len(), 0x20);
-    let key = (text[0] | fold) as u32
-        | ((text[n - 1] | fold) as u32) << 8
-        | ((text[n / 2] | fold) as u32) << 16
-        | ((text[n / 3] | fold) as u32) << 24;
-    ((key ^ n as u32).wrapping_mul(multiplier) >> (32 - SLOT_BITS)) as usize
+/// Length and both ends with the case bit set tell all known names apart; `find_multiplier` would not end otherwise.
+const fn slot(ends: (u64, u64), len: usize, multiplier: u64) -> usize {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let key = (ends.0 | CASE) ^ (ends.1 | CASE).rotate_left(23) ^ len as u64;
+    (key.wrapping_mul(multiplier) >> (64 - SLOT_BITS)) as usize
 }
 
-const fn fill(multiplier: u32) -> Option<[u8; 1 << SLOT_BITS]> {
+const fn fill(multiplier: u64) -> Option<[u8; 1 << SLOT_BITS]> {
     let mut slots = [EMPTY; 1 << SLOT_BITS];
     let mut i = 0;
-    while i < TEXTS.len() {
-        let at = slot(TEXTS[i].1.as_bytes(), multiplier);
+    while i < TEXT_COUNT {
+        let at = slot(KNOWN_TEXTS[i].ends, KNOWN_TEXTS[i].text.len(), multiplier);
         if slots[at] != EMPTY {
             return None;
         }
@@ -225,15 +261,15 @@ const fn fill(multiplier: u32) -> Option<[u8; 1 << SLOT_BITS]> {
     Some(slots)
 }
 
-const fn find_multiplier() -> u32 {
-    let mut multiplier = 0x9e37_79b1u32;
+const fn find_multiplier() -> u64 {
+    let mut multiplier = 0x9e37_79b9_7f4a_7c15u64;
     while fill(multiplier).is_none() {
-        multiplier = multiplier.wrapping_mul(0x0019_660d) | 1;
+        multiplier = multiplier.wrapping_mul(0x5851_f42d_4c95_7f2d) | 1;
     }
     multiplier
 }
 
-const MULTIPLIER: u32 = find_multiplier();
+const MULTIPLIER: u64 = find_multiplier();
 
 static SLOTS: [u8; 1 << SLOT_BITS] = match fill(MULTIPLIER) {
     Some(slots) => slots,

@@ -6,7 +6,7 @@ use crate::header::lex;
 use crate::message::{
     Fault, Field, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, Malformed, Message, NONE, Span, Start, span,
 };
-use crate::{Method, Name};
+use crate::{Method, Name, validate};
 use bytes::Bytes;
 use memchr::{memchr, memchr2, memrchr};
 use smallvec::SmallVec;
@@ -147,10 +147,17 @@ fn request(line: &[u8]) -> Result<StartLine, Malformed> {
 
 /// Reads fields up to the empty line, which sets where the body begins.
 fn fields(message: &mut Message) -> Option<Fault> {
-    let bytes = message.bytes.clone();
+    // Out of the message while it grows; a clone would cost two atomic operations.
+    let bytes = std::mem::take(&mut message.bytes);
+    let fault = fields_of(&bytes, message);
+    message.bytes = bytes;
+    fault.or_else(|| stray_nul(message))
+}
+
+fn fields_of(bytes: &[u8], message: &mut Message) -> Option<Fault> {
     let (mut at, mut fault) = (usize::from(message.head), None);
     loop {
-        let Some((line, sound)) = logical_line(&bytes, at) else {
+        let Some((line, sound)) = logical_line(bytes, at) else {
             return fault.or(Some(bad("No empty line after the header")));
         };
         if !sound {
@@ -158,20 +165,20 @@ fn fields(message: &mut Message) -> Option<Fault> {
         }
         if line.end == at {
             message.body = span(0, line.next).len;
-            return fault.or_else(|| stray_nul(message));
+            return fault;
         }
         if message.fields.len() == MAX_HEADERS {
             return fault.or(Some(bad("More than 255 header fields")));
         }
-        match field(&bytes, at, line.end) {
-            Ok(field) => push(message, field),
-            Err(wrong) => fault = fault.or(Some(wrong)),
+        if let Err(wrong) = field(bytes, at, line.end).and_then(|field| push(message, field)) {
+            fault = fault.or(Some(wrong));
         }
         at = line.next;
     }
 }
 
 /// A line with the continuation lines that begin with white space (section 7.3.1).
+#[inline]
 pub(crate) fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
     let (mut line, mut sound) = line_end(bytes, from)?;
     while line.end > from && matches!(bytes.get(line.next), Some(b' ' | b'\t')) {
@@ -183,14 +190,13 @@ pub(crate) fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
 
 /// `name HCOLON value`. Spaces and tabs may stand before the colon; any other byte that is no token character, control
 /// characters first of all, makes the line a fault and never a field of the name it resembles.
+#[inline(always)] // as a call its result would come back through memory, piece by piece, and stall
 pub(crate) fn field(bytes: &[u8], at: usize, end: usize) -> Result<Field, Fault> {
     let line = &bytes[at..end];
-    let name_len = lex::token_len(line);
-    let mut colon = name_len;
-    while matches!(line.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
-    }
-    if line.get(colon) != Some(&b':') || name_len == 0 {
+    let colon = colon(line).ok_or(bad("Header line without a sound name"))?;
+    let text = before_colon(&line[..colon]);
+    let name = Name::from_bytes(text);
+    if name == Name::Other && (text.is_empty() || lex::token_len(text) != text.len()) {
         return Err(bad("Header line without a sound name"));
     }
     if line.len() > MAX_HEADER_LINE {
@@ -204,20 +210,51 @@ pub(crate) fn field(bytes: &[u8], at: usize, end: usize) -> Result<Field, Fault>
     };
     Ok(Field {
         name_at: span(0, at).len,
-        name_len: u8::try_from(name_len).map_err(|_| bad("Header name over 255 characters"))?,
-        name: Name::from_bytes(&line[..name_len]),
+        name_len: u8::try_from(text.len()).map_err(|_| bad("Header name over 255 characters"))?,
+        name,
         value: span(value_at, value_at + value.len()),
     })
 }
 
-#[allow(clippy::cast_possible_truncation)] // MAX_HEADERS is 255
-fn push(message: &mut Message, field: Field) {
-    if let Some(first) = message.first.get_mut(field.name as usize)
-        && *first == NONE
-    {
-        *first = message.fields.len() as u8;
+/// Eight bytes at a time: names are so short that a call of `memchr` costs more than the search.
+fn colon(line: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = line.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let differing = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
+        // The lowest byte that is zero gets its high bit set, and only bytes above it may get theirs wrongly.
+        let zeros = differing.wrapping_sub(ONES) & !differing & (ONES << 7);
+        if zeros != 0 {
+            return Some(8 * i + zeros.trailing_zeros() as usize / 8);
+        }
     }
+    let at = rest.iter().position(|&b| b == b':')?;
+    Some(line.len() - rest.len() + at)
+}
+
+fn before_colon(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Two of a field that may be there once mean that two readers could see two messages.
+#[allow(clippy::cast_possible_truncation)] // MAX_HEADERS is 255
+fn push(message: &mut Message, field: Field) -> Result<(), Fault> {
+    let place = message.fields.len() as u8;
     message.fields.push(field);
+    let repeats = match message.first.get_mut(field.name as usize) {
+        Some(first) if *first == NONE => {
+            *first = place;
+            false
+        }
+        known => known.is_some(),
+    };
+    if repeats && !validate::may_repeat(field.name, message.is_request()) {
+        return Err(bad("Header that may be there once is there twice"));
+    }
+    Ok(())
 }
 
 /// NUL may stand in a header only as a quoted pair (RFC 4475 section 3.1.1.2).

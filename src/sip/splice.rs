@@ -2,7 +2,7 @@
 
 use crate::header::{Via, lex};
 use crate::message::Field;
-use crate::print::{push_clean, push_copy, push_number, push_stamped};
+use crate::print::{push_clean, push_copy, push_number, push_stamped, shared};
 use crate::{Message, Name};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -163,7 +163,7 @@ impl<'m> Splice<'m> {
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
-        Bytes::from(out)
+        shared(out)
     }
 
     fn push_start_line(&self, out: &mut Vec<u8>) {

@@ -1,10 +1,13 @@
 //! Comparing URIs (RFC 3261 section 19.1.4), and a key under which equal ones are found.
 
 use crate::uri::{Scheme, Uri, hex_pair, is_unreserved, pairs};
+use memchr::memchr;
+use std::io::Write;
+use std::net::IpAddr;
 
 /// Parameters that make a difference even if only one side has them. (`transport` too: its absence means no particular
 /// one.)
-const TELLING: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+const TELLING: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
 
 impl Uri<'_> {
     /// Equivalent by the rules of section 19.1.4: an escape equals its character unless that is reserved, host and
@@ -15,10 +18,10 @@ impl Uri<'_> {
         if self.scheme() != other.scheme() || !self.is_sip() {
             return self.scheme() == other.scheme() && self.as_bytes().eq_ignore_ascii_case(other.as_bytes());
         }
-        plain_opt(self.user()) == plain_opt(other.user())
-            && plain_opt(self.password()) == plain_opt(other.password())
-            && host(self) == host(other)
-            && self.port() == other.port()
+        self.port() == other.port()
+            && is_same_host(self, other)
+            && is_same_user(self.user(), other.user())
+            && is_same_user(self.password(), other.password())
             && params_agree(self, other)
             && params_agree(other, self)
             && headers(self) == headers(other)
@@ -31,7 +34,7 @@ impl Uri<'_> {
         if !self.is_sip() {
             return self.as_bytes().to_ascii_lowercase();
         }
-        let mut key = Vec::with_capacity(self.as_bytes().len());
+        let mut key = Vec::with_capacity(self.as_bytes().len() + 8);
         key.extend_from_slice(if self.scheme() == Scheme::Sips {
             b"sips:"
         } else {
@@ -45,14 +48,17 @@ impl Uri<'_> {
             }
             key.push(b'@');
         }
-        key.extend_from_slice(&host(self));
+        push_host(self, &mut key);
         if let Some(port) = self.port() {
-            key.extend_from_slice(format!(":{port}").as_bytes());
+            // Writing into a Vec cannot fail.
+            let _ = write!(key, ":{port}");
         }
         for name in TELLING {
-            if let Some(value) = self.param(name) {
-                key.extend_from_slice(format!(";{name}=").as_bytes());
-                key.extend_from_slice(&folded(value));
+            if let Some((_, value)) = self.params().iter().find(|(n, _)| is_same_folded(n, name)) {
+                key.push(b';');
+                key.extend_from_slice(name);
+                key.push(b'=');
+                folded_into(value.unwrap_or_default(), &mut key);
             }
         }
         for (name, value) in headers(self) {
@@ -68,18 +74,15 @@ impl Uri<'_> {
 /// Undoes the escapes of characters that need none; the others become `%HH` with upper-case digits.
 fn plain_into(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
-    while let [first, after @ ..] = rest {
-        match if *first == b'%' { hex_pair(after) } else { None } {
+    while let Some(at) = memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        match hex_pair(&rest[at + 1..]) {
             Some(byte) if is_unreserved(byte) => out.push(byte),
-            Some(_) => out.extend_from_slice(&[b'%', after[0].to_ascii_uppercase(), after[1].to_ascii_uppercase()]),
-            None => out.push(*first),
+            _ => out.extend(rest[at..].iter().take(3).map(u8::to_ascii_uppercase)),
         }
-        rest = if *first == b'%' {
-            after.get(2..).unwrap_or_default()
-        } else {
-            after
-        };
+        rest = rest.get(at + 3..).unwrap_or_default();
     }
+    out.extend_from_slice(rest);
 }
 
 fn plain(text: &[u8]) -> Vec<u8> {
@@ -88,35 +91,56 @@ fn plain(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn plain_opt(text: Option<&[u8]>) -> Option<Vec<u8>> {
-    text.map(plain)
+fn folded_into(text: &[u8], out: &mut Vec<u8>) {
+    let from = out.len();
+    plain_into(text, out);
+    out[from..].make_ascii_lowercase();
 }
 
-fn folded(text: &[u8]) -> Vec<u8> {
-    plain(text).to_ascii_lowercase()
+fn is_escaped(text: &[u8]) -> bool {
+    memchr(b'%', text).is_some()
 }
 
-/// Two ways to write one address are one host.
-fn host(uri: &Uri<'_>) -> Vec<u8> {
-    match uri.ip() {
-        Some(ip) => ip.to_string().into_bytes(),
-        None => uri.host().to_ascii_lowercase(),
+fn is_same_folded(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b) || (is_escaped(a) || is_escaped(b)) && plain(a).eq_ignore_ascii_case(&plain(b))
+}
+
+fn is_same_user(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a == b || (is_escaped(a) || is_escaped(b)) && plain(a) == plain(b),
+        (a, b) => a == b,
+    }
+}
+
+/// Two ways to write one IPv6 address are one host.
+fn is_same_host(a: &Uri<'_>, b: &Uri<'_>) -> bool {
+    a.host().eq_ignore_ascii_case(b.host()) || a.ip().is_some_and(|ip| b.ip() == Some(ip))
+}
+
+fn push_host(uri: &Uri<'_>, out: &mut Vec<u8>) {
+    if let Some(IpAddr::V6(ip)) = uri.ip() {
+        // Writing into a Vec cannot fail.
+        let _ = write!(out, "[{ip}]");
+    } else {
+        out.extend(uri.host().iter().map(u8::to_ascii_lowercase));
     }
 }
 
 fn params_agree(one: &Uri<'_>, other: &Uri<'_>) -> bool {
     one.params().iter().all(|(name, value)| {
-        let mut theirs = other.params().iter().filter(|(n, _)| folded(n) == folded(name));
-        match theirs.next() {
-            Some((_, v)) => folded(v.unwrap_or_default()) == folded(value.unwrap_or_default()),
-            None => !TELLING.iter().any(|t| folded(name) == t.as_bytes()),
+        let theirs = other.params().iter().find(|(n, _)| is_same_folded(n, name));
+        match theirs {
+            Some((_, v)) => is_same_folded(v.unwrap_or_default(), value.unwrap_or_default()),
+            None => !TELLING.iter().any(|telling| is_same_folded(name, telling)),
         }
     })
 }
 
 /// In an order of their own: theirs does not matter, but none may be missing.
 fn headers(uri: &Uri<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut all: Vec<_> = pairs(uri.headers_bytes()).map(|(n, v)| (folded(n), plain(v))).collect();
+    let mut all: Vec<_> = pairs(uri.headers_bytes())
+        .map(|(n, v)| (plain(n).to_ascii_lowercase(), plain(v)))
+        .collect();
     all.sort();
     all
 }
@@ -146,6 +170,7 @@ mod tests {
         ));
         assert!(same("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]"));
         assert!(same("sip:a@h;n%61me=x", "sip:a@h;name=X"));
+        assert!(same("sip:a@h;tr%61nsport=t%63p", "sip:a@h;transport=TCP"));
     }
 
     #[test]

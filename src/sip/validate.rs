@@ -7,7 +7,6 @@ use crate::{Name, Uri};
 
 /// Fills in what is looked at again and again (method and number of CSeq, tags, branch), and cuts the body.
 pub(crate) fn check(message: &mut Message) -> Result<(), Fault> {
-    duplicates(message)?;
     content_length(message)?;
     via(message)?;
     cseq(message)?;
@@ -20,65 +19,16 @@ const fn bad(reason: &'static str) -> Fault {
     Fault { status: 400, reason }
 }
 
-/// Two of these mean that two readers could see two messages.
-const ONCE: [Name; 6] = [
-    Name::CSeq,
-    Name::CallId,
-    Name::From,
-    Name::To,
-    Name::MaxForwards,
-    Name::ContentLength,
-];
-
-/// Of these a request may have one only; in a response the first is taken.
-const ONCE_IN_REQUEST: [Name; 12] = [
-    Name::ContentType,
-    Name::Event,
-    Name::Expires,
-    Name::Join,
-    Name::RAck,
-    Name::ReferTo,
-    Name::ReferredBy,
-    Name::Replaces,
-    Name::SessionExpires,
-    Name::SipIfMatch,
-    Name::SubscriptionState,
-    Name::MinSe,
-];
-
-const fn once_mask(request: bool) -> u128 {
-    let (mut mask, mut i) = (0, 0);
-    while i < ONCE.len() {
-        mask |= 1 << ONCE[i] as u8;
-        i += 1;
+/// False for a field that may be there once. In a request that is every field with one value that matters to us; in a
+/// response only those that decide what message it is, so that a sloppy answer is not lost.
+pub(crate) fn may_repeat(name: Name, in_request: bool) -> bool {
+    use Name::*;
+    match name {
+        CSeq | CallId | From | To | MaxForwards | ContentLength => false,
+        ContentType | Event | Expires | Join | MinSe | RAck | ReferTo | ReferredBy | Replaces | SessionExpires
+        | SipIfMatch | SubscriptionState => !in_request,
+        _ => true,
     }
-    i = 0;
-    while request && i < ONCE_IN_REQUEST.len() {
-        mask |= 1 << ONCE_IN_REQUEST[i] as u8;
-        i += 1;
-    }
-    mask
-}
-
-const _: () = assert!(Name::COUNT < 128, "the masks have a bit per name");
-const REQUEST_MASK: u128 = once_mask(true);
-const RESPONSE_MASK: u128 = once_mask(false);
-
-fn duplicates(message: &Message) -> Result<(), Fault> {
-    let once = if message.is_request() {
-        REQUEST_MASK
-    } else {
-        RESPONSE_MASK
-    };
-    let mut seen = 0u128;
-    for field in &message.fields {
-        let bit = 1 << field.name as u8;
-        if once & seen & bit != 0 {
-            return Err(bad("Header that may be there once is there twice"));
-        }
-        seen |= bit;
-    }
-    Ok(())
 }
 
 /// Digits only, and not beyond the bytes that are there. What is behind the body is not part of the message.
@@ -96,8 +46,8 @@ fn content_length(message: &mut Message) -> Result<(), Fault> {
 }
 
 fn via(message: &mut Message) -> Result<(), Fault> {
-    let top = message.values(Name::Via).next().ok_or(bad("Missing Via"))?;
-    let via = Via::parse(top)?;
+    let line = message.header(Name::Via).ok_or(bad("Missing Via"))?;
+    let via = Via::parse(&line[..lex::comma(line).unwrap_or(line.len())])?;
     message.branch = message.span_of(via.branch().unwrap_or_default());
     Ok(())
 }
@@ -157,13 +107,14 @@ fn request(message: &Message) -> Result<(), Fault> {
 }
 
 fn contacts(message: &Message) -> Result<(), Fault> {
-    if message.first_field(Name::Contact).is_none()
-        || message.contact_is_star() && message.lines(Name::Contact).count() == 1
-    {
+    if message.contact_is_star() && message.lines(Name::Contact).count() == 1 {
         return Ok(());
     }
-    for value in message.values(Name::Contact) {
-        NameAddr::parse(value)?.uri()?;
+    let first = usize::from(message.first[Name::Contact as usize]);
+    for field in message.fields.iter().skip(first).filter(|f| f.name == Name::Contact) {
+        for value in lex::values(message.at(field.value), true) {
+            NameAddr::parse(value)?.uri()?;
+        }
     }
     Ok(())
 }

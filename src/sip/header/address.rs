@@ -14,6 +14,7 @@ pub struct NameAddr<'a> {
     pub uri_bytes: &'a [u8],
     /// Header parameters. Those of a URI without `<>` belong to the header (section 20).
     pub params: Params<'a>,
+    tag: &'a [u8],
 }
 
 impl<'a> NameAddr<'a> {
@@ -30,10 +31,12 @@ impl<'a> NameAddr<'a> {
         if uri_bytes.is_empty() {
             return Err(Invalid("no URI"));
         }
+        let (params, tag) = Params::parse_noting(rest, b"tag")?;
         Ok(NameAddr {
             display,
             uri_bytes,
-            params: Params::parse(rest)?,
+            params,
+            tag,
         })
     }
 
@@ -55,7 +58,7 @@ impl<'a> NameAddr<'a> {
     /// Tag of From and To; empty if there is none (RFC 2543).
     #[must_use]
     pub fn tag(&self) -> &'a [u8] {
-        self.params.get("tag").unwrap_or_default()
+        self.tag
     }
 
     /// Contact's `expires` in seconds; too large is the largest, broken is none (section 10.2.1.1).

@@ -9,11 +9,23 @@ use std::borrow::Cow;
 pub struct Auth<'a> {
     /// `Digest` as written; empty for Authentication-Info.
     pub scheme: &'a [u8],
-    params: &'a [u8],
+    text: &'a [u8],
+    params: [Param; MAX_PARAMS],
+    count: u8,
 }
 
+/// Where name and value stand in the text: offset and length.
+#[derive(Copy, Clone, Debug, Default)]
+struct Param {
+    name: (u16, u16),
+    value: (u16, u16),
+}
+
+/// RFC 7616 knows 12 for credentials; extensions are rare.
+const MAX_PARAMS: usize = 20;
+
 impl<'a> Auth<'a> {
-    /// Reads one header line.
+    /// Reads one header line. More than 20 parameters are an error.
     pub fn parse(value: &'a [u8]) -> Result<Auth<'a>, Invalid> {
         let (scheme, rest) = lex::need(lex::token(value), "no authentication scheme")?;
         if !rest.first().is_none_or(|&b| lex::is_lws(b)) {
@@ -21,16 +33,33 @@ impl<'a> Auth<'a> {
         }
         Ok(Auth {
             scheme,
-            params: checked(rest)?,
+            ..Auth::parse_info(rest)?
         })
     }
 
     /// Reads Authentication-Info, which has parameters only.
-    pub fn parse_info(value: &'a [u8]) -> Result<Auth<'a>, Invalid> {
-        Ok(Auth {
+    pub fn parse_info(text: &'a [u8]) -> Result<Auth<'a>, Invalid> {
+        if text.len() > usize::from(u16::MAX) {
+            return Err(Invalid("authentication header over 64 KB"));
+        }
+        let mut auth = Auth {
             scheme: b"",
-            params: checked(value)?,
-        })
+            text,
+            params: [Param::default(); MAX_PARAMS],
+            count: 0,
+        };
+        let mut rest = text;
+        while let Some((name, value, after)) = step(rest)? {
+            let place = auth.params.get_mut(usize::from(auth.count));
+            let place = lex::need(place, "more than 20 authentication parameters")?;
+            *place = Param {
+                name: place_of(text, name),
+                value: place_of(text, value),
+            };
+            auth.count += 1;
+            rest = after;
+        }
+        Ok(auth)
     }
 
     /// True for the scheme we speak.
@@ -41,12 +70,12 @@ impl<'a> Auth<'a> {
 
     /// Name and value as written, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let mut rest = self.params;
-        std::iter::from_fn(move || {
-            let (name, value, after) = step(rest).ok().flatten()?;
-            rest = after;
-            Some((name, value))
-        })
+        let text = self.text;
+        let piece = move |(at, len): (u16, u16)| &text[usize::from(at)..][..usize::from(len)];
+        self.params
+            .into_iter()
+            .take(usize::from(self.count))
+            .map(move |p| (piece(p.name), piece(p.value)))
     }
 
     /// The first value of that name as written, quotes kept.
@@ -64,12 +93,13 @@ impl<'a> Auth<'a> {
     }
 }
 
-fn checked(params: &[u8]) -> Result<&[u8], Invalid> {
-    let mut rest = params;
-    while let Some((_, _, after)) = step(rest)? {
-        rest = after;
-    }
-    Ok(params)
+/// Both fit, since the text is below 64 KB.
+#[allow(clippy::cast_possible_truncation)]
+fn place_of(text: &[u8], piece: &[u8]) -> (u16, u16) {
+    (
+        (piece.as_ptr() as usize - text.as_ptr() as usize) as u16,
+        piece.len() as u16,
+    )
 }
 
 type Step<'a> = (&'a [u8], &'a [u8], &'a [u8]);

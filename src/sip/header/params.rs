@@ -10,11 +10,19 @@ pub struct Params<'a>(&'a [u8]);
 impl<'a> Params<'a> {
     /// Reads parameters up to the end of `input`; anything else there is an error.
     pub fn parse(input: &'a [u8]) -> Result<Params<'a>, Invalid> {
-        let mut rest = input;
-        while let Some((_, _, after)) = step(rest)? {
+        Params::parse_noting(input, b"").map(|(params, _)| params)
+    }
+
+    /// The same, and the first value of one parameter met on the way; empty if there is none.
+    pub(crate) fn parse_noting(input: &'a [u8], name: &[u8]) -> Result<(Params<'a>, &'a [u8]), Invalid> {
+        let (mut rest, mut noted) = (input, None);
+        while let Some((n, value, after)) = step(rest)? {
+            if noted.is_none() && n.eq_ignore_ascii_case(name) {
+                noted = Some(value.unwrap_or_default());
+            }
             rest = after;
         }
-        Ok(Params(input))
+        Ok((Params(input), noted.unwrap_or_default()))
     }
 
     /// Name as written, and value as written (quotes kept), in order.

@@ -15,6 +15,7 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Everything after sent-by.
     pub params: Params<'a>,
+    branch: &'a [u8],
 }
 
 /// What a branch of RFC 3261 begins with (section 8.1.1.7).
@@ -32,11 +33,13 @@ impl<'a> Via<'a> {
             }
             None => (None, rest),
         };
+        let (params, branch) = Params::parse_noting(rest, b"branch")?;
         Ok(Via {
             protocol,
             host,
             port,
-            params: Params::parse(rest)?,
+            params,
+            branch,
         })
     }
 
@@ -58,7 +61,7 @@ impl<'a> Via<'a> {
     /// Transaction identifier; with [`MAGIC_COOKIE`] and more after it, unique by itself.
     #[must_use]
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.params.get("branch").filter(|b| !b.is_empty())
+        Some(self.branch).filter(|b| !b.is_empty())
     }
 
     /// True if the branch is one of RFC 3261: the cookie and something after it. Matched by [`Via::branch`]; any other is
