@@ -213,3 +213,198 @@ fn accepts_summary(request: &Message) -> bool {
     };
     values.peek().is_none() || values.any(takes)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, config};
+    use sip::header::SubscriptionState;
+    use sip::{Headers, Message, Method, Name};
+    use std::time::Duration;
+
+    fn wishes(package: &str, expires_s: u32) -> Headers {
+        Headers::new()
+            .with(Name::Event, package)
+            .with(Name::Expires, expires_s.to_string())
+            .with(Name::Contact, "<sip:1000@127.0.0.1:20000>")
+    }
+
+    /// SUBSCRIBE to a mailbox; the final response.
+    fn subscribe(world: &mut World, phone: usize, to: &str, headers: Headers) -> Message {
+        let number = world.with(phone, |phone, now| {
+            phone.request(now, Method::Subscribe, to, headers, None)
+        });
+        world.finish(phone, number);
+        world.run_ms(20);
+        world.phones[phone].answer(number).expect("an answer comes").clone()
+    }
+
+    fn kate() -> (World, usize) {
+        let mut world = World::new(config(), 1);
+        let kate = world.phone("1000");
+        world.register(kate);
+        (world, kate)
+    }
+
+    fn alive(world: &World) -> u64 {
+        world
+            .switch
+            .counters()
+            .values
+            .iter()
+            .find(|value| value.0 == "subscriptions")
+            .unwrap()
+            .1
+    }
+
+    fn states(world: &World, phone: usize) -> Vec<String> {
+        let notifies = world.phones[phone]
+            .requests
+            .iter()
+            .filter(|request| request.method() == Method::Notify);
+        notifies
+            .map(|notify| {
+                let state = SubscriptionState::parse(notify.header(Name::SubscriptionState).unwrap()).unwrap();
+                let reason = String::from_utf8_lossy(state.reason().unwrap_or_default()).into_owned();
+                format!("{} {reason}", String::from_utf8_lossy(state.state()))
+                    .trim()
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_phone_learns_that_its_mailbox_is_empty() {
+        let (mut world, kate) = kate();
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 600));
+        assert_eq!((answer.status(), answer.expires()), (200, Some(600)));
+        let notify = &world.phones[kate].requests[0];
+        assert_eq!(
+            notify.header(Name::ContentType),
+            Some(&b"application/simple-message-summary"[..])
+        );
+        assert!(
+            notify
+                .body()
+                .starts_with(b"Messages-Waiting: no\r\nMessage-Account: sip:1000@example.com\r\n")
+        );
+        assert_eq!((states(&world, kate), alive(&world)), (vec!["active".to_owned()], 1));
+        assert_eq!(world.switch.audit(), Ok(()));
+    }
+
+    #[test]
+    fn a_refresh_from_the_phone_itself_needs_no_password() {
+        let (mut world, kate) = kate();
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        world.run(Duration::from_secs(50));
+        world.phones[kate].reboot();
+        let refresh = wishes("message-summary", 60);
+        let number = world.with(kate, |p, now| {
+            p.request_inside(now, Method::Subscribe, &answer, refresh)
+        });
+        assert_eq!(world.finish(kate, number), 200);
+        world.run(Duration::from_secs(50));
+        assert_eq!((states(&world, kate).len(), alive(&world)), (2, 1));
+    }
+
+    #[test]
+    fn a_request_inside_the_dialog_from_elsewhere_is_challenged() {
+        let (mut world, kate) = kate();
+        let jim = world.phone("1001");
+        world.register(jim);
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        let end = wishes("message-summary", 0);
+        world.phones[jim].reboot();
+        world.phones[jim].password = "wrong".into();
+        let number = world.with(jim, |p, now| {
+            p.request_inside(now, Method::Subscribe, &answer, end.clone())
+        });
+        assert_eq!(world.finish(jim, number), 401);
+        world.phones[jim].reboot();
+        world.phones[jim].password = crate::testing::password("1001");
+        let number = world.with(jim, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
+        assert_eq!(world.finish(jim, number), 481, "another user");
+        assert_eq!(alive(&world), 1);
+    }
+
+    #[test]
+    fn it_ends_when_not_refreshed_and_when_asked_to() {
+        let (mut world, kate) = kate();
+        subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        world.run(Duration::from_secs(62));
+        assert_eq!(states(&world, kate), ["active", "terminated timeout"]);
+        world.phones[kate].requests.clear();
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        let end = wishes("message-summary", 0);
+        let number = world.with(kate, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
+        assert_eq!(world.finish(kate, number), 200);
+        world.run(Duration::from_secs(1));
+        assert!(states(&world, kate).last().unwrap().starts_with("terminated"));
+        assert_eq!(alive(&world), 0);
+        world.run(Duration::from_secs(40));
+        assert_eq!(world.switch.audit(), Ok(()));
+    }
+
+    #[test]
+    fn a_phone_that_is_gone_leaves_nothing() {
+        let (mut world, kate) = kate();
+        world.with(kate, |phone, now| {
+            phone.request(now, Method::Subscribe, "1000", wishes("message-summary", 3_600), None)
+        });
+        world.phones[kate].is_dead = true;
+        world.run(Duration::from_secs(40));
+        assert_eq!(alive(&world), 0);
+    }
+
+    #[test]
+    fn other_packages_mailboxes_and_formats_are_refused() {
+        let (mut world, kate) = kate();
+        let answer = subscribe(&mut world, kate, "1000", wishes("presence", 60));
+        assert_eq!(
+            (answer.status(), answer.header(Name::AllowEvents)),
+            (489, Some(&b"message-summary"[..]))
+        );
+        let answer = subscribe(
+            &mut world,
+            kate,
+            "1000",
+            Headers::new().with(Name::Contact, "<sip:1000@127.0.0.1>"),
+        );
+        assert_eq!(answer.status(), 489);
+        assert_eq!(
+            subscribe(&mut world, kate, "1001", wishes("message-summary", 60)).status(),
+            403
+        );
+        assert_eq!(
+            subscribe(&mut world, kate, "4711", wishes("message-summary", 60)).status(),
+            403
+        );
+        let odd = wishes("message-summary", 60).with(Name::Accept, "text/plain");
+        assert_eq!(subscribe(&mut world, kate, "1000", odd).status(), 406);
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 59));
+        assert_eq!(
+            (answer.status(), answer.header(Name::MinExpires)),
+            (423, Some(&b"60"[..]))
+        );
+        assert_eq!(alive(&world), 0);
+    }
+
+    #[test]
+    fn old_subscriptions_of_a_user_make_room_for_new_ones() {
+        let (mut world, kate) = kate();
+        for _ in 0..20 {
+            assert_eq!(
+                subscribe(&mut world, kate, "1000", wishes("message-summary", 600)).status(),
+                200
+            );
+        }
+        assert_eq!(alive(&world), 16);
+        assert_eq!(
+            states(&world, kate)
+                .iter()
+                .filter(|state| state.starts_with("terminated"))
+                .count(),
+            4
+        );
+        assert_eq!(world.switch.audit(), Ok(()));
+    }
+}

@@ -68,6 +68,8 @@ struct Asked {
     call_id: String,
     headers: Headers,
     body: Option<Body>,
+    /// From and To with both tags, inside a dialog.
+    dialog: Option<(String, String)>,
     tries: u32,
 }
 
@@ -236,6 +238,7 @@ impl Phone {
                 call_id,
                 headers,
                 body: None,
+                dialog: None,
                 tries: 0,
             },
         )
@@ -254,6 +257,7 @@ impl Phone {
                 call_id,
                 headers,
                 body: None,
+                dialog: None,
                 tries: 0,
             },
         )
@@ -272,6 +276,7 @@ impl Phone {
                 call_id,
                 headers,
                 body: None,
+                dialog: None,
                 tries: 0,
             },
         )
@@ -305,9 +310,28 @@ impl Phone {
                 call_id,
                 headers,
                 body,
+                dialog: None,
                 tries: 0,
             },
         )
+    }
+
+    /// Sends a request inside the dialog that this response to one of its requests made.
+    pub fn request_inside(&mut self, now: Now, method: Method, response: &Message, headers: Headers) -> u64 {
+        let text = |name| String::from_utf8_lossy(response.header(name).unwrap_or_default()).into_owned();
+        let contact = response.address(Name::Contact).expect("the response has a Contact");
+        let uri = String::from_utf8_lossy(contact.uri_bytes).into_owned();
+        let asked = Asked {
+            method,
+            uri,
+            to: String::new(),
+            call_id: text(Name::CallId),
+            headers,
+            body: None,
+            dialog: Some((text(Name::From), text(Name::To))),
+            tries: 0,
+        };
+        self.ask(now, asked)
     }
 
     /// Calls an extension; the index in [`Phone::calls`].
@@ -376,8 +400,13 @@ impl Phone {
         asked.tries += 1;
         self.cseq += 1;
         let (method, uri) = (asked.method, asked.uri.clone());
-        let from = format!("<sip:{}@{DOMAIN}>;tag={}", self.user, self.endpoint.new_tag());
-        let to = format!("<{}>", asked.to);
+        let (from, to) = asked.dialog.clone().unwrap_or_else(|| {
+            let tag = self.endpoint.new_tag();
+            (
+                format!("<sip:{}@{DOMAIN}>;tag={tag}", self.user),
+                format!("<{}>", asked.to),
+            )
+        });
         let mut draft = Draft::new(method, &uri, &from, &to, &asked.call_id, self.cseq).headers(&asked.headers);
         draft.body = asked.body.clone();
         if let Some(credentials) = self.credentials(method, &uri) {
