@@ -24,6 +24,7 @@ pub(crate) fn refusal(core: &mut Core, flow: Flow, request: &Message, merged: bo
         return Some(Reply::new(501).header(Name::Allow, ALLOW));
     }
     unsupported_scheme(flow, request)
+        .or_else(|| registers_no_sip_uri(request))
         .or_else(|| unsupported_extension(request))
         .or_else(|| too_many_hops(request))
         .or_else(|| (!is_for_us(core, flow, request)).then(|| Reply::new(403).reason("Domain Not Served Here")))
@@ -65,6 +66,12 @@ fn unsupported_scheme(flow: Flow, request: &Message) -> Option<Reply> {
         Ok(_) => Some(Reply::new(416)),
         Err(_) => Some(Reply::new(400).reason("Bad Request-URI")),
     }
+}
+
+/// Section 10.3 step 5: an address of record of another scheme is none of ours (RFC 4475 section 3.3.4).
+fn registers_no_sip_uri(request: &Message) -> Option<Reply> {
+    let is_sip = request.to().and_then(|to| to.uri()).is_ok_and(|uri| uri.is_sip());
+    (request.method() == Method::Register && !is_sip).then(|| Reply::new(400).reason("To Is No SIP URI"))
 }
 
 /// Section 8.2.2.3. What asks proxies asks us too: a request through us is answered by us first.

@@ -36,6 +36,8 @@ mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod text;
+#[cfg(test)]
+mod torture;
 mod users;
 
 pub use config::Config;

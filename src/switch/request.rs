@@ -45,6 +45,10 @@ impl Switch {
     fn on_authenticated(&mut self, now: Now, flow: Flow, request: Message, user: UserIndex) {
         match request.method() {
             Method::Register => self.on_register(now, flow, &request, user),
+            Method::Invite if !accepts_sdp(&request) => {
+                let reply = Reply::new(406).header(Name::Accept, "application/sdp");
+                self.core.answer(now, flow, &request, &reply);
+            }
             Method::Invite => self.calls.handle_invite(cx!(self, now), user, flow, request),
             Method::Message => self.im.handle_message(cx!(self, now), user, flow, request),
             Method::Subscribe => self
@@ -82,6 +86,21 @@ impl Switch {
             ),
         }
     }
+}
+
+/// RFC 3261 section 20.1: an answer without session description would be no use to anybody (RFC 4475 section 3.3.15).
+fn accepts_sdp(invite: &Message) -> bool {
+    let mut values = invite.values(Name::Accept).peekable();
+    let takes = |value: &[u8]| {
+        let media_type = value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        let known: [&[u8]; 3] = [b"application/sdp", b"application/*", b"*/*"];
+        known.iter().any(|known| media_type.eq_ignore_ascii_case(known))
+    };
+    values.peek().is_none() || values.any(takes)
 }
 
 /// What is left of the methods whose sender is asked for credentials.

@@ -29,7 +29,7 @@ use model::Aor;
 use network::{Dice, Packet};
 use sip::digest::{Algorithm, ha1};
 use sip::{Flow, Transport};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -171,6 +171,10 @@ pub struct World {
     last_token: u64,
     answers: BTreeMap<u64, Answer>,
     last_connection: u64,
+    /// The next RTP port.
+    last_port: u16,
+    /// What the media engine says.
+    events: VecDeque<media::Event>,
 }
 
 impl World {
@@ -199,6 +203,8 @@ impl World {
             last_token: 0,
             answers: BTreeMap::new(),
             last_connection: 0,
+            last_port: 16_384,
+            events: VecDeque::new(),
         };
         world.obey();
         world.run_ms(1);
@@ -354,7 +360,7 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes } => self.network.send(self.now.mono, turned(flow), bytes),
                 Output::Store { token, op } => self.store.push(self.now, token, op),
-                Output::Media(worker, plan) => self.plans.push((worker, plan)),
+                Output::Media(worker, plan) => self.plan(worker, plan),
                 Output::Connect {
                     token,
                     transport,
@@ -368,6 +374,28 @@ impl World {
                 Output::Notice(notice) => self.notices.push(notice),
             }
         }
+        if let Some(event) = self.events.pop_front() {
+            self.input(Input::Media(event));
+        }
+    }
+
+    /// A media engine that always can, and hears nothing.
+    fn plan(&mut self, worker: media::WorkerId, plan: media::Plan) {
+        match &plan {
+            media::Plan::BindPorts { count } => {
+                let ports = (0..*count).map(|n| self.last_port + 2 * n).collect();
+                self.last_port += 2 * count;
+                self.events.push_back(media::Event::PortsBound { worker, ports });
+            }
+            media::Plan::CloseLeg { leg } => {
+                self.events.push_back(media::Event::LegClosed {
+                    leg: *leg,
+                    stats: Box::default(),
+                });
+            }
+            _ => {}
+        }
+        self.plans.push((worker, plan));
     }
 
     /// Nobody but phones can be called; a TCP phone takes a connection.

@@ -8,6 +8,7 @@ use clock::{Mono, Now};
 use sip::digest::{Challenge, ha1};
 use sip::endpoint::Event;
 use sip::invite::{self, Cause, Invitation, Local, Session};
+use sip::uri::escape_user;
 use sip::{
     Body, Destination, Draft, Endpoint, Flow, Headers, Message, Method, Name, Output, Owner, Reply, Transport, endpoint,
 };
@@ -187,7 +188,7 @@ impl Phone {
         } else {
             ";transport=tcp"
         };
-        format!("sip:{}@{}{parameter}", self.user, self.address)
+        format!("sip:{}@{}{parameter}", escape_user(self.user.as_bytes()), self.address)
     }
 
     /// The way to it as the switch sees it.
@@ -299,7 +300,7 @@ impl Phone {
 
     /// Sends any request from outside of all dialogs to an extension.
     pub fn request(&mut self, now: Now, method: Method, to: &str, headers: Headers, body: Option<Body>) -> u64 {
-        let uri = format!("sip:{to}@{DOMAIN}");
+        let uri = format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes()));
         let call_id = self.endpoint.new_call_id();
         self.ask(
             now,
@@ -336,7 +337,7 @@ impl Phone {
 
     /// Calls an extension; the index in [`Phone::calls`].
     pub fn call(&mut self, now: Now, to: &str) -> usize {
-        let uri = format!("sip:{to}@{DOMAIN}");
+        let uri = format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes()));
         let mut headers = Headers::new();
         if let Some(credentials) = self.credentials(Method::Invite, &uri) {
             headers.add(Name::Authorization, credentials);
@@ -377,7 +378,7 @@ impl Phone {
     }
 
     fn own_uri(&self) -> String {
-        format!("sip:{}@{DOMAIN}", self.user)
+        format!("sip:{}@{DOMAIN}", escape_user(self.user.as_bytes()))
     }
 
     fn sdp(&self) -> String {
@@ -401,11 +402,8 @@ impl Phone {
         self.cseq += 1;
         let (method, uri) = (asked.method, asked.uri.clone());
         let (from, to) = asked.dialog.clone().unwrap_or_else(|| {
-            let tag = self.endpoint.new_tag();
-            (
-                format!("<sip:{}@{DOMAIN}>;tag={tag}", self.user),
-                format!("<{}>", asked.to),
-            )
+            let (user, tag) = (escape_user(self.user.as_bytes()), self.endpoint.new_tag());
+            (format!("<sip:{user}@{DOMAIN}>;tag={tag}"), format!("<{}>", asked.to))
         });
         let mut draft = Draft::new(method, &uri, &from, &to, &asked.call_id, self.cseq).headers(&asked.headers);
         draft.body = asked.body.clone();
@@ -449,7 +447,8 @@ impl Phone {
         if self.is_dead {
             return;
         }
-        let message = Message::parse(bytes).expect("the switch sends what can be read");
+        let message = Message::parse(bytes.clone())
+            .unwrap_or_else(|why| panic!("{why:?}, sent by the switch:\n{}", String::from_utf8_lossy(&bytes)));
         let flow = self.flow();
         self.endpoint.handle_message(now.mono, flow, message, &mut self.effects);
         self.settle(now);
