@@ -45,8 +45,8 @@ struct Entry {
     /// Where responses go.
     way: Way,
     machine: Machine,
-    /// Until the final response.
-    request: Option<Message>,
+    /// Until the final response; apart, because completed transactions are many and should be small.
+    request: Option<Box<Message>>,
     tag: Tag,
     /// The last response; none while nothing was said.
     response: Option<Bytes>,
@@ -64,6 +64,15 @@ impl Machine {
         match self {
             Machine::Invite(machine) => machine.is_pending(),
             Machine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    fn respond(&mut self, now: Mono, core: &Core, status: u16, effects: &mut Effects) -> bool {
+        match self {
+            Machine::Invite(machine) => machine.respond(now, &core.times, Class::of(status), effects),
+            // RFC 4320 section 4.2: a 408 would come when the client has given up.
+            Machine::Other(machine) if status == 408 => machine.abandon(effects),
+            Machine::Other(machine) => machine.respond(now, &core.times, Class::of(status), effects),
         }
     }
 
@@ -170,7 +179,11 @@ impl Servers {
         owner: Owner,
         out: &mut impl Sink,
     ) -> ServerId {
-        let (id, effects) = self.insert(core, now, flow, request, owner);
+        let (id, effects) = self.insert(core, now, flow, &request, owner);
+        let entry = &mut self.slab[id.index as usize];
+        if entry.machine.is_pending() {
+            entry.request = Some(Box::new(request));
+        }
         self.obey(core, now, id.index, &effects, out);
         id
     }
@@ -184,33 +197,39 @@ impl Servers {
         reply: &Reply,
         out: &mut impl Sink,
     ) {
-        let (id, _) = self.insert(core, now, flow, request.clone(), Owner(0));
-        self.respond(core, now, id, reply, out);
+        let (id, _) = self.insert(core, now, flow, request, Owner(0));
+        self.respond_to(core, now, id, request, reply, out);
     }
 
     pub fn respond(&mut self, core: &mut Core, now: Mono, id: ServerId, reply: &Reply, out: &mut impl Sink) -> bool {
-        let Some(entry) = self.entry(id) else { return false };
-        let Some(request) = &entry.request else { return false };
-        let tag = reply.to_tag.unwrap_or(entry.tag);
-        let (class, mut effects) = (Class::of(reply.status), Effects::new());
-        let allowed = match &mut entry.machine {
-            Machine::Invite(machine) => machine.respond(now, &core.times, class, &mut effects),
-            // RFC 4320 section 4.2: a 408 would come when the client has given up.
-            Machine::Other(machine) if reply.status == 408 => {
-                machine.abandon(&mut effects);
-                true
-            }
-            Machine::Other(machine) => machine.respond(now, &core.times, class, &mut effects),
+        let Some(request) = self.entry(id).and_then(|entry| entry.request.take()) else {
+            return false;
         };
-        if !allowed {
+        let done = self.respond_to(core, now, id, &request, reply, out);
+        // Wanted again for the next response, until the final one.
+        if let Some(entry) = self.entry(id).filter(|entry| entry.machine.is_pending()) {
+            entry.request = Some(request);
+        }
+        done
+    }
+
+    fn respond_to(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        id: ServerId,
+        request: &Message,
+        reply: &Reply,
+        out: &mut impl Sink,
+    ) -> bool {
+        let Some(entry) = self.entry(id) else { return false };
+        let mut effects = Effects::new();
+        if !entry.machine.respond(now, core, reply.status, &mut effects) {
             return false;
         }
-        entry.tag = tag;
+        entry.tag = reply.to_tag.unwrap_or(entry.tag);
         if effects.contains(&Effect::Transmit) {
-            entry.response = Some(wire::response(request, reply, Some(tag), entry.source.peer));
-        }
-        if class != Class::Provisional {
-            entry.request = None;
+            entry.response = Some(wire::response(request, reply, Some(entry.tag), entry.source.peer));
         }
         self.obey(core, now, id.index, &effects, out);
         self.queue_if_completed(core, id);
@@ -231,7 +250,7 @@ impl Servers {
             .slab
             .get(id.index as usize)
             .filter(|e| e.generation == id.generation)?;
-        entry.request.as_ref()
+        entry.request.as_deref()
     }
 
     // Time.
@@ -299,10 +318,10 @@ impl Servers {
         core: &mut Core,
         now: Mono,
         flow: Flow,
-        request: Message,
+        request: &Message,
         owner: Owner,
     ) -> (ServerId, Effects) {
-        let (key, way) = identify(core, flow, &request);
+        let (key, way) = identify(core, flow, request);
         if let Some(index) = self.find(&key) {
             return (
                 ServerId {
@@ -319,7 +338,7 @@ impl Servers {
             _ => Machine::Other(Server::start(now, &core.times, reliable)),
         };
         self.next_generation = self.next_generation.wrapping_add(1);
-        let (generation, hash, merge) = (self.next_generation, key.hash(), merge_hash(&request, &core.hasher));
+        let (generation, hash, merge) = (self.next_generation, key.hash(), merge_hash(request, &core.hasher));
         *alive(core, &machine) += 1;
         let entry = Entry {
             generation,
@@ -329,7 +348,7 @@ impl Servers {
             source: flow,
             way,
             machine,
-            request: Some(request),
+            request: None,
             tag: Tag(core.random()),
             response: None,
             cancelled: false,
@@ -360,7 +379,7 @@ impl Servers {
             match effect {
                 Effect::Trying => {
                     let trying = |request| wire::response(request, &Reply::new(100), None, entry.source.peer);
-                    entry.response = entry.request.as_ref().map(trying);
+                    entry.response = entry.request.as_deref().map(trying);
                     entry.transmit(core, now, out);
                 }
                 Effect::Transmit => entry.transmit(core, now, out),

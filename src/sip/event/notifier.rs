@@ -54,12 +54,19 @@ pub struct Notifier {
     changed: bool,
 }
 
-/// Why a SUBSCRIBE is not granted, or for how many seconds it is.
-fn lifetime(subscribe: &Message, lifetimes: &Lifetimes) -> Result<u32, Reply> {
-    match subscribe.expires().unwrap_or(lifetimes.default) {
-        0 => Ok(0),
-        short if short < lifetimes.min => Err(Reply::new(423).header(Name::MinExpires, lifetimes.min.to_string())),
-        fine => Ok(fine.min(lifetimes.max)),
+impl Lifetimes {
+    /// For how many seconds a SUBSCRIBE is granted; `None`: too short.
+    fn grant(&self, subscribe: &Message) -> Option<u32> {
+        match subscribe.expires().unwrap_or(self.default) {
+            0 => Some(0),
+            short if short < self.min => None,
+            fine => Some(fine.min(self.max)),
+        }
+    }
+
+    /// What a too short one is answered.
+    fn too_brief(&self) -> Reply {
+        Reply::new(423).header(Name::MinExpires, self.min.to_string())
     }
 }
 
@@ -80,22 +87,20 @@ impl Notifier {
         let package = subscribe
             .header(Name::Event)
             .filter(|value| header::Event::parse(value).is_ok());
-        let granted = package
-            .ok_or_else(|| Reply::new(489))
-            .and_then(|_| lifetime(subscribe, &grant.lifetimes));
-        let seconds = match granted {
-            Ok(seconds) => seconds,
-            Err(refusal) => {
-                cx.answer(flow, subscribe, refusal);
-                return None;
-            }
+        let Some(package) = package else {
+            cx.answer(flow, subscribe, Reply::new(489));
+            return None;
+        };
+        let Some(seconds) = grant.lifetimes.grant(subscribe) else {
+            cx.answer(flow, subscribe, grant.lifetimes.too_brief());
+            return None;
         };
         let tag = cx.endpoint.new_tag();
         cx.endpoint.bind_dialog(tag, owner);
         let mut notifier = Notifier {
             owner,
             tag,
-            package: String::from_utf8_lossy(package.unwrap_or_default()).into_owned(),
+            package: String::from_utf8_lossy(package).into_owned(),
             contact: grant.contact,
             lifetimes: grant.lifetimes,
             dialog: Dialog::as_callee(flow, subscribe, tag),
@@ -163,15 +168,13 @@ impl Notifier {
         if !is_same(&self.package, &message) {
             return cx.answer(flow, &message, Reply::new(489));
         }
-        match lifetime(&message, &self.lifetimes) {
-            Err(refusal) => cx.answer(flow, &message, refusal),
-            Ok(seconds) => {
-                self.dialog.refresh_target(&message);
-                self.grant(cx, flow, &message, seconds);
-                if seconds > 0 {
-                    self.tell(cx, Event::Refreshed { message });
-                }
-            }
+        let Some(seconds) = self.lifetimes.grant(&message) else {
+            return cx.answer(flow, &message, self.lifetimes.too_brief());
+        };
+        self.dialog.refresh_target(&message);
+        self.grant(cx, flow, &message, seconds);
+        if seconds > 0 {
+            self.tell(cx, Event::Refreshed { message });
         }
     }
 

@@ -32,6 +32,9 @@ impl Session {
 
     /// Sends BYE and awaits its answer.
     pub(super) fn leave(&mut self, cx: &mut Cx<'_, impl Sink>, headers: &Headers) {
+        if !self.is_confirmed() {
+            return;
+        }
         self.settle_all(cx);
         let Phase::Talking(mut dialog) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return;

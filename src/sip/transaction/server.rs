@@ -64,9 +64,14 @@ impl Server {
         true
     }
 
-    /// The TU has nothing to say that would still be heard: 408 is never sent (RFC 4320 section 4.2).
-    pub(crate) fn abandon(&mut self, out: &mut Effects) {
-        self.terminate(out);
+    /// The TU has nothing to say that would still be heard: 408 is never sent (RFC 4320 section 4.2). False if it has said
+    /// something before.
+    pub(crate) fn abandon(&mut self, out: &mut Effects) -> bool {
+        let pending = self.is_pending();
+        if pending {
+            self.terminate(out);
+        }
+        pending
     }
 
     /// Time has come to [`Server::poll_timeout`].
