@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // this is a test from end to end
 
+mod baresip;
 mod cli;
 mod health;
 mod signals;
+mod sipp;
 mod support;

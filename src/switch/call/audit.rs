@@ -35,7 +35,7 @@ impl Calls {
             living += usize::from(!leg.is_over());
         }
         match (&call.call.state, living) {
-            (State::Over, 0) | (State::Routing | State::Service, 1) | (State::Bridged(_), 2) => {}
+            (State::Over, 0) | (State::Routing | State::Service(_), 1) | (State::Bridged(_), 2) => {}
             (State::Ringing(_), 2..) => {}
             (state, living) => return Err(format!("call {} has {living} legs in {state:?}", call.id)),
         }
@@ -48,7 +48,7 @@ impl Calls {
     fn audit_leg(&self, key: LegKey) -> Result<(), String> {
         let Some(leg) = self.legs.get(key) else { return Ok(()) };
         let call = self.interactions.get(leg.interaction);
-        if call.is_none_or(|call| call.party_of(key).is_none()) {
+        if !call.is_some_and(|call| call.party_of(key).is_some()) {
             return Err(format!("leg {} belongs to no call", leg.id));
         }
         match &leg.stage {

@@ -132,7 +132,9 @@ impl Calls {
         match done {
             Ok(()) => {
                 self.enter_bridge(cx, key);
-                legs.into_iter().for_each(|leg| self.listen(cx, leg));
+                for leg in legs {
+                    self.listen(cx, leg);
+                }
             }
             Err(_) => self.roll_back(legs),
         }

@@ -112,7 +112,7 @@ impl Calls {
     fn view(&self, interaction: &Interaction) -> CallView {
         let state = match interaction.call.state {
             State::Routing | State::Ringing(_) => "ringing",
-            State::Bridged(_) | State::Service => "answered",
+            State::Bridged(_) | State::Service(_) => "answered",
             State::Over => "ending",
         };
         let legs = interaction.legs().filter_map(|key| self.legs.get(key));

@@ -19,8 +19,6 @@ mod ring;
 mod room;
 mod service;
 mod setup;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use leg::{Leg, LegKey};
 
@@ -28,6 +26,7 @@ use crate::arena::{Arena, Key};
 use crate::core::{Core, Cx};
 use crate::interaction::Interaction;
 use crate::room::Room;
+use crate::route::Target;
 use bridge::{Bridge, Exchange, Step};
 use leg::{Over, Relayed, Stage};
 use media::{PoolConfig, PortPool, WorkerId};
@@ -73,7 +72,7 @@ enum State {
     /// Two devices hear each other.
     Bridged(Bridge),
     /// One device hears the switch.
-    Service,
+    Service(Target),
     /// All legs have left; their farewells are awaited.
     Over,
 }

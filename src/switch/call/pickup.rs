@@ -141,7 +141,9 @@ impl Calls {
             return;
         }
         self.open_room(cx, call, Matrix::Everyone);
-        legs.into_iter().for_each(|leg| self.listen(cx, leg));
+        for leg in legs {
+            self.listen(cx, leg);
+        }
     }
 
     /// One device answered: the others stop ringing and show no missed call (RFC 3326).

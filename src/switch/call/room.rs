@@ -100,16 +100,18 @@ impl Calls {
         }
     }
 
-    /// Tells the engine what was agreed with a leg's device last; the first time the leg enters its room. Until the call
-    /// is answered nobody has to send, so nobody is silent.
-    pub(super) fn listen(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+    /// Tells the engine what was agreed with a leg's device last; the first time the leg enters its room, and the answer
+    /// is `true`. Until the call is answered nobody has to send, so nobody is silent.
+    pub(super) fn listen(&mut self, cx: &mut Cx<'_>, key: LegKey) -> bool {
         let media_timeout = Some(cx.core.config.media.timeout);
-        let Some(leg) = self.legs.get_mut(key) else { return };
+        let Some(leg) = self.legs.get_mut(key) else {
+            return false;
+        };
         let media_timeout = media_timeout.filter(|_| leg.is_up());
         let (room, host) = (room_id(leg.interaction), leg.host);
-        let Some(sound) = &mut leg.sound else { return };
+        let Some(sound) = &mut leg.sound else { return false };
         let Some(media) = sound.negotiation.leg_media() else {
-            return;
+            return false;
         };
         let leg = leg_id(key);
         let plan = match sound.engine {
@@ -126,10 +128,12 @@ impl Calls {
                 media,
                 media_timeout,
             },
-            Engine::Closing(_) => return,
+            Engine::Closing(_) => return false,
         };
+        let enters = matches!(sound.engine, Engine::Idle);
         sound.engine = Engine::Open;
         cx.core.media(sound.port.worker, plan);
+        enters
     }
 
     /// The leg hears itself.

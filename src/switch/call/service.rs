@@ -33,17 +33,28 @@ impl Calls {
         let Some(interaction) = self.interactions.get_mut(call) else {
             return Ok(());
         };
-        interaction.call.state = State::Service;
+        interaction.call.state = State::Service(service);
         interaction.answered_at = Some(cx.now.wall);
         self.figures.answered += 1;
         self.open_room(cx, call, Matrix::Nobody);
-        match service {
-            Target::Tone(1004) => self.play(cx, key, Sound::Tone(Tone::milliwatt())),
-            Target::Tone(hz) => self.play(cx, key, Sound::Tone(Tone::steady(f32::from(hz), SPEECH_DBM0))),
+        self.attend(cx, key);
+        Ok(())
+    }
+
+    /// Tells the engine what was agreed. The sound begins when the leg enters its room: no edge leads to a leg that is
+    /// not there, and a caller without offer enters with the ACK.
+    fn attend(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        if !self.listen(cx, key) {
+            return;
+        }
+        let call = self.legs.get(key).map(|leg| leg.interaction);
+        match call.and_then(|call| self.state(call)) {
+            Some(&State::Service(Target::Tone(1004))) => self.play(cx, key, Sound::Tone(Tone::milliwatt())),
+            Some(&State::Service(Target::Tone(hz))) => {
+                self.play(cx, key, Sound::Tone(Tone::steady(f32::from(hz), SPEECH_DBM0)));
+            }
             _ => self.echo(cx, key),
         }
-        self.listen(cx, key);
-        Ok(())
     }
 
     /// The device changes the session, or asks what we would offer.
@@ -63,7 +74,7 @@ impl Calls {
             leg.answer(cx, Some(text));
         }
         if offer.is_some() {
-            self.listen(cx, key);
+            self.attend(cx, key);
         }
         Ok(())
     }
@@ -77,14 +88,14 @@ impl Calls {
             if sound.negotiation.handle_answer(&answer).is_err() {
                 sound.negotiation.rollback();
             }
-            self.listen(cx, key);
+            self.attend(cx, key);
         }
     }
 
     /// Whether a leg talks to the switch itself.
     pub(super) fn is_service(&self, key: LegKey) -> bool {
         let call = self.legs.get(key).map(|leg| leg.interaction);
-        call.is_some_and(|call| matches!(self.state(call), Some(State::Service)))
+        call.is_some_and(|call| matches!(self.state(call), Some(State::Service(_))))
     }
 
     /// Our answer to an offer that lies open, or our offer.

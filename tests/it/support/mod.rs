@@ -1,8 +1,10 @@
 //! What integration tests share: a node in this process ([`node`]), the real binary ([`served`]), patience.
 
+pub mod baresip;
 pub mod node;
 pub mod phone;
 pub mod served;
+pub mod tone;
 
 pub use node::node;
 

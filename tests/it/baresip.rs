@@ -1,0 +1,81 @@
+//! Two real softphones through a real node: what the first five minutes of a user look like.
+
+use crate::support::baresip::{Account, Baresip};
+use crate::support::node::TestNode;
+use crate::support::{node, wait_for};
+
+/// A registered phone of one of the shipped users, which writes to `peer`.
+fn phone(node: &TestNode, user: &str, peer: &str, tone_hz: f64, answers: bool) -> Baresip {
+    Baresip::start(&Account {
+        user,
+        password: &format!("demo-{user}"),
+        server: node.sip(),
+        tone_hz,
+        answers,
+        writes_to: peer,
+    })
+    .registered()
+}
+
+#[test]
+fn two_phones_register_and_hear_each_other_through_the_switch() {
+    let node = node();
+    let mut alice = phone(&node, "1000", "1001", 440.0, false);
+    let bob = phone(&node, "1001", "1000", 660.0, true);
+    assert_eq!(node.metric("tandem_registrations"), 2.0);
+
+    alice.dial(&format!("sip:1001@{}", node.sip()));
+    alice.hears(660.0);
+    bob.hears(440.0);
+    alice.hang_up();
+
+    bob.logged("session closed");
+    wait_for("the call's end", || (node.metric("tandem_calls") == 0.0).then_some(()));
+    let records = node.get("/api/v1/cdrs");
+    let legs = records["cdrs"].as_array().expect("a list of records");
+    assert_eq!(legs.len(), 2, "{records:#}");
+    assert!(legs.iter().all(|leg| leg["reason"] == "normal"), "{records:#}");
+}
+
+#[test]
+fn two_phones_write_to_each_other_through_the_switch() {
+    let node = node();
+    let mut alice = phone(&node, "1000", "1001", 440.0, false);
+    let mut bob = phone(&node, "1001", "1000", 660.0, false);
+
+    alice.write("Are you free?");
+    bob.logged("Are you free?");
+    bob.write("In a minute.");
+    alice.logged("In a minute.");
+}
+
+#[test]
+fn a_phone_hears_itself_in_the_echo_and_the_tone_of_the_tone_service() {
+    let node = node();
+    let mut alice = phone(&node, "1000", "1001", 440.0, false);
+    alice.dial(&format!("sip:9196@{}", node.sip()));
+    alice.hears(440.0);
+    alice.hang_up();
+    drop(alice);
+
+    let mut alice = phone(&node, "1000", "1001", 440.0, false);
+    alice.dial(&format!("sip:9197@{}", node.sip()));
+    alice.hears(1_004.0);
+    alice.hang_up();
+}
+
+#[test]
+fn a_message_to_a_phone_that_is_away_waits_for_its_return() {
+    let node = node();
+    let mut alice = phone(&node, "1000", "1001", 440.0, false);
+    alice.write("Call me when you are back.");
+    wait_for("the message in the store", || {
+        (node.metric("tandem_messages_waiting") == 1.0).then_some(())
+    });
+
+    let bob = phone(&node, "1001", "1000", 660.0, false);
+    bob.logged("Call me when you are back.");
+    wait_for("the message's end", || {
+        (node.metric("tandem_messages_waiting") == 0.0).then_some(())
+    });
+}

@@ -1,0 +1,53 @@
+//! SIPp against a real node: the scenarios of `tests/sipp`, which run against any other server with `tests/sipp/run`.
+
+use crate::support::node::Setup;
+use crate::support::node::TestNode;
+use std::process::Command;
+
+/// Runs cases of `tests/sipp/run`; its output is shown where one fails.
+fn sipp(node: &TestNode, cases: &[&str]) {
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/run");
+    let output = Command::new(run)
+        .arg(node.sip().to_string())
+        .args(cases)
+        .env("RING_S", "10")
+        .output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{why}");
+}
+
+#[test]
+fn registers_with_the_right_password_only() {
+    sipp(&Setup::new().start(), &["register", "wrong_password"]);
+}
+
+#[test]
+fn sets_up_and_ends_calls_from_either_side() {
+    sipp(
+        &Setup::new().start(),
+        &["call", "called_party_hangs_up", "echo", "tone"],
+    );
+}
+
+#[test]
+fn tells_the_caller_why_a_call_came_to_nothing() {
+    sipp(
+        &Setup::new().start(),
+        &["cancel", "busy", "declined", "unavailable", "unknown"],
+    );
+}
+
+#[test]
+fn gives_up_ringing_when_nobody_answers() {
+    sipp(
+        &Setup::new().set("switch.calls.ring_timeout=2s").start(),
+        &["no_answer"],
+    );
+}
+
+#[test]
+fn brings_messages_at_once_or_later() {
+    sipp(&Setup::new().start(), &["message", "message_offline"]);
+}
