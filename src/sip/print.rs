@@ -59,12 +59,12 @@ impl Writer {
             writer.copy_via(line, top.then_some(source));
             top = false;
         }
-        writer.copy(request, Name::From);
+        writer.copy_first(request, Name::From);
         writer.copy_to(request, if status == 100 { "" } else { to_tag });
-        writer.copy(request, Name::CallId);
-        writer.copy(request, Name::CSeq);
+        writer.copy_first(request, Name::CallId);
+        writer.copy_first(request, Name::CSeq);
         if status == 100 {
-            writer.copy(request, Name::Timestamp);
+            writer.copy_first(request, Name::Timestamp);
         }
         writer
     }
@@ -173,8 +173,16 @@ impl Writer {
         }
     }
 
+    /// Of a field that may be there once: in the answer to a request with several, they were the fault.
+    fn copy_first(&mut self, from: &Message, name: Name) {
+        if let Some(line) = from.header(name) {
+            self.name(name.as_str());
+            push_copy(&mut self.out, line);
+            self.end_line();
+        }
+    }
+
     fn copy_to(&mut self, request: &Message, tag: &str) {
-        // Only the first: in an answer to a request with several, they were the fault.
         let Some(line) = request.header(Name::To) else { return };
         self.name("To");
         push_copy(&mut self.out, line);

@@ -108,6 +108,12 @@ fn every_answer_to_a_broken_message_is_itself_sound_if_the_message_had_what_it_n
         let answer = Writer::response(&message, status, reason, "tag", "198.51.100.20:5062".parse().unwrap()).finish();
         assert!(answer.starts_with(format!("SIP/2.0 {status} ").as_bytes()));
         assert!(answer.windows(6).any(|w| w == b"\r\nVia:"), "{}", row[0]);
+        let twice = |name: &[u8]| answer.windows(name.len()).filter(|w| *w == name).count() > 1;
+        assert!(
+            !twice(b"\r\nCall-ID:") && !twice(b"\r\nCSeq:") && !twice(b"\r\nFrom:"),
+            "{}",
+            row[0]
+        );
     }
 }
 
@@ -206,4 +212,44 @@ fn parameters_belong_to_header_or_uri_as_the_brackets_say() {
             .as_deref(),
         Some(&b"<hello>"[..])
     );
+}
+
+/// An OPTIONS with this Request-URI and this Via; what RFC 5118 varies.
+fn options(uri: &str, via: &str) -> String {
+    let text = format!(
+        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bKas3-111\r\nFrom: <sip:a@h>;tag=1\r\n\
+         To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    );
+    verdict(text.into_bytes())
+}
+
+#[test]
+fn ipv6_addresses_are_read_as_rfc_5118_asks() {
+    let host = "[2001:db8::9:1]";
+    // Sections 4.1, 4.3, 4.4, 4.9: a reference in brackets, with what looks like a port inside or one behind, or mapped.
+    for uri in [
+        "sip:[2001:db8::10]",
+        "sip:[2001:db8::10:5070]",
+        "sip:[2001:db8::10]:5070",
+        "sip:u@[::ffff:192.0.2.10]",
+    ] {
+        assert_eq!(options(uri, host), "accept", "{uri}");
+    }
+    // Section 4.5: brackets in received are legal for nobody and understood by everybody.
+    for via in [
+        "[2001:db8::9:1];received=[2001:db8::9:255]",
+        "[2001:db8::9:1]:5060;received=2001:db8::9:255",
+    ] {
+        assert_eq!(options("sip:u@h", via), "accept", "{via}");
+    }
+    // Sections 4.2, 4.10: without brackets, and with the colon too many of the RFC 3261 grammar.
+    for uri in [
+        "sip:2001:db8::10",
+        "sip:u@[2001:db8:::192.0.2.1]",
+        "sip:[2001:db8::10",
+        "sip:[]",
+    ] {
+        assert_eq!(options(uri, host), "400", "{uri}");
+    }
+    assert_eq!(options("sip:u@h", "2001:db8::9:1"), "400");
 }
