@@ -13,19 +13,26 @@
 //! * Owners: an [`Owner`] is the TU's own number for whoever deals with an event; it comes back with each event.
 
 mod clients;
+mod config;
 mod core;
+mod event;
+mod id;
 mod servers;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use self::config::{Config, Destination};
+pub use self::event::{Counters, Event};
+pub use self::id::{Alarm, ClientId, Connecting, Owner, ServerId};
+
 use self::clients::{Clients, Request};
 use self::core::{Core, Due};
+use self::id::Purpose;
 use self::servers::Servers;
 use self::wire::{Branch, Way};
 use crate::draft::{Draft, Headers, Reply, Tag};
 use crate::output::{Output, Sink};
-use crate::timers::TimerId;
 use crate::transaction::key::Key;
 use crate::{Flow, Malformed, Message, Method, Tokens, Transport};
 use ahash::RandomState;
@@ -33,254 +40,6 @@ use clock::Mono;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// The TU's number for whoever deals with an event: a call, a registration, a delivery.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub u64);
-
-/// A server transaction. Never names another one, also after reuse of its place.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServerId {
-    index: u32,
-    generation: u32,
-}
-
-/// A client transaction. Never names another one, also after reuse of its place.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClientId {
-    index: u32,
-    generation: u32,
-}
-
-/// Joins [`crate::Output::Connect`] to its answer.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Connecting(pub u64);
-
-/// What a [`Connecting`] is for.
-enum Purpose {
-    /// A client transaction that waits for its way.
-    Client(ClientId),
-    /// A message without transaction.
-    Parcel(u64),
-}
-
-impl ClientId {
-    /// Generations are 31 bits, so that an id and a mark fit into a [`Connecting`].
-    const GENERATIONS: u32 = u32::MAX >> 1;
-}
-
-impl Connecting {
-    const PARCEL: u64 = 1 << 63;
-
-    fn client(id: ClientId) -> Connecting {
-        Connecting(u64::from(id.generation) << 32 | u64::from(id.index))
-    }
-
-    fn parcel(id: u64) -> Connecting {
-        Connecting(Connecting::PARCEL | id)
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // the halves of what `client` put together
-    fn purpose(self) -> Purpose {
-        match self.0 & Connecting::PARCEL {
-            0 => Purpose::Client(ClientId {
-                index: self.0 as u32,
-                generation: (self.0 >> 32) as u32,
-            }),
-            _ => Purpose::Parcel(self.0 & !Connecting::PARCEL),
-        }
-    }
-}
-
-/// A timer of the TU.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Alarm(TimerId);
-
-/// Settings; the defaults are those of RFC 3261.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Round trip estimate, 500 ms.
-    pub t1: Duration,
-    /// Longest interval between retransmissions of non-INVITE requests and INVITE responses, 4 s.
-    pub t2: Duration,
-    /// How long a message stays in the network, 5 s.
-    pub t4: Duration,
-    /// What to write as sent-by for a listener whose own address peers cannot use: local address and `host[:port]`.
-    /// All others write their address.
-    pub sent_by: Vec<(SocketAddr, Box<str>)>,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        let ms = Duration::from_millis;
-        Config {
-            t1: ms(500),
-            t2: ms(4_000),
-            t4: ms(5_000),
-            sent_by: Vec::new(),
-        }
-    }
-}
-
-/// Where a request goes.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// On this flow, whatever the size.
-    Flow(Flow),
-    /// To this address. Over `Udp` a request of more than 1,300 bytes tries TCP first and comes back to UDP if TCP is
-    /// refused (RFC 3261 section 18.1.1); over a stream an open connection is used or one is opened.
-    Address {
-        /// How.
-        transport: Transport,
-        /// From which listener.
-        local: SocketAddr,
-        /// To whom.
-        peer: SocketAddr,
-    },
-}
-
-impl Destination {
-    /// The address it leads to.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        match *self {
-            Destination::Flow(flow) => flow.peer,
-            Destination::Address { peer, .. } => peer,
-        }
-    }
-
-    fn listener(&self) -> (Transport, SocketAddr) {
-        match *self {
-            Destination::Flow(flow) => (flow.transport, flow.local),
-            Destination::Address { transport, local, .. } => (transport, local),
-        }
-    }
-}
-
-/// What the transaction layer tells the TU.
-#[derive(Debug)]
-pub enum Event {
-    /// A new request other than ACK and CANCEL. No transaction has been made for it.
-    Request {
-        /// Where it came from.
-        flow: Flow,
-        /// The request.
-        message: Message,
-        /// Owner of the dialog whose local tag is the To-tag, by [`Endpoint::bind_dialog`]. The dialog itself still
-        /// has to check Call-ID and From-tag.
-        dialog: Option<Owner>,
-        /// The same request has come by another way (RFC 3261 section 8.2.2.2): 482, unless one is a proxy for it.
-        merged: bool,
-    },
-    /// An ACK to a 2xx, or to nothing we know.
-    Ack {
-        /// Where it came from.
-        flow: Flow,
-        /// The ACK.
-        message: Message,
-        /// As in `Request`. `None`: forget it.
-        dialog: Option<Owner>,
-    },
-    /// The INVITE of this transaction is cancelled; the CANCEL has been answered, the INVITE wants its 487.
-    Cancel {
-        /// The INVITE's transaction.
-        server: ServerId,
-        /// Its owner.
-        owner: Owner,
-        /// The CANCEL: it may carry Reason.
-        message: Message,
-    },
-    /// A response to a request of ours. After a 2xx to INVITE more 2xx may follow: repeated, or of other forks.
-    Response {
-        /// Whose.
-        client: ClientId,
-        /// Its owner.
-        owner: Owner,
-        /// Where it came from.
-        flow: Flow,
-        /// The response.
-        message: Message,
-    },
-    /// A 2xx to an INVITE of ours whose transaction is over: acknowledge again.
-    StrayResponse {
-        /// Owner of the dialog whose local tag is the From-tag.
-        dialog: Owner,
-        /// Where it came from.
-        flow: Flow,
-        /// The response.
-        message: Message,
-    },
-    /// No final response in time (timers B and F, or after CANCEL): as if 408 had come.
-    Timeout {
-        /// Whose.
-        client: ClientId,
-        /// Its owner.
-        owner: Owner,
-    },
-    /// The request could not be sent, or the stream broke before the final response: as if 503 had come.
-    SendFailed {
-        /// Whose.
-        client: ClientId,
-        /// Its owner.
-        owner: Owner,
-    },
-    /// A timer set with [`Endpoint::set_timer`].
-    Timer {
-        /// Whose.
-        owner: Owner,
-        /// Which, in the owner's own numbers.
-        kind: u32,
-    },
-}
-
-impl Event {
-    /// Who deals with it; `None`: a request from outside of all dialogs.
-    #[must_use]
-    pub fn owner(&self) -> Option<Owner> {
-        match *self {
-            Event::Request { dialog, .. } | Event::Ack { dialog, .. } => dialog,
-            Event::StrayResponse { dialog, .. } => Some(dialog),
-            Event::Cancel { owner, .. }
-            | Event::Response { owner, .. }
-            | Event::Timeout { owner, .. }
-            | Event::SendFailed { owner, .. }
-            | Event::Timer { owner, .. } => Some(owner),
-        }
-    }
-}
-
-/// What there is and what has happened, for metrics. `*_alive` rise and fall, the rest only rises.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// INVITE client transactions.
-    pub invite_clients_alive: u64,
-    /// Other client transactions.
-    pub clients_alive: u64,
-    /// INVITE server transactions.
-    pub invite_servers_alive: u64,
-    /// Other server transactions, completed ones included.
-    pub servers_alive: u64,
-    /// Dialogs bound.
-    pub dialogs_alive: u64,
-    /// Messages we sent again: requests and responses.
-    pub retransmissions_sent: u64,
-    /// Requests and responses that came again and went no further.
-    pub retransmissions_absorbed: u64,
-    /// Client transactions without final response in time.
-    pub timeouts: u64,
-    /// Client transactions whose request could not be sent.
-    pub send_failures: u64,
-    /// Server transactions the TU left without final response, given up after 64*T1.
-    pub unanswered: u64,
-    /// Final responses to INVITE that were never acknowledged.
-    pub unacknowledged: u64,
-    /// Responses that belong to nothing of ours.
-    pub strays: u64,
-    /// Malformed messages: answered or dropped.
-    pub malformed: u64,
-    /// Completed transactions forgotten before their time because there were too many.
-    pub evicted: u64,
-}
 
 /// All transactions of a switch.
 pub struct Endpoint {

@@ -55,7 +55,7 @@ pub fn method(datagram: &[u8]) -> Option<Method> {
     // Longer names are legal, but none that anyone will miss under overload.
     let token = memchr(b' ', &line[..line.len().min(64)])?;
     let version = line.get(line.len().checked_sub(8)?..)?;
-    let sound = token > 0 && lex::token_len(&line[..token]) == token && version.starts_with(b" SIP/");
+    let sound = token > 0 && lex::token_len(&line[..token]) == token && version[..5].eq_ignore_ascii_case(b" SIP/");
     sound.then(|| Method::from_bytes(&datagram[..token]))
 }
 
@@ -126,6 +126,8 @@ mod tests {
             assert_eq!(class(&request(method, "To: <sip:b@h>")), Class::Ongoing);
         }
         assert_eq!(class(b"SIP/2.0 200 OK\r\n\r\n"), Class::Ongoing);
+        assert_eq!(class(b"sip/2.0 200 OK\r\n\r\n"), Class::Ongoing);
+        assert_eq!(class(b"REGISTER sip:h sip/2.0\r\n\r\n"), Class::Register);
         assert_eq!(class(&request("REGISTER", "To: <sip:b@h>")), Class::Register);
         assert_eq!(class(&request("INVITE", "To: <sip:b@h>")), Class::New);
         assert_eq!(class(&request("INVITE", "t: \"x;tag=1\" <sip:b@h;tag=2>")), Class::New);

@@ -3,7 +3,7 @@
 
 use crate::call::{Call, LegKey};
 use clock::Wall;
-use model::{Aor, InteractionId};
+use model::InteractionId;
 use smallvec::SmallVec;
 
 /// A conversation of the people in it, whatever devices and rooms it goes through.
@@ -26,8 +26,6 @@ pub(crate) struct Interaction {
 /// One person, or one service of the switch.
 #[derive(Debug)]
 pub(crate) struct Party {
-    /// Whose devices, if one of our users.
-    pub(crate) user: Option<Aor>,
     /// As shown to others: `"Name" <number>`.
     pub(crate) shown: Box<str>,
     /// The devices: many while they ring, then the one that answered.

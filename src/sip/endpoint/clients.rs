@@ -1,22 +1,26 @@
 //! The client side: requests of ours, found again by the branch we gave them.
 
+mod entry;
+mod stored;
+
+pub(super) use entry::Request;
+
 use super::core::{Core, Due};
 use super::wire::{self, Branch, LARGEST_DATAGRAM};
 use super::{ClientId, Connecting, Destination, Event, Owner};
-use crate::draft::{Draft, Headers};
+use crate::draft::Headers;
 use crate::output::{Output, Sink};
-use crate::timers::TimerId;
 use crate::transaction::client::Client;
 use crate::transaction::invite_client::InviteClient;
 use crate::transaction::{Class, Effect, Effects};
-use crate::{Flow, Message, Method, Name, Transport};
+use crate::{Flow, Message, Method, Transport};
 use ahash::RandomState;
-use bytes::Bytes;
 use clock::Mono;
+use entry::{Cancel, Entry, Machine, State};
 use hashbrown::HashMap;
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use stored::alive;
 
 /// All client transactions. A branch says where its transaction is, so there is no index.
 pub(super) struct Clients {
@@ -31,127 +35,6 @@ pub(super) struct Clients {
 /// How many completed non-INVITE transactions wait for their answer to come again, the oldest going first. One that is gone
 /// too early costs nothing: the answer is then counted as stray instead of as absorbed.
 const MAX_COMPLETED: usize = 16_384;
-
-struct Entry {
-    generation: u32,
-    /// With the index, our branch.
-    random: u64,
-    /// None: nobody wants to know.
-    owner: Option<Owner>,
-    method: Method,
-    /// The listener whose sent-by is in our Via.
-    local: SocketAddr,
-    request: Bytes,
-    /// Vias of a forwarded request, ours among them: as many a response must have.
-    vias: usize,
-    state: State,
-    cancel: Cancel,
-    timer: Option<(Mono, TimerId)>,
-}
-
-enum State {
-    /// Waits for a stream; `fallback` is where to go without one.
-    Connecting { until: Mono, fallback: Option<Flow> },
-    /// On its way. `place`: in the list of its stream.
-    Sent {
-        flow: Flow,
-        machine: Machine,
-        place: Option<u32>,
-    },
-}
-
-enum Machine {
-    Invite(InviteClient),
-    Other(Client),
-}
-
-enum Cancel {
-    No,
-    /// As soon as a provisional response has come, with these headers.
-    Wanted(Headers),
-    /// By this transaction.
-    Sent(ClientId),
-}
-
-/// A request that needs only our Via.
-#[derive(Copy, Clone)]
-pub(super) enum Request<'a> {
-    /// Of our own.
-    Draft(&'a Draft),
-    /// Of someone else, changed as a proxy must; see [`super::Endpoint::forward`].
-    Forwarded(&'a Message),
-}
-
-impl Request<'_> {
-    fn method(&self) -> Method {
-        match self {
-            Request::Draft(draft) => draft.method,
-            Request::Forwarded(message) => message.method(),
-        }
-    }
-
-    fn vias(&self) -> usize {
-        match self {
-            Request::Draft(_) => 1,
-            Request::Forwarded(message) => message.values(Name::Via).count() + 1,
-        }
-    }
-
-    pub fn print(&self, core: &Core, transport: Transport, local: SocketAddr, branch: Branch) -> Bytes {
-        match self {
-            Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch),
-            Request::Forwarded(message) => wire::forwarded(message.bytes(), transport, core.sent_by(local), branch),
-        }
-    }
-}
-
-impl Machine {
-    fn is_pending(&self) -> bool {
-        match self {
-            Machine::Invite(machine) => machine.is_pending(),
-            Machine::Other(machine) => machine.is_pending(),
-        }
-    }
-
-    fn handle_response(&mut self, core: &Core, now: Mono, class: Class) -> Effects {
-        let mut effects = Effects::new();
-        match self {
-            Machine::Invite(machine) => machine.handle_response(now, &core.times, class, &mut effects),
-            Machine::Other(machine) => machine.handle_response(now, &core.times, class, &mut effects),
-        }
-        effects
-    }
-
-    fn handle_timeout(&mut self, core: &Core, now: Mono) -> Effects {
-        let mut effects = Effects::new();
-        match self {
-            Machine::Invite(machine) => machine.handle_timeout(now, &core.times, &mut effects),
-            Machine::Other(machine) => machine.handle_timeout(now, &core.times, &mut effects),
-        }
-        effects
-    }
-}
-
-impl State {
-    /// What the wheel has to know: completed non-INVITE transactions stand in [`Clients::completed`].
-    fn wheel_deadline(&self) -> Option<Mono> {
-        match self {
-            State::Connecting { until, .. } => Some(*until),
-            State::Sent {
-                machine: Machine::Invite(machine),
-                ..
-            } => machine.poll_timeout(),
-            State::Sent {
-                machine: Machine::Other(machine),
-                ..
-            } => machine.poll_timeout().filter(|_| machine.is_pending()),
-        }
-    }
-
-    fn is_completed(&self) -> bool {
-        matches!(self, State::Sent { machine: Machine::Other(machine), .. } if !machine.is_pending())
-    }
-}
 
 impl Clients {
     pub fn new(core: &Core) -> Clients {
@@ -411,7 +294,7 @@ impl Clients {
             return;
         };
         machine.handle_cancel(now, &core.times);
-        let (flow, request, local, vias) = (*flow, wire::cancel(&invite, headers), entry.local, entry.vias);
+        let (flow, request, local) = (*flow, wire::cancel(&invite, headers), entry.local);
         let child = self.insert(Entry {
             generation: 0,
             random: core.random(),
@@ -419,7 +302,8 @@ impl Clients {
             method: Method::Cancel,
             local,
             request,
-            vias,
+            // A CANCEL has ours alone, whatever its INVITE has (section 9.1).
+            vias: 1,
             state: State::Connecting {
                 until: now,
                 fallback: None,
@@ -431,61 +315,6 @@ impl Clients {
         self.slab[index as usize].cancel = Cancel::Sent(child);
         self.set_timer(core, index);
         self.begin(core, now, child.index, flow, out);
-    }
-
-    // What is stored.
-
-    /// The transaction of a response: our branch, our sent-by, the method of its CSeq, and as many Vias as we sent
-    /// (RFC 3261 sections 17.1.3 and 18.1.2; more or fewer mean that it was not for us, RFC 4475 section 3.3.9).
-    fn find(&self, core: &Core, response: &Message) -> Option<u32> {
-        let via = response.via()?;
-        let branch = Branch::parse(via.branch()?)?;
-        let entry = self
-            .slab
-            .get(branch.index as usize)
-            .filter(|e| e.random == branch.random)?;
-        if !core.sent_by(entry.local).is_in(&via) || response.values(Name::Via).count() != entry.vias {
-            return None;
-        }
-        match (&entry.cancel, response.method()) {
-            (Cancel::Sent(id), Method::Cancel) => self.is_alive(*id).then_some(id.index),
-            (_, method) => (method == entry.method && method != Method::Cancel).then_some(branch.index),
-        }
-    }
-
-    fn entry(&mut self, id: ClientId) -> Option<&mut Entry> {
-        self.slab
-            .get_mut(id.index as usize)
-            .filter(|e| e.generation == id.generation)
-    }
-
-    fn is_alive(&self, id: ClientId) -> bool {
-        self.slab
-            .get(id.index as usize)
-            .is_some_and(|e| e.generation == id.generation)
-    }
-
-    fn insert(&mut self, mut entry: Entry) -> ClientId {
-        self.next_generation = (self.next_generation + 1) & ClientId::GENERATIONS;
-        entry.generation = self.next_generation;
-        ClientId {
-            index: self.slab.insert(entry) as u32,
-            generation: self.next_generation,
-        }
-    }
-
-    fn remove(&mut self, core: &mut Core, index: u32) -> Entry {
-        self.leave_stream(index);
-        let entry = self.slab.remove(index as usize);
-        *alive(core, entry.method) -= 1;
-        entry.timer.and_then(|(_, timer)| core.wheel.cancel(timer));
-        // Without its INVITE a CANCEL means nothing, and its response would not be found.
-        if let Cancel::Sent(child) = entry.cancel
-            && self.is_alive(child)
-        {
-            self.remove(core, child.index);
-        }
-        entry
     }
 
     fn time_out(&mut self, core: &mut Core, index: u32, out: &mut impl Sink) {
@@ -501,13 +330,6 @@ impl Clients {
         let client = self.id(index);
         if let Some(owner) = self.remove(core, index).owner {
             out.push(Output::Event(Event::SendFailed { client, owner }));
-        }
-    }
-
-    fn id(&self, index: u32) -> ClientId {
-        ClientId {
-            index,
-            generation: self.slab[index as usize].generation,
         }
     }
 
@@ -574,99 +396,5 @@ impl Clients {
         }
         entry.timer.take().and_then(|(_, timer)| core.wheel.cancel(timer));
         entry.timer = deadline.map(|at| (at, core.wheel.insert(at, due)));
-    }
-
-    fn join_stream(&mut self, index: u32, flow: &Flow) -> Option<u32> {
-        if !flow.transport.is_reliable() {
-            return None;
-        }
-        let users = self.streams.entry(flow.connection).or_default();
-        users.push(index);
-        Some(users.len() as u32 - 1)
-    }
-
-    fn leave_stream(&mut self, index: u32) {
-        let State::Sent {
-            flow,
-            place: Some(place),
-            ..
-        } = self.slab[index as usize].state
-        else {
-            return;
-        };
-        let Some(users) = self.streams.get_mut(&flow.connection) else {
-            return;
-        };
-        users.swap_remove(place as usize);
-        let moved = users.get(place as usize).copied();
-        if users.is_empty() {
-            self.streams.remove(&flow.connection);
-        }
-        if let Some(State::Sent { place: theirs, .. }) = moved.map(|i| &mut self.slab[i as usize].state) {
-            *theirs = Some(place);
-        }
-    }
-
-    pub fn audit(&self, core: &Core) -> Result<(), String> {
-        let (mut queued, mut joined) = (0, 0);
-        for (index, entry) in &self.slab {
-            if entry.state.wheel_deadline() != entry.timer.map(|(at, _)| at) {
-                return Err(format!("client transaction {index} has the wrong deadline"));
-            }
-            queued += usize::from(entry.state.is_completed());
-            if let State::Sent {
-                flow,
-                place: Some(place),
-                ..
-            } = &entry.state
-            {
-                let users = self.streams.get(&flow.connection);
-                if users.and_then(|u| u.get(*place as usize)) != Some(&(index as u32)) {
-                    return Err(format!("client transaction {index} is not in the list of its stream"));
-                }
-                joined += 1;
-            }
-        }
-        let alive = core.counters.invite_clients_alive + core.counters.clients_alive;
-        let listed: usize = self.streams.values().map(Vec::len).sum();
-        if alive != self.slab.len() as u64 || listed != joined || queued > self.completed.len() {
-            return Err(format!(
-                "{} client transactions, {alive} counted; {joined} on streams, {listed} listed; {queued} completed, {} queued",
-                self.slab.len(),
-                self.completed.len()
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Entry {
-    fn transmit(&self, out: &mut impl Sink) {
-        if let State::Sent { flow, .. } = self.state {
-            out.push(Output::Transmit {
-                flow,
-                bytes: self.request.clone(),
-            });
-        }
-    }
-
-    /// ACK to a refusal, where the INVITE went (RFC 3261 section 17.1.1.3).
-    fn acknowledge(&self, refusal: Option<&(Flow, Message)>, out: &mut impl Sink) {
-        let (State::Sent { flow, .. }, Some((_, refusal))) = (&self.state, refusal) else {
-            return;
-        };
-        if let Ok(invite) = Message::parse(self.request.clone()) {
-            out.push(Output::Transmit {
-                flow: *flow,
-                bytes: wire::ack(&invite, refusal),
-            });
-        }
-    }
-}
-
-fn alive(core: &mut Core, method: Method) -> &mut u64 {
-    match method {
-        Method::Invite => &mut core.counters.invite_clients_alive,
-        _ => &mut core.counters.clients_alive,
     }
 }

@@ -1,19 +1,20 @@
 //! The server side: which request is new, what was answered, and who cancels what.
 
+mod entry;
+
 use super::core::{Core, Due};
 use super::wire::{self, Way};
 use super::{Event, Owner, ServerId};
 use crate::draft::{Reply, Tag};
 use crate::output::{Output, Sink};
-use crate::timers::TimerId;
 use crate::transaction::invite_server::InviteServer;
 use crate::transaction::key::{Key, merge_hash};
 use crate::transaction::server::Server;
-use crate::transaction::{Class, Effect, Effects};
+use crate::transaction::{Effect, Effects};
 use crate::{Flow, Message, Method};
 use ahash::RandomState;
-use bytes::Bytes;
 use clock::Mono;
+use entry::{Entry, Machine};
 use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -34,56 +35,6 @@ pub(super) struct Servers {
 /// 128,000 REGISTER per second for 32 s: four million. This many are some 60 MB, and at that rate half a second, which
 /// covers the first retransmission; a later one is a new request, and those are idempotent or have a CSeq.
 pub(super) const MAX_COMPLETED: usize = 65_536;
-
-struct Entry {
-    generation: u32,
-    key: Key,
-    merge: Option<u64>,
-    owner: Owner,
-    /// Where the request came from.
-    source: Flow,
-    /// Where responses go.
-    way: Way,
-    machine: Machine,
-    /// Until the final response; apart, because completed transactions are many and should be small.
-    request: Option<Box<Message>>,
-    tag: Tag,
-    /// The last response; none while nothing was said.
-    response: Option<Bytes>,
-    cancelled: bool,
-    timer: Option<(Mono, TimerId)>,
-}
-
-enum Machine {
-    Invite(InviteServer),
-    Other(Server),
-}
-
-impl Machine {
-    fn is_pending(&self) -> bool {
-        match self {
-            Machine::Invite(machine) => machine.is_pending(),
-            Machine::Other(machine) => machine.is_pending(),
-        }
-    }
-
-    fn respond(&mut self, now: Mono, core: &Core, status: u16, effects: &mut Effects) -> bool {
-        match self {
-            Machine::Invite(machine) => machine.respond(now, &core.times, Class::of(status), effects),
-            // RFC 4320 section 4.2: a 408 would come when the client has given up.
-            Machine::Other(machine) if status == 408 => machine.abandon(effects),
-            Machine::Other(machine) => machine.respond(now, &core.times, Class::of(status), effects),
-        }
-    }
-
-    /// What the wheel has to know: completed non-INVITE transactions stand in [`Servers::completed`].
-    fn wheel_deadline(&self) -> Option<Mono> {
-        match self {
-            Machine::Invite(machine) => machine.poll_timeout(),
-            Machine::Other(machine) => machine.poll_timeout().filter(|_| machine.is_pending()),
-        }
-    }
-}
 
 impl Servers {
     pub fn new(core: &Core) -> Servers {
@@ -433,14 +384,6 @@ impl Servers {
             ));
         }
         Ok(())
-    }
-}
-
-impl Entry {
-    fn transmit(&self, core: &mut Core, now: Mono, out: &mut impl Sink) {
-        if let Some(bytes) = &self.response {
-            core.send_response(now, self.way, bytes.clone(), out);
-        }
     }
 }
 

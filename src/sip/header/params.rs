@@ -13,16 +13,20 @@ impl<'a> Params<'a> {
         Params::parse_noting(input, b"").map(|(params, _)| params)
     }
 
-    /// The same, and the first value of one parameter met on the way; empty if there is none.
+    /// The same, and the value of one parameter met on the way; empty if it is not there. That parameter is an identifier
+    /// (`tag`, `branch`): it must have a value and be there once, or two readers might take two different ones.
     pub(crate) fn parse_noting(input: &'a [u8], name: &[u8]) -> Result<(Params<'a>, &'a [u8]), Invalid> {
-        let (mut rest, mut noted) = (input, None);
+        let (mut rest, mut noted): (_, &[u8]) = (input, b"");
         while let Some((n, value, after)) = step(rest)? {
-            if noted.is_none() && n.eq_ignore_ascii_case(name) {
-                noted = Some(value.unwrap_or_default());
+            if n.eq_ignore_ascii_case(name) {
+                match value {
+                    Some(value) if noted.is_empty() => noted = value,
+                    _ => return Err(Invalid("tag or branch twice or without value")),
+                }
             }
             rest = after;
         }
-        Ok((Params(input), noted.unwrap_or_default()))
+        Ok((Params(input), noted))
     }
 
     /// Name as written, and value as written (quotes kept), in order.

@@ -238,6 +238,25 @@ fn versions_other_than_ours_are_505_whatever_else_is_wrong() {
 }
 
 #[test]
+fn identifiers_have_one_value() {
+    for tag in [";tag", ";tag=", ";tag=a;tag=b", ";tag=a;TAG=a", ";tag;tag=a"] {
+        assert_eq!(
+            refused(with(
+                "bob@tandem.example>\r\n",
+                &format!("bob@tandem.example>{tag}\r\n")
+            )),
+            400,
+            "{tag}"
+        );
+    }
+    assert_eq!(refused(with("branch=z9hG4bKa1", "branch")), 400);
+    assert_eq!(
+        refused(with("branch=z9hG4bKa1", "branch=z9hG4bKa1;branch=z9hG4bKa2")),
+        400
+    );
+}
+
+#[test]
 fn star_is_a_contact_only_alone() {
     assert!(read(with("<sip:ann@192.0.2.10:5062>;expires=60", "*")).contact_is_star());
     assert_eq!(

@@ -48,7 +48,7 @@ impl Calls {
     fn audit_leg(&self, key: LegKey) -> Result<(), String> {
         let Some(leg) = self.legs.get(key) else { return Ok(()) };
         let call = self.interactions.get(leg.interaction);
-        if !call.is_some_and(|call| call.party_of(key).is_some()) {
+        if call.is_none_or(|call| call.party_of(key).is_none()) {
             return Err(format!("leg {} belongs to no call", leg.id));
         }
         match &leg.stage {

@@ -91,22 +91,22 @@ pub(super) struct Figures {
 
 /// Each reason with its name on `/metrics`, in the order of [`EndReason`].
 const REASONS: [(EndReason, &str); 16] = [
-    (EndReason::Normal, "calls_ended_normal"),
-    (EndReason::Cancelled, "calls_ended_cancelled"),
-    (EndReason::Busy, "calls_ended_busy"),
-    (EndReason::NoAnswer, "calls_ended_no_answer"),
-    (EndReason::Declined, "calls_ended_declined"),
-    (EndReason::Unreachable, "calls_ended_unreachable"),
-    (EndReason::AnsweredElsewhere, "calls_ended_answered_elsewhere"),
-    (EndReason::MediaTimeout, "calls_ended_media_timeout"),
-    (EndReason::SignallingTimeout, "calls_ended_signalling_timeout"),
-    (EndReason::NoCommonCodec, "calls_ended_no_common_codec"),
-    (EndReason::Loop, "calls_ended_loop"),
-    (EndReason::Congestion, "calls_ended_congestion"),
-    (EndReason::Operator, "calls_ended_operator"),
-    (EndReason::Shutdown, "calls_ended_shutdown"),
-    (EndReason::Restart, "calls_ended_restart"),
-    (EndReason::Internal, "calls_ended_internal"),
+    (EndReason::Normal, "calls_ended_normal_total"),
+    (EndReason::Cancelled, "calls_ended_cancelled_total"),
+    (EndReason::Busy, "calls_ended_busy_total"),
+    (EndReason::NoAnswer, "calls_ended_no_answer_total"),
+    (EndReason::Declined, "calls_ended_declined_total"),
+    (EndReason::Unreachable, "calls_ended_unreachable_total"),
+    (EndReason::AnsweredElsewhere, "calls_ended_answered_elsewhere_total"),
+    (EndReason::MediaTimeout, "calls_ended_media_timeout_total"),
+    (EndReason::SignallingTimeout, "calls_ended_signalling_timeout_total"),
+    (EndReason::NoCommonCodec, "calls_ended_no_common_codec_total"),
+    (EndReason::Loop, "calls_ended_loop_total"),
+    (EndReason::Congestion, "calls_ended_congestion_total"),
+    (EndReason::Operator, "calls_ended_operator_total"),
+    (EndReason::Shutdown, "calls_ended_shutdown_total"),
+    (EndReason::Restart, "calls_ended_restart_total"),
+    (EndReason::Internal, "calls_ended_internal_total"),
 ];
 
 impl Figures {
@@ -128,11 +128,11 @@ impl Figures {
             ended,
         } = *self;
         values.extend([
-            ("calls_offered", offered, false),
-            ("calls_shed", shed, false),
-            ("calls_answered", answered, false),
-            ("calls_setup_ms", setup_ms, false),
-            ("legs_ended", legs, false),
+            ("calls_offered_total", offered, false),
+            ("calls_shed_total", shed, false),
+            ("calls_answered_total", answered, false),
+            ("calls_setup_ms_total", setup_ms, false),
+            ("legs_ended_total", legs, false),
         ]);
         values.extend(
             REASONS

@@ -2,6 +2,7 @@
 //! last has gone the call is forgotten.
 
 use super::cdr::reason_of;
+use super::ring::Ringing;
 use super::{Calls, Failure, LegKey, Over, Stage, State};
 use crate::Notice;
 use crate::arena::Key;
@@ -91,10 +92,8 @@ impl Calls {
             return;
         }
         self.active -= 1;
-        if let State::Ringing(ringing) = before {
-            if let Some(alarm) = ringing.alarm {
-                cx.core.endpoint.cancel_timer(alarm);
-            }
+        if let State::Ringing(Ringing { alarm: Some(alarm), .. }) = before {
+            cx.core.endpoint.cancel_timer(alarm);
         }
         tracing::info!(call = %interaction.id, ?reason, ?by, "call ends");
         let legs: smallvec::SmallVec<[LegKey; 4]> = interaction.legs().collect();
@@ -155,7 +154,11 @@ impl Calls {
 
     /// The last call of a draining switch has gone.
     pub(super) fn on_forgotten(&mut self, cx: &mut Cx<'_>) {
-        if self.interactions.len() == 0 && self.draining.take().is_some() {
+        if self.interactions.len() > 0 {
+            return;
+        }
+        if let Some(alarm) = self.draining.take() {
+            cx.core.endpoint.cancel_timer(alarm);
             cx.core.outputs.push_back(crate::Output::Notice(Notice::Drained));
         }
     }

@@ -19,6 +19,8 @@ mod ring;
 mod room;
 mod service;
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use leg::{Leg, LegKey};
 

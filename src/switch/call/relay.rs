@@ -6,6 +6,7 @@ use crate::core::Cx;
 use crate::route::best;
 use sip::endpoint::{ClientId, ServerId};
 use sip::{Body, Headers, Message, Method, Name, Reply};
+use smallvec::SmallVec;
 
 /// What a device may send us: Allow.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE";
@@ -19,7 +20,9 @@ const INFO_MAX: usize = 4 * 1024;
 impl Calls {
     /// A request in a leg's dialog.
     pub(super) fn on_request(&mut self, cx: &mut Cx<'_>, key: LegKey, server: ServerId, message: &Message) {
+        let is_over = self.legs.get(key).is_none_or(super::Leg::is_over);
         let reply = match (super::unsupported(message), message.method()) {
+            _ if is_over => Some(Reply::new(481)),
             (Some(reply), _) => Some(reply),
             (None, Method::Info | Method::Message) => self.pass_request(cx, key, server, message),
             (None, method) => Some(own_reply(method)),
@@ -85,12 +88,25 @@ impl Calls {
         }
     }
 
-    /// A leg leaves: what it still owes is answered for it, so that no transaction waits for nothing.
+    /// A leg leaves: what its device still owes is answered for it, and what it waits for will not come (RFC 3261 section
+    /// 15.1.2), so that no transaction waits for nothing.
     pub(super) fn drop_relayed(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let Some(leg) = self.legs.get_mut(key) else { return };
-        for Relayed { from, server, .. } in std::mem::take(&mut leg.relayed) {
+        let call = self.legs.get(key).map(|leg| leg.interaction);
+        let Some(interaction) = call.and_then(|call| self.interactions.get(call)) else {
+            return;
+        };
+        let mut waiting: SmallVec<[(LegKey, ServerId); 2]> = SmallVec::new();
+        for owing in interaction.legs() {
+            let Some(leg) = self.legs.get_mut(owing) else { continue };
+            leg.relayed.retain(|relayed| {
+                let over = owing == key || relayed.from == key;
+                waiting.extend(over.then_some((relayed.from, relayed.server)));
+                !over
+            });
+        }
+        for (from, server) in waiting {
             if let Some(asker) = self.legs.get_mut(from) {
-                asker.respond(cx, server, Reply::new(480));
+                asker.respond(cx, server, Reply::new(487));
             }
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Ringing {
     /// How many were called. Early media of one device is the caller's to hear; of several nobody could say whose.
     pub(super) devices: usize,
     /// The best refusal so far.
-    best: Option<(u16, Option<Message>)>,
+    best: Option<(u16, Option<Box<Message>>)>,
     /// What the caller was told last, and when.
     pub(super) told: Option<(u16, Mono)>,
     /// The headers that say who is called.
@@ -75,8 +75,7 @@ impl Calls {
             callee: callee.headers(),
         });
         let shown = callee.shown;
-        let user = Some(aor);
-        interaction.parties.push(Party { user, shown, legs });
+        interaction.parties.push(Party { shown, legs });
         Ok(())
     }
 
@@ -174,7 +173,7 @@ impl Calls {
             None => true,
         };
         if better {
-            ringing.best = Some((told, message));
+            ringing.best = Some((told, message.map(Box::new)));
         }
         // RFC 3261 section 16.7 step 5: a 6xx speaks for all devices.
         if status >= 600 {

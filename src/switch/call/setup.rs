@@ -12,6 +12,7 @@ use model::{Direction, EndReason, EndedBy, InteractionId, LegId};
 use sip::invite::{Local, Session};
 use sip::{Flow, Message, Name, Reply};
 use smallvec::smallvec;
+use std::borrow::Cow;
 
 /// Longest dialled string that is looked at: names and numbers are shorter.
 const DIALLED_MAX: usize = 128;
@@ -26,8 +27,7 @@ impl Calls {
         self.figures.offered += 1;
         if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
             self.figures.shed += 1;
-            let pause = 1 + cx.core.random() % 10;
-            let reply = Reply::new(503).header(Name::RetryAfter, pause.to_string());
+            let reply = cx.core.overloaded();
             return cx.core.reply(flow, &invite, &reply);
         }
         let key = self.receive(cx, caller, flow, &invite);
@@ -41,7 +41,7 @@ impl Calls {
         let (key, leg_key) = (self.interactions.next_key(), self.legs.next_key());
         let identity = Identity::of_caller(cx.core, caller, invite);
         let user = cx.core.users[caller].aor.clone();
-        let dialled = dialled(invite);
+        let dialled = dialled(cx.core, invite);
         let local = self.local(cx.core, &dialled, flow);
         let core = &mut *cx.core;
         let session = Session::receive(
@@ -56,7 +56,6 @@ impl Calls {
         let interaction = Interaction {
             id: InteractionId(core.random()),
             parties: smallvec![Party {
-                user: Some(user.clone()),
                 shown: identity.shown,
                 legs: smallvec![leg_key],
             }],
@@ -145,13 +144,13 @@ impl Calls {
     }
 }
 
-/// The unescaped user part of the Request-URI, bounded. What is not text or has control characters in it was dialled by
-/// nobody: it stays empty, and matches no rule.
-fn dialled(invite: &Message) -> String {
-    let user = invite.uri().ok().and_then(|uri| uri.user_unescaped());
-    let text = user.and_then(|user| String::from_utf8(user.into_owned()).ok());
-    text.filter(|text| text.len() <= DIALLED_MAX && !text.chars().any(char::is_control))
-        .unwrap_or_default()
+/// What was dialled, bounded. What is not text or has control characters in it was dialled by nobody: it stays empty, and
+/// matches no rule.
+fn dialled(core: &Core, invite: &Message) -> String {
+    let dialled = core
+        .dialled(invite)
+        .filter(|text| text.len() <= DIALLED_MAX && !text.chars().any(char::is_control));
+    dialled.map(Cow::into_owned).unwrap_or_default()
 }
 
 impl Failure {

@@ -16,10 +16,12 @@
 mod network;
 mod phone;
 mod store;
+mod studio;
 
 pub use network::{Faults, Network};
 pub use phone::{Call, OnInvite, OnMessage, Phone};
 pub use store::MemoryStore;
+pub use studio::{STATS, Studio};
 
 use crate::config::{Action, Config, Pattern, Rule, User};
 use crate::{Answer, Command, Input, Notice, Output, Switch, config as settings};
@@ -157,8 +159,8 @@ pub struct World {
     pub phones: Vec<Phone>,
     /// What came for addresses that are no phone's: [`World::send_raw`].
     pub strangers: Vec<(Mono, SocketAddr, Bytes)>,
-    /// Plans for the media plane, in order.
-    pub plans: Vec<(media::WorkerId, media::Plan)>,
+    /// The media plane.
+    pub studio: Studio,
     /// Notices that answer no command of [`World::command`].
     pub notices: Vec<Notice>,
     config: Config,
@@ -171,8 +173,6 @@ pub struct World {
     last_token: u64,
     answers: BTreeMap<u64, Answer>,
     last_connection: u64,
-    /// The next RTP port.
-    last_port: u16,
     /// What the media engine says.
     events: VecDeque<media::Event>,
 }
@@ -192,7 +192,7 @@ impl World {
             network: Network::new(Dice::new(seed)),
             phones: Vec::new(),
             strangers: Vec::new(),
-            plans: Vec::new(),
+            studio: Studio::default(),
             notices: Vec::new(),
             config,
             seed,
@@ -203,7 +203,6 @@ impl World {
             last_token: 0,
             answers: BTreeMap::new(),
             last_connection: 0,
-            last_port: 16_384,
             events: VecDeque::new(),
         };
         world.obey();
@@ -360,7 +359,7 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes } => self.network.send(self.now.mono, turned(flow), bytes),
                 Output::Store { token, op } => self.store.push(self.now, token, op),
-                Output::Media(worker, plan) => self.plan(worker, plan),
+                Output::Media(worker, plan) => self.events.extend(self.studio.obey(worker, plan)),
                 Output::Connect {
                     token,
                     transport,
@@ -377,25 +376,6 @@ impl World {
         if let Some(event) = self.events.pop_front() {
             self.input(Input::Media(event));
         }
-    }
-
-    /// A media engine that always can, and hears nothing.
-    fn plan(&mut self, worker: media::WorkerId, plan: media::Plan) {
-        match &plan {
-            media::Plan::BindPorts { count } => {
-                let ports = (0..*count).map(|n| self.last_port + 2 * n).collect();
-                self.last_port += 2 * count;
-                self.events.push_back(media::Event::PortsBound { worker, ports });
-            }
-            media::Plan::CloseLeg { leg } => {
-                self.events.push_back(media::Event::LegClosed {
-                    leg: *leg,
-                    stats: Box::default(),
-                });
-            }
-            _ => {}
-        }
-        self.plans.push((worker, plan));
     }
 
     /// Nobody but phones can be called; a TCP phone takes a connection.
@@ -425,6 +405,7 @@ impl World {
     pub fn restart(&mut self) {
         self.restarts += 1;
         self.store.forget_questions();
+        self.studio = Studio::default();
         self.switch = Switch::new(
             self.config.clone(),
             seed_bytes(self.seed, self.restarts),

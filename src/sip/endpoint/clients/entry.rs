@@ -1,0 +1,160 @@
+//! One client transaction and what it waits for.
+
+use crate::draft::{Draft, Headers};
+use crate::endpoint::core::Core;
+use crate::endpoint::wire::{self, Branch};
+use crate::endpoint::{ClientId, Owner};
+use crate::output::{Output, Sink};
+use crate::timers::TimerId;
+use crate::transaction::client::Client;
+use crate::transaction::invite_client::InviteClient;
+use crate::transaction::{Class, Effects};
+use crate::{Flow, Message, Method, Name, Transport};
+use bytes::Bytes;
+use clock::Mono;
+use std::net::SocketAddr;
+
+pub(super) struct Entry {
+    pub generation: u32,
+    /// With the index, our branch.
+    pub random: u64,
+    /// None: nobody wants to know.
+    pub owner: Option<Owner>,
+    pub method: Method,
+    /// The listener whose sent-by is in our Via.
+    pub local: SocketAddr,
+    pub request: Bytes,
+    /// Vias of a forwarded request, ours among them: as many a response must have.
+    pub vias: usize,
+    pub state: State,
+    pub cancel: Cancel,
+    pub timer: Option<(Mono, TimerId)>,
+}
+
+pub(super) enum State {
+    /// Waits for a stream; `fallback` is where to go without one.
+    Connecting { until: Mono, fallback: Option<Flow> },
+    /// On its way. `place`: in the list of its stream.
+    Sent {
+        flow: Flow,
+        machine: Machine,
+        place: Option<u32>,
+    },
+}
+
+pub(super) enum Machine {
+    Invite(InviteClient),
+    Other(Client),
+}
+
+pub(super) enum Cancel {
+    No,
+    /// As soon as a provisional response has come, with these headers.
+    Wanted(Headers),
+    /// By this transaction.
+    Sent(ClientId),
+}
+
+/// A request that needs only our Via.
+#[derive(Copy, Clone)]
+pub(in crate::endpoint) enum Request<'a> {
+    /// Of our own.
+    Draft(&'a Draft),
+    /// Of someone else, changed as a proxy must; see [`super::Endpoint::forward`].
+    Forwarded(&'a Message),
+}
+
+impl Request<'_> {
+    pub fn method(&self) -> Method {
+        match self {
+            Request::Draft(draft) => draft.method,
+            Request::Forwarded(message) => message.method(),
+        }
+    }
+
+    pub fn vias(&self) -> usize {
+        match self {
+            Request::Draft(_) => 1,
+            Request::Forwarded(message) => message.values(Name::Via).count() + 1,
+        }
+    }
+
+    pub fn print(&self, core: &Core, transport: Transport, local: SocketAddr, branch: Branch) -> Bytes {
+        match self {
+            Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch),
+            Request::Forwarded(message) => wire::forwarded(message.bytes(), transport, core.sent_by(local), branch),
+        }
+    }
+}
+
+impl Machine {
+    pub fn is_pending(&self) -> bool {
+        match self {
+            Machine::Invite(machine) => machine.is_pending(),
+            Machine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    pub fn handle_response(&mut self, core: &Core, now: Mono, class: Class) -> Effects {
+        let mut effects = Effects::new();
+        match self {
+            Machine::Invite(machine) => machine.handle_response(now, &core.times, class, &mut effects),
+            Machine::Other(machine) => machine.handle_response(now, &core.times, class, &mut effects),
+        }
+        effects
+    }
+
+    pub fn handle_timeout(&mut self, core: &Core, now: Mono) -> Effects {
+        let mut effects = Effects::new();
+        match self {
+            Machine::Invite(machine) => machine.handle_timeout(now, &core.times, &mut effects),
+            Machine::Other(machine) => machine.handle_timeout(now, &core.times, &mut effects),
+        }
+        effects
+    }
+}
+
+impl State {
+    /// What the wheel has to know: completed non-INVITE transactions stand in [`Clients::completed`].
+    pub fn wheel_deadline(&self) -> Option<Mono> {
+        match self {
+            State::Connecting { until, .. } => Some(*until),
+            State::Sent {
+                machine: Machine::Invite(machine),
+                ..
+            } => machine.poll_timeout(),
+            State::Sent {
+                machine: Machine::Other(machine),
+                ..
+            } => machine.poll_timeout().filter(|_| machine.is_pending()),
+        }
+    }
+
+    pub fn is_completed(&self) -> bool {
+        matches!(self, State::Sent { machine: Machine::Other(machine), .. } if !machine.is_pending())
+    }
+}
+
+impl Entry {
+    pub fn transmit(&self, out: &mut impl Sink) {
+        if let State::Sent { flow, .. } = self.state {
+            out.push(Output::Transmit {
+                flow,
+                bytes: self.request.clone(),
+            });
+        }
+    }
+
+    /// ACK to a refusal, where the INVITE went (RFC 3261 section 17.1.1.3).
+    pub fn acknowledge(&self, refusal: Option<&(Flow, Message)>, out: &mut impl Sink) {
+        let (State::Sent { flow, .. }, Some((_, refusal))) = (&self.state, refusal) else {
+            return;
+        };
+        if let Ok(invite) = Message::parse(self.request.clone()) {
+            out.push(Output::Transmit {
+                flow: *flow,
+                bytes: wire::ack(&invite, refusal),
+            });
+        }
+    }
+}

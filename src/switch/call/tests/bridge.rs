@@ -1,0 +1,289 @@
+//! Changes inside a call that is up.
+
+use super::*;
+use media::plan::Codec;
+use std::time::Duration;
+
+/// A re-INVITE of the caller, passed to the callee.
+fn reinvited(up: &mut Up, offer: &str) -> Message {
+    up.kate.send_in(
+        &mut up.lab,
+        &mut up.kates,
+        Method::Invite,
+        "",
+        Some(("application/sdp", offer)),
+    );
+    up.jim.expect_request(&mut up.lab, Method::Invite)
+}
+
+/// The callee takes it, and both sides acknowledge. The 200 that the caller got.
+fn taken(up: &mut Up, invite: &Message, answer: &str) -> Message {
+    up.jim.reply(&mut up.lab, invite, 200, Some(answer));
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    let ok = up.kate.expect(&mut up.lab, 200);
+    up.kate.ack(&mut up.lab, &mut up.kates, &ok, None);
+    ok
+}
+
+#[test]
+fn hold_and_resume_pass_from_end_to_end() {
+    let mut up = up();
+    let invite = reinvited(&mut up, &hold(7000, &[0, 101]));
+    assert!(body(&invite).contains("a=sendonly\r\n"), "{}", body(&invite));
+    let answer = sdp(7100, &[0, 101]).replace("sendrecv", "recvonly");
+    let ok = taken(&mut up, &invite, &answer);
+    assert!(body(&ok).contains("a=recvonly\r\n"), "{}", body(&ok));
+    assert!(up.lab.studio.towards(7000).expect("kate").media.on_hold);
+
+    let invite = reinvited(&mut up, &sdp(7000, &[0, 101]));
+    assert!(body(&invite).contains("a=sendrecv\r\n"), "{}", body(&invite));
+    let ok = taken(&mut up, &invite, &sdp(7100, &[0, 101]));
+    assert!(body(&ok).contains("a=sendrecv\r\n"), "{}", body(&ok));
+    assert!(!up.lab.studio.towards(7000).expect("kate").media.on_hold);
+    up.end();
+}
+
+#[test]
+fn the_callee_can_hold_too() {
+    let mut up = up();
+    let offer = hold(7100, &[0]);
+    up.jim.send_in(
+        &mut up.lab,
+        &mut up.jims,
+        Method::Invite,
+        "",
+        Some(("application/sdp", &offer)),
+    );
+    let invite = up.kate.expect_request(&mut up.lab, Method::Invite);
+    up.kate.reply(
+        &mut up.lab,
+        &invite,
+        200,
+        Some(&sdp(7000, &[0]).replace("sendrecv", "recvonly")),
+    );
+    up.kate.expect_request(&mut up.lab, Method::Ack);
+    let ok = up.jim.expect(&mut up.lab, 200);
+    up.jim.ack(&mut up.lab, &mut up.jims, &ok, None);
+    assert!(up.lab.studio.towards(7100).expect("jim").media.on_hold);
+    up.end();
+}
+
+#[test]
+fn a_refused_change_keeps_the_session_as_it_was() {
+    let mut up = up();
+    let before = up.lab.studio.towards(7000).expect("kate").clone();
+    let invite = reinvited(&mut up, &sdp(7002, &[8]));
+    up.jim
+        .reply_with(&mut up.lab, &invite, 488, "Warning: 305 jim \"no\"\r\n", None);
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    let refusal = up.kate.expect(&mut up.lab, 488);
+    assert_eq!(header(&refusal, Name::Warning), "305 jim \"no\"");
+    up.kate.ack_failure(&mut up.lab, &up.kates.clone(), &refusal);
+    assert_eq!(up.lab.studio.towards(7000), Some(&before));
+    // And it can be changed again.
+    let invite = reinvited(&mut up, &sdp(7002, &[8]));
+    taken(&mut up, &invite, &sdp(7100, &[8]));
+    assert_eq!(
+        up.lab.studio.towards(7002).expect("kate").media.formats[0].codec,
+        Codec::Pcma
+    );
+    assert_eq!(
+        up.lab.studio.towards(7100).expect("jim").media.formats[0].codec,
+        Codec::Pcma
+    );
+    up.end();
+}
+
+#[test]
+fn a_change_that_cannot_be_understood_fails_alone() {
+    let mut up = up();
+    for (offer, told) in [("rubbish", 400), (&sdp(7000, &[99])[..], 488)] {
+        up.kate.send_in(
+            &mut up.lab,
+            &mut up.kates,
+            Method::Invite,
+            "",
+            Some(("application/sdp", offer)),
+        );
+        let refusal = up.kate.expect(&mut up.lab, told);
+        up.kate.ack_failure(&mut up.lab, &up.kates.clone(), &refusal);
+    }
+    up.kate.send_in(
+        &mut up.lab,
+        &mut up.kates,
+        Method::Invite,
+        "Require: foo\r\n",
+        Some(("application/sdp", &sdp(7000, &[0]))),
+    );
+    up.kate.expect(&mut up.lab, 420);
+    up.jim.expect_nothing(&mut up.lab);
+    up.end();
+}
+
+#[test]
+fn two_offers_that_meet_are_tried_again_one_after_the_other() {
+    let mut up = up();
+    let invite = reinvited(&mut up, &hold(7000, &[0]));
+    // Jim's own offer is under way: ours is refused, his meets ours at the switch.
+    up.jim.send_in(
+        &mut up.lab,
+        &mut up.jims,
+        Method::Invite,
+        "",
+        Some(("application/sdp", &hold(7100, &[0]))),
+    );
+    let glare = up.jim.expect(&mut up.lab, 491);
+    up.jim.ack_failure(&mut up.lab, &up.jims.clone(), &glare);
+    up.jim.reply(&mut up.lab, &invite, 491, None);
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    up.kate.expect_nothing(&mut up.lab);
+    // The switch made this dialog, so it waits 2.1 to 4 s.
+    up.lab.pass(Duration::from_millis(2_090));
+    up.jim.expect_nothing(&mut up.lab);
+    let limit = up.lab.now.mono + Duration::from_millis(1_910);
+    while up.lab.waiting(up.jim.flow.peer) == 0 && up.lab.now.mono < limit {
+        up.lab.pass(Duration::from_millis(10));
+    }
+    let again = up.jim.expect_request(&mut up.lab, Method::Invite);
+    assert_eq!(body(&again), body(&invite));
+    taken(&mut up, &again, &sdp(7100, &[0]).replace("sendrecv", "recvonly"));
+    up.end();
+}
+
+#[test]
+fn a_second_offer_of_the_same_phone_waits_for_the_first() {
+    let mut up = up();
+    let invite = reinvited(&mut up, &hold(7000, &[0]));
+    let mut kates = up.kates.clone();
+    up.kate.send_in(
+        &mut up.lab,
+        &mut kates,
+        Method::Update,
+        "",
+        Some(("application/sdp", &sdp(7000, &[0]))),
+    );
+    assert_eq!(up.kate.next(&mut up.lab).status(), 500);
+    taken(&mut up, &invite, &sdp(7100, &[0]));
+    up.kates.cseq += 1;
+    up.end();
+}
+
+#[test]
+fn an_update_goes_on_as_update_where_it_is_known_and_else_as_invite() {
+    let mut up = up();
+    up.kate.send_in(
+        &mut up.lab,
+        &mut up.kates,
+        Method::Update,
+        "",
+        Some(("application/sdp", &hold(7000, &[0]))),
+    );
+    let update = up.jim.expect_request(&mut up.lab, Method::Update);
+    assert!(body(&update).contains("a=sendonly"));
+    up.jim.reply(
+        &mut up.lab,
+        &update,
+        200,
+        Some(&sdp(7100, &[0]).replace("sendrecv", "recvonly")),
+    );
+    assert!(body(&up.kate.expect(&mut up.lab, 200)).contains("a=recvonly"));
+
+    up.jim.allow = "INVITE, ACK, CANCEL, BYE";
+    let invite = reinvited(&mut up, &sdp(7000, &[0]));
+    taken(&mut up, &invite, &sdp(7100, &[0]));
+    up.kate.send_in(
+        &mut up.lab,
+        &mut up.kates,
+        Method::Update,
+        "",
+        Some(("application/sdp", &hold(7000, &[0]))),
+    );
+    let invite = up.jim.expect_request(&mut up.lab, Method::Invite);
+    up.jim.reply(
+        &mut up.lab,
+        &invite,
+        200,
+        Some(&sdp(7100, &[0]).replace("sendrecv", "recvonly")),
+    );
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    assert!(body(&up.kate.expect(&mut up.lab, 200)).contains("a=recvonly"));
+    up.end();
+}
+
+#[test]
+fn a_session_refresh_changes_nothing_and_says_so() {
+    let mut up = up();
+    let invite = reinvited(&mut up, &sdp(7000, &[0, 8, 101]));
+    let origin = |message: &Message| {
+        body(message)
+            .lines()
+            .find(|line| line.starts_with("o="))
+            .map(str::to_owned)
+    };
+    let ok = taken(&mut up, &invite, &sdp(7100, &[0, 101]));
+    let invite = reinvited(&mut up, &sdp(7000, &[0, 8, 101]));
+    let again = taken(&mut up, &invite, &sdp(7100, &[0, 101]));
+    assert_eq!(origin(&ok), origin(&again), "the version rises only with a change");
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Update, "", None);
+    up.kate.expect(&mut up.lab, 200);
+    up.jim.expect_nothing(&mut up.lab);
+    up.end();
+}
+
+#[test]
+fn an_invite_without_offer_inside_a_call_fetches_one_from_the_other_side() {
+    let mut up = up();
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", None);
+    let invite = up.jim.expect_request(&mut up.lab, Method::Invite);
+    assert!(body(&invite).is_empty());
+    up.jim.reply(&mut up.lab, &invite, 200, Some(&sdp(7102, &[8, 0])));
+    up.jim.expect_nothing(&mut up.lab);
+    let offer = up.kate.expect(&mut up.lab, 200);
+    assert!(body(&offer).contains("RTP/AVP 8 0\r\n"), "{}", body(&offer));
+    up.kate.ack(&mut up.lab, &mut up.kates, &offer, Some(&sdp(7002, &[8])));
+    let ack = up.jim.expect_request(&mut up.lab, Method::Ack);
+    assert!(body(&ack).contains("RTP/AVP 8\r\n"), "{}", body(&ack));
+    assert!(up.lab.studio.towards(7002).is_some() && up.lab.studio.towards(7102).is_some());
+    up.end();
+}
+
+#[test]
+fn an_offer_that_is_withdrawn_leaves_the_other_side_as_before() {
+    let mut up = up();
+    let invite = reinvited(&mut up, &hold(7000, &[0]));
+    up.kate.cancel(&mut up.lab, &up.kates.clone(), "");
+    let mut answers = [up.kate.next(&mut up.lab), up.kate.next(&mut up.lab)].map(|answer| answer.status());
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 487]);
+    up.jim.reply(
+        &mut up.lab,
+        &invite,
+        200,
+        Some(&sdp(7100, &[0]).replace("sendrecv", "recvonly")),
+    );
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    let back = up.jim.expect_request(&mut up.lab, Method::Invite);
+    assert!(body(&back).contains("a=sendrecv"), "{}", body(&back));
+    up.jim.reply(&mut up.lab, &back, 200, Some(&sdp(7100, &[0])));
+    up.jim.expect_request(&mut up.lab, Method::Ack);
+    up.kate.expect_nothing(&mut up.lab);
+    let invite = reinvited(&mut up, &hold(7000, &[0]));
+    taken(&mut up, &invite, &sdp(7100, &[0]));
+    up.end();
+}
+
+#[test]
+fn a_phone_that_knows_the_call_no_more_ends_it() {
+    for status in [481, 408] {
+        let mut up = up();
+        let invite = reinvited(&mut up, &hold(7000, &[0]));
+        up.jim.reply(&mut up.lab, &invite, status, None);
+        up.jim.expect_request(&mut up.lab, Method::Ack);
+        told_bye(&mut up.lab, &up.jim);
+        let refusal = up.kate.expect(&mut up.lab, 480);
+        up.kate.ack_failure(&mut up.lab, &up.kates, &refusal);
+        told_bye(&mut up.lab, &up.kate);
+        assert_eq!(reasons(&up.lab), [EndReason::SignallingTimeout; 2]);
+        up.lab.assert_clean();
+    }
+}

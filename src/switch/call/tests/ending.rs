@@ -1,0 +1,216 @@
+//! Ends, foreseen and not: ports come back, records are written once, nothing is left.
+
+use super::*;
+use media::Event;
+use std::time::Duration;
+
+#[test]
+fn a_200_without_ack_is_repeated_for_32_seconds_and_then_both_sides_are_told() {
+    let (mut lab, kate, jim, _, invite) = ringing();
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    jim.expect_request(&mut lab, Method::Ack);
+    kate.expect(&mut lab, 200);
+    let began = lab.now.mono;
+    lab.pass_s(31);
+    let repeats: Vec<u64> = std::iter::from_fn(|| kate.take(&mut lab))
+        .map(|ok| u64::from(ok.status()))
+        .collect();
+    assert_eq!(repeats, [200; 9], "at 0.5, 1.5, 3.5, 7.5, 11.5 ... 27.5 s");
+    jim.expect_nothing(&mut lab);
+    lab.pass_s(1);
+    told_bye(&mut lab, &jim);
+    assert_eq!(lab.now.mono.since(began), Duration::from_secs(32));
+    assert_eq!(reasons(&lab), [EndReason::SignallingTimeout; 2]);
+    while kate.take(&mut lab).is_some() {}
+    lab.assert_clean();
+}
+
+#[test]
+fn a_phone_that_answers_no_bye_holds_no_port_and_its_record_is_written_at_once() {
+    let Up {
+        mut lab,
+        mut kate,
+        jim,
+        mut kates,
+        ..
+    } = up();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    jim.expect_request(&mut lab, Method::Bye);
+    assert_eq!(
+        (lab.records.len(), lab.figure("rtp_ports"), lab.figure("calls")),
+        (2, 0, 0)
+    );
+    assert_eq!(lab.figure("legs"), 1, "its farewell is awaited");
+    lab.pass_s(32);
+    assert_eq!(lab.figure("legs"), 0);
+    while jim.take(&mut lab).is_some() {}
+    lab.assert_clean();
+}
+
+#[test]
+fn silence_ends_the_call() {
+    let Up { mut lab, kate, jim, .. } = up();
+    let leg = lab.studio.towards(7100).expect("jim").leg;
+    lab.input(crate::Input::Media(Event::MediaTimeout { leg }));
+    for phone in [&kate, &jim] {
+        let bye = told_bye(&mut lab, phone);
+        assert!(header(&bye, Name::Reason).contains("Media timeout"));
+    }
+    assert_eq!(reasons(&lab), [EndReason::MediaTimeout; 2]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_media_worker_that_says_nothing_costs_no_port() {
+    let Up {
+        mut lab,
+        mut kate,
+        jim,
+        mut kates,
+        ..
+    } = up();
+    lab.studio.is_dead = true;
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    told_bye(&mut lab, &jim);
+    assert_eq!((lab.figure("rtp_ports"), lab.records.len()), (2, 0));
+    lab.pass_s(2);
+    assert_eq!((lab.figure("rtp_ports"), lab.records.len()), (0, 2));
+    lab.assert_clean();
+}
+
+#[test]
+fn both_hang_up_at_once() {
+    let Up {
+        mut lab,
+        mut kate,
+        mut jim,
+        mut kates,
+        mut jims,
+    } = up();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    kate.expect(&mut lab, 200);
+    jim.expect_request(&mut lab, Method::Bye);
+    jim.expect(&mut lab, 200);
+    lab.pass_s(4);
+    assert_eq!(lab.figure("legs"), 0);
+    lab.assert_clean();
+}
+
+#[test]
+fn after_the_end_nothing_is_known_of_the_call() {
+    let Up {
+        mut lab,
+        mut kate,
+        jim,
+        mut kates,
+        ..
+    } = up();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    kate.expect(&mut lab, 200);
+    told_bye(&mut lab, &jim);
+    for method in [Method::Invite, Method::Update, Method::Info, Method::Bye] {
+        kate.send_in(
+            &mut lab,
+            &mut kates,
+            method,
+            "",
+            Some(("application/sdp", &sdp(7000, &[0]))),
+        );
+        kate.expect(&mut lab, 481);
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn a_change_after_our_bye_is_refused() {
+    let Up {
+        mut lab,
+        mut kate,
+        mut jim,
+        mut kates,
+        mut jims,
+    } = up();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    jim.expect_request(&mut lab, Method::Bye);
+    for method in [Method::Invite, Method::Update, Method::Info] {
+        jim.send_in(
+            &mut lab,
+            &mut jims,
+            method,
+            "",
+            Some(("application/sdp", &sdp(7100, &[0]))),
+        );
+        jim.expect(&mut lab, 481);
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn a_stranger_cannot_end_a_call_though_he_knows_its_tags() {
+    let Up {
+        mut lab,
+        kate,
+        jim,
+        mut kates,
+        jims,
+    } = up();
+    let mut mallory = Handset::new("1005", 6600);
+    let bye = mallory.request(&mut kates, Method::Bye, "", None);
+    mallory.send(&mut lab, bye);
+    mallory.expect(&mut lab, 401);
+    assert_eq!(lab.figure("calls"), 1);
+    // Nor by being somebody else.
+    mallory.register(&mut lab);
+    let credentials = mallory.credentials(Method::Bye, &kates.target.clone());
+    let bye = mallory.request(&mut kates, Method::Bye, &credentials, None);
+    mallory.send(&mut lab, bye);
+    mallory.expect(&mut lab, 481);
+    assert_eq!(lab.figure("calls"), 1);
+    Up {
+        lab,
+        kate,
+        jim,
+        kates,
+        jims,
+    }
+    .end();
+}
+
+#[test]
+fn a_phone_whose_address_changed_may_hang_up_once_it_has_proved_who_it_is() {
+    let Up {
+        mut lab,
+        mut kate,
+        jim,
+        mut kates,
+        ..
+    } = up();
+    kate.flow.peer.set_port(6001);
+    let credentials = kate.credentials(Method::Bye, &kates.target.clone());
+    kate.send_in(&mut lab, &mut kates, Method::Bye, &credentials, None);
+    kate.expect(&mut lab, 200);
+    told_bye(&mut lab, &jim);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_port_rests_before_it_is_used_again() {
+    let Up {
+        mut lab,
+        mut kate,
+        jim,
+        mut kates,
+        ..
+    } = up();
+    let used = [7000, 7100].map(|port| lab.studio.towards(port).expect("a leg").port);
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    kate.expect(&mut lab, 200);
+    told_bye(&mut lab, &jim);
+    let mut offered = vec![];
+    for _ in 0..40 {
+        kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+        offered.push(audio_port(&jim.expect_request(&mut lab, Method::Invite)));
+    }
+    assert!(offered.iter().all(|port| !used.contains(port)));
+}

@@ -1,0 +1,226 @@
+//! A switch in virtual time under a test's hands: what the shell is to a switch in a node, [`Lab`] is here. The network is
+//! perfect and takes no time; nothing happens unless a test makes it happen, message by message.
+
+use crate::config::{Action, Config, Pattern, Rule};
+use crate::testing::{self, LISTENER, Studio};
+use crate::{Answer, Command, Input, Notice, Output, Switch, Token};
+use bytes::Bytes;
+use clock::{Mono, Now, Wall};
+use model::{Cdr, MessageId, StoreOp, StoreReply};
+use sip::{Flow, Message};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A switch, its clocks, its store and media workers, and the wires to the phones.
+pub struct Lab {
+    /// What is tested.
+    pub switch: Switch,
+    /// The moment.
+    pub now: Now,
+    /// The media plane.
+    pub studio: Studio,
+    /// Call records written, in order.
+    pub records: Vec<Cdr>,
+    /// All other store operations, in order.
+    pub stored: Vec<StoreOp>,
+    /// What the switch told the world, answers to commands excepted.
+    pub notices: Vec<Notice>,
+    /// Every datagram the switch sent, with the moment: for retransmission timelines.
+    pub sent: Vec<(Mono, SocketAddr, Message)>,
+    inboxes: BTreeMap<SocketAddr, VecDeque<Message>>,
+    answers: BTreeMap<Token, Answer>,
+    last_token: Token,
+}
+
+/// The switch's own address.
+pub const SWITCH: &str = LISTENER;
+
+/// The usual test switch with some more rules: a group at 2000 to 2099, and nobody at 900.
+#[must_use]
+pub fn config() -> Config {
+    let mut config = testing::config();
+    let rule = |matches, action| Rule { matches, action };
+    let more = [
+        rule(Pattern::Digits("20XX".into()), Action::Group("support".into())),
+        rule(Pattern::Prefix("900".into()), Action::Reject(603)),
+    ];
+    config.dialplan.splice(0..0, more);
+    config
+}
+
+impl Lab {
+    /// A switch with [`config()`] and an empty store.
+    #[must_use]
+    pub fn new() -> Lab {
+        Lab::with(config())
+    }
+
+    /// A switch with this configuration and an empty store.
+    #[must_use]
+    pub fn with(config: Config) -> Lab {
+        let now = Now {
+            mono: Mono(1_000_000_000),
+            wall: Wall(1_800_000_000_000),
+        };
+        let mut lab = Lab {
+            switch: Switch::new(config, [7; 32], [9; 32], now),
+            now,
+            studio: Studio::default(),
+            records: vec![],
+            stored: vec![],
+            notices: vec![],
+            sent: vec![],
+            inboxes: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            last_token: 0,
+        };
+        lab.settle();
+        lab
+    }
+
+    // What happens.
+
+    /// A datagram reaches the switch.
+    pub fn deliver(&mut self, flow: Flow, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        self.input(Input::Datagram { flow, bytes });
+    }
+
+    /// Anything reaches the switch.
+    pub fn input(&mut self, input: Input) {
+        self.switch.handle_input(self.now, input);
+        self.settle();
+    }
+
+    /// Asks as an operator would.
+    pub fn ask(&mut self, command: Command) -> Answer {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.input(Input::Command { token, command });
+        self.answers.remove(&token).expect("every command is answered at once")
+    }
+
+    /// Time passes; what is due meanwhile happens in order.
+    pub fn pass(&mut self, duration: Duration) {
+        let end = self.now.mono + duration;
+        loop {
+            match self.switch.poll_timeout() {
+                Some(deadline) if deadline.at <= end => {
+                    self.set(deadline.at.max(self.now.mono));
+                    self.switch.handle_timeout(self.now);
+                    self.settle();
+                }
+                _ => return self.set(end),
+            }
+        }
+    }
+
+    /// Whole seconds pass.
+    pub fn pass_s(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    fn set(&mut self, mono: Mono) {
+        let passed = mono.since(self.now.mono);
+        self.now = Now {
+            mono,
+            wall: self.now.wall + passed,
+        };
+    }
+
+    // What came of it.
+
+    /// The oldest message that waits at this address.
+    pub fn take(&mut self, address: SocketAddr) -> Option<Message> {
+        self.inboxes.get_mut(&address)?.pop_front()
+    }
+
+    /// The oldest message that waits at this address, 100 Trying passed over, left there.
+    #[must_use]
+    pub fn peek(&self, address: SocketAddr) -> Option<&Message> {
+        let mut waiting = self.inboxes.get(&address)?.iter();
+        waiting.find(|message| message.status() != 100)
+    }
+
+    /// How many messages wait at this address.
+    #[must_use]
+    pub fn waiting(&self, address: SocketAddr) -> usize {
+        self.inboxes.get(&address).map_or(0, VecDeque::len)
+    }
+
+    /// A figure of `/metrics`.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> u64 {
+        let counters = self.switch.counters();
+        let found = counters.values.iter().find(|(known, ..)| *known == name);
+        found.unwrap_or_else(|| panic!("no figure {name}")).1
+    }
+
+    /// Nothing is left of any call: no leg, port, room, dialog or transaction, once `pass_s(64)` let the last timers run.
+    pub fn assert_clean(&mut self) {
+        self.pass_s(64);
+        self.switch.audit().expect("the invariants hold");
+        for figure in ["calls", "legs", "rtp_ports", "transactions", "dialogs"] {
+            assert_eq!(self.figure(figure), 0, "{figure} left");
+        }
+        assert_eq!(self.studio.open_legs(), 0, "legs left in the engine");
+        assert_eq!(self.studio.open_rooms(), 0, "rooms left in the engine");
+        let mut legs: Vec<_> = self.records.iter().map(|cdr| cdr.leg).collect();
+        let written = legs.len();
+        legs.sort_unstable();
+        legs.dedup();
+        assert_eq!(legs.len(), written, "a leg with two records");
+    }
+
+    /// Carries out what the switch asks for, until it asks for no more.
+    fn settle(&mut self) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => {
+                    let message = Message::parse(bytes).expect("what the switch sends can be read");
+                    self.sent.push((self.now.mono, flow.peer, message.clone()));
+                    self.inboxes.entry(flow.peer).or_default().push_back(message);
+                }
+                Output::Connect { token, .. } => self.switch.handle_input(self.now, Input::ConnectFailed { token }),
+                Output::Close { .. } => {}
+                Output::Media(worker, plan) => {
+                    for event in self.studio.obey(worker, plan) {
+                        self.switch.handle_input(self.now, Input::Media(event));
+                    }
+                }
+                Output::Store { token, op } => self.store(token, op),
+                Output::Notice(Notice::Answer { token, answer }) => {
+                    self.answers.insert(token, answer);
+                }
+                Output::Notice(notice) => self.notices.push(notice),
+            }
+        }
+    }
+
+    fn store(&mut self, token: Option<Token>, op: StoreOp) {
+        let reply = match &op {
+            StoreOp::LoadBindings => StoreReply::Bindings(vec![]),
+            StoreOp::CountMessages => StoreReply::Waiting {
+                per_user: vec![],
+                last_id: MessageId(0),
+            },
+            StoreOp::LoadMessages { .. } => StoreReply::Messages(vec![]),
+            StoreOp::ExpireMessages(_) => StoreReply::Expired(vec![]),
+            _ => StoreReply::Done,
+        };
+        match op {
+            StoreOp::PutCdr(cdr) => self.records.push(*cdr),
+            op => self.stored.push(op),
+        }
+        if let Some(token) = token {
+            self.switch.handle_input(self.now, Input::Stored { token, reply });
+        }
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Lab {
+        Lab::new()
+    }
+}

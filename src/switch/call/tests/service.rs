@@ -1,0 +1,111 @@
+//! Extensions that the switch answers itself.
+
+use super::*;
+use media::Plan;
+use media::plan::{Matrix, Source};
+
+#[test]
+fn the_echo_hears_itself() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9196", Some(&sdp(7000, &[9, 8, 0, 101])));
+    let ok = kate.expect(&mut lab, 200);
+    assert!(body(&ok).contains("RTP/AVP 8 101\r\n"), "{}", body(&ok));
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let leg = lab.studio.towards(7000).expect("a leg").leg;
+    let echoes = |plan: &Plan| match plan {
+        Plan::SetEdges { edges, .. } => edges.iter().any(|edge| edge.from == Source::Leg(leg) && edge.to == leg),
+        _ => false,
+    };
+    assert!(lab.studio.plans.iter().any(echoes));
+    assert!(matches!(
+        lab.studio.plans[0],
+        Plan::OpenRoom {
+            matrix: Matrix::Nobody,
+            ..
+        }
+    ));
+
+    let offer = hold(7000, &[8]);
+    kate.send_in(
+        &mut lab,
+        &mut kates,
+        Method::Invite,
+        "",
+        Some(("application/sdp", &offer)),
+    );
+    let held = kate.expect(&mut lab, 200);
+    assert!(body(&held).contains("a=recvonly\r\n"), "{}", body(&held));
+    kate.ack(&mut lab, &mut kates, &held, None);
+    assert!(lab.studio.towards(7000).expect("a leg").media.on_hold);
+
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    kate.expect(&mut lab, 200);
+    assert_eq!(reasons(&lab), [EndReason::Normal]);
+    assert_eq!(&*lab.records[0].codec, "PCMA/8000");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_tone_plays_to_its_caller() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9197", None);
+    let ok = kate.expect(&mut lab, 200);
+    assert!(body(&ok).contains("RTP/AVP 0 8 101\r\n"), "{}", body(&ok));
+    kate.ack(&mut lab, &mut kates, &ok, Some(&sdp(7000, &[0])));
+    assert!(lab.studio.towards(7000).is_some());
+    assert!(lab.studio.plans.iter().any(|plan| matches!(plan, Plan::Play { .. })));
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_service_needs_a_codec_of_ours() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    kate.invite(&mut lab, "9196", Some(&sdp(7000, &[9])));
+    let refusal = kate.expect(&mut lab, 488);
+    assert_eq!(header(&refusal, Name::Warning), "305 tandem \"no common codec\"");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_reinvite_without_offer_gets_ours() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9196", Some(&sdp(7000, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    kate.send_in(&mut lab, &mut kates, Method::Invite, "", None);
+    let offer = kate.expect(&mut lab, 200);
+    assert!(body(&offer).contains("m=audio"));
+    kate.ack(&mut lab, &mut kates, &offer, Some(&sdp(7002, &[8])));
+    let leg = lab.studio.towards(7002).expect("moved");
+    assert_eq!(leg.media.formats[0].codec, media::plan::Codec::Pcma);
+}
+
+#[test]
+fn a_key_press_by_info_is_taken() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9196", Some(&sdp(7000, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    kate.send_in(
+        &mut lab,
+        &mut kates,
+        Method::Info,
+        "",
+        Some(("application/dtmf-relay", "Signal=1\r\n")),
+    );
+    kate.expect(&mut lab, 200);
+    kate.send_in(
+        &mut lab,
+        &mut kates,
+        Method::Message,
+        "",
+        Some(("text/plain", "anybody?")),
+    );
+    kate.expect(&mut lab, 480);
+}

@@ -1,0 +1,112 @@
+//! A media plane that keeps account instead of making sound.
+
+use media::{Event, LegId, LegMedia, LegStats, OpenLeg, Plan, RoomId, WorkerId};
+use std::collections::BTreeMap;
+
+/// What the media workers were told.
+#[derive(Debug, Default)]
+pub struct Studio {
+    /// All orders but those for ports, in order.
+    pub plans: Vec<Plan>,
+    /// Rooms that are open.
+    rooms: Vec<RoomId>,
+    legs: BTreeMap<u64, OpenLeg>,
+    ports_bound: u16,
+    /// So many ports exist; none for 8,192.
+    pub port_limit: Option<u16>,
+    /// It obeys, but says nothing: a worker that died.
+    pub is_dead: bool,
+}
+
+/// The first RTP port.
+const FIRST_PORT: u16 = 16_384;
+
+/// What each leg's record says of packets.
+pub const STATS: (u64, u64, u64) = (100, 99, 1);
+
+impl Studio {
+    /// Legs that are open.
+    #[must_use]
+    pub fn open_legs(&self) -> usize {
+        if self.is_dead { 0 } else { self.legs.len() }
+    }
+
+    /// Rooms that are open.
+    #[must_use]
+    pub fn open_rooms(&self) -> usize {
+        if self.is_dead { 0 } else { self.rooms.len() }
+    }
+
+    /// The leg on this RTP port.
+    #[must_use]
+    pub fn on_port(&self, port: u16) -> Option<&OpenLeg> {
+        self.legs.values().find(|leg| leg.port == port)
+    }
+
+    /// The leg whose device has its RTP at this port.
+    #[must_use]
+    pub fn towards(&self, port: u16) -> Option<&OpenLeg> {
+        let remote = |leg: &&OpenLeg| leg.media.remote.is_some_and(|remote| remote.port() == port);
+        self.legs.values().find(remote)
+    }
+
+    /// Carries out an order.
+    pub fn obey(&mut self, worker: WorkerId, plan: Plan) -> Vec<Event> {
+        if let Plan::BindPorts { count } = plan {
+            return vec![self.bind(worker, count)];
+        }
+        self.plans.push(plan.clone());
+        match plan {
+            Plan::OpenRoom { room, .. } => {
+                assert!(!self.rooms.contains(&room), "a room is opened twice");
+                self.rooms.push(room);
+            }
+            Plan::CloseRoom { room } => self.rooms.retain(|&other| other != room),
+            Plan::OpenLeg(leg) => {
+                assert!(self.rooms.contains(&leg.room), "a leg without a room");
+                assert!(self.on_port(leg.port).is_none(), "two legs on one port");
+                self.legs.insert(leg.leg.0, *leg);
+            }
+            Plan::UpdateLeg {
+                leg,
+                media,
+                media_timeout,
+            } => self.update(leg, media, media_timeout),
+            Plan::CloseLeg { leg } => return self.close(leg),
+            _ => {}
+        }
+        vec![]
+    }
+
+    fn bind(&mut self, worker: WorkerId, count: u16) -> Event {
+        let left = self.port_limit.unwrap_or(8_192) - self.ports_bound;
+        let first = self.ports_bound;
+        self.ports_bound += count.min(left);
+        let ports = (first..self.ports_bound).map(|n| FIRST_PORT + 2 * n).collect();
+        match left {
+            0 => Event::PortsExhausted { worker },
+            _ => Event::PortsBound { worker, ports },
+        }
+    }
+
+    fn update(&mut self, leg: LegId, media: LegMedia, media_timeout: Option<std::time::Duration>) {
+        let known = self.legs.get_mut(&leg.0).expect("an update for a leg that is open");
+        known.media = media;
+        known.media_timeout = media_timeout;
+    }
+
+    fn close(&mut self, leg: LegId) -> Vec<Event> {
+        assert!(self.legs.remove(&leg.0).is_some(), "a leg is closed twice");
+        if self.is_dead {
+            return vec![];
+        }
+        let (received, sent, lost) = STATS;
+        let stats = Box::new(LegStats {
+            received,
+            sent,
+            lost,
+            ..LegStats::default()
+        });
+        vec![Event::LegClosed { leg, stats }]
+    }
+}
