@@ -85,14 +85,18 @@ impl Writer {
 
     /// Adds `Name: value`.
     #[must_use]
-    pub fn header(self, name: Name, value: impl AsRef<[u8]>) -> Writer {
-        self.header_named(name.as_str(), value)
+    pub fn header(mut self, name: Name, value: impl AsRef<[u8]>) -> Writer {
+        self.name(name.as_str());
+        push_clean(&mut self.out, value.as_ref());
+        self.end_line();
+        self
     }
 
-    /// Adds a header whose name is not a known one.
+    /// Adds a header whose name is not a known one; what cannot stand in a name is left out of it.
     #[must_use]
     pub fn header_named(mut self, name: &str, value: impl AsRef<[u8]>) -> Writer {
-        self.name(name);
+        self.out.extend(name.bytes().filter(|b| lex::is_token(*b)));
+        self.out.extend_from_slice(b": ");
         push_clean(&mut self.out, value.as_ref());
         self.end_line();
         self
@@ -381,8 +385,10 @@ mod tests {
         let message = Writer::request(Method::Message, b"sip:a@b\r\nX: y")
             .header(Name::Subject, evil)
             .header_named("X-Note", evil)
+            .header_named("X: 1\r\nY", "z")
             .finish();
-        assert_eq!(text(&message).matches("\r\n").count(), 5);
+        assert_eq!(text(&message).matches("\r\n").count(), 6);
+        assert!(text(&message).contains("\r\nX1Y: z\r\n"));
         let reason = Writer::status_line(200, evil).finish();
         assert_eq!(text(&reason).matches("\r\n").count(), 3);
     }

@@ -75,10 +75,14 @@ impl<'m> Splice<'m> {
         self
     }
 
-    /// The same for a name that is not a known one.
+    /// The same for a name that is not a known one; what cannot stand in a name is left out of it.
     #[must_use]
     pub fn append_named(mut self, name: &str, value: impl Into<Cow<'m, [u8]>>) -> Splice<'m> {
-        self.at_end.push((Cow::Owned(name.to_owned()), value.into()));
+        let name = name
+            .chars()
+            .filter(|c| u8::try_from(*c).is_ok_and(lex::is_token))
+            .collect();
+        self.at_end.push((Cow::Owned(name), value.into()));
         self
     }
 
@@ -351,7 +355,7 @@ mod tests {
             .remove_named("X-Odd")
             .replace(Name::Route, &b"<sip:only.example;lr>"[..])
             .append(Name::PAssertedIdentity, &b"<sip:ann@tandem.example>\r\nX-Evil: 1"[..])
-            .append_named("X-New", &b"1"[..])
+            .append_named("X-\r\nNew:", &b"1"[..])
             .finish();
         let m = Message::parse(out).unwrap();
         assert_eq!(m.header_named("x-odd"), None);
