@@ -147,8 +147,8 @@ impl Batch {
             )
         };
         let n = usize::try_from(n).unwrap_or_default();
-        for i in 0..n {
-            self.lengths[i] = headers[i].msg_len as usize;
+        for (length, header) in self.lengths.iter_mut().zip(&headers[..n]) {
+            *length = header.msg_len as usize;
         }
         n
     }
