@@ -47,14 +47,13 @@ fn play(bytes: &[u8]) -> Outcome {
     let (config, names) = readable.as_ref().map_or_else(|| (config(), Vec::new()), settings);
     let mut world = World::new(config, 1);
     // The one who is called has a phone; the one who calls registers nothing by itself.
-    if let Some(name) = names.last().filter(|name| name.is_ascii() && !name.contains('\0')) {
-        if readable
+    if let Some(name) = names.last().filter(|name| name.is_ascii() && !name.contains('\0'))
+        && readable
             .as_ref()
             .is_some_and(|message| message.method() != Method::Register)
-        {
-            let phone = world.phone(name);
-            world.register(phone);
-        }
+    {
+        let phone = world.phone(name);
+        world.register(phone);
     }
     let mut outcome = answers(&mut world, bytes);
     let challenge = outcome
