@@ -178,7 +178,9 @@ impl Lab {
         while let Some(output) = self.switch.poll_output() {
             match output {
                 Output::Transmit { flow, bytes } => {
-                    let message = Message::parse(bytes).expect("what the switch sends can be read");
+                    let message = Message::parse(bytes.clone()).unwrap_or_else(|why| {
+                        panic!("what the switch sends can be read: {why:?}\n{}", String::from_utf8_lossy(&bytes))
+                    });
                     self.sent.push((self.now.mono, flow.peer, message.clone()));
                     self.inboxes.entry(flow.peer).or_default().push_back(message);
                 }

@@ -1,5 +1,6 @@
 //! Stories of calls: a phone, the switch, a phone, message by message in virtual time.
 
+mod anyorder;
 mod bridge;
 mod ending;
 mod fork;
