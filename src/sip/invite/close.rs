@@ -58,11 +58,16 @@ impl Session {
         self.stop_timers(cx);
         self.farewell = None;
         self.acknowledge(cx, None);
-        // Requests of theirs that wait are answered 487 (section 15.1.2). One of ours goes on: should it be answered with
-        // 2xx, that is acknowledged.
-        if let Exchange::Received { server, .. } = self.exchange {
-            cx.respond(server, &Reply::new(487));
-            self.exchange = Exchange::Idle;
+        match self.exchange {
+            // Requests of theirs that wait are answered 487 (section 15.1.2).
+            Exchange::Received { server, .. } => {
+                cx.respond(server, &Reply::new(487));
+                self.exchange = Exchange::Idle;
+            }
+            // A re-INVITE of ours that has had a 1xx would wait for ever if nothing more came: it is cancelled. Should it be
+            // answered with 2xx all the same, that is acknowledged.
+            Exchange::Sent { client, .. } => cx.endpoint.cancel(cx.now, client, &Headers::new(), cx.out),
+            Exchange::Idle => {}
         }
     }
 

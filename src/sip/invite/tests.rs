@@ -424,6 +424,20 @@ fn a_re_invite_nobody_answers_ends_the_session() {
 }
 
 #[test]
+fn a_re_invite_that_waits_for_ever_goes_with_its_session() {
+    let mut link = Link::up();
+    link.modify(A, word("hold")).unwrap();
+    link.at(200);
+    link.network.loss = 1_000;
+    link.close(A);
+    assert_eq!(link.times(A, "CANCEL").len(), 1);
+    link.at(40_000);
+    assert_eq!(link.told(A), ["refused 408", "ended Local"]);
+    let counters = link.users[A].endpoint.counters();
+    assert_eq!((counters.invite_clients_alive, counters.clients_alive), (0, 0));
+}
+
+#[test]
 fn a_cancelled_re_invite_withdraws_its_offer() {
     let mut link = Link::up();
     link.modify(A, word("hold")).unwrap();
