@@ -179,7 +179,10 @@ impl Lab {
             match output {
                 Output::Transmit { flow, bytes } => {
                     let message = Message::parse(bytes.clone()).unwrap_or_else(|why| {
-                        panic!("what the switch sends can be read: {why:?}\n{}", String::from_utf8_lossy(&bytes))
+                        panic!(
+                            "what the switch sends can be read: {why:?}\n{}",
+                            String::from_utf8_lossy(&bytes)
+                        )
                     });
                     self.sent.push((self.now.mono, flow.peer, message.clone()));
                     self.inboxes.entry(flow.peer).or_default().push_back(message);
