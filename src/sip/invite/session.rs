@@ -332,6 +332,12 @@ impl Session {
         matches!(self.phase, Phase::Talking(_))
     }
 
+    /// True after the end: nothing more comes of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
     /// True while [`Session::modify`], and [`Session::update`] with an offer, would be refused for now
     /// ([`super::Refused::Pending`]).
     #[must_use]

@@ -81,6 +81,7 @@ impl Calls {
         };
         let step = if offer.is_some() { Step::Offered } else { Step::Wanted };
         let sent = self.legs.get_mut(other).map(|leg| leg.offer(cx, method, offer));
+        self.midst_of("offer");
         if !matches!(sent, Some(Ok(()))) {
             self.roll_back([key, other]);
             return Err(pending());

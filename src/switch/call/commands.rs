@@ -54,7 +54,12 @@ impl Calls {
     pub(super) fn hang_up(&mut self, cx: &mut Cx<'_>, key: Key<Interaction>, reason: EndReason) {
         let headers = reason_header(reason);
         if let Some(State::Ringing(_) | State::Routing) = self.state(key) {
-            let reply = sip::Reply::new(480).headers(&headers);
+            let status = match reason {
+                EndReason::Internal => 500,
+                EndReason::Shutdown => 503,
+                _ => 480,
+            };
+            let reply = sip::Reply::new(status).headers(&headers);
             let failure = super::Failure::new(reply, reason);
             return self.fail(cx, key, EndedBy::Switch, failure);
         }

@@ -100,6 +100,37 @@ impl Calls {
         for key in legs {
             self.leave(cx, key, by, reason, headers);
         }
+        self.midst_of("end");
+        self.close_room(cx, call);
+    }
+
+    /// Ends a call that a panic has left half-way: whatever state it is in, its legs leave, and what had not been done to
+    /// those that were leaving is done.
+    pub(super) fn end_broken(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let stray = |(key, leg): (LegKey, &super::Leg)| (leg.interaction == call).then_some(key);
+        let legs: Vec<LegKey> = self.legs.iter().filter_map(stray).collect();
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        for &key in &legs {
+            if let (None, Some(party)) = (interaction.party_of(key), interaction.parties.last_mut()) {
+                party.legs.push(key);
+            }
+        }
+        self.hang_up(cx, call, EndReason::Internal);
+        let headers = reason_header(EndReason::Internal);
+        for key in legs {
+            self.leave(cx, key, EndedBy::Switch, EndReason::Internal, &headers);
+            if self.silence(cx, key) {
+                self.record(cx, key, None, &LegStats::default());
+            }
+            if let Some(leg) = self.legs.get_mut(key)
+                && let (Stage::Over(over), true) = (&mut leg.stage, leg.session.is_over())
+            {
+                over.parted = true;
+            }
+            self.forget(cx, key);
+        }
         self.close_room(cx, call);
     }
 

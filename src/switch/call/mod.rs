@@ -51,6 +51,9 @@ pub(crate) struct Calls {
     active: usize,
     /// While a drain lasts: its limit.
     draining: Option<Alarm>,
+    /// The verb in whose midst a test wants a panic.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) panics_in: Option<&'static str>,
 }
 
 /// The voice of an interaction: its room, and what happens there.
@@ -147,6 +150,8 @@ impl Calls {
             manners: manners(core),
             active: 0,
             draining: None,
+            #[cfg(any(test, feature = "testing"))]
+            panics_in: None,
         }
     }
 
@@ -245,6 +250,15 @@ impl Calls {
         self.manners = manners(cx.core);
     }
 
+    /// A place in the midst of a verb where a test can have a panic.
+    fn midst_of(&mut self, verb: &'static str) {
+        #[cfg(any(test, feature = "testing"))]
+        if self.panics_in.take_if(|wanted| *wanted == verb).is_some() {
+            panic!("a panic in the midst of {verb}, as the test wants it");
+        }
+        let _ = verb;
+    }
+
     /// A panic was caught while an event of this owner was handled: ends its call with reason `internal`.
     pub(crate) fn recover(&mut self, cx: &mut Cx<'_>, owner: Owner) {
         let Some((_, number)) = Room::of(owner) else { return };
@@ -254,7 +268,7 @@ impl Calls {
             _ => self.legs.get(Key::unpack(number)).map(|leg| leg.interaction),
         };
         if let Some(call) = call {
-            self.hang_up(cx, call, EndReason::Internal);
+            self.end_broken(cx, call);
         }
     }
 

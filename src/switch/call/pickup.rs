@@ -78,6 +78,7 @@ impl Calls {
             cx.core.endpoint.cancel_timer(alarm);
         }
         self.cancel_others(cx, call, key);
+        self.midst_of("answer");
         match self.join(caller, key, message, wants_answer) {
             Ok(text) => self.connect(cx, [caller, key], &callee, text, wants_answer),
             Err(failure) => {

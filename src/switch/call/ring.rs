@@ -59,6 +59,7 @@ impl Calls {
                 Err(_) => break,
             }
         }
+        self.midst_of("ring");
         let timeout = timeout.unwrap_or(cx.core.config.calls.ring_timeout);
         let alarm = cx
             .core

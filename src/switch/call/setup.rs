@@ -71,6 +71,7 @@ impl Calls {
             to = %loggable(interaction.dialled.as_bytes()),
             "call begins"
         );
+        core.working = Some(leg_owner(leg_key));
         self.legs.insert(Leg {
             id: LegId(core.random()),
             interaction: key,

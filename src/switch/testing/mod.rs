@@ -145,6 +145,13 @@ pub fn user(extension: &str) -> User {
     }
 }
 
+impl Switch {
+    /// The next time it comes to this verb of a call it panics in its midst: `ring`, `answer`, `offer`, `end`.
+    pub fn panic_in(&mut self, verb: &'static str) {
+        self.calls.panics_in = Some(verb);
+    }
+}
+
 /// A switch and all that is around it.
 pub struct World {
     /// The switch under test.

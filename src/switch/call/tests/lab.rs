@@ -10,6 +10,7 @@ use model::{Cdr, MessageId, StoreOp, StoreReply};
 use sip::{Flow, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// A switch, its clocks, its store and media workers, and the wires to the phones.
@@ -28,6 +29,8 @@ pub struct Lab {
     pub notices: Vec<Notice>,
     /// Every datagram the switch sent, with the moment: for retransmission timelines.
     pub sent: Vec<(Mono, SocketAddr, Message)>,
+    /// A panic is what the test wants.
+    pub recovers: bool,
     inboxes: BTreeMap<SocketAddr, VecDeque<Message>>,
     answers: BTreeMap<Token, Answer>,
     last_token: Token,
@@ -71,6 +74,7 @@ impl Lab {
             stored: vec![],
             notices: vec![],
             sent: vec![],
+            recovers: false,
             inboxes: BTreeMap::new(),
             answers: BTreeMap::new(),
             last_token: 0,
@@ -87,9 +91,14 @@ impl Lab {
         self.input(Input::Datagram { flow, bytes });
     }
 
-    /// Anything reaches the switch.
+    /// Anything reaches the switch. If it panics it recovers, as in a node, where the test has said that it would.
     pub fn input(&mut self, input: Input) {
-        self.switch.handle_input(self.now, input);
+        let (switch, now) = (&mut self.switch, self.now);
+        match catch_unwind(AssertUnwindSafe(|| switch.handle_input(now, input))) {
+            Err(_) if self.recovers => switch.recover(now),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => {}
+        }
         self.settle();
     }
 

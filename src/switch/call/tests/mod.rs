@@ -7,6 +7,7 @@ mod fork;
 mod handset;
 mod lab;
 mod operator;
+mod panic;
 mod refusal;
 mod relay;
 mod service;
