@@ -3,7 +3,7 @@
 
 use crate::core::Core;
 use sip::uri::Scheme;
-use sip::{Flow, Message, Method, Name, Reply, Transport};
+use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 
 /// Methods we take, for Allow.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE";
@@ -23,11 +23,14 @@ pub(crate) fn refusal(core: &mut Core, flow: Flow, request: &Message, merged: bo
     if method == Method::Other {
         return Some(Reply::new(501).header(Name::Allow, ALLOW));
     }
-    unsupported_scheme(flow, request)
-        .or_else(|| registers_no_sip_uri(request))
+    let Ok(uri) = request.uri() else {
+        return Some(Reply::new(400).reason("Bad Request-URI"));
+    };
+    unsupported_scheme(flow, &uri)
         .or_else(|| unsupported_extension(request))
         .or_else(|| too_many_hops(request))
-        .or_else(|| (!is_for_us(core, flow, request)).then(|| Reply::new(403).reason("Domain Not Served Here")))
+        // We serve one domain, and relay for nobody.
+        .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
         // Section 8.2.2.2: the same request has come by another way.
         .or_else(|| merged.then(|| Reply::new(482)))
         .or_else(|| is_overloaded(core).then(|| core.overloaded()))
@@ -58,20 +61,21 @@ fn belongs_in_a_dialog(method: Method) -> bool {
 }
 
 /// Section 8.2.2.1. `sips:` promises TLS on every hop.
-fn unsupported_scheme(flow: Flow, request: &Message) -> Option<Reply> {
+fn unsupported_scheme(flow: Flow, uri: &Uri<'_>) -> Option<Reply> {
     let is_secure = matches!(flow.transport, Transport::Tls | Transport::Wss);
-    match request.uri().map(|uri| uri.scheme()) {
-        Ok(Scheme::Sip) => None,
-        Ok(Scheme::Sips) if is_secure => None,
-        Ok(_) => Some(Reply::new(416)),
-        Err(_) => Some(Reply::new(400).reason("Bad Request-URI")),
-    }
+    let is_fine = uri.scheme() == Scheme::Sip || uri.scheme() == Scheme::Sips && is_secure;
+    (!is_fine).then(|| Reply::new(416))
 }
 
-/// Section 10.3 step 5: an address of record of another scheme is none of ours (RFC 4475 section 3.3.4).
-fn registers_no_sip_uri(request: &Message) -> Option<Reply> {
+/// The answer to a request whose From is none of our users: the same whomever it is for. An address of record of another
+/// scheme cannot be registered anywhere (section 10.3 step 5; RFC 4475 section 3.3.4).
+#[must_use]
+pub(crate) fn from_outside(request: &Message) -> Reply {
     let is_sip = request.to().and_then(|to| to.uri()).is_ok_and(|uri| uri.is_sip());
-    (request.method() == Method::Register && !is_sip).then(|| Reply::new(400).reason("To Is No SIP URI"))
+    if request.method() == Method::Register && !is_sip {
+        return Reply::new(400).reason("To Is No SIP URI");
+    }
+    Reply::new(403)
 }
 
 /// Section 8.2.2.3. What asks proxies asks us too: a request through us is answered by us first.
@@ -96,11 +100,6 @@ fn too_many_hops(request: &Message) -> Option<Reply> {
         _ => false,
     };
     (!ends_here && request.max_forwards() == Some(0)).then(|| Reply::new(483))
-}
-
-/// We serve one domain, and relay for nobody.
-fn is_for_us(core: &Core, flow: Flow, request: &Message) -> bool {
-    request.uri().is_ok_and(|uri| core.is_local(uri.host(), flow))
 }
 
 fn is_overloaded(core: &Core) -> bool {

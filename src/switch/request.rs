@@ -17,20 +17,17 @@ impl Switch {
             return self.core.reply(flow, &request, &reply);
         }
         // Callers from outside: there are no trunks, and one answer for all of them.
-        if !auth::claims_local_identity(&self.core, flow, &request) {
-            return self.core.reply(flow, &request, &Reply::new(403));
-        }
+        let Some(claimed) = auth::claimed(&self.core, flow, &request) else {
+            return self.core.reply(flow, &request, &admission::from_outside(&request));
+        };
         let Some(user) = self.authenticate(now, flow, &request) else {
             return;
         };
         // From here on answers are kept for retransmissions: the nonce count of this request is spent.
-        if !auth::is_identity_of(&self.core, flow, &request, &self.core.users[user]) {
-            auth::security(
-                "identity-mismatch",
-                flow,
-                self.core.users[user].aor.user().as_bytes(),
-                &request,
-            );
+        let account = &self.core.users[user];
+        let is_own = *claimed == *account.aor.user().as_bytes();
+        if !is_own || !auth::asserts_only(&self.core, flow, &request, account) {
+            auth::security("identity-mismatch", flow, account.aor.user().as_bytes(), &request);
             return self.core.answer(now, flow, &request, &Reply::new(403));
         }
         self.on_authenticated(now, flow, request, user);

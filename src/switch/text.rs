@@ -10,6 +10,14 @@ pub(crate) fn name_addr(name: &str, uri: &str) -> String {
     format!("{} <{uri}>", String::from_utf8_lossy(&quoted))
 }
 
+/// Appends a number in decimal.
+pub(crate) fn push_number(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or(0)));
+}
+
 /// Bytes from the wire for a log line: at most 128, what is not printable ASCII or could end a field replaced by `?`.
 #[must_use]
 pub(crate) fn loggable(bytes: &[u8]) -> String {
@@ -36,6 +44,15 @@ mod tests {
             name_addr("Kate \"K\" \\ \r\nLewis", "sip:a@b"),
             r#""Kate \"K\" \\ Lewis" <sip:a@b>"#
         );
+    }
+
+    #[test]
+    fn numbers_are_written_as_format_writes_them() {
+        for number in [0, 9, 10, 3_600, u64::MAX] {
+            let mut text = String::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
     }
 
     #[test]

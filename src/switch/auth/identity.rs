@@ -4,23 +4,21 @@ use crate::config::User;
 use crate::core::Core;
 use sip::header::NameAddr;
 use sip::{Flow, Message, Name, Uri};
+use std::borrow::Cow;
 
-/// Whether From names a user of ours, real or not: then the sender is asked to prove it.
+/// The user of ours, real or not, that From names: its sender is asked to prove it. `None`: somebody from outside.
 #[must_use]
-pub(crate) fn claims_local_identity(core: &Core, flow: Flow, request: &Message) -> bool {
-    let from = request.header(Name::From).and_then(|from| NameAddr::parse(from).ok());
-    from.and_then(|from| from.uri().ok())
-        .is_some_and(|uri| is_ours(core, flow, &uri))
+pub(crate) fn claimed<'m>(core: &Core, flow: Flow, request: &'m Message) -> Option<Cow<'m, [u8]>> {
+    let uri = request.from().ok()?.uri().ok()?;
+    is_ours(core, flow, &uri).then(|| uri.user_unescaped().unwrap_or_default())
 }
 
-/// Whether From and every asserted or preferred identity are this user.
+/// Whether every asserted or preferred identity is this user.
 #[must_use]
-pub(crate) fn is_identity_of(core: &Core, flow: Flow, request: &Message, user: &User) -> bool {
-    let claims = [Name::From, Name::PAssertedIdentity, Name::PPreferredIdentity];
-    claims
-        .into_iter()
-        .flat_map(|name| request.values(name))
-        .all(|value| names(core, flow, value, user))
+pub(crate) fn asserts_only(core: &Core, flow: Flow, request: &Message, user: &User) -> bool {
+    let asserted = request.values(Name::PAssertedIdentity);
+    let mut all = asserted.chain(request.values(Name::PPreferredIdentity));
+    all.all(|value| names(core, flow, value, user))
 }
 
 /// Whether a header value names this user: its URI is `sip:extension@` one of our hosts, or `tel:extension`.

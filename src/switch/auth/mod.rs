@@ -22,7 +22,7 @@ use sip::{Flow, Message, Name, Reply};
 #[cfg(test)]
 mod tests;
 
-pub(crate) use identity::{claims_local_identity, is_identity_of, names};
+pub(crate) use identity::{asserts_only, claimed, names};
 
 /// Authorization headers looked at: phones send one per realm and algorithm they know; each may cost two hashes.
 const MAX_CREDENTIALS: usize = 4;

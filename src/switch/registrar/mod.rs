@@ -79,12 +79,7 @@ impl Registrar {
     /// The bindings of a user that are in force, best q first, older first among equals (RFC 3261 section 16.6).
     pub(crate) fn bindings(&self, aor: &Aor, now: Now) -> SmallVec<[&Bound; 4]> {
         let record = self.find(aor).map(|index| &self.records[index as usize]);
-        let all = record.map_or(&[][..], |record| &record.bindings);
-        let mut bindings: SmallVec<[&Bound; 4]> = all.iter().filter(|bound| bound.deadline > now.mono).collect();
-        if bindings.len() > 1 {
-            bindings.sort_by_key(|bound| std::cmp::Reverse(bound.binding.q));
-        }
-        bindings
+        by_preference(record.map_or(&[], |record| &record.bindings), now)
     }
 
     /// Bindings in all.
@@ -141,7 +136,7 @@ impl Registrar {
     }
 
     /// Takes in a new binding; the record of its user is made if there is none.
-    fn insert(&mut self, core: &mut Core, bound: Bound) {
+    fn insert(&mut self, core: &mut Core, bound: Bound) -> u32 {
         let aor = bound.binding.aor.clone();
         let index = match self.find(&aor) {
             Some(index) => index,
@@ -151,6 +146,7 @@ impl Registrar {
         self.count += 1;
         self.records[index as usize].bindings.push(bound);
         self.rearm(core, index);
+        index
     }
 
     fn insert_record(&mut self, core: &mut Core, aor: Aor, deadline: Mono) -> u32 {
@@ -287,6 +283,15 @@ impl Bound {
             peer: (ip, uri.port().unwrap_or(default)).into(),
         })
     }
+}
+
+/// Those in force, best q first, older first among equals.
+fn by_preference(bindings: &[Bound], now: Now) -> SmallVec<[&Bound; 4]> {
+    let mut bindings: SmallVec<[&Bound; 4]> = bindings.iter().filter(|bound| bound.deadline > now.mono).collect();
+    if bindings.len() > 1 {
+        bindings.sort_by_key(|bound| std::cmp::Reverse(bound.binding.q));
+    }
+    bindings
 }
 
 /// The transport of a stored binding.

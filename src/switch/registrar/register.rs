@@ -1,9 +1,10 @@
 //! REGISTER (RFC 3261 section 10.3). Either all of a request takes effect, or nothing.
 
 use super::view::seconds;
-use super::{Bound, Registrar, endpoint};
+use super::{Bound, Registrar, by_preference, endpoint};
 use crate::auth;
 use crate::core::Core;
+use crate::text::push_number;
 use crate::users::UserIndex;
 use clock::{Now, Wall};
 use model::{Aor, Binding, BindingKey};
@@ -47,6 +48,17 @@ enum Refusal {
     Full,
 }
 
+/// A REGISTER and when, whence and for whom it came.
+struct Asked<'m> {
+    now: Now,
+    flow: Flow,
+    aor: Aor,
+    request: &'m Message,
+}
+
+/// A place in the registrar: the record of the user, if there is one.
+type Place = Option<u32>;
+
 impl Registrar {
     /// A REGISTER whose sender is known and whose From is theirs.
     pub(crate) fn handle_register(
@@ -58,12 +70,14 @@ impl Registrar {
         request: &Message,
     ) -> Outcome {
         let aor = core.users[user].aor.clone();
-        match self.register(core, now, user, flow, request) {
-            Ok((is_bound, has_moved)) => Outcome {
-                reply: self.bindings_reply(&aor, now),
-                is_bound,
-                has_moved,
-            },
+        let asked = Asked {
+            now,
+            flow,
+            aor,
+            request,
+        };
+        match self.register(core, user, &asked) {
+            Ok(outcome) => outcome,
             Err(refusal) => Outcome {
                 reply: refusal.reply(core),
                 is_bound: false,
@@ -72,58 +86,64 @@ impl Registrar {
         }
     }
 
-    fn register(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        user: UserIndex,
-        flow: Flow,
-        request: &Message,
-    ) -> Result<(bool, bool), Refusal> {
+    fn register(&mut self, core: &mut Core, user: UserIndex, asked: &Asked<'_>) -> Result<Outcome, Refusal> {
         // Step 3: for whom. Nobody registers for others here.
-        let to = request.header(Name::To).unwrap_or_default();
-        if !auth::names(core, flow, to, &core.users[user]) {
+        let to = asked.request.header(Name::To).unwrap_or_default();
+        if !auth::names(core, asked.flow, to, &core.users[user]) {
             return Err(Refusal::OtherUser);
         }
-        let aor = core.users[user].aor.clone();
-        if request.contact_is_star() {
-            return self.remove_all(core, &aor, request).map(|()| (false, false));
+        let mut place = self.find(&asked.aor);
+        if asked.request.contact_is_star() {
+            self.remove_all(core, place, asked)?;
+            return Ok(Outcome {
+                reply: self.reply(None, asked.now),
+                is_bound: false,
+                has_moved: false,
+            });
         }
-        let wishes = wishes(core, request)?;
-        self.check(core, now, &aor, request, &wishes)?;
+        let wishes = wishes(core, asked.request)?;
+        self.check(core, place, asked, &wishes)?;
         let mut has_moved = false;
         for wish in &wishes {
-            has_moved |= self.grant(core, now, &aor, flow, request, wish);
+            let moves;
+            (place, moves) = self.grant(core, place, asked, wish);
+            has_moved |= moves;
         }
-        Ok((wishes.iter().any(|wish| !wish.life.is_zero()), has_moved))
+        let is_bound = wishes.iter().any(|wish| !wish.life.is_zero());
+        Ok(Outcome {
+            reply: self.reply(place, asked.now),
+            is_bound,
+            has_moved,
+        })
     }
 
     /// Step 6: `Contact: *` alone with `Expires: 0` removes all, unless one of them is newer than this request.
-    fn remove_all(&mut self, core: &mut Core, aor: &Aor, request: &Message) -> Result<(), Refusal> {
-        if request.expires() != Some(0) || request.values(Name::Contact).count() != 1 {
+    fn remove_all(&mut self, core: &mut Core, place: Place, asked: &Asked<'_>) -> Result<(), Refusal> {
+        if asked.request.expires() != Some(0) || asked.request.values(Name::Contact).count() != 1 {
             return Err(Refusal::Malformed("Contact * Needs Expires 0"));
         }
-        let Some(index) = self.find(aor) else { return Ok(()) };
-        if self.records[index as usize]
-            .bindings
+        if self
+            .bound_at(place)
             .iter()
-            .any(|bound| is_out_of_order(&bound.binding, request))
+            .any(|bound| is_out_of_order(&bound.binding, asked.request))
         {
             return Err(Refusal::OutOfOrder);
         }
-        self.drop_bindings(core, aor, None);
+        self.drop_bindings(core, &asked.aor, None);
         Ok(())
     }
 
+    fn bound_at(&self, place: Place) -> &[Bound] {
+        place.map_or(&[], |index| &self.records[index as usize].bindings)
+    }
+
     /// Step 7, before anything is changed: order, and room for what is new.
-    fn check(&self, core: &Core, now: Now, aor: &Aor, request: &Message, wishes: &[Wish<'_>]) -> Result<(), Refusal> {
-        let bindings = self
-            .find(aor)
-            .map_or(&[][..], |index| &self.records[index as usize].bindings);
+    fn check(&self, core: &Core, place: Place, asked: &Asked<'_>, wishes: &[Wish<'_>]) -> Result<(), Refusal> {
+        let bindings = self.bound_at(place);
         let (mut new, mut gone) = (0, 0);
         for wish in wishes {
             let bound = bindings.iter().find(|bound| wish.is_for(&bound.binding));
-            if bound.is_some_and(|bound| is_out_of_order(&bound.binding, request)) {
+            if bound.is_some_and(|bound| is_out_of_order(&bound.binding, asked.request)) {
                 return Err(Refusal::OutOfOrder);
             }
             match bound {
@@ -132,7 +152,7 @@ impl Registrar {
                 _ => {}
             }
         }
-        let alive = bindings.iter().filter(|bound| bound.deadline > now.mono).count();
+        let alive = bindings.iter().filter(|bound| bound.deadline > asked.now.mono).count();
         if new > 0 && alive + new > core.config.registrar.max_contacts + gone {
             return Err(Refusal::TooMany);
         }
@@ -142,74 +162,71 @@ impl Registrar {
         Ok(())
     }
 
-    /// Makes, refreshes or removes one binding; true if a device is reached that was not, or another way than before.
-    fn grant(&mut self, core: &mut Core, now: Now, aor: &Aor, flow: Flow, request: &Message, wish: &Wish<'_>) -> bool {
-        let index = self.find(aor);
-        let place = index.and_then(|index| {
-            let bindings = &self.records[index as usize].bindings;
-            bindings.iter().position(|bound| wish.is_for(&bound.binding))
-        });
-        match (index, place) {
-            (Some(index), Some(place)) if wish.life.is_zero() => {
-                tracing::info!(%aor, contact = wish.contact, call_id = text(request.call_id()), "contact unbound");
-                self.remove(core, index, place);
-                false
+    /// Makes, refreshes or removes one binding. The record is where it was, new, or gone with its last binding; true if a
+    /// device is reached that was not, or another way than before.
+    fn grant(&mut self, core: &mut Core, place: Place, asked: &Asked<'_>, wish: &Wish<'_>) -> (Place, bool) {
+        let number = self
+            .bound_at(place)
+            .iter()
+            .position(|bound| wish.is_for(&bound.binding));
+        match (place, number) {
+            (Some(index), Some(number)) if wish.life.is_zero() => {
+                let call_id = text(asked.request.call_id());
+                tracing::info!(aor = %asked.aor, contact = wish.contact, call_id, "contact unbound");
+                let was_last = self.bound_at(place).len() == 1;
+                self.remove(core, index, number);
+                (place.filter(|_| !was_last), false)
             }
-            (Some(index), Some(place)) => self.refresh(core, now, flow, request, wish, (index, place)),
-            _ if wish.life.is_zero() => false,
-            _ => {
-                self.bind(core, now, aor, flow, request, wish);
-                true
-            }
+            (Some(index), Some(number)) => (place, self.refresh(core, asked, wish, (index, number))),
+            _ if wish.life.is_zero() => (place, false),
+            _ => (Some(self.bind(core, asked, wish)), true),
         }
     }
 
-    fn bind(&mut self, core: &mut Core, now: Now, aor: &Aor, flow: Flow, request: &Message, wish: &Wish<'_>) {
-        tracing::info!(%aor, contact = wish.contact, peer = %flow.peer, call_id = text(request.call_id()), "contact bound");
+    fn bind(&mut self, core: &mut Core, asked: &Asked<'_>, wish: &Wish<'_>) -> u32 {
+        let Asked {
+            now,
+            flow,
+            aor,
+            request,
+        } = asked;
+        let call_id = text(request.call_id());
+        tracing::info!(%aor, contact = wish.contact, peer = %flow.peer, call_id, "contact bound");
         let binding = Binding {
             aor: aor.clone(),
             key: BindingKey(wish.contact.into()),
             contact: wish.contact.into(),
             params: wish.params().into(),
             q: wish.q,
-            call_id: text(request.call_id()).into(),
+            call_id: call_id.into(),
             cseq: request.cseq(),
             expires_at: now.wall + wish.life,
             created_at: now.wall,
             path: path(request).into(),
             user_agent: user_agent(request).into(),
-            endpoint: endpoint(flow),
+            endpoint: endpoint(*flow),
         };
         let deadline = now.mono + wish.life;
-        self.insert(
+        let index = self.insert(
             core,
             Bound {
                 binding,
                 deadline,
-                flow: Some(flow),
+                flow: Some(*flow),
                 is_dirty: false,
             },
         );
-        if let Some(index) = self.find(aor) {
-            let last = self.records[index as usize].bindings.len() - 1;
-            self.save(core, index, last);
-        }
+        self.save(core, index, self.records[index as usize].bindings.len() - 1);
+        index
     }
 
-    /// The hot path: a phone that comes back as it was costs no allocation here.
-    fn refresh(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        flow: Flow,
-        request: &Message,
-        wish: &Wish<'_>,
-        (index, place): (u32, usize),
-    ) -> bool {
-        let bound = &mut self.records[index as usize].bindings[place];
-        let has_moved = bound.flow != Some(flow);
-        let mut has_changed = bound.binding.endpoint != endpoint(flow);
-        (bound.flow, bound.binding.endpoint) = (Some(flow), endpoint(flow));
+    /// The hot path: a phone that comes back as it was costs no allocation here. True if it comes another way.
+    fn refresh(&mut self, core: &mut Core, asked: &Asked<'_>, wish: &Wish<'_>, (index, number): (u32, usize)) -> bool {
+        let Asked { now, flow, request, .. } = asked;
+        let bound = &mut self.records[index as usize].bindings[number];
+        let has_moved = bound.flow != Some(*flow);
+        let mut has_changed = bound.binding.endpoint != endpoint(*flow);
+        (bound.flow, bound.binding.endpoint) = (Some(*flow), endpoint(*flow));
         has_changed |= set(&mut bound.binding.contact, wish.contact);
         has_changed |= set(&mut bound.binding.params, &wish.params());
         has_changed |= set(&mut bound.binding.path, &path(request));
@@ -220,22 +237,22 @@ impl Registrar {
         bound.binding.expires_at = now.wall + wish.life;
         bound.deadline = now.mono + wish.life;
         if has_moved {
-            self.link(index, Some(flow));
+            self.link(index, Some(*flow));
         }
         self.rearm(core, index);
         if has_changed {
-            self.save(core, index, place);
+            self.save(core, index, number);
         } else {
-            self.save_soon(core, now, index, place);
+            self.save_soon(core, *now, index, number);
         }
         has_moved
     }
 
     /// Step 8: 200 with all bindings in force and how long they last.
-    fn bindings_reply(&mut self, aor: &Aor, now: Now) -> Reply {
+    fn reply(&mut self, place: Place, now: Now) -> Reply {
         let mut reply = Reply::new(200);
         let mut line = String::with_capacity(160);
-        for bound in self.bindings(aor, now) {
+        for bound in by_preference(self.bound_at(place), now) {
             line.clear();
             bound.write_contact(now, &mut line);
             reply.headers.add(Name::Contact, &line);
@@ -249,12 +266,16 @@ impl Bound {
     fn write_contact(&self, now: Now, line: &mut String) {
         let Binding { contact, params, q, .. } = &self.binding;
         let left = seconds(self.deadline.since(now.mono));
-        // Writing to a String cannot fail.
-        let _ = write!(line, "<{contact}>{params}");
+        line.push('<');
+        line.push_str(contact);
+        line.push('>');
+        line.push_str(params);
         if *q < 1_000 {
+            // Writing to a String cannot fail.
             let _ = write!(line, ";q=0.{q:03}");
         }
-        let _ = write!(line, ";expires={left}");
+        line.push_str(";expires=");
+        push_number(line, left);
     }
 }
 
