@@ -157,7 +157,9 @@ impl Session {
 
     pub(super) fn on_reinvite(&mut self, cx: &mut Cx<'_, impl Sink>, flow: Flow, message: Message) {
         if let Some(refusal) = self.conflict(cx) {
-            return cx.reply(flow, &message, refusal);
+            // In a transaction: its retransmission would be a late request, and get another answer than the first copy.
+            let server = cx.endpoint.accept(cx.now, flow, message, self.owner, cx.out);
+            return cx.respond(server, &refusal);
         }
         // A new INVITE says as much as the ACK that was lost or overtaken.
         self.on_acknowledged(cx, None);

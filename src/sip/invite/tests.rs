@@ -377,6 +377,27 @@ fn offers_that_meet_are_tried_again_at_different_times() {
 }
 
 #[test]
+fn a_refused_offer_that_comes_again_is_refused_the_same_way() {
+    let mut link = Link::up();
+    let mut refusals = 0;
+    link.network.drop = Box::new(move |_, what| {
+        what.starts_with("491") && {
+            refusals += 1;
+            refusals <= 2
+        }
+    });
+    link.modify(A, word("of a")).unwrap();
+    link.modify(B, word("of b")).unwrap();
+    link.at(1_900);
+    let sent = [link.sent(A), link.sent(B)].concat();
+    let refused = sent.iter().filter(|what| what.starts_with("491")).count();
+    assert!(refused >= 4, "{sent:?}");
+    assert!(!sent.iter().any(|what| what.starts_with("500")), "{sent:?}");
+    link.close(A);
+    link.ends();
+}
+
+#[test]
 fn an_offer_during_theirs_is_put_off() {
     let mut link = Link::up();
     link.modify(A, word("one")).unwrap();

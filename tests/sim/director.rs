@@ -1,0 +1,297 @@
+//! Who does what, and when: a seeded stream of calls, letters, departures and crashes, and the end, at which nothing may be
+//! left.
+
+use crate::network::Network;
+use crate::phone::{CallPlan, Settings};
+use crate::world::{RING_TIMEOUT, World};
+use std::time::Duration;
+
+/// How often things happen; rates in thousandths per tick of 50 ms.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub seed: u64,
+    pub calls: u64,
+    pub users: usize,
+    pub phones: usize,
+    pub network: Network,
+    /// New calls.
+    pub call_rate: u32,
+    /// New letters.
+    pub letter_rate: u32,
+    /// Phones that vanish, and come back later.
+    pub vanish_rate: u32,
+    /// Crashes of the switch.
+    pub crash_rate: u32,
+    /// Store operations that fail, in thousandths.
+    pub store_failures: u32,
+    /// How long a phone stays away at most, in seconds.
+    pub longest_absence: u64,
+}
+
+const TICK: Duration = Duration::from_millis(50);
+
+impl Script {
+    /// A busy day in a bad network.
+    pub fn busy(seed: u64, calls: u64) -> Script {
+        Script {
+            seed,
+            calls,
+            users: 160,
+            phones: 200,
+            network: Network::LOSSY,
+            call_rate: 300,
+            letter_rate: 150,
+            vanish_rate: 4,
+            crash_rate: 0,
+            store_failures: 0,
+            longest_absence: 240,
+        }
+    }
+}
+
+/// Faults one at a time, each worse than in a busy day.
+pub fn faults() -> [Network; 4] {
+    let none = Network {
+        loss: 0,
+        duplication: 0,
+        reordering: 0,
+        delay: (1, 40),
+    };
+    let (mut loss, mut duplication, mut reordering, mut delay) = (none.clone(), none.clone(), none.clone(), none);
+    loss.loss = 100;
+    duplication.duplication = 1_000;
+    reordering.reordering = 400;
+    // Slower than T1: everything is retransmitted although nothing is lost.
+    delay.delay = (300, 900);
+    [loss, duplication, reordering, delay]
+}
+
+/// How phones behave unless a test says otherwise.
+pub fn settings() -> Settings {
+    Settings {
+        expires: 120,
+        busy: 60,
+        decline: 40,
+        ignore: 60,
+        early: 150,
+        answer: (100, 4_000),
+        talk_at_least: Duration::ZERO,
+        longest_setup: RING_TIMEOUT + Duration::from_secs(32),
+    }
+}
+
+/// Plays a script to its end; the world after it, empty.
+pub fn play(script: &Script, test: &str) -> World {
+    let mut world = World::new(
+        script.seed,
+        script.users,
+        script.phones,
+        script.network.clone(),
+        settings(),
+    );
+    world.ledger.replay = format!(
+        "SIM_SEED={} SIM_CALLS={} cargo test -p switch --test sim -- {test}",
+        script.seed, script.calls
+    );
+    world.store.failing = script.store_failures;
+    everybody_comes(&mut world);
+    let mut away: Vec<(clock::Mono, usize)> = Vec::new();
+    while world.ledger.counted("calls") < script.calls {
+        world.run_for(TICK);
+        tick(&mut world, script, &mut away);
+    }
+    world.store.failing = 0;
+    finish(&mut world);
+    world
+}
+
+fn everybody_comes(world: &mut World) {
+    for index in 0..world.phones.len() {
+        world.run_for(Duration::from_millis(20));
+        world.appear(index);
+    }
+    world.run_for(Duration::from_secs(40));
+    if let Some(phone) = world.phones.iter().find(|phone| !phone.registered) {
+        world.violated("", &format!("phone {} is not registered after 40 s", phone.index));
+    }
+}
+
+fn tick(world: &mut World, script: &Script, away: &mut Vec<(clock::Mono, usize)>) {
+    if world.random.permille(script.call_rate) {
+        begin_call(world);
+    }
+    if world.random.permille(script.letter_rate) {
+        let index = world.random.below(world.phones.len());
+        let reader = world.random.below(world.users);
+        if world.phones[index].online {
+            world.with_phone(index, |phone, cx| phone.write(cx, reader));
+        }
+    }
+    if world.random.permille(script.vanish_rate) {
+        let index = world.random.below(world.phones.len());
+        if world.phones[index].online {
+            leave(world, index);
+            let back = world.now + world.random.millis(1_000, script.longest_absence * 1_000);
+            away.push((back, index));
+        }
+    }
+    let back: Vec<usize> = away
+        .iter()
+        .filter(|(at, _)| *at <= world.now)
+        .map(|(_, index)| *index)
+        .collect();
+    away.retain(|(at, _)| *at > world.now);
+    for index in back {
+        world.appear(index);
+    }
+    if world.random.permille(script.crash_rate) {
+        let down = world.random.millis(10, 4_000);
+        world.crash(down);
+        world.run_for(down + Duration::from_millis(1));
+    }
+}
+
+/// Most vanish; some say farewell first.
+fn leave(world: &mut World, index: usize) {
+    if world.random.permille(250) && world.phones[index].is_free() {
+        world.with_phone(index, |phone, cx| phone.unregister(cx));
+        world.run_for(Duration::from_secs(1));
+    }
+    world.vanish(index);
+}
+
+fn begin_call(world: &mut World) {
+    let from = world.random.below(world.phones.len());
+    for index in (from..world.phones.len()).chain(0..from) {
+        if world.phones[index].is_free() {
+            let plan = plan(world, index);
+            return world.call(index, plan);
+        }
+    }
+}
+
+fn plan(world: &mut World, caller: usize) -> CallPlan {
+    let random = &mut world.random;
+    let dialled = match random.below(100) {
+        0 => "9999".to_owned(),
+        1 => "9000".to_owned(),
+        2 | 3 => "9196".to_owned(),
+        4 => "9197".to_owned(),
+        _ => {
+            let own = caller % world.users;
+            let other = random.below(world.users - 1);
+            (1000 + if other >= own { other + 1 } else { other }).to_string()
+        }
+    };
+    CallPlan {
+        dialled,
+        patience: random.permille(120).then(|| random.millis(50, 6_000)),
+        talk: random.millis(500, 12_000),
+        hold: random.permille(150).then(|| random.millis(200, 4_000)),
+        is_offerless: random.permille(80),
+    }
+}
+
+/// Users with one phone each in a perfect network, all registered, that do nothing by themselves.
+pub fn quiet(users: usize, test: &str) -> World {
+    let settings = Settings {
+        busy: 0,
+        decline: 0,
+        ignore: 0,
+        early: 0,
+        ..settings()
+    };
+    let mut world = World::new(5, users, users, Network::PERFECT, settings);
+    world.ledger.replay = format!("cargo test -p switch --test sim -- {test}");
+    everybody_comes(&mut world);
+    world
+}
+
+/// A call that is up until somebody ends it.
+pub fn long_call(dialled: usize) -> CallPlan {
+    CallPlan {
+        dialled: (1000 + dialled).to_string(),
+        patience: None,
+        talk: Duration::from_secs(3_600),
+        hold: None,
+        is_offerless: false,
+    }
+}
+
+/// The end: calls end, letters arrive, everybody goes, and nothing is left.
+pub fn finish(world: &mut World) {
+    world.run_for(Duration::from_secs(120));
+    if let Some(phone) = world.phones.iter().find(|phone| phone.open_calls() > 0) {
+        world.violated("", &format!("phone {} is still in a call", phone.index));
+    }
+    if world.ledger.counted("late offer without ACK") > world.ledger.counted("vanished") {
+        world.violated("", "callees had no ACK although their callers were there");
+    }
+    letters_arrive(world);
+    world.ledger.check_letters(world.now);
+    for index in 0..world.phones.len() {
+        world.vanish(index);
+    }
+    // Bindings and nonces run out, and 64 * T1 more.
+    world.run_for(Duration::from_secs(120 + 300 + 64));
+    nothing_is_left(world);
+    world.ledger.check_records(world.now, world.store.cdrs());
+}
+
+/// Everybody comes back, writes what is still to be written, and gets what waits.
+fn letters_arrive(world: &mut World) {
+    for index in 0..world.phones.len() {
+        world.vanish(index);
+        world.appear(index);
+    }
+    for _ in 0..120 {
+        world.run_for(Duration::from_secs(10));
+        if world.ledger.letters_under_way() == 0 && world.store.messages().next().is_none() {
+            break;
+        }
+    }
+    let left = world.store.messages().count();
+    if left > 0 {
+        world.violated("", &format!("{left} letters wait although everybody is there"));
+    }
+}
+
+fn nothing_is_left(world: &mut World) {
+    world.audit();
+    for gauge in [
+        "transactions",
+        "dialogs",
+        "calls",
+        "legs",
+        "rtp_ports",
+        "registrations",
+        "subscriptions",
+        "messages_under_way",
+        "messages_waiting",
+    ] {
+        let value = world.figure(gauge);
+        if value != 0 {
+            world.violated("", &format!("{value} {gauge} are left when nobody is there"));
+        }
+    }
+    let (legs, rooms) = world.media.open_now();
+    if (legs, rooms) != (0, 0) {
+        world.violated(
+            "",
+            &format!("{legs} legs and {rooms} rooms are left in the media plane"),
+        );
+    }
+    if world.store.bindings() != 0 {
+        world.violated(
+            "",
+            &format!("{} bindings are left in the store", world.store.bindings()),
+        );
+    }
+    // What still wakes it are a few timers for good housekeeping, not what somebody left behind.
+    let before = world.wakes;
+    world.run_for(Duration::from_secs(600));
+    let wakes = world.wakes - before;
+    if wakes > 60 {
+        world.violated("", &format!("{wakes} wakes in 10 quiet minutes"));
+    }
+}

@@ -1,0 +1,357 @@
+//! What must be true, and what has been seen of it. Whoever sees something that must not be says so here, and the run ends
+//! with the messages around it and the command that repeats it.
+
+use crate::text::{Text, uri_of};
+use bytes::Bytes;
+use clock::Mono;
+use model::Direction;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Messages remembered for the report: some virtual seconds.
+const REMEMBERED: usize = 40_000;
+/// Messages shown in a report, one line each.
+const SHOWN: usize = 80;
+/// The last ones as they are.
+const SHOWN_WHOLE: usize = 3;
+
+/// A datagram of the old switch may arrive so long after its death.
+const LONGEST_WAY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Everything that is checked and counted.
+#[derive(Default)]
+pub struct Ledger {
+    /// The command that repeats this run.
+    pub replay: String,
+    /// The last datagrams given to the network.
+    trace: VecDeque<Line>,
+    legs: BTreeMap<String, Leg>,
+    letters: BTreeMap<String, Letter>,
+    /// Letter by the branch under which the switch sent it to a device.
+    copies: HashMap<String, String>,
+    /// When the switch died last, or came back from it.
+    disturbed: Option<Mono>,
+    taken: u64,
+    /// What the callers of calls were told, and other events, by name.
+    pub figures: BTreeMap<String, u64>,
+}
+
+struct Line {
+    at: Mono,
+    to_switch: bool,
+    peer: SocketAddr,
+    bytes: Bytes,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let way = if self.to_switch { "->" } else { "<-" };
+        let seconds = self.at.0 as f64 / 1e9;
+        match Text::parse(&self.bytes) {
+            Some(text) => write!(
+                f,
+                "{seconds:9.3} {} {way} {:<50} {:<14} {}{}",
+                self.peer,
+                text.start,
+                text.get("CSeq"),
+                text.branch(),
+                if text.body.is_empty() { "" } else { " +body" }
+            ),
+            None => write!(f, "{seconds:9.3} {} {way} {:?}", self.peer, self.bytes),
+        }
+    }
+}
+
+/// One dialog the switch began or accepted: one record has to follow.
+struct Leg {
+    direction: Direction,
+    /// It was alive when the switch died: nobody can write its record.
+    excused: bool,
+    began: Mono,
+}
+
+/// One message of a user to another.
+struct Letter {
+    sender: usize,
+    reader: usize,
+    /// What its sender was told; 0 while nothing.
+    status: u16,
+    /// Place in the order in which letters reached any device of their reader for the first time.
+    taken: Option<u64>,
+    /// The switch knows that a device took it.
+    confirmed: bool,
+    /// Its sender had no answer when the switch died: it writes again, and may be read twice.
+    repeated: bool,
+}
+
+impl Ledger {
+    /// Ends the run.
+    pub fn violated(&self, now: Mono, about: &str, what: &str) -> ! {
+        let mut report = format!(
+            "\nat {:.3} s: {what}\nabout {about}\nlast messages about it:\n",
+            now.0 as f64 / 1e9
+        );
+        let related = self.related(about);
+        let is_about = |line: &&Line| about.is_empty() || related.iter().any(|id| contains(&line.bytes, id.as_bytes()));
+        let lines: Vec<&Line> = self.trace.iter().filter(is_about).collect();
+        let skipped = lines.len().saturating_sub(SHOWN);
+        for line in &lines[skipped..] {
+            let _ = writeln!(report, "{line}");
+        }
+        for line in &lines[lines.len().saturating_sub(SHOWN_WHOLE)..] {
+            let _ = writeln!(report, "\n{}", String::from_utf8_lossy(&line.bytes).trim_end());
+        }
+        panic!("{report}\nto repeat: {}\n{what}", self.replay);
+    }
+
+    /// What the report is about, and the Call-IDs of the other legs of the same call: begun by the same user at the same
+    /// time.
+    fn related(&self, about: &str) -> Vec<String> {
+        let mut related = vec![about.to_owned()];
+        let first = self.trace.iter().find(|line| contains(&line.bytes, about.as_bytes()));
+        let Some((at, first)) = first.and_then(|line| Some((line.at, Text::parse(&line.bytes)?))) else {
+            return related;
+        };
+        let caller = uri_of(first.get("From")).to_owned();
+        let near = |line: &&Line| line.at.since(at).max(at.since(line.at)) < std::time::Duration::from_secs(4);
+        for line in self.trace.iter().filter(near) {
+            let Some(text) = Text::parse(&line.bytes) else { continue };
+            if text.start.starts_with("INVITE") && uri_of(text.get("From")) == caller {
+                related.push(text.call_id().to_owned());
+            }
+        }
+        related
+    }
+
+    pub fn count(&mut self, what: &str) {
+        match self.figures.get_mut(what) {
+            Some(count) => *count += 1,
+            None => {
+                self.figures.insert(what.to_owned(), 1);
+            }
+        }
+    }
+
+    pub fn counted(&self, what: &str) -> u64 {
+        self.figures.get(what).copied().unwrap_or(0)
+    }
+
+    /// A datagram was given to the network.
+    pub fn saw(&mut self, at: Mono, to_switch: bool, peer: SocketAddr, bytes: &Bytes) {
+        if self.trace.len() == REMEMBERED {
+            self.trace.pop_front();
+        }
+        let bytes = bytes.clone();
+        self.trace.push_back(Line {
+            at,
+            to_switch,
+            peer,
+            bytes,
+        });
+    }
+
+    /// What began before this moment, or what is about to begin, may have suffered from the death of the switch.
+    pub fn is_excused(&self, began: Mono) -> bool {
+        self.disturbed.is_some_and(|disturbed| disturbed + LONGEST_WAY >= began)
+    }
+
+    /// The switch has died, or is back. Legs without a record will not get one.
+    pub fn on_disturbance(&mut self, now: Mono, recorded: &HashSet<&str>) {
+        self.disturbed = Some(now);
+        for (call_id, leg) in &mut self.legs {
+            leg.excused |= !recorded.contains(call_id.as_str());
+        }
+    }
+
+    /// The switch sends a message: it has to be one, and it says what has to follow.
+    pub fn on_sent(&mut self, now: Mono, peer: SocketAddr, bytes: &Bytes, has_kept: impl Fn(&str) -> bool) {
+        self.saw(now, false, peer, bytes);
+        let Some(text) = Text::parse(bytes) else {
+            self.violated(now, "", &format!("the switch sent no message: {bytes:?}"));
+        };
+        if let Err(why) = is_sound(bytes, &text) {
+            self.violated(now, text.call_id(), &format!("the switch sent a bad message: {why}"));
+        }
+        let (method, status) = (text.method(), text.status());
+        match method {
+            "INVITE" if status == 0 && text.to_tag().is_empty() => self.expect(now, &text, Direction::Out),
+            "INVITE" if (100..=299).contains(&status) => self.expect_caller(now, &text),
+            "MESSAGE" if status == 0 => self.on_copy(now, &text),
+            "MESSAGE" if status == 202 && !has_kept(text.call_id()) => {
+                self.violated(now, text.call_id(), "202 to a message that is not on disk");
+            }
+            _ => {}
+        }
+    }
+
+    fn expect(&mut self, began: Mono, text: &Text, direction: Direction) {
+        let excused = false;
+        self.legs.entry(text.call_id().to_owned()).or_insert(Leg {
+            direction,
+            excused,
+            began,
+        });
+    }
+
+    /// A provisional or good answer to a device: to its first INVITE in a dialog, or to one for which the leg is known.
+    fn expect_caller(&mut self, now: Mono, text: &Text) {
+        if !self.legs.contains_key(text.call_id()) {
+            self.expect(now, text, Direction::In);
+        }
+    }
+
+    /// The switch sends a letter to a device.
+    fn on_copy(&mut self, now: Mono, text: &Text) {
+        if self.copies.contains_key(text.branch()) {
+            return;
+        }
+        let id = text.body.trim().to_owned();
+        match self.letters.get(&id) {
+            None => self.violated(now, text.call_id(), "the switch sends a message that nobody wrote"),
+            Some(letter) if letter.confirmed && !letter.repeated => {
+                self.violated(now, &id, "the switch sends a message again that a device has taken");
+            }
+            Some(_) => {}
+        }
+        self.copies.insert(text.branch().to_owned(), id);
+    }
+
+    /// The switch has received a message.
+    pub fn on_received(&mut self, bytes: &[u8]) {
+        if !bytes.starts_with(b"SIP/2.0 2") || !contains(bytes, b" MESSAGE\r\n") {
+            return;
+        }
+        let Some(text) = Text::parse(bytes) else { return };
+        let letter = self.copies.get(text.branch()).and_then(|id| self.letters.get_mut(id));
+        if let Some(letter) = letter {
+            letter.confirmed = true;
+        }
+    }
+
+    /// After a crash nobody knows what was confirmed and not yet deleted from disk.
+    pub fn forget_confirmations(&mut self) {
+        for letter in self.letters.values_mut() {
+            letter.confirmed = false;
+            letter.repeated |= letter.status == 0;
+        }
+    }
+
+    /// A user writes a letter.
+    pub fn on_letter(&mut self, id: &str, sender: usize, reader: usize) {
+        let letter = Letter {
+            sender,
+            reader,
+            status: 0,
+            taken: None,
+            confirmed: false,
+            repeated: false,
+        };
+        self.letters.insert(id.to_owned(), letter);
+    }
+
+    /// A device has taken a letter.
+    pub fn on_taken(&mut self, now: Mono, id: &str, user: usize) {
+        self.taken += 1;
+        let taken = self.taken;
+        match self.letters.get_mut(id) {
+            Some(letter) if letter.reader == user => {
+                letter.taken.get_or_insert(taken);
+            }
+            _ => self.violated(now, id, "a message reached somebody it was not for"),
+        }
+    }
+
+    /// The sender of a letter has its answer.
+    pub fn on_letter_answered(&mut self, now: Mono, id: &str, status: u16) {
+        self.count(&format!("message {status}"));
+        let Some(letter) = self.letters.get_mut(id) else { return };
+        letter.status = status;
+        if status == 200 && letter.taken.is_none() {
+            self.violated(now, id, "200 to a message that no device has taken");
+        }
+    }
+
+    /// At the end: every letter that was accepted has reached a device, in the order of its sender.
+    pub fn check_letters(&self, now: Mono) {
+        let mut last: HashMap<(usize, usize), (u64, &str)> = HashMap::new();
+        // In the order of writing: the ids rise.
+        for (id, letter) in &self.letters {
+            if !matches!(letter.status, 200 | 202) {
+                continue;
+            }
+            let Some(taken) = letter.taken else {
+                self.violated(now, id, &format!("{} to a message that is lost", letter.status));
+            };
+            let (before, other) = last
+                .insert((letter.sender, letter.reader), (taken, id))
+                .unwrap_or((0, ""));
+            if before > taken {
+                self.violated(now, id, &format!("{other} was written before and delivered after"));
+            }
+        }
+    }
+
+    /// Letters that were accepted and have not reached anybody.
+    pub fn letters_under_way(&self) -> usize {
+        let is_open = |letter: &&Letter| matches!(letter.status, 200 | 202) && letter.taken.is_none();
+        self.letters.values().filter(is_open).count()
+    }
+
+    /// At the end: one record for each leg, none for anything else.
+    pub fn check_records<'a>(&self, now: Mono, records: impl Iterator<Item = &'a model::Cdr>) {
+        let mut seen: HashMap<&str, &model::Cdr> = HashMap::new();
+        for cdr in records {
+            // A caller whose INVITE the switch forgot when it died calls again under the same Call-ID.
+            let again = cdr.direction == Direction::In && self.disturbed.is_some();
+            if seen.insert(&cdr.call_id, cdr).is_some() && !again {
+                self.violated(now, &cdr.call_id, "two records of one dialog");
+            }
+            match self.legs.get(&*cdr.call_id) {
+                Some(leg) if leg.direction == cdr.direction => {}
+                Some(_) => self.violated(now, &cdr.call_id, "a record of the wrong direction"),
+                None => self.violated(now, &cdr.call_id, "a record of a leg that never was"),
+            }
+        }
+        for (call_id, leg) in &self.legs {
+            if !leg.excused && !seen.contains_key(call_id.as_str()) {
+                let what = format!(
+                    "no record of a leg ({:?}, began at {} ms)",
+                    leg.direction,
+                    leg.began.millis()
+                );
+                self.violated(now, call_id, &what);
+            }
+        }
+    }
+}
+
+/// The parser under test reads what the switch sends, reads in it what a plain reader reads, and printing what was read
+/// gives the same bytes.
+fn is_sound(bytes: &Bytes, text: &Text) -> Result<(), String> {
+    let message = sip::Message::parse(bytes.clone()).map_err(|why| format!("{why:?}"))?;
+    let same = message.call_id() == text.call_id().as_bytes()
+        && message.cseq() == text.cseq()
+        && message.branch() == text.branch().as_bytes()
+        && message.to_tag() == text.to_tag().as_bytes()
+        && message.status() == text.status();
+    if !same {
+        return Err("two readers read different things".to_owned());
+    }
+    let mut printed = format!("{}\r\n", text.start).into_bytes();
+    for (_, name, value) in message.fields() {
+        for part in [name, b": ", value, b"\r\n"] {
+            printed.extend_from_slice(part);
+        }
+    }
+    printed.extend_from_slice(b"\r\n");
+    printed.extend_from_slice(message.body_bytes());
+    if printed != *bytes {
+        return Err("printed again it is another message".to_owned());
+    }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len().max(1)).any(|window| window == part)
+}

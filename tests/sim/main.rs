@@ -1,0 +1,83 @@
+//! The switch among 200 phones in a bad network, in virtual time: what must be true is checked at each step, and at the end
+//! nothing may be left. A failing run prints its last messages and the command that repeats it.
+//!
+//! `SIM_CALLS` and `SIM_SEED` widen the runs; `scripts/soak` plays rising seeds.
+
+mod directed;
+mod director;
+mod ledger;
+mod media;
+mod network;
+mod phone;
+mod random;
+mod store;
+mod text;
+mod world;
+
+use director::{Script, play};
+use world::World;
+
+/// A number from the environment.
+fn setting(name: &str) -> Option<u64> {
+    #[allow(clippy::disallowed_methods)] // a test reads its own settings
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// The seed asked for, or those that always run.
+fn seeds(always: &[u64]) -> Vec<u64> {
+    setting("SIM_SEED").map_or(always.to_vec(), |seed| vec![seed])
+}
+
+fn calls(usual: u64) -> u64 {
+    setting("SIM_CALLS").unwrap_or(usual)
+}
+
+#[allow(clippy::print_stdout)] // a test says what it has seen
+fn report(world: &World, script: &Script) {
+    println!("{}", world.ledger.replay);
+    println!("seed {}: {} s of virtual time", script.seed, world.now.millis() / 1000);
+    println!("  seen: {:?}", world.ledger.figures);
+    println!(
+        "  peaks: {:?}, {} legs in the media plane",
+        world.peaks, world.media.peak
+    );
+}
+
+#[test]
+fn calls_and_messages_survive_loss_duplication_and_reordering() {
+    let seeds = seeds(&[1, 2, 3]);
+    let each = calls(10_000) / seeds.len() as u64;
+    for seed in seeds {
+        let script = Script::busy(seed, each);
+        let world = play(&script, "calls_and_messages_survive_loss_duplication_and_reordering");
+        report(&world, &script);
+    }
+}
+
+#[test]
+fn calls_and_messages_survive_each_fault_alone() {
+    for network in director::faults() {
+        let script = Script {
+            network,
+            ..Script::busy(setting("SIM_SEED").unwrap_or(21), calls(500))
+        };
+        let world = play(&script, "calls_and_messages_survive_each_fault_alone");
+        report(&world, &script);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_switch_dies() {
+    for seed in seeds(&[11, 12]) {
+        let script = Script {
+            letter_rate: 500,
+            vanish_rate: 30,
+            crash_rate: 2,
+            store_failures: 10,
+            ..Script::busy(seed, calls(1_500))
+        };
+        let world = play(&script, "nothing_acknowledged_is_lost_when_the_switch_dies");
+        report(&world, &script);
+    }
+}

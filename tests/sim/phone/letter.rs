@@ -1,0 +1,52 @@
+//! Letters: MESSAGEs written one after the other, so that their order is known.
+
+use super::client::Purpose;
+use super::{Cx, DOMAIN, Do, Phone, Timer};
+use crate::text::{Request, Text};
+
+impl Phone {
+    /// Writes a letter to a user, behind those that wait.
+    pub fn write(&mut self, cx: &mut Cx<'_>, reader: usize) {
+        let number = cx.ledger.counted("letters");
+        cx.ledger.count("letters");
+        self.letters.push_back((format!("letter-{number:09}"), reader));
+        self.write_next(cx);
+    }
+
+    pub fn write_next(&mut self, cx: &mut Cx<'_>) {
+        if self.is_writing || !self.online {
+            return;
+        }
+        let Some((id, reader)) = self.letters.pop_front() else {
+            return;
+        };
+        self.is_writing = true;
+        cx.ledger.on_letter(&id, self.index, reader);
+        let uri = format!("sip:{}@{DOMAIN}", 1000 + reader);
+        let request = Request {
+            method: "MESSAGE",
+            from: format!("<{}>;tag={}", self.uri(), self.name("m")),
+            to: format!("<{uri}>"),
+            uri,
+            call_id: self.name("im"),
+            cseq: 1,
+            more: String::new(),
+            body: Some(("text/plain", id.clone())),
+        };
+        self.request(cx, request, Purpose::Letter(id));
+    }
+
+    pub fn on_letter_answered(&mut self, cx: &mut Cx<'_>, id: &str, answer: Option<&Text>) {
+        let status = answer.map_or(408, Text::status);
+        cx.ledger.on_letter_answered(cx.now, id, status);
+        self.is_writing = false;
+        let pause = cx.random.millis(0, 300);
+        cx.out.push(Do::After(pause, Timer::Write));
+    }
+
+    /// A letter for us.
+    pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str, letter: &Text) {
+        cx.ledger.on_taken(cx.now, letter.body.trim(), self.user);
+        self.respond(cx, key, 200, "", None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The store as the switch sees it: operations take effect a while after they were asked, in order, many at once; those
+//! with a token may fail; what had not taken effect when the switch died may or may not have.
+
+use crate::random::Random;
+use clock::Wall;
+use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use switch::Token;
+
+/// To, from, Call-ID and CSeq of a message as its sender sent it.
+type Origin = (Aor, Aor, Box<str>, u32);
+
+/// What is on disk, and what waits to be.
+#[derive(Debug, Default)]
+pub struct Store {
+    bindings: BTreeMap<(Aor, BindingKey), Binding>,
+    messages: BTreeMap<MessageId, StoredMessage>,
+    came: HashMap<Origin, Wall>,
+    /// Call-IDs of all messages that ever were on disk.
+    kept: HashSet<Box<str>>,
+    last_id: u64,
+    cdrs: BTreeMap<LegId, Cdr>,
+    waiting: VecDeque<(Option<Token>, StoreOp)>,
+    /// In how many of 1000 cases an operation with a token fails.
+    pub failing: u32,
+    /// Something that must not be; the caller says it aloud.
+    pub fault: Option<String>,
+}
+
+impl Store {
+    /// Takes an operation; true if a commit has to be made soon.
+    pub fn ask(&mut self, token: Option<Token>, op: StoreOp) -> bool {
+        self.waiting.push_back((token, op));
+        self.waiting.len() == 1
+    }
+
+    /// All that waits takes effect; the replies.
+    pub fn commit(&mut self, random: &mut Random) -> Vec<(Token, StoreReply)> {
+        let mut replies = Vec::new();
+        for (token, op) in std::mem::take(&mut self.waiting) {
+            let fails = token.is_some() && random.permille(self.failing);
+            let reply = if fails {
+                StoreReply::Failed(StoreError::Io)
+            } else {
+                self.run(op)
+            };
+            replies.extend(token.map(|token| (token, reply)));
+        }
+        replies
+    }
+
+    /// The switch died: of what waits, a part reached the disk, and nobody hears of it.
+    pub fn crash(&mut self, random: &mut Random) {
+        let reached = random.below(self.waiting.len() + 1);
+        let waiting: Vec<_> = std::mem::take(&mut self.waiting).into_iter().take(reached).collect();
+        for (_, op) in waiting {
+            self.run(op);
+        }
+    }
+
+    fn run(&mut self, op: StoreOp) -> StoreReply {
+        match op {
+            StoreOp::PutBinding(binding) => {
+                self.bindings
+                    .insert((binding.aor.clone(), binding.key.clone()), *binding);
+            }
+            StoreOp::DeleteBinding { aor, key } => {
+                self.bindings.remove(&(aor, key));
+            }
+            StoreOp::LoadBindings => {
+                let mut all: Vec<Binding> = self.bindings.values().cloned().collect();
+                all.sort_by(|a, b| (&a.aor, a.created_at).cmp(&(&b.aor, b.created_at)));
+                return StoreReply::Bindings(all);
+            }
+            StoreOp::AppendMessage(message) => return self.append(*message),
+            StoreOp::LoadMessages { to, after, limit } => {
+                let of_reader = self.messages.values().filter(|m| m.to == to && m.id > after);
+                return StoreReply::Messages(of_reader.take(limit as usize).cloned().collect());
+            }
+            StoreOp::DeleteMessage(id) => {
+                self.messages.remove(&id);
+            }
+            StoreOp::ExpireMessages(at) => return self.expire(at),
+            StoreOp::CountMessages => {
+                let mut per_user: BTreeMap<Aor, u64> = BTreeMap::new();
+                for message in self.messages.values() {
+                    *per_user.entry(message.to.clone()).or_default() += 1;
+                }
+                let per_user = per_user.into_iter().collect();
+                let last_id = MessageId(self.last_id);
+                return StoreReply::Waiting { per_user, last_id };
+            }
+            StoreOp::PutCdr(cdr) => {
+                if let Some(before) = self.cdrs.insert(cdr.leg, *cdr) {
+                    self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));
+                }
+            }
+        }
+        StoreReply::Done
+    }
+
+    fn append(&mut self, message: StoredMessage) -> StoreReply {
+        let origin = origin(&message);
+        if self.came.contains_key(&origin) {
+            return StoreReply::Done;
+        }
+        if self.messages.contains_key(&message.id) {
+            self.fault = Some(format!("id {} is given twice", message.id));
+            return StoreReply::Failed(StoreError::Conflict);
+        }
+        self.kept.insert(message.call_id.clone());
+        self.came.insert(origin, message.accepted_at);
+        self.last_id = self.last_id.max(message.id.0);
+        self.messages.insert(message.id, message);
+        StoreReply::Done
+    }
+
+    fn expire(&mut self, at: Wall) -> StoreReply {
+        let old: Vec<(MessageId, Aor)> = self
+            .messages
+            .values()
+            .filter(|m| m.expires_at <= at)
+            .take(StoreOp::EXPIRED_AT_ONCE)
+            .map(|m| (m.id, m.to.clone()))
+            .collect();
+        for (id, _) in &old {
+            self.messages.remove(id);
+        }
+        let waiting: HashSet<Origin> = self.messages.values().map(origin).collect();
+        self.came
+            .retain(|origin, came| waiting.contains(origin) || *came + StoreOp::RETRY_WINDOW > at);
+        StoreReply::Expired(old)
+    }
+
+    /// Whether a message of this Call-ID is, or was, on disk.
+    pub fn has_kept(&self, call_id: &str) -> bool {
+        self.kept.contains(call_id)
+    }
+
+    /// Messages that wait, as (sender, reader, content).
+    pub fn messages(&self) -> impl Iterator<Item = &StoredMessage> {
+        self.messages.values()
+    }
+
+    pub fn bindings(&self) -> usize {
+        self.bindings.len()
+    }
+
+    pub fn cdrs(&self) -> impl Iterator<Item = &Cdr> {
+        self.cdrs.values()
+    }
+}
+
+fn origin(message: &StoredMessage) -> Origin {
+    (
+        message.to.clone(),
+        message.from.clone(),
+        message.call_id.clone(),
+        message.cseq,
+    )
+}
