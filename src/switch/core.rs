@@ -63,6 +63,9 @@ pub(crate) struct Core {
     pub(crate) draining: bool,
     /// Whose event is being handled, for [`crate::Switch::recover`].
     pub(crate) working: Option<Owner>,
+    /// The verb in whose midst a test wants a panic.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) panics_in: Option<&'static str>,
     random: ChaCha12Rng,
     last_token: u64,
 }
@@ -100,6 +103,8 @@ impl Core {
             trace: false,
             draining: false,
             working: None,
+            #[cfg(any(test, feature = "testing"))]
+            panics_in: None,
             random,
             last_token: 0,
         }
@@ -114,6 +119,15 @@ impl Core {
     /// 64 random bits.
     pub(crate) fn random(&mut self) -> u64 {
         self.random.next_u64()
+    }
+
+    /// A place in the midst of a verb where a test can have a panic.
+    pub(crate) fn midst_of(&mut self, verb: &'static str) {
+        #[cfg(any(test, feature = "testing"))]
+        if self.panics_in.take_if(|wanted| *wanted == verb).is_some() {
+            panic!("a panic in the midst of {verb}, as the test wants it");
+        }
+        let _ = verb;
     }
 
     // The way out.

@@ -141,6 +141,7 @@ impl Subscriptions {
     /// What a subscription says.
     pub(crate) fn handle_said(&mut self, cx: &mut Cx<'_>, owner: Owner, said: Said) {
         let Some((_, number)) = Room::of(owner) else { return };
+        cx.core.midst_of("notify");
         match said {
             Said::Refreshed { .. } => {
                 let Some(one) = self.alive.get_mut(&number) else { return };
@@ -386,6 +387,21 @@ mod tests {
             (423, Some(&b"60"[..]))
         );
         assert_eq!(alive(&world), 0);
+    }
+
+    #[test]
+    fn a_panic_costs_the_one_subscription() {
+        let (mut world, kate) = kate();
+        subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+        world.recovers = true;
+        world.switch.panic_in("notify");
+        let refresh = wishes("message-summary", 60);
+        world.with(kate, |p, now| {
+            p.request_inside(now, Method::Subscribe, &answer, refresh)
+        });
+        world.run(Duration::from_secs(10));
+        assert_eq!((alive(&world), world.switch.audit()), (1, Ok(())));
     }
 
     #[test]

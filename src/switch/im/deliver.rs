@@ -17,6 +17,7 @@ impl Im {
             return;
         };
         delivery.forks = send(cx, number, &delivery.letter);
+        cx.core.midst_of("attempt");
         if delivery.forks.is_empty() {
             self.keep(cx, number);
         } else {
@@ -49,6 +50,7 @@ impl Im {
 
     /// A device has it. What other devices answer no longer matters; their copies are on the way.
     fn on_taken(&mut self, cx: &mut Cx<'_>, number: u64) {
+        cx.core.midst_of("take");
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
@@ -136,6 +138,7 @@ impl Im {
             return;
         };
         delivery.stage = Stage::Kept;
+        cx.core.midst_of("keep");
         cx.core.tally.messages_stored += 1;
         let to = delivery.letter.to.clone();
         tracing::info!(call_id = &*delivery.letter.call_id, from = %delivery.letter.from, %to, "message stored");

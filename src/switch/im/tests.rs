@@ -757,3 +757,55 @@ fn a_long_chain_behind_a_dead_device_ends_well() {
     assert_eq!(world.phones[jim].texts(), texts(0..400));
     assert_quiet(&mut world);
 }
+
+/// A panic costs the message that was being worked on, and nothing else.
+#[test]
+fn after_a_panic_the_next_message_arrives() {
+    for (verb, told) in [("attempt", 200), ("take", 500)] {
+        let (mut world, kate, jim) = pair();
+        world.recovers = true;
+        world.switch.panic_in(verb);
+        let sent = world.message(kate, "1001", "unlucky");
+        assert_eq!(world.finish(kate, sent), told, "{verb}");
+        assert_eq!(world.switch.audit(), Ok(()), "{verb}");
+        assert_eq!(figure(&world, "recoveries_total"), 1, "{verb}");
+        let sent = world.message(kate, "1001", "next");
+        assert_eq!(world.finish(kate, sent), 200, "{verb}");
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.phones[jim].texts().last().unwrap(), "next", "{verb}");
+        assert_quiet(&mut world);
+    }
+}
+
+#[test]
+fn a_panic_after_the_commit_loses_nothing() {
+    let (mut world, kate, _) = pair();
+    world.recovers = true;
+    world.switch.panic_in("keep");
+    let sent = world.message(kate, "1005", "kept");
+    world.finish(kate, sent);
+    assert_eq!(world.switch.audit(), Ok(()));
+    let late = world.phone("1005");
+    world.register(late);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[late].texts(), ["kept"]);
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_panic_in_the_queue_stops_it_only_for_a_while() {
+    let (mut world, kate, _) = pair();
+    for text in texts(0..3) {
+        let sent = world.message(kate, "1005", &text);
+        world.finish(kate, sent);
+    }
+    let late = world.phone("1005");
+    world.recovers = true;
+    world.switch.panic_in("take");
+    world.register(late);
+    world.run(Duration::from_secs(60));
+    let mut got = world.phones[late].texts();
+    got.dedup();
+    assert_eq!(got, texts(0..3));
+    assert_quiet(&mut world);
+}

@@ -165,6 +165,7 @@ impl Registrar {
     /// Makes, refreshes or removes one binding. The record is where it was, new, or gone with its last binding; true if a
     /// device is reached that was not, or another way than before.
     fn grant(&mut self, core: &mut Core, place: Place, asked: &Asked<'_>, wish: &Wish<'_>) -> (Place, bool) {
+        core.midst_of("register");
         let number = self
             .bound_at(place)
             .iter()

@@ -543,3 +543,17 @@ fn two_thousand_phones_come_and_go() {
     assert!(world.store.bindings.is_empty());
     assert_eq!(world.switch.audit(), Ok(()));
 }
+
+#[test]
+fn after_a_panic_phones_register_as_before() {
+    let mut world = World::new(config(), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    world.recovers = true;
+    world.switch.panic_in("register");
+    assert_eq!(
+        (world.register(kate), world.register(jim)),
+        (200, 200),
+        "the repeated request gets in"
+    );
+    assert_eq!(world.switch.audit(), Ok(()));
+}

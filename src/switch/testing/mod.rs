@@ -33,6 +33,7 @@ use sip::digest::{Algorithm, ha1};
 use sip::{Flow, Transport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// The domain and realm of [`config`].
@@ -149,6 +150,7 @@ impl Switch {
     /// The next time it comes to this verb of a call it panics in its midst: `ring`, `answer`, `offer`, `end`.
     pub fn panic_in(&mut self, verb: &'static str) {
         self.calls.panics_in = Some(verb);
+        self.core.panics_in = Some(verb);
     }
 }
 
@@ -168,6 +170,8 @@ pub struct World {
     pub strangers: Vec<(Mono, SocketAddr, Bytes)>,
     /// The media plane.
     pub studio: Studio,
+    /// A panic of the switch is caught and recovered from; otherwise it ends the test.
+    pub recovers: bool,
     /// Notices that answer no command of [`World::command`].
     pub notices: Vec<Notice>,
     config: Config,
@@ -200,6 +204,7 @@ impl World {
             phones: Vec::new(),
             strangers: Vec::new(),
             studio: Studio::default(),
+            recovers: false,
             notices: Vec::new(),
             config,
             seed,
@@ -328,8 +333,7 @@ impl World {
             .poll_timeout()
             .is_some_and(|deadline| deadline.at <= self.now.mono)
         {
-            self.switch.handle_timeout(self.now);
-            self.obey();
+            self.drive(|switch, now| switch.handle_timeout(now));
         }
         while let Some(&(_, index)) = self.by_time.first().filter(|(due, _)| *due <= self.now.mono) {
             self.phones[index].handle_timeout(self.now);
@@ -357,7 +361,17 @@ impl World {
 
     /// Gives the switch an input and obeys its outputs.
     pub fn input(&mut self, input: Input) {
-        self.switch.handle_input(self.now, input);
+        self.drive(|switch, now| switch.handle_input(now, input));
+    }
+
+    /// A step of the switch. If it panics it recovers, as in a node, where the test has said that it would.
+    fn drive(&mut self, step: impl FnOnce(&mut Switch, Now)) {
+        let (switch, now) = (&mut self.switch, self.now);
+        match catch_unwind(AssertUnwindSafe(|| step(switch, now))) {
+            Err(_) if self.recovers => switch.recover(now),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => {}
+        }
         self.obey();
     }
 
