@@ -91,6 +91,7 @@ impl Switch {
             ("challenges_total", tally.challenges, false),
             ("auth_failures_total", tally.auth_failures, false),
             ("auth_limited_total", tally.auth_limited, false),
+            ("security_lines_dropped_total", tally.security_lines_dropped, false),
             ("overloads_total", tally.overloads, false),
             ("held_dropped_total", tally.held_dropped, false),
             ("bindings_expired_total", tally.bindings_expired, false),

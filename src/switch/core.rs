@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) draining: bool,
     /// Whose event is being handled, for [`crate::Switch::recover`].
     pub(crate) working: Option<Owner>,
+    /// Security lines written in this second since the start, for [`crate::auth::security`].
+    pub(crate) security_lines: (u64, u32),
     /// The verb in whose midst a test wants a panic.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) panics_in: Option<&'static str>,
@@ -103,6 +105,7 @@ impl Core {
             trace: false,
             draining: false,
             working: None,
+            security_lines: (0, 0),
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
             random,

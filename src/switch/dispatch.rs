@@ -31,6 +31,7 @@ impl Switch {
             Input::Reload(config) => {
                 self.core.reload(*config);
                 self.auth.on_reload(&self.core);
+                self.registrar.on_reload(&mut self.core);
                 self.calls.on_reload(cx!(self, now));
             }
         }

@@ -27,10 +27,23 @@ impl Switch {
         let account = &self.core.users[user];
         let is_own = *claimed == *account.aor.user().as_bytes();
         if !is_own || !auth::asserts_only(&self.core, flow, &request, account) {
-            auth::security("identity-mismatch", flow, account.aor.user().as_bytes(), &request);
-            return self.core.answer(now, flow, &request, &Reply::new(403));
+            return self.on_mismatch(now, flow, &request, user);
         }
         self.on_authenticated(now, flow, request, user);
+    }
+
+    /// The password is right, and the sender says to be somebody else (S10).
+    fn on_mismatch(&mut self, now: Now, flow: Flow, request: &Message, user: UserIndex) {
+        let account = self.core.users[user].aor.clone();
+        auth::security(
+            &mut self.core,
+            now,
+            "identity-mismatch",
+            flow,
+            account.user().as_bytes(),
+            request,
+        );
+        self.core.answer(now, flow, request, &Reply::new(403));
     }
 
     /// Who sent this request, proven; `None`: it has been answered.

@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) auth_failures: u64,
     /// Requests refused unseen because of too many wrong answers before.
     pub(crate) auth_limited: u64,
+    /// Security lines that a flood kept out of the log.
+    pub(crate) security_lines_dropped: u64,
     /// Requests refused for lack of room: 503.
     pub(crate) overloads: u64,
     /// Inputs dropped because too many waited for the store at start.

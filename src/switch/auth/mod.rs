@@ -19,13 +19,13 @@ use failures::Failures;
 use nonce::{Bad, Nonces};
 use sip::{Flow, Message, Name, Reply};
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use identity::{asserts_only, claimed, names};
 
 /// Authorization headers looked at: phones send one per realm and algorithm they know; each may cost two hashes.
 const MAX_CREDENTIALS: usize = 4;
+
+/// Security lines a second: enough for a watcher to act on, too few for a flood to fill the disk.
+const MAX_LINES: u32 = 100;
 
 /// What is known about nonces and wrong answers.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Auth {
         let (account, source) = (&credentials.username, flow.peer.ip());
         if self.failures.recent(now.mono, account, source) >= core.config.security.max_failures {
             core.tally.auth_limited += 1;
-            security("auth-limited", flow, account, request);
+            security(core, now, "auth-limited", flow, account, request);
             return Verdict::Limited;
         }
         let user = std::str::from_utf8(account).ok().and_then(|name| core.users.find(name));
@@ -131,7 +131,7 @@ impl Auth {
         if !credentials.is_answer_for(ha1.unwrap_or(&self.nobody), request) || ha1.is_none() {
             self.failures.note(now.mono, account, source);
             core.tally.auth_failures += 1;
-            security("auth-failed", flow, account, request);
+            security(core, now, "auth-failed", flow, account, request);
             return Verdict::Wrong;
         }
         if !self.nonces.spend(now.mono, nonce, credentials.count) {
@@ -156,8 +156,17 @@ fn limited(core: &mut Core) -> Reply {
         .header(Name::RetryAfter, wait_s.to_string())
 }
 
-/// One line per security event, in a form that log watchers can match.
-pub(crate) fn security(event: &str, flow: Flow, account: &[u8], request: &Message) {
+/// One line per security event, in a form that log watchers can match; no more than [`MAX_LINES`] a second.
+pub(crate) fn security(core: &mut Core, now: Now, event: &str, flow: Flow, account: &[u8], request: &Message) {
+    let second = now.mono.millis() / 1_000;
+    if core.security_lines.0 != second {
+        core.security_lines = (second, 0);
+    }
+    core.security_lines.1 += 1;
+    if core.security_lines.1 > MAX_LINES {
+        core.tally.security_lines_dropped += 1;
+        return;
+    }
     tracing::warn!(
         target: "security",
         "SECURITY event={event} ip={} transport={} account=\"{}\" method={} call_id=\"{}\"",
@@ -168,3 +177,6 @@ pub(crate) fn security(event: &str, flow: Flow, account: &[u8], request: &Messag
         loggable(request.call_id()),
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -463,3 +463,27 @@ fn too_much_at_once_is_refused_for_now() {
     assert_eq!(statuses(&answer), [503]);
     assert!(answer[0].header(Name::RetryAfter).is_some());
 }
+
+#[test]
+fn a_flood_of_wrong_answers_cannot_fill_the_log() {
+    let mut core = crate::core::Core::new(config(), [0; 32]);
+    let bytes = format!(
+        "{REGISTER} SIP/2.0\r\nVia: SIP/2.0/UDP {STRANGER};branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n"
+    );
+    let request = Message::parse(bytes.into()).unwrap();
+    let flow = sip::Flow {
+        transport: sip::Transport::Udp,
+        local: stranger(),
+        peer: stranger(),
+        connection: 0,
+    };
+    let mut write = |second: u64, lines: u32| {
+        let now = clock::Now {
+            mono: clock::Mono(second * 1_000_000_000),
+            wall: clock::Wall(0),
+        };
+        (0..lines).for_each(|_| super::security(&mut core, now, "auth-failed", flow, b"1000", &request));
+        core.tally.security_lines_dropped
+    };
+    assert_eq!((write(1, 500), write(2, 100), write(3, 101)), (400, 400, 401));
+}

@@ -11,6 +11,8 @@ use model::{Aor, MessageId};
 use sip::{Flow, Message, Name, Reply};
 use std::time::Duration;
 
+/// The store has so long before the sender's time is over.
+const COMMIT_TIME: Duration = Duration::from_millis(100);
 /// What a sender waits before another try when too many messages wait.
 const RETRY_AFTER_S: u32 = 60;
 
@@ -77,7 +79,7 @@ impl Im {
         let is_first = !self.has_earlier(&letter.to, &letter.from);
         let (number, to) = (self.next_number(), letter.to.clone());
         let (owner, core) = (Room::Im.owner(number), &mut *cx.core);
-        let due = cx.now.mono + core.config.im.answer_within;
+        let due = cx.now.mono + core.config.im.answer_within.saturating_sub(COMMIT_TIME);
         let mut delivery = Delivery::new(letter);
         delivery.sender = Some(
             core.endpoint

@@ -145,7 +145,7 @@ fn without_storing_an_absent_reader_is_480() {
     let begun = world.now.mono;
     let sent = world.message(kate, "1001", "x");
     assert_eq!(world.finish(kate, sent), 480);
-    assert_eq!(world.now.mono.since(begun).as_secs(), 8);
+    assert_eq!(world.now.mono.since(begun).as_millis() / 100, 79);
     assert_quiet(&mut world);
 }
 
@@ -207,11 +207,11 @@ fn a_dead_device_does_not_hide_the_truth() {
     world.phones[jim].is_dead = true;
     let begun = world.now.mono;
     let sent = world.message(kate, "1001", "anybody?");
-    world.run_ms(7_900);
+    world.run_ms(7_850);
     assert_eq!((world.status(kate, sent), stored(&world).len()), (None, 0));
-    world.run_ms(200);
+    world.run_ms(100);
     assert_eq!((world.status(kate, sent), stored(&world).len()), (Some(202), 1));
-    assert!(world.now.mono.since(begun) < Duration::from_millis(8_200));
+    assert!(world.now.mono.since(begun) < Duration::from_secs(8));
     world.run(Duration::from_secs(40));
     assert_eq!(world.switch.audit(), Ok(()));
     assert_eq!(stored(&world), ["anybody?"]);

@@ -88,8 +88,9 @@ impl Registrar {
 
     fn register(&mut self, core: &mut Core, user: UserIndex, asked: &Asked<'_>) -> Result<Outcome, Refusal> {
         // Step 3: for whom. Nobody registers for others here.
+        let is_sip = asked.request.to().and_then(|to| to.uri()).is_ok_and(|uri| uri.is_sip());
         let to = asked.request.header(Name::To).unwrap_or_default();
-        if !auth::names(core, asked.flow, to, &core.users[user]) {
+        if !is_sip || !auth::names(core, asked.flow, to, &core.users[user]) {
             return Err(Refusal::OtherUser);
         }
         let mut place = self.find(&asked.aor);

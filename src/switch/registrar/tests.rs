@@ -311,8 +311,10 @@ fn an_older_request_of_the_same_phone_changes_nothing() {
 fn nobody_registers_for_somebody_else() {
     let mut world = World::new(config(), 1);
     let kate = world.phone("1000");
-    let number = world.with(kate, |phone, now| phone.register_to(now, "sip:1001@example.com"));
-    assert_eq!(world.finish(kate, number), 403);
+    for other in ["sip:1001@example.com", "sip:1000@elsewhere.example", "tel:1000"] {
+        let number = world.with(kate, |phone, now| phone.register_to(now, other));
+        assert_eq!(world.finish(kate, number), 403, "{other}");
+    }
     assert_eq!(registrations(&mut world), []);
 }
 
@@ -352,10 +354,27 @@ fn bindings_of_users_who_are_gone_are_not_restored() {
     world.register(kate);
     let mut fewer = config();
     fewer.users.remove(0);
+    world.store.is_hung = true;
     world.reload(fewer);
+    world.store.is_hung = false;
+    assert_eq!((registrations(&mut world), world.store.bindings.len()), (vec![], 1));
     world.restart();
-    assert_eq!(registrations(&mut world), []);
-    assert!(world.store.bindings.is_empty());
+    assert_eq!((registrations(&mut world), world.store.bindings.len()), (vec![], 0));
+}
+
+#[test]
+fn a_reload_ends_the_bindings_of_users_who_are_gone_and_no_others() {
+    let mut world = World::new(config(), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    world.register(kate);
+    world.register(jim);
+    let mut fewer = config();
+    fewer.users.remove(0);
+    world.reload(fewer);
+    let left = registrations(&mut world);
+    assert_eq!((left.len(), left[0].aor.user()), (1, "1001"));
+    assert_eq!(world.store.bindings.len(), 1);
+    assert_eq!(world.switch.audit(), Ok(()));
 }
 
 #[test]

@@ -42,6 +42,21 @@ impl Registrar {
     }
 }
 
+impl Registrar {
+    /// New users are in force: nobody keeps the bindings of one who is gone.
+    pub(crate) fn on_reload(&mut self, core: &mut Core) {
+        let is_gone = |aor: &Aor| core.users.named(aor.user()).is_none_or(|user| user.aor != *aor);
+        let gone = self
+            .records
+            .iter()
+            .map(|(_, record)| &record.aor)
+            .filter(|aor| is_gone(aor));
+        for aor in gone.cloned().collect::<Vec<Aor>>() {
+            self.drop_bindings(core, &aor, None);
+        }
+    }
+}
+
 impl Bound {
     fn view(&self, now: Now) -> RegistrationView {
         let binding = &self.binding;
