@@ -77,15 +77,17 @@ pub(crate) fn explain(core: &Core, dialled: &str) -> String {
     }
 }
 
-/// Where a user can be reached now, best q first; all of them ring together. A device that calls its own user does not
-/// ring itself.
+/// Where a user can be reached now, best q first; all of them ring together. Not on the flow `except`: a device that calls
+/// its own user does not ring itself.
 #[must_use]
-pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, caller: Flow) -> SmallVec<[Device; 2]> {
+pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> SmallVec<[Device; 2]> {
     let bindings = cx.registrar.bindings(aor, cx.now);
     bindings
         .iter()
         .filter_map(|bound| {
-            let destination = bound.destination().filter(|&way| way != Destination::Flow(caller))?;
+            let destination = bound
+                .destination()
+                .filter(|&way| except.map(Destination::Flow) != Some(way))?;
             Some(Device {
                 destination,
                 contact: bound.binding.contact.clone(),

@@ -354,3 +354,12 @@ fn a_retransmitted_invite_makes_no_second_call() {
     jim.expect_nothing(&mut lab);
     assert_eq!(lab.figure("calls"), 1);
 }
+
+#[test]
+fn two_lines_of_one_phone_call_each_other() {
+    let mut lab = Lab::new();
+    let mut first = Handset::registered(&mut lab, "1000", 6000);
+    let second = Handset::registered(&mut lab, "1001", 6000);
+    first.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    second.expect_request(&mut lab, Method::Invite);
+}
