@@ -110,7 +110,7 @@ impl JitterBuffer {
                 self.restart(sequence);
             }
             Some(next) => self.next = Some(next.min(sequence)),
-            None => self.next = Some(sequence),
+            None => (self.next, self.highest) = (Some(sequence), sequence),
         }
         self.store(sequence, packet);
     }
@@ -342,6 +342,26 @@ mod tests {
         let arrivals: Vec<_> = (0..200).map(|n| Some(n * 20)).collect();
         let turns = play(&mut JitterBuffer::default(), &arrivals, 200);
         assert_eq!(numbers(&turns), (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_new_source_with_lower_numbers_is_buffered_as_long_as_any() {
+        let mut buffer = JitterBuffer::default();
+        buffer.lateness.peak = 60_000.0;
+        let packet = |sequence| Packet {
+            sequence,
+            timestamp: 0,
+            pt: 0,
+            payload: &[],
+        };
+        buffer.push(at(0), packet(60_000), 8000);
+        buffer.clear();
+        buffer.push(at(0), packet(40_000), 8000);
+        assert_eq!(
+            buffer.pop(TURN),
+            Turn::Paused,
+            "60 ms of jitter are to be covered first"
+        );
     }
 
     #[test]

@@ -133,6 +133,14 @@ impl Workers {
         u16::try_from(self.workers.len()).unwrap_or(u16::MAX)
     }
 
+    /// A worker whose thread has ended, which none does before these are dropped unless it failed: its calls are mute.
+    #[must_use]
+    pub fn ended(&self) -> Option<WorkerId> {
+        let has_ended = |running: &Running| running.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let at = self.workers.iter().position(has_ended)?;
+        u16::try_from(at).ok().map(WorkerId)
+    }
+
     /// Gives a worker an order; never waits.
     ///
     /// # Errors

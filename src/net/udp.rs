@@ -145,9 +145,9 @@ impl Udp {
         let received = match self.inbox.receive(self.socket.as_fd()) {
             Ok(received) => received,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Waiting::Nothing),
+            Err(e) if is_fatal(&e) => return Err(e),
             // An ICMP error of an earlier send is reported once this way; its details are in the error queue.
-            Err(e) if is_passing(&e) => return Ok(Waiting::More),
-            Err(e) => return Err(e),
+            Err(_) => return Ok(Waiting::More),
         };
         self.counters.datagrams_in.add(received as u64);
         let mut total = 0;
@@ -322,24 +322,13 @@ fn is_keepalive(datagram: &[u8]) -> bool {
     datagram.len() <= 4 && datagram.iter().all(|&b| matches!(b, b'\r' | b'\n' | b' ' | 0))
 }
 
-/// Errors that tell about one datagram and not about the socket.
-fn is_passing(e: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable, PermissionDenied,
-    };
-    let kinds = [
-        ConnectionRefused,
-        ConnectionReset,
-        HostUnreachable,
-        NetworkUnreachable,
-        PermissionDenied,
-        Interrupted,
-    ];
-    kinds.contains(&e.kind())
-        || matches!(
-            e.raw_os_error(),
-            Some(libc::EPROTO | libc::EMSGSIZE | libc::ENOBUFS | libc::ENOPROTOOPT)
-        )
+/// Errors that tell about the socket itself. All others pass: anybody can make up an ICMP message, and the kernel has an
+/// error for each of its codes.
+fn is_fatal(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL)
+    )
 }
 
 /// Asks the kernel to keep ICMP errors with the address they are about.

@@ -9,6 +9,9 @@ use clock::Mono;
 /// A source whose timestamps run off from the clock by more seconds than this has begun anew.
 const MAX_DRIFT_SECS: i64 = 10;
 
+/// A gap in packets we make that is a pause; a worker that lags makes up for less.
+const PAUSE_SECS: u32 = 1;
+
 /// The stream to one leg.
 #[derive(Debug)]
 pub struct OutgoingStream {
@@ -33,8 +36,9 @@ struct Splice {
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
-    first: u16,
     highest: u16,
+    /// Numbers from the first packet to the highest; those before the first were never ours to use.
+    span: u16,
     source_timestamp: u32,
 }
 
@@ -63,12 +67,15 @@ impl OutgoingStream {
         }
         let marker = source.marker || !spliced;
         let splice = self.splice.as_mut()?;
-        if source.sequence.wrapping_sub(splice.first).cast_signed() < 0 {
+        let step = source.sequence.wrapping_sub(splice.highest).cast_signed();
+        if step < 0 && step.unsigned_abs() > splice.span {
             return None;
         }
         let sequence = source.sequence.wrapping_add(splice.sequence);
         let timestamp = source.timestamp.wrapping_add(splice.timestamp);
-        if source.sequence.wrapping_sub(splice.highest).cast_signed() >= 0 {
+        if step >= 0 {
+            // It stops at its end, far above the 100 numbers a packet may be late by.
+            splice.span = splice.span.saturating_add(step.unsigned_abs());
             (splice.highest, splice.source_timestamp) = (source.sequence, source.timestamp);
             self.next_sequence = sequence.wrapping_add(1);
             (self.timestamp, self.sent_at) = (timestamp, Some(now));
@@ -87,7 +94,7 @@ impl OutgoingStream {
     /// The header for a packet we made, `step` clock units after the packet made before it.
     pub fn make(&mut self, now: Mono, pt: u8, clock: u32, step: u32, length: usize) -> RtpHeader {
         let first = self.sent_at.is_none();
-        let spliced = self.splice.take().is_some() || clock != self.clock;
+        let spliced = self.splice.take().is_some() || clock != self.clock || self.has_paused(now, step);
         let timestamp = match (first, spliced) {
             (true, _) => self.timestamp,
             (_, true) => self.timestamp_at(now, clock).max_after(self.timestamp, step),
@@ -105,6 +112,13 @@ impl OutgoingStream {
             ssrc: self.ssrc,
             payload: 12..12 + length,
         }
+    }
+
+    /// Nothing was made for a while, and it was not the worker that was late: the time shows in the timestamp, for the
+    /// sender reports tell the listener that it passes.
+    fn has_paused(&self, now: Mono, step: u32) -> bool {
+        let behind = self.timestamp_now(now).wrapping_sub(self.timestamp);
+        behind.saturating_sub(step) > PAUSE_SECS * self.clock
     }
 
     /// The header for a packet of a key press passed on beside sound we make: all packets of one press have the
@@ -157,8 +171,8 @@ impl OutgoingStream {
             ssrc: source.ssrc,
             sequence: self.next_sequence.wrapping_sub(source.sequence),
             timestamp: timestamp.wrapping_sub(source.timestamp),
-            first: source.sequence,
             highest: source.sequence,
+            span: 0,
             source_timestamp: source.timestamp,
         });
     }
@@ -270,6 +284,29 @@ mod tests {
         let a = out.relay(at(0), &source(1, 100, 3_000_000_000), 0, 8000).unwrap();
         let b = out.relay(at(20), &source(1, 101, 0), 0, 8000).unwrap();
         assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 160);
+    }
+
+    #[test]
+    fn a_call_of_an_hour_is_heard_to_its_end() {
+        let mut out = stream();
+        let mut last = out.relay(at(0), &source(1, 65_000, 0), 0, 8000).unwrap();
+        for n in 1..180_000u32 {
+            let packet = source(1, 65_000u16.wrapping_add(n as u16), n * 160);
+            let sent = out.relay(at(u64::from(n) * 20), &packet, 0, 8000).expect("relayed");
+            assert_eq!(sent.sequence, last.sequence.wrapping_add(1), "packet {n}");
+            last = sent;
+        }
+    }
+
+    #[test]
+    fn a_pause_of_made_packets_shows_as_time() {
+        let mut out = stream();
+        let a = out.make(at(0), 0, 8000, 160, 160);
+        let b = out.make(at(30_000), 0, 8000, 160, 160);
+        assert_eq!(b.sequence, a.sequence.wrapping_add(1));
+        assert_eq!((b.marker, b.timestamp.wrapping_sub(a.timestamp)), (true, 240_000));
+        let late = out.make(at(30_090), 0, 8000, 160, 160);
+        assert_eq!((late.marker, late.timestamp.wrapping_sub(b.timestamp)), (false, 160));
     }
 
     #[test]

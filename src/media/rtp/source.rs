@@ -36,6 +36,8 @@ struct Source {
     seen: u64,
     expected_prior: u64,
     received_prior: u64,
+    /// The number after one that jumped: if it comes, the source has begun anew.
+    restart: Option<u16>,
 }
 
 /// What a packet is to its stream.
@@ -101,6 +103,7 @@ impl IncomingStream {
             seen: 1,
             expected_prior: 0,
             received_prior: 0,
+            restart: None,
         });
     }
 
@@ -177,7 +180,9 @@ impl IncomingStream {
 }
 
 impl Source {
+    /// RFC 3550 appendix A.1: after a jump only two packets in sequence are a new beginning; one alone is a straggler.
     fn place(&mut self, sequence: u16) -> Arrival {
+        let expected = self.restart.take();
         let step = sequence.wrapping_sub(self.highest as u16).cast_signed();
         match step {
             1..=MAX_DROPOUT => {
@@ -189,7 +194,11 @@ impl Source {
             -63..=0 => self.fill(step.unsigned_abs()),
             // Older than 63 packets (over a second of speech), but not so old that it is a new beginning.
             -100..-63 => Arrival::Stale,
-            _ => Arrival::New,
+            _ if expected == Some(sequence) => Arrival::New,
+            _ => {
+                self.restart = Some(sequence.wrapping_add(1));
+                Arrival::Stale
+            }
         }
     }
 
@@ -257,7 +266,19 @@ mod tests {
     #[test]
     fn a_great_jump_is_a_new_beginning_and_not_loss() {
         let mut stream = IncomingStream::default();
-        assert_eq!(feed(&mut stream, &[1, 2, 40000, 40001])[2], Arrival::New);
+        let arrivals = feed(&mut stream, &[1, 2, 40000, 40001, 40002]);
+        assert_eq!(arrivals[2..], [Arrival::Stale, Arrival::New, Arrival::Next]);
+        assert_eq!(stream.lost(), 0);
+    }
+
+    #[test]
+    fn one_straggler_from_seconds_ago_is_no_new_beginning() {
+        let mut stream = IncomingStream::default();
+        let arrivals = feed(&mut stream, &[500, 501, 300, 502, 303, 503]);
+        assert_eq!(
+            arrivals[2..],
+            [Arrival::Stale, Arrival::Next, Arrival::Stale, Arrival::Next]
+        );
         assert_eq!(stream.lost(), 0);
     }
 

@@ -131,6 +131,8 @@ impl Plain {
             return;
         };
         self.counters.packets_in.add(received as u64);
+        // A panic in `each` leaves what was noted of the batch before: its slots hold other packets now.
+        self.onward.clear();
         for packet in self.inbox.datagrams() {
             if packet.truncated {
                 self.counters.truncated.one();
@@ -142,7 +144,6 @@ impl Plain {
             let packet = |(slot, to): &(usize, Forward)| (to.to, &self.inbox.slot(*slot)[to.range.clone()]);
             self.send_run(run[0].1.port, run.len(), |at| packet(&run[at]));
         }
-        self.onward.clear();
     }
 
     /// Sends `count` packets from one port in order. What the kernel does not take at once is lost, as late sound would be.

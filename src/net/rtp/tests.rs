@@ -407,3 +407,68 @@ fn a_worker_that_is_not_there_takes_no_plan() {
     let plan = Plan::BindPorts { count: 1 };
     assert_eq!(call.workers.submit(WorkerId(1), plan.clone()), Err(Refused::Gone(plan)));
 }
+
+#[test]
+fn a_panic_leaves_nothing_that_is_sent_with_the_next_batch() {
+    let (mut sockets, _bell, _) = plain(22_300..22_302);
+    sockets.bind(1);
+    sockets.open(22_300);
+    let (phone, victim) = (phone(), phone());
+    phone.send_to(b"one", (here(), 22_300)).unwrap();
+    phone.send_to(b"two", (here(), 22_300)).unwrap();
+    let (mut heard, to) = (0, victim.local_addr().unwrap());
+    let each = &mut |port: u16, _: SocketAddr, _: &mut [u8], length: usize| {
+        heard += 1;
+        assert!(heard < 2, "the test's own panic");
+        let range = 0..length;
+        Some(Forward { port, to, range })
+    };
+    let wait_once = std::panic::AssertUnwindSafe(|| sockets.wait(Some(Duration::from_secs(5)), each));
+    assert!(std::panic::catch_unwind(wait_once).is_err());
+    phone.send_to(b"for somebody else", (here(), 22_300)).unwrap();
+    assert_eq!(wait(&mut sockets, None).len(), 1);
+    victim.set_nonblocking(true).unwrap();
+    assert!(victim.recv(&mut [0; 100]).is_err(), "it was sent the packet of another");
+}
+
+#[test]
+fn the_end_of_an_idle_worker_is_noticed() {
+    let bell = Bell::new().unwrap();
+    let (post, _events) = wake::channel(8, &bell);
+    let settings = RtpSettings {
+        address: here(),
+        ports: 22_400..=22_403,
+        workers: 2,
+        cores: vec![],
+    };
+    let random = |id: WorkerId| -> Random {
+        Box::new(move || match id {
+            WorkerId(1) => panic!("the test's own panic"),
+            _ => 4,
+        })
+    };
+    let config = EngineConfig::default();
+    let workers = Workers::start(&settings, config, random, System::start(), &post, &Arc::default()).unwrap();
+    assert_eq!(workers.ended(), None);
+    let room = RoomId(1);
+    let (matrix, rate) = (Matrix::Everyone, Rate::Narrow);
+    workers
+        .submit(WorkerId(1), Plan::OpenRoom { room, matrix, rate })
+        .unwrap();
+    for leg in 1..=3 {
+        let open = OpenLeg {
+            leg: LegId(leg),
+            room,
+            port: 22_402,
+            media: LegMedia::default(),
+            latch: Latch::default(),
+            media_timeout: None,
+        };
+        workers.submit(WorkerId(1), Plan::OpenLeg(Box::new(open))).unwrap();
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while workers.ended().is_none() && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert_eq!(workers.ended(), Some(WorkerId(1)));
+}

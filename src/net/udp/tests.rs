@@ -178,3 +178,34 @@ fn counts_what_the_kernel_dropped() {
     assert!(got < 200);
     assert_eq!(counters.kernel_dropped.value(), 200 - got);
 }
+
+/// ICMP "destination unreachable" as a router would send it of a datagram from this socket.
+fn unreachable(code: u8, socket: SocketAddr) -> Vec<u8> {
+    let port = socket.port().to_be_bytes();
+    let about = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1];
+    let udp = [port[0], port[1], 0, 9, 0, 8, 0, 0];
+    let mut packet = [&[3, code, 0, 0, 0, 0, 0, 0], &about[..], &udp].concat();
+    let sum: u32 = packet
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    packet[2..4].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    packet
+}
+
+#[test]
+fn no_icmp_message_ends_the_socket() {
+    let Ok(router) = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)) else {
+        return eprintln!("SKIPPED: making up ICMP messages needs CAP_NET_RAW");
+    };
+    let (mut udp, phone, _) = bind(UdpSettings::default());
+    // Not 4, which would teach the kernel a path MTU.
+    for code in (0..=15).filter(|&code| code != 4) {
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
+        router.send_to(&unreachable(code, udp.local()), &target).unwrap();
+        assert_eq!(receive_all(&mut udp), [], "code {code}");
+    }
+    phone.send_to(b"hello", udp.local()).unwrap();
+    assert_eq!(receive_all(&mut udp).len(), 1);
+}
