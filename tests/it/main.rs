@@ -5,6 +5,7 @@
 
 mod baresip;
 mod cli;
+mod crash;
 mod health;
 mod signals;
 mod sipp;

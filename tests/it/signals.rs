@@ -6,15 +6,10 @@ use crate::support::served::{Served, text};
 use crate::support::{http_get, wait_for};
 use std::os::unix::fs::PermissionsExt;
 
-/// Where it says it listens for HTTP.
-fn http(served: &Served) -> std::net::SocketAddr {
-    served.ready.trim().rsplit_once("http=").unwrap().1.parse().unwrap()
-}
-
 #[test]
 fn ready_means_that_every_listener_answers() {
     let served = Served::start(Setup::new());
-    assert_eq!(http_get(http(&served), "/readyz").0, 200);
+    assert_eq!(http_get(served.http(), "/readyz").0, 200);
     let pid = std::fs::read_to_string(served.directory().join("pid")).unwrap();
     assert_eq!(pid.trim(), served.pid().to_string());
     assert!(served.tandem(&["status"]).status.success());
@@ -105,7 +100,7 @@ fn registrations_survive_a_kill() {
     assert_eq!(Phone::new(served.sip(), "1000").register().status(), 200);
     // A REGISTER is written behind its answer.
     wait_for("its commit", || {
-        http_get(http(&served), "/metrics")
+        http_get(served.http(), "/metrics")
             .1
             .contains("\ntandem_store_commits_total 1\n")
             .then_some(())

@@ -56,14 +56,14 @@ impl Im {
         };
         let (to, id, stage) = (delivery.letter.to.clone(), delivery.letter.id, delivery.stage);
         tracing::info!(call_id = &*delivery.letter.call_id, from = %delivery.letter.from, %to, "message delivered");
-        if matches!(stage, Stage::Keeping | Stage::Kept) {
-            cx.core.store(StoreOp::DeleteMessage(id));
-            self.uncount(&to, id);
-        }
         if self.is_of_queue(&to, number) {
             cx.core.tally.messages_forwarded += 1;
             self.end(cx, number);
-            return self.on_queue_taken(cx, &to);
+            return self.on_queue_taken(cx, &to, id);
+        }
+        if matches!(stage, Stage::Keeping | Stage::Kept) {
+            cx.core.store(StoreOp::DeleteMessage(id));
+            self.uncount(&to, id);
         }
         match stage {
             Stage::Kept => cx.core.tally.messages_forwarded += 1,

@@ -66,6 +66,8 @@ enum Question {
     Append(u64),
     /// For the stored messages of a reader.
     Load(Aor),
+    /// To forget the message that a run has brought to this reader.
+    Delete(Aor, MessageId),
     Expire,
 }
 
@@ -167,6 +169,7 @@ impl Im {
             (Some(Question::Append(number)), _) => self.on_kept(cx, number),
             (Some(Question::Load(aor)), StoreReply::Messages(messages)) => self.on_loaded(cx, &aor, messages),
             (Some(Question::Load(aor)), _) => self.on_load_failed(cx, &aor),
+            (Some(Question::Delete(aor, id)), reply) => self.on_deleted(cx, &aor, id, &reply),
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
             (Some(Question::Expire) | None, _) => {}
         }

@@ -1,12 +1,12 @@
 //! The stored messages of one reader, on their way out: one at a time in the order of acceptance, the next only after a
-//! device took the one before, deleted then. Messages that every device refuses for good are passed over; a reader who is
-//! away stops the run, and another try follows when a device registers or after a while.
+//! device took the one before and the store has forgotten it. Messages that every device refuses for good are passed over;
+//! a reader who is away stops the run, and another try follows when a device registers or after a while.
 
 use super::letter::Letter;
 use super::{Delivery, Im, Question, Stage, timer};
 use crate::core::Cx;
 use crate::room::Room;
-use model::{Aor, MessageId, StoreOp, StoredMessage};
+use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage};
 use sip::endpoint::Alarm;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -60,6 +60,9 @@ enum State {
     Loading,
     /// This delivery is with the devices.
     Sending(u64),
+    /// A device took the last one, and the store was asked to forget it. Only then does the next one go: a crash brings
+    /// at most this one again.
+    Deleting,
     /// Until the next try; the number of its timer.
     Resting(u64, Alarm),
 }
@@ -67,6 +70,11 @@ enum State {
 impl Run {
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
+    }
+
+    /// Something will come that takes the run on.
+    fn is_busy(&self) -> bool {
+        matches!(self.state, State::Loading | State::Sending(_) | State::Deleting)
     }
 
     pub(super) fn is_sending(&self) -> bool {
@@ -128,7 +136,7 @@ impl Im {
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
-        if matches!(reader.run.state, State::Loading | State::Sending(_)) {
+        if reader.run.is_busy() {
             reader.run.is_stale = true;
             return;
         }
@@ -245,7 +253,7 @@ impl Im {
     }
 
     /// A device took what the run has sent.
-    pub(super) fn on_queue_taken(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
+    pub(super) fn on_queue_taken(&mut self, cx: &mut Cx<'_>, aor: &Aor, id: MessageId) {
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
@@ -253,6 +261,18 @@ impl Im {
         // A device is well: what it could not take for the moment gets another try after this run.
         reader.run.is_stale |= reader.refused.values().any(|for_good| !for_good);
         reader.refused.retain(|_, for_good| *for_good);
+        reader.run.state = State::Deleting;
+        self.ask(cx.core, StoreOp::DeleteMessage(id), Question::Delete(aor.clone(), id));
+    }
+
+    /// What a device took is off the disk, or the store cannot do it now: then it is left to it, and the next one goes.
+    pub(super) fn on_deleted(&mut self, cx: &mut Cx<'_>, aor: &Aor, id: MessageId, reply: &StoreReply) {
+        if let StoreReply::Failed(why) = reply {
+            cx.core.tally.store_failures += 1;
+            tracing::error!(to = %aor, message = %id, %why, "delivered message not forgotten yet");
+            cx.core.store(StoreOp::DeleteMessage(id));
+        }
+        self.uncount(aor, id);
         self.send_next(cx, aor);
     }
 
@@ -292,7 +312,7 @@ impl Im {
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
-        if matches!(reader.run.state, State::Loading | State::Sending(_)) {
+        if reader.run.is_busy() {
             reader.run.is_stale = true;
             return;
         }

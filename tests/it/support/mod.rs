@@ -1,8 +1,10 @@
 //! What integration tests share: a node in this process ([`node`]), the real binary ([`served`]), patience.
 
 pub mod baresip;
+pub mod dice;
 pub mod node;
 pub mod phone;
+pub mod raw;
 pub mod served;
 pub mod tone;
 
@@ -31,6 +33,13 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 #[allow(dead_code)] // for tests that need what not every machine has
 pub fn skipped(test: &str, why: &str) {
     eprintln!("SKIPPED: {test}: {why}");
+}
+
+/// One figure of `/metrics`, for example `tandem_calls`.
+pub fn figure(http: SocketAddr, name: &str) -> f64 {
+    let text = http_get(http, "/metrics").1;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in\n{text}")).parse().unwrap()
 }
 
 /// One GET over TCP: the status and the body.

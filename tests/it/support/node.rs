@@ -42,7 +42,8 @@ impl Setup {
     }
 
     /// At this port, as before a restart: phones look for the switch where it was.
-    pub fn listening_at(self, at: SocketAddr) -> Setup {
+    pub fn listening_at(mut self, at: SocketAddr) -> Setup {
+        self.sets.retain(|set| !set.starts_with("switch.listen="));
         self.set(&format!("switch.listen=udp://{at},tcp://{at}"))
     }
 
@@ -139,9 +140,7 @@ impl TestNode {
     /// One figure of `/metrics`, for example `tandem_calls`.
     #[allow(dead_code)] // for tests that count
     pub fn metric(&self, name: &str) -> f64 {
-        let text = super::http_get(self.http(), "/metrics").1;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} in\n{text}")).parse().unwrap()
+        super::figure(self.http(), name)
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 /// Path of the binary that is tested.
 pub const TANDEM: &str = env!("CARGO_BIN_EXE_tandem");
@@ -22,12 +23,7 @@ pub struct Served {
 impl Served {
     /// Starts it and waits until it is ready.
     pub fn start(setup: Setup) -> Served {
-        let log = File::create(setup.directory().join("log")).unwrap();
-        let mut command = Command::new(TANDEM);
-        command.arg("serve").arg("--config").arg(setup.directory());
-        command.arg("--pid-file").arg(setup.directory().join("pid"));
-        command.args(setup.sets().iter().flat_map(|set| ["--set", set]));
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = spawn(&setup);
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut ready)
@@ -58,6 +54,21 @@ impl Served {
         Served::start(self.setup.take().unwrap().listening_at(at))
     }
 
+    /// Starts another one like [`Served::again`], which is killed `after` this time, ready or not.
+    pub fn again_for(mut self, after: Duration) -> Served {
+        let setup = self.setup.take().unwrap().listening_at(self.sip());
+        let child = spawn(&setup);
+        std::thread::park_timeout(after);
+        let ready = self.ready.clone();
+        let mut served = Served {
+            child,
+            setup: Some(setup),
+            ready,
+        };
+        served.kill();
+        served
+    }
+
     fn setup(&self) -> &Setup {
         self.setup.as_ref().unwrap()
     }
@@ -80,6 +91,22 @@ impl Served {
         assert!(sent.success());
     }
 
+    /// Ends it as a power cut would: SIGKILL to this process, and it is gone when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Where it listens for HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.ready.trim().rsplit_once("http=").unwrap().1.parse().unwrap()
+    }
+
+    /// One figure of `/metrics`, for example `tandem_calls`.
+    pub fn metric(&self, name: &str) -> f64 {
+        super::figure(self.http(), name)
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory().join("log")).unwrap_or_default()
     }
@@ -100,6 +127,15 @@ impl Served {
     pub fn tandem(&self, arguments: &[&str]) -> Output {
         tandem(self.setup(), arguments)
     }
+}
+
+fn spawn(setup: &Setup) -> Child {
+    let log = File::create(setup.directory().join("log")).unwrap();
+    let mut command = Command::new(TANDEM);
+    command.arg("serve").arg("--config").arg(setup.directory());
+    command.arg("--pid-file").arg(setup.directory().join("pid"));
+    command.args(setup.sets().iter().flat_map(|set| ["--set", set]));
+    command.stdout(Stdio::piped()).stderr(log).spawn().unwrap()
 }
 
 /// Runs the binary with the configuration of `setup`.
