@@ -229,6 +229,14 @@ pub fn finish(world: &mut World) {
     }
     letters_arrive(world);
     world.ledger.check_letters(world.now);
+    // Without a crash only a device that comes while another is being asked explains a second copy.
+    let (twice, letters) = (
+        world.ledger.counted("letters a device has twice"),
+        world.ledger.counted("letters"),
+    );
+    if world.ledger.counted("crashes") == 0 && twice > 3 + letters / 1000 {
+        world.violated("", &format!("{twice} of {letters} letters were delivered twice"));
+    }
     for index in 0..world.phones.len() {
         world.vanish(index);
     }

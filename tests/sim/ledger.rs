@@ -30,9 +30,13 @@ pub struct Ledger {
     letters: BTreeMap<String, Letter>,
     /// Letter by the branch under which the switch sent it to a device.
     copies: HashMap<String, String>,
+    /// Letter by the Call-ID its sender gave it, and by the name the switch gave it.
+    names: HashMap<String, String>,
     /// When the switch died last, or came back from it.
     disturbed: Option<Mono>,
     taken: u64,
+    /// Which device has which letter.
+    devices: HashSet<(String, usize)>,
     /// What the callers of calls were told, and other events, by name.
     pub figures: BTreeMap<String, u64>,
 }
@@ -178,6 +182,7 @@ impl Ledger {
             "INVITE" if status == 0 && text.to_tag().is_empty() => self.expect(now, &text, Direction::Out),
             "INVITE" if (100..=299).contains(&status) => self.expect_caller(now, &text),
             "MESSAGE" if status == 0 => self.on_copy(now, &text),
+            "MESSAGE" if status == 200 => self.on_done(text.call_id()),
             "MESSAGE" if status == 202 && !has_kept(text.call_id()) => {
                 self.violated(now, text.call_id(), "202 to a message that is not on disk");
             }
@@ -214,16 +219,15 @@ impl Ledger {
             }
             Some(_) => {}
         }
+        let name = text.call_id().split('@').next().unwrap_or("");
+        self.names.insert(name.to_owned(), id.clone());
         self.copies.insert(text.branch().to_owned(), id);
     }
 
-    /// The switch has received a message.
-    pub fn on_received(&mut self, bytes: &[u8]) {
-        if !bytes.starts_with(b"SIP/2.0 2") || !contains(bytes, b" MESSAGE\r\n") {
-            return;
-        }
-        let Some(text) = Text::parse(bytes) else { return };
-        let letter = self.copies.get(text.branch()).and_then(|id| self.letters.get_mut(id));
+    /// The switch has done with a letter: it deletes it, or says 200 to its sender. A device's 2xx alone does not count:
+    /// it may belong to a copy that was taken back because another device came.
+    pub fn on_done(&mut self, name: &str) {
+        let letter = self.names.get(name).and_then(|id| self.letters.get_mut(id));
         if let Some(letter) = letter {
             letter.confirmed = true;
         }
@@ -238,7 +242,8 @@ impl Ledger {
     }
 
     /// A user writes a letter.
-    pub fn on_letter(&mut self, id: &str, sender: usize, reader: usize) {
+    pub fn on_letter(&mut self, id: &str, call_id: &str, sender: usize, reader: usize) {
+        self.names.insert(call_id.to_owned(), id.to_owned());
         let letter = Letter {
             sender,
             reader,
@@ -251,8 +256,11 @@ impl Ledger {
     }
 
     /// A device has taken a letter.
-    pub fn on_taken(&mut self, now: Mono, id: &str, user: usize) {
+    pub fn on_taken(&mut self, now: Mono, id: &str, user: usize, device: usize) {
         self.taken += 1;
+        if !self.devices.insert((id.to_owned(), device)) {
+            self.count("letters a device has twice");
+        }
         let taken = self.taken;
         match self.letters.get_mut(id) {
             Some(letter) if letter.reader == user => {

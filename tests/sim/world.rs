@@ -194,7 +194,6 @@ impl World {
         match what {
             What::ToSwitch(peer, bytes) => {
                 if self.node.is_some() {
-                    self.ledger.on_received(&bytes);
                     let flow = flow(peer);
                     self.input(Input::Datagram { flow, bytes });
                 }
@@ -301,6 +300,9 @@ impl World {
                 Err(why) => self.violated("", &format!("a plan that cannot be carried out: {why}")),
             },
             Output::Store { token, op } => {
+                if let model::StoreOp::DeleteMessage(id) = &op {
+                    self.ledger.on_done(&id.to_string());
+                }
                 if self.store.ask(token, op) {
                     let after = self.random.millis(1, 30);
                     self.at(after, What::Commit(self.generation));

@@ -346,6 +346,11 @@ impl Phone {
         self.calls.insert(id.to_owned(), call);
     }
 
+    /// The call has ended, or is forgotten.
+    pub fn is_over(&self, id: &str) -> bool {
+        self.calls.get(id).is_none_or(Call::is_over)
+    }
+
     /// Every third phone knows UPDATE (RFC 3311).
     fn update(&self) -> &'static str {
         if self.index.is_multiple_of(3) { ", UPDATE" } else { "" }

@@ -137,7 +137,9 @@ impl Phone {
         if client.outcome.is_some() || (client.is_invite() && client.provisional) {
             return;
         }
-        if !cx.ledger.is_excused(client.began) {
+        // The switch does not repeat its 2xx to a re-INVITE when a BYE has come after it: the timer ends that one.
+        let is_void = matches!(&client.purpose, Purpose::Reinvite(call) if self.is_over(call));
+        if !is_void && !cx.ledger.is_excused(client.began) {
             let what = format!("no answer to {}", client.request.method);
             cx.ledger.violated(cx.now, &client.request.call_id, &what);
         }

@@ -21,14 +21,15 @@ impl Phone {
             return;
         };
         self.is_writing = true;
-        cx.ledger.on_letter(&id, self.index, reader);
+        let call_id = self.name("im");
+        cx.ledger.on_letter(&id, &call_id, self.index, reader);
         let uri = format!("sip:{}@{DOMAIN}", 1000 + reader);
         let request = Request {
             method: "MESSAGE",
             from: format!("<{}>;tag={}", self.uri(), self.name("m")),
             to: format!("<{uri}>"),
             uri,
-            call_id: self.name("im"),
+            call_id,
             cseq: 1,
             more: String::new(),
             body: Some(("text/plain", id.clone())),
@@ -46,7 +47,7 @@ impl Phone {
 
     /// A letter for us.
     pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str, letter: &Text) {
-        cx.ledger.on_taken(cx.now, letter.body.trim(), self.user);
+        cx.ledger.on_taken(cx.now, letter.body.trim(), self.user, self.index);
         self.respond(cx, key, 200, "", None);
     }
 }
