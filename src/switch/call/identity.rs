@@ -86,7 +86,7 @@ fn printable(name: &str) -> String {
 }
 
 /// RFC 3323 section 4.2: `id`, `user` and `header` all mean that the other side must not learn who calls.
-fn is_private(message: &Message) -> bool {
+pub(super) fn is_private(message: &Message) -> bool {
     message.lines(Name::Privacy).any(|line| {
         line.split(|&b| matches!(b, b';' | b',' | b' '))
             .any(|word| matches!(&*word.to_ascii_lowercase(), b"id" | b"user" | b"header"))

@@ -1,6 +1,7 @@
 //! What ringing devices say: progress and early media for the caller, and the answer that makes it a call.
 
 use super::ending::reason_header;
+use super::identity::is_private;
 use super::{Bridge, Calls, Exchange, Failure, LegKey, State, Step, body};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -8,6 +9,7 @@ use crate::interaction::Interaction;
 use media::plan::Matrix;
 use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Message, Reply};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A provisional response that says nothing new is passed on only so often: proxies want one a minute (RFC 3261 section
@@ -17,6 +19,10 @@ const REPEAT: Duration = Duration::from_secs(50);
 impl Calls {
     /// 101 to 199 from a device.
     pub(super) fn on_progress(&mut self, cx: &mut Cx<'_>, key: LegKey, message: &Message) {
+        // RFC 6228: one fork beyond the device has failed; the caller's one dialog goes on.
+        if message.status() == 199 {
+            return;
+        }
         let Some(leg) = self.legs.get_mut(key) else { return };
         let call = leg.interaction;
         leg.on_ringing(cx.now.wall);
@@ -36,7 +42,7 @@ impl Calls {
             return;
         }
         ringing.told = Some((status, now));
-        let mut reply = Reply::new(status).headers(&ringing.callee);
+        let mut reply = Reply::new(status).headers(&told_of(&ringing.callee, message));
         reply.body = early;
         if let Some(caller) = self.caller_of(call).and_then(|caller| self.legs.get_mut(caller)) {
             caller.on_ringing(cx.now.wall);
@@ -80,7 +86,7 @@ impl Calls {
         self.cancel_others(cx, call, key);
         self.midst_of("answer");
         match self.join(caller, key, message, wants_answer) {
-            Ok(text) => self.connect(cx, [caller, key], &callee, text, wants_answer),
+            Ok(text) => self.connect(cx, [caller, key], &told_of(&callee, message), text, wants_answer),
             Err(failure) => {
                 if wants_answer && let Some(leg) = self.legs.get_mut(key) {
                     leg.ack(cx, None);
@@ -155,5 +161,13 @@ impl Calls {
                 self.leave(cx, key, EndedBy::Other, EndReason::AnsweredElsewhere, &headers);
             }
         }
+    }
+}
+
+/// What the caller is told of the callee: nothing if his device asks for privacy (RFC 3325 section 9.1).
+fn told_of<'h>(callee: &'h Headers, response: &Message) -> Cow<'h, Headers> {
+    match is_private(response) {
+        true => Cow::Owned(Headers::new()),
+        false => Cow::Borrowed(callee),
     }
 }

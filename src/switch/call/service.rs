@@ -1,11 +1,13 @@
 //! Extensions that the switch answers itself: a room with one leg and what it hears.
 
+use super::ending::reason_header;
 use super::{Calls, Failure, LegKey, State, body};
 use crate::core::Cx;
 use crate::route::Target;
 use media::plan::{Codec, Matrix, Sound};
 use media::sdp::Direction;
 use media::tone::Tone;
+use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Reply};
 
 /// What the engine can encode and decode.
@@ -79,17 +81,20 @@ impl Calls {
         Ok(())
     }
 
-    /// The device answers our offer. One that cannot be used leaves things as they were.
+    /// The device answers our offer. One that cannot be used leaves things as they were; if nothing was agreed before, a
+    /// call that nobody could hear, and no silence could end, is over.
     pub(super) fn on_service_answer(&mut self, cx: &mut Cx<'_>, key: LegKey, answer: Option<&Body>) {
-        let Some(answer) = answer.and_then(|body| body::parse(body).ok()) else {
-            return;
-        };
-        if let Some(sound) = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut()) {
-            if sound.negotiation.handle_answer(&answer).is_err() {
-                sound.negotiation.rollback();
-            }
-            self.attend(cx, key);
+        let answer = answer.and_then(|body| body::parse(body).ok());
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let Some(sound) = &mut leg.sound else { return };
+        if answer.is_none_or(|answer| sound.negotiation.handle_answer(&answer).is_err()) {
+            sound.negotiation.rollback();
         }
+        if sound.negotiation.agreed().is_some() {
+            return self.attend(cx, key);
+        }
+        let (call, reason) = (leg.interaction, EndReason::NoCommonCodec);
+        self.end(cx, call, EndedBy::Switch, reason, &reason_header(reason));
     }
 
     /// Whether a leg talks to the switch itself.

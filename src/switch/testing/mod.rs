@@ -491,6 +491,19 @@ impl World {
         number
     }
 
+    /// Calls an extension; the index in [`Phone::calls`].
+    pub fn call(&mut self, phone: usize, to: &str) -> usize {
+        let call = self.phones[phone].call(self.now, to);
+        self.collect(phone);
+        call
+    }
+
+    /// Hangs up, or gives up.
+    pub fn hang_up(&mut self, phone: usize, call: usize) {
+        self.phones[phone].hang_up(self.now, call);
+        self.collect(phone);
+    }
+
     /// Final status of a request; `None` while there is none.
     #[must_use]
     pub fn status(&self, phone: usize, number: u64) -> Option<u16> {

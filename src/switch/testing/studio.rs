@@ -1,5 +1,6 @@
 //! A media plane that keeps account instead of making sound.
 
+use media::plan::{Audience, Edge};
 use media::{Event, LegId, LegMedia, LegStats, OpenLeg, Plan, RoomId, WorkerId};
 use std::collections::BTreeMap;
 
@@ -73,6 +74,15 @@ impl Studio {
                 media_timeout,
             } => self.update(leg, media, media_timeout),
             Plan::CloseLeg { leg } => return self.close(leg),
+            Plan::SetEdges { edges, .. } => {
+                let in_room = |edge: &Edge| self.legs.contains_key(&edge.to.0);
+                assert!(edges.iter().all(in_room), "an edge to a leg that is not there");
+            }
+            Plan::Play {
+                to: Audience::Leg(leg), ..
+            } => {
+                assert!(self.legs.contains_key(&leg.0), "a sound for a leg that is not there");
+            }
             _ => {}
         }
         vec![]

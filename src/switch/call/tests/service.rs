@@ -61,6 +61,18 @@ fn a_tone_plays_to_its_caller() {
 }
 
 #[test]
+fn a_caller_who_never_describes_himself_is_not_kept() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9196", None);
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    told_bye(&mut lab, &kate);
+    assert_eq!(reasons(&lab), [EndReason::NoCommonCodec]);
+    lab.assert_clean();
+}
+
+#[test]
 fn a_service_needs_a_codec_of_ours() {
     let mut lab = Lab::new();
     let mut kate = Handset::registered(&mut lab, "1000", 6000);

@@ -363,3 +363,65 @@ fn two_lines_of_one_phone_call_each_other() {
     first.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
     second.expect_request(&mut lab, Method::Invite);
 }
+
+#[test]
+fn a_callee_who_wants_privacy_is_not_named_to_the_caller() {
+    let (mut lab, mut kate, jim) = pair();
+    kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    jim.reply_with(&mut lab, &invite, 180, "Privacy: id\r\n", None);
+    assert_eq!(header(&kate.expect(&mut lab, 180), Name::PAssertedIdentity), "");
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    assert_ne!(header(&kate.expect(&mut lab, 200), Name::PAssertedIdentity), "");
+}
+
+#[test]
+fn a_fork_that_failed_beyond_the_device_is_not_the_callers_business() {
+    let (mut lab, kate, jim, _, invite) = ringing();
+    jim.reply(&mut lab, &invite, 199, None);
+    kate.expect_nothing(&mut lab);
+}
+
+#[test]
+fn a_path_of_the_registration_is_the_route_of_the_call() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut jim = Handset::new("1001", 6100);
+    let extra = format!(
+        "Contact: <{}>\r\nExpires: 3600\r\nSupported: path\r\nPath: <sip:edge.example.net;lr>\r\n",
+        jim.contact()
+    );
+    let aor = jim.aor();
+    let reply = jim.ask(&mut lab, Method::Register, "sip:example.com", &aor, &extra);
+    assert_eq!(reply.status(), 200);
+    kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    assert_eq!(header(&invite, Name::Route), "<sip:edge.example.net;lr>");
+}
+
+#[test]
+fn a_phone_on_a_stream_that_breaks_in_mid_call_leaves_nothing_behind() {
+    use crate::testing::{OnInvite, World};
+    let mut world = World::new(crate::testing::config(), 5);
+    let kate = world.phone("1000");
+    let jim = world.phone_over("1001", sip::Transport::Tcp);
+    assert_eq!((world.register(kate), world.register(jim)), (200, 200));
+    world.phones[jim].on_invite = OnInvite::AnswerAfter(std::time::Duration::from_secs(1));
+    let call = world.call(kate, "1001");
+    world.run_ms(2_000);
+    assert!(world.phones[kate].calls[call].is_up);
+    world.disconnect(jim);
+    world.run_ms(1_000);
+    world.hang_up(kate, call);
+    world.run_ms(70_000);
+    let counters = world.switch.counters();
+    for name in ["calls", "legs", "rtp_ports", "transactions", "dialogs"] {
+        let figure = counters
+            .values
+            .iter()
+            .find(|(known, ..)| *known == name)
+            .map(|figure| figure.1);
+        assert_eq!(figure, Some(0), "{name}");
+    }
+    assert_eq!(world.store.cdrs.len(), 2);
+}
