@@ -74,6 +74,7 @@ pub fn settings() -> Settings {
         decline: 40,
         ignore: 60,
         early: 150,
+        slow: 20,
         answer: (100, 4_000),
         talk_at_least: Duration::ZERO,
         longest_setup: RING_TIMEOUT + Duration::from_secs(32),
@@ -199,6 +200,7 @@ pub fn quiet(users: usize, test: &str) -> World {
         decline: 0,
         ignore: 0,
         early: 0,
+        slow: 0,
         ..settings()
     };
     let mut world = World::new(5, users, users, Network::PERFECT, settings);

@@ -45,8 +45,18 @@ impl Phone {
         cx.out.push(Do::After(pause, Timer::Write));
     }
 
-    /// A letter for us.
-    pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str, letter: &Text) {
+    /// A letter for us. Some phones think about it for longer than its sender is let wait.
+    pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str) {
+        if cx.random.permille(cx.settings.slow) {
+            let after = cx.random.millis(8_500, 14_000);
+            cx.out.push(Do::After(after, Timer::Take(key.to_owned())));
+        } else {
+            self.take(cx, key);
+        }
+    }
+
+    pub fn take(&mut self, cx: &mut Cx<'_>, key: &str) {
+        let Some(letter) = self.request_of(key) else { return };
         cx.ledger.on_taken(cx.now, letter.body.trim(), self.user, self.index);
         self.respond(cx, key, 200, "", None);
     }

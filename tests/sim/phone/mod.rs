@@ -61,6 +61,8 @@ pub enum Timer {
     Refresh,
     /// Time for the next letter that waits.
     Write,
+    /// Time to take the letter of this server transaction.
+    Take(String),
 }
 
 /// How all phones behave; shares in thousandths.
@@ -76,6 +78,8 @@ pub struct Settings {
     pub ignore: u32,
     /// A callee sends 183 with a description before it answers.
     pub early: u32,
+    /// A device takes a letter only after its sender was answered.
+    pub slow: u32,
     /// A callee answers after this many milliseconds.
     pub answer: (u64, u64),
     /// No callee hangs up before.
@@ -176,6 +180,7 @@ impl Phone {
             Timer::Act(call, act) => self.act(cx, &call, act),
             Timer::Refresh => self.register(cx),
             Timer::Write => self.write_next(cx),
+            Timer::Take(key) => self.take(cx, &key),
         }
     }
 

@@ -42,7 +42,7 @@ impl Phone {
             "CANCEL" => self.on_cancel(cx, &key, request),
             "BYE" => self.on_bye(cx, &key, request),
             "UPDATE" => self.on_update(cx, &key, request),
-            "MESSAGE" => self.on_letter(cx, &key, request),
+            "MESSAGE" => self.on_letter(cx, &key),
             "NOTIFY" | "OPTIONS" | "INFO" => self.respond(cx, &key, 200, "", None),
             _ => self.respond(cx, &key, 405, "Allow: INVITE, ACK, BYE, CANCEL, MESSAGE\r\n", None),
         }
