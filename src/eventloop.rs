@@ -410,7 +410,7 @@ impl<C: Core> EventLoop<C> {
             .set(micros(std::mem::take(&mut self.slowest)));
         self.sockets.count_kernel_drops();
         self.answers.retain(|_, reply| !reply.is_closed());
-        Ok(())
+        self.backlog.check().map_err(Stop::Failed)
     }
 
     // The switch.

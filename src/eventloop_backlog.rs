@@ -54,6 +54,16 @@ impl Backlog {
         self.submit_plans()
     }
 
+    /// The workers are there, also those that have nothing to do.
+    ///
+    /// # Errors
+    /// In words: a worker has ended.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.media
+            .ended()
+            .map_or(Ok(()), |worker| Err(format!("media worker {} has ended", worker.0)))
+    }
+
     /// Gives the store an operation. Writes for which nobody waits are kept until it takes them, so their order is kept.
     ///
     /// # Errors

@@ -113,7 +113,8 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
         workers: 1,
         cores: vec![],
     };
-    let random = |_| -> net::rtp::Random { Box::new(|| 4) };
+    // Asked when a leg is opened, which is how a test breaks a worker.
+    let random = |_| -> net::rtp::Random { Box::new(|| panic!("the test's own panic")) };
     let media = Workers::start(&ports, Default::default(), random, clock, &posts.media, &Arc::default()).unwrap();
     let store = Arc::new(Store::open("memory:", posts.on_reply()).unwrap());
     let (heard, heard_in) = mpsc::channel();
@@ -393,6 +394,27 @@ fn a_plan_for_a_worker_that_is_not_there_ends_the_node() {
     }));
     node.prod();
     assert_eq!(node.ended(), Ended::Failed("media worker 9 is gone".into()));
+}
+
+#[test]
+fn a_worker_that_ends_ends_the_node_although_nothing_more_is_asked_of_it() {
+    let room = media::RoomId(1);
+    let open = media::OpenLeg {
+        leg: media::LegId(1),
+        room,
+        port: 22_000,
+        media: media::LegMedia::default(),
+        latch: media::plan::Latch::default(),
+        media_timeout: None,
+    };
+    let node = node(wanting(move || {
+        let (matrix, rate) = (media::plan::Matrix::Everyone, media::plan::Rate::Narrow);
+        let legs = (0..3).map(|_| Plan::OpenLeg(Box::new(open.clone())));
+        let plans = std::iter::once(Plan::OpenRoom { room, matrix, rate }).chain(legs);
+        plans.map(|plan| Output::Media(WorkerId(0), plan)).collect()
+    }));
+    node.prod();
+    assert_eq!(node.ended(), Ended::Failed("media worker 0 has ended".into()));
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub struct PortPool {
     shelves: Vec<Shelf>,
 }
 
+/// A worker that had no port to give is left alone for so long. It may have lacked only descriptors, which come back.
+pub const RETRY: Duration = Duration::from_secs(30);
+
 /// One worker's ports. At most 32,768 exist per address, which bounds both queues.
 #[derive(Debug, Default)]
 struct Shelf {
@@ -64,7 +67,7 @@ struct Shelf {
     resting: VecDeque<(Mono, u16)>,
     in_use: usize,
     asked: bool,
-    exhausted: bool,
+    exhausted: Option<Mono>,
 }
 
 impl PortPool {
@@ -120,10 +123,10 @@ impl PortPool {
         }
     }
 
-    /// Takes note of [`crate::Event::PortsExhausted`]: the worker is not asked again.
-    pub fn on_exhausted(&mut self, worker: WorkerId) {
+    /// Takes note of [`crate::Event::PortsExhausted`]: the worker is asked again after [`RETRY`] only.
+    pub fn on_exhausted(&mut self, now: Mono, worker: WorkerId) {
         if let Some(shelf) = self.shelves.get_mut(usize::from(worker.0)) {
-            shelf.exhausted = true;
+            (shelf.exhausted, shelf.asked) = (Some(now), false);
         }
     }
 
@@ -132,7 +135,8 @@ impl PortPool {
         let config = self.config;
         let low = self.shelves.iter_mut().position(|shelf| {
             shelf.wake(now, config.rest);
-            !shelf.asked && !shelf.exhausted && shelf.ready.len() < usize::from(config.low_water)
+            let may_ask = !shelf.asked && shelf.exhausted.is_none_or(|since| now >= since + RETRY);
+            may_ask && shelf.ready.len() < usize::from(config.low_water)
         })?;
         self.shelves[low].asked = true;
         Some((WorkerId(u16::try_from(low).ok()?), config.bunch))
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_more_once_when_running_low_and_never_after_exhaustion() {
+    fn asks_for_more_once_when_running_low_and_not_at_once_after_exhaustion() {
         let mut pool = pool();
         assert_eq!(pool.poll_want(secs(0)), None);
         pool.take(secs(0), W).unwrap();
@@ -210,8 +214,12 @@ mod tests {
         pool.on_bound(W, &[]);
         assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
         pool.on_bound(W, &[]);
-        pool.on_exhausted(W);
-        assert_eq!(pool.poll_want(secs(0)), None);
+        pool.on_exhausted(secs(0), W);
+        assert_eq!(pool.poll_want(secs(29)), None);
+        assert_eq!(pool.poll_want(secs(30)), Some((W, 3)), "descriptors may be free again");
+        assert_eq!(pool.poll_want(secs(60)), None);
+        pool.on_exhausted(secs(60), W);
+        assert_eq!(pool.poll_want(secs(89)), None);
     }
 
     #[test]

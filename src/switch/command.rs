@@ -22,10 +22,8 @@ impl Switch {
                 self.core.tell(token, Answer::Registrations(views));
             }
             Command::DropRegistration { aor, contact } => self.drop_registration(token, &aor, contact.as_deref()),
-            Command::Trace(on) => {
-                self.core.trace = on;
-                self.core.tell(token, Answer::Done(1));
-            }
+            // The shell's business: it traces what it moves, and answers this before it comes here.
+            Command::Trace(_) => self.core.tell(token, Answer::Done(1)),
             Command::Drain { .. } => {
                 self.core.draining = true;
                 self.registrar.flush_all(&mut self.core);

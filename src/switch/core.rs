@@ -57,8 +57,6 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Keys for maps whose keys peers choose.
     pub(crate) hasher: RandomState,
-    /// Whether each message is logged.
-    pub(crate) trace: bool,
     /// No new calls: [`crate::Command::Drain`].
     pub(crate) draining: bool,
     /// Whose event is being handled, for [`crate::Switch::recover`].
@@ -102,7 +100,6 @@ impl Core {
             outputs: VecDeque::new(),
             tally: Tally::default(),
             hasher,
-            trace: false,
             draining: false,
             working: None,
             security_lines: (0, 0),

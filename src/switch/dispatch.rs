@@ -69,9 +69,6 @@ impl Switch {
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         self.core.tally.count_sent(&bytes);
-        if self.core.trace {
-            trace("sent to", flow, &bytes);
-        }
         self.core.outputs.push_back(Output::Transmit { flow, bytes });
     }
 
@@ -80,9 +77,6 @@ impl Switch {
         // Keep-alives: CRLF (RFC 5626 section 4.4.1) and the NULs some phones send.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
-        }
-        if self.core.trace {
-            trace("received from", flow, &bytes);
         }
         let Core {
             endpoint,
@@ -213,10 +207,4 @@ impl Switch {
 
 fn is_timer(event: &Event) -> bool {
     matches!(event, Event::Timer { .. })
-}
-
-/// One line per message at target `sip`, bodies and all, while tracing is on.
-fn trace(direction: &str, flow: Flow, bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    tracing::info!(target: "sip", transport = flow.transport.as_str(), peer = %flow.peer, "{direction}\n{text}");
 }

@@ -184,7 +184,10 @@ impl Engine {
         };
         let (to, pt) = (*to, pts[usize::from(accepted.header.pt)]);
         // An empty packet keeps a NAT binding open (RFC 6263) and is nobody's sound.
-        if pt == NO_FORMAT || payload.is_empty() {
+        if payload.is_empty() {
+            return None;
+        }
+        if pt == NO_FORMAT {
             self.on_unrelayable(leg, codec);
             return None;
         }

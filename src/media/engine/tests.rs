@@ -394,6 +394,15 @@ fn says_once_that_a_leg_is_silent_and_not_while_it_is_held() {
 }
 
 #[test]
+fn an_empty_packet_keeps_the_way_open_and_the_relay_a_relay() {
+    let mut worker = Worker::pair();
+    worker.rtp(at(0), PORT_A, PHONE_A, &packet(7, 0, 0)).unwrap();
+    assert_eq!(worker.rtp(at(20), PORT_A, PHONE_A, &packet(7, 0, 1)[..12]), None);
+    assert!(worker.rtp(at(40), PORT_A, PHONE_A, &packet(7, 0, 2)).is_some());
+    assert_eq!(worker.stats(A).invalid, 0);
+}
+
+#[test]
 fn rtcp_alone_keeps_a_leg_alive() {
     let mut worker = Worker::pair();
     for s in 0..100 {

@@ -212,7 +212,7 @@ impl Calls {
                 self.ports.on_bound(worker, &ports);
                 self.want_ports(cx);
             }
-            Event::PortsExhausted { worker } => self.ports.on_exhausted(worker),
+            Event::PortsExhausted { worker } => self.ports.on_exhausted(cx.now.mono, worker),
             Event::MediaTimeout { leg } => {
                 if let Some(leg) = self.legs.get(Key::unpack(leg.0)) {
                     self.hang_up(cx, leg.interaction, EndReason::MediaTimeout);
