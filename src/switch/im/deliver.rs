@@ -1,13 +1,13 @@
 //! A message and the devices of its reader: sent to all, the first 2xx counts, and the sender has an answer in time.
 
-use super::letter::Letter;
 use super::verdict::Verdict;
 use super::{Delivery, Im, Question, Stage};
 use crate::core::Cx;
+use crate::registrar::Bound;
 use crate::room::Room;
 use model::{Aor, StoreError, StoreOp};
-use sip::Reply;
 use sip::endpoint::ClientId;
+use sip::{Destination, Reply};
 use smallvec::SmallVec;
 
 impl Im {
@@ -16,7 +16,7 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        delivery.forks = send(cx, number, &delivery.letter);
+        delivery.send(cx, number);
         cx.core.midst_of("attempt");
         if delivery.forks.is_empty() {
             self.keep(cx, number);
@@ -226,26 +226,28 @@ impl Im {
     }
 }
 
-/// Sends a message to every device that can be reached; the transactions.
-pub(super) fn send(cx: &mut Cx<'_>, number: u64, letter: &Letter) -> SmallVec<[ClientId; 2]> {
-    let bindings = cx.registrar.bindings(&letter.to, cx.now);
-    let mut forks = SmallVec::new();
-    if bindings.is_empty() {
-        return forks;
+impl Delivery {
+    /// Sends the message to every device that can be reached and has not been tried.
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let bindings = cx.registrar.bindings(&self.letter.to, cx.now);
+        let is_new = |to: &Destination| !self.tried.contains(to);
+        let ways = bindings
+            .iter()
+            .filter_map(|bound| Some((bound.destination().filter(is_new)?, *bound)));
+        let ways: SmallVec<[(Destination, &Bound); 4]> = ways.collect();
+        if ways.is_empty() {
+            return;
+        }
+        let (core, owner) = (&mut *cx.core, Room::Im.owner(number));
+        let mut draft = self.letter.draft(core);
+        for (destination, bound) in ways {
+            draft.uri.clear();
+            draft.uri.extend_from_slice(bound.request_uri());
+            let fork = core
+                .endpoint
+                .send(cx.now.mono, destination, &draft, owner, &mut core.effects);
+            self.forks.push(fork);
+            self.tried.push(destination);
+        }
     }
-    let mut draft = letter.draft(cx.core);
-    let core = &mut *cx.core;
-    for bound in bindings {
-        let Some(destination) = bound.destination() else {
-            continue;
-        };
-        draft.uri.clear();
-        draft.uri.extend_from_slice(bound.request_uri());
-        let owner = Room::Im.owner(number);
-        forks.push(
-            core.endpoint
-                .send(cx.now.mono, destination, &draft, owner, &mut core.effects),
-        );
-    }
-    forks
 }

@@ -22,9 +22,9 @@ use hashbrown::HashMap;
 use letter::Letter;
 use model::{Aor, MessageId, StoreOp, StoreReply};
 use queue::Run;
-use sip::endpoint::{Alarm, ClientId, Event, ServerId};
+use sip::endpoint::{Alarm, ClientId, Destination, Event, ServerId};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use verdict::Refusal;
 
@@ -71,6 +71,23 @@ enum Question {
     Expire,
 }
 
+impl Question {
+    fn append(&self) -> Option<u64> {
+        match self {
+            Question::Append(number) => Some(*number),
+            Question::Load(_) | Question::Delete(..) | Question::Expire => None,
+        }
+    }
+
+    /// Whose run waits for the answer.
+    fn run(&self) -> Option<&Aor> {
+        match self {
+            Question::Load(aor) | Question::Delete(aor, _) => Some(aor),
+            Question::Append(_) | Question::Expire => None,
+        }
+    }
+}
+
 /// One message under way.
 #[derive(Debug)]
 struct Delivery {
@@ -80,6 +97,8 @@ struct Delivery {
     sender: Option<ServerId>,
     /// Devices that have not answered.
     forks: SmallVec<[ClientId; 2]>,
+    /// The ways it has gone.
+    tried: SmallVec<[Destination; 2]>,
     /// A device answered, whatever it said.
     was_heard: bool,
     /// The best refusal so far.
@@ -188,18 +207,69 @@ impl Im {
         self.deliveries.len()
     }
 
-    /// A panic was caught while an event of this delivery was handled: its sender is told, its reader's queue goes on
-    /// with the next try.
+    /// A panic was caught while an event of this delivery, or an answer of the store, was handled: its sender is told, its
+    /// reader's queue goes on with the next try.
     pub(crate) fn recover(&mut self, cx: &mut Cx<'_>, number: u64) {
-        if let Some(delivery) = self.deliveries.get(&number) {
-            let to = delivery.letter.to.clone();
-            self.answer(cx, number, &sip::Reply::new(500));
+        let mut broken = self.stuck();
+        broken.extend(self.deliveries.contains_key(&number).then_some(number));
+        broken.sort_unstable();
+        broken.dedup();
+        for number in broken {
+            let Some(delivery) = self.deliveries.get(&number) else {
+                continue;
+            };
+            let (to, stage) = (delivery.letter.to.clone(), delivery.stage);
+            self.answer(
+                cx,
+                number,
+                &sip::Reply::new(if stage == Stage::Kept { 202 } else { 500 }),
+            );
             if self.is_of_queue(&to, number) {
                 self.set_idle(&to);
             }
             self.end(cx, number);
             self.rest(cx, &to);
         }
+        for aor in self.stuck_readers() {
+            self.set_idle(&aor);
+            self.rest(cx, &aor);
+        }
+        self.settle(cx);
+    }
+
+    /// Deliveries that nothing will happen to any more.
+    fn stuck(&self) -> Vec<u64> {
+        let asked: BTreeSet<u64> = self.questions.values().filter_map(Question::append).collect();
+        let is_stuck = |(number, delivery): &(&u64, &Delivery)| match delivery.stage {
+            Stage::Behind => false,
+            Stage::Keeping => delivery.forks.is_empty() && !asked.contains(number),
+            Stage::Trying | Stage::Kept => delivery.forks.is_empty(),
+        };
+        self.deliveries
+            .iter()
+            .filter(is_stuck)
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// Readers whose run waits for something that will not come.
+    fn stuck_readers(&self) -> Vec<Aor> {
+        let asked: BTreeSet<&Aor> = self.questions.values().filter_map(Question::run).collect();
+        let is_stuck = |(aor, reader): &(&Aor, &Reader)| {
+            reader.run.awaits_store() && !asked.contains(aor)
+                || reader
+                    .run
+                    .sending()
+                    .is_some_and(|number| !self.deliveries.contains_key(&number))
+        };
+        let mut stuck: Vec<Aor> = self
+            .readers
+            .iter()
+            .filter(is_stuck)
+            .map(|(aor, _)| aor.clone())
+            .collect();
+        stuck.sort_unstable();
+        stuck
     }
 
     /// Checks that deliveries and readers agree.
@@ -208,8 +278,18 @@ impl Im {
     /// What is wrong, for the log.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let live: usize = self.readers.values().map(|reader| reader.live.len()).sum();
-        let running = self.readers.values().filter(|reader| reader.run.is_sending()).count();
+        let running = self
+            .readers
+            .values()
+            .filter(|reader| reader.run.sending().is_some())
+            .count();
         let stored: usize = self.readers.values().map(|reader| reader.stored).sum();
+        if let Some(number) = self.stuck().first() {
+            return Err(format!("im: delivery {number} is with nobody"));
+        }
+        if let Some(aor) = self.stuck_readers().first() {
+            return Err(format!("im: the queue of {aor} waits for nothing"));
+        }
         if live + running != self.deliveries.len() || stored != self.stored {
             let under_way = self.deliveries.len();
             return Err(format!(
@@ -285,6 +365,7 @@ impl Delivery {
             stage: Stage::Behind,
             sender: None,
             forks: SmallVec::new(),
+            tried: SmallVec::new(),
             was_heard: false,
             refusal: None,
             alarm: None,

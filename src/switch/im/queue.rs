@@ -74,11 +74,20 @@ impl Run {
 
     /// Something will come that takes the run on.
     fn is_busy(&self) -> bool {
-        matches!(self.state, State::Loading | State::Sending(_) | State::Deleting)
+        self.awaits_store() || self.sending().is_some()
     }
 
-    pub(super) fn is_sending(&self) -> bool {
-        matches!(self.state, State::Sending(_))
+    /// The store was asked.
+    pub(super) fn awaits_store(&self) -> bool {
+        matches!(self.state, State::Loading | State::Deleting)
+    }
+
+    /// The delivery that is with the devices.
+    pub(super) fn sending(&self) -> Option<u64> {
+        match self.state {
+            State::Sending(number) => Some(number),
+            _ => None,
+        }
     }
 }
 
@@ -91,7 +100,7 @@ impl Im {
         if is_new {
             reader.refused.clear();
             reader.run.failures = 0;
-            self.recall(cx, aor);
+            self.join(cx, aor);
         }
         self.kick(cx, aor);
         self.settle(cx);
@@ -107,27 +116,18 @@ impl Im {
         self.settle(cx);
     }
 
-    /// Stored messages that are with devices which did not answer are taken back: a device that has just come is to get
-    /// them at once. Should an old one answer after all, it has them twice.
-    fn recall(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
+    /// A device that has just come gets at once what others have and did not answer yet.
+    fn join(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
         let Some(reader) = self.readers.get(aor) else { return };
-        let is_kept = |number: &u64| {
-            self.deliveries
-                .get(number)
-                .is_some_and(|delivery| delivery.stage == Stage::Kept)
-        };
-        let kept: SmallVec<[u64; 4]> = reader.live.iter().copied().filter(is_kept).collect();
-        for number in kept {
-            self.end(cx, number);
-        }
-        if let Some(Run {
-            state: State::Sending(number),
-            ..
-        }) = self.readers.get(aor).map(|reader| &reader.run)
-        {
-            let number = *number;
-            self.end(cx, number);
-            self.set_state(aor, State::Idle);
+        let under_way: SmallVec<[u64; 4]> = reader.live.iter().copied().chain(reader.run.sending()).collect();
+        for number in under_way {
+            if let Some(delivery) = self
+                .deliveries
+                .get_mut(&number)
+                .filter(|delivery| !delivery.forks.is_empty())
+            {
+                delivery.send(cx, number);
+            }
         }
     }
 
@@ -176,6 +176,7 @@ impl Im {
 
     /// A lot has come.
     pub(super) fn on_loaded(&mut self, cx: &mut Cx<'_>, aor: &Aor, messages: Vec<StoredMessage>) {
+        cx.core.midst_of("load");
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
@@ -233,23 +234,21 @@ impl Im {
             return self.send_next(cx, aor);
         }
         let number = self.next_number();
-        let letter = Letter::from(message);
-        let forks = super::deliver::send(cx, number, &letter);
-        if forks.is_empty() {
+        let mut delivery = Delivery::new(Letter::from(message));
+        delivery.stage = Stage::Kept;
+        delivery.send(cx, number);
+        if delivery.forks.is_empty() {
             // Away again: the next REGISTER starts another run.
             self.set_state(aor, State::Idle);
             return;
         }
-        let mut delivery = Delivery::new(letter);
-        (delivery.stage, delivery.forks) = (Stage::Kept, forks);
         self.deliveries.insert(number, delivery);
         self.set_state(aor, State::Sending(number));
     }
 
     /// Whether this delivery is the one the run of this reader has sent.
     pub(super) fn is_of_queue(&self, aor: &Aor, number: u64) -> bool {
-        let run = self.readers.get(aor).map(|reader| &reader.run);
-        matches!(run, Some(Run { state: State::Sending(sent), .. }) if *sent == number)
+        self.readers.get(aor).and_then(|reader| reader.run.sending()) == Some(number)
     }
 
     /// A device took what the run has sent.
