@@ -89,6 +89,34 @@ pub(crate) struct Relayed {
 }
 
 impl Leg {
+    /// A leg whose INVITE has just come or gone.
+    #[must_use]
+    pub(crate) fn new(
+        cx: &mut Cx<'_>,
+        interaction: Key<Interaction>,
+        (direction, user): (Direction, Aor),
+        uri: Box<str>,
+        host: Option<IpAddr>,
+        session: Session,
+    ) -> Leg {
+        Leg {
+            id: LegId(cx.core.random()),
+            interaction,
+            direction,
+            user: Some(user),
+            uri,
+            host,
+            session,
+            sound: None,
+            stage: Stage::Calling,
+            started_at: cx.now.wall,
+            ringing_at: None,
+            answered_at: None,
+            status: 0,
+            relayed: SmallVec::new(),
+        }
+    }
+
     /// It has left its call.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {

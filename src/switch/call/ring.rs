@@ -3,17 +3,19 @@
 
 use super::ending::{passed_reason, reason_header};
 use super::identity::Identity;
-use super::{Calls, Failure, Leg, LegKey, Stage, State, TIMER_RING, body, call_timer, cdr, leg_owner};
+use super::room::Sound;
+use super::setup::Asked;
+use super::{Calls, Failure, Leg, LegKey, State, TIMER_RING, body, call_timer, cdr, leg_owner};
 use crate::arena::Key;
 use crate::core::{Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
-use crate::route::{self, Device, best};
+use crate::route::{Device, Devices, best};
 use crate::users::UserIndex;
 use clock::Mono;
-use model::{Direction, EndReason, EndedBy, LegId};
+use model::{Aor, Direction, EndReason, EndedBy};
 use sip::endpoint::Alarm;
 use sip::invite::{Invitation, Session};
-use sip::{Destination, Flow, Headers, Message, Name, Reply};
+use sip::{Body, Flow, Headers, Message, Name, Reply};
 use smallvec::{SmallVec, smallvec};
 
 /// The callee's devices ring.
@@ -37,24 +39,15 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        caller: UserIndex,
+        asked: &Asked,
         callee: UserIndex,
-        flow: Flow,
-        invite: &Message,
+        devices: Devices,
     ) -> Result<(), Failure> {
         let user = &cx.core.users[callee];
         let (aor, timeout) = (user.aor.clone(), user.ring_timeout);
-        // Two lines of one desk phone share a flow and may call each other.
-        let own = (caller == callee).then_some(flow);
-        let devices = route::devices(cx, &aor, own);
-        if devices.is_empty() {
-            return Err(Failure::of(480));
-        }
-        let caller = Identity::of_caller(cx.core, caller, invite);
-        let callee = Identity::of_callee(cx.core, callee);
         let mut legs: SmallVec<[LegKey; 1]> = smallvec![];
         for device in devices {
-            match self.invite(cx, key, &caller, &aor, device, invite) {
+            match self.invite(cx, key, asked, &aor, device) {
                 Ok(leg) => legs.push(leg),
                 // What rings, rings; without any there is no call.
                 Err(failure) if legs.is_empty() => return Err(failure),
@@ -62,11 +55,9 @@ impl Calls {
             }
         }
         self.midst_of("ring");
-        let timeout = timeout.unwrap_or(cx.core.config.calls.ring_timeout);
-        let alarm = cx
-            .core
-            .endpoint
-            .set_timer(cx.now.mono + timeout, call_timer(key), TIMER_RING);
+        let at = cx.now.mono + timeout.unwrap_or(cx.core.config.calls.ring_timeout);
+        let alarm = cx.core.endpoint.set_timer(at, call_timer(key), TIMER_RING);
+        let callee = Identity::of_callee(cx.core, callee);
         let Some(interaction) = self.interactions.get_mut(key) else {
             return Ok(());
         };
@@ -87,51 +78,21 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        caller: &Identity,
-        callee: &model::Aor,
+        asked: &Asked,
+        callee: &Aor,
         device: Device,
-        invite: &Message,
     ) -> Result<LegKey, Failure> {
-        let worker = self
-            .interactions
-            .get(key)
-            .and_then(|interaction| interaction.call.worker);
-        let (local, host) = match device.destination {
-            Destination::Flow(flow) => (flow, flow.peer.ip()),
-            Destination::Address { transport, local, peer } => {
-                let connection = 0;
-                let flow = Flow {
-                    transport,
-                    local,
-                    peer,
-                    connection,
-                };
-                (flow, peer.ip())
-            }
-        };
-        let mut sound = self
-            .reserve(cx, worker, Some(local.local))
-            .map_err(|_| Failure::congested())?;
-        let from = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.sound.as_ref());
-        let offer = match from.filter(|from| from.negotiation.owes_answer()) {
-            Some(from) => match sound.negotiation.relay_offer(&from.negotiation) {
-                Ok(text) => Some(body::sdp(text)),
-                Err(error) => {
-                    self.ports.give_back(cx.now.mono, sound.port);
-                    return Err(body::refusal(error));
-                }
-            },
-            None => None,
-        };
+        let flow = device.flow();
+        let (sound, offer) = self.seat_callee(cx, key, flow)?;
         let leg_key = self.legs.next_key();
         let invitation = Invitation {
             destination: device.destination,
             uri: device.contact.to_string(),
-            from: caller.from.clone(),
+            from: asked.identity.from.clone(),
             to: format!("<{}>", aor_uri(callee)),
-            local: self.local(cx.core, &caller.number, local),
-            headers: routed(caller.headers(), &device.path),
-            max_forwards: hops_left(invite),
+            local: self.local(cx.core, &asked.identity.number, flow),
+            headers: routed(asked.identity.headers(), &device.path),
+            max_forwards: hops_left(&asked.invite),
             offer,
         };
         let core = &mut *cx.core;
@@ -142,23 +103,37 @@ impl Calls {
             &mut core.endpoint,
             &mut core.effects,
         );
-        let id = LegId(core.random());
-        Ok(self.legs.insert(Leg {
-            id,
-            interaction: key,
-            direction: Direction::Out,
-            user: Some(callee.clone()),
-            uri: device.contact,
-            host: Some(host),
-            session,
-            sound: Some(sound),
-            stage: Stage::Calling,
-            started_at: cx.now.wall,
-            ringing_at: None,
-            answered_at: None,
-            status: 0,
-            relayed: smallvec![],
-        }))
+        let (whose, host) = ((Direction::Out, callee.clone()), Some(flow.peer.ip()));
+        let mut leg = Leg::new(cx, key, whose, device.contact, host, session);
+        leg.sound = Some(sound);
+        Ok(self.legs.insert(leg))
+    }
+
+    /// A port for a device at the worker of its call, and our offer to it if the caller made one.
+    fn seat_callee(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: Key<Interaction>,
+        flow: Flow,
+    ) -> Result<(Sound, Option<Body>), Failure> {
+        let worker = self.interactions.get(key).and_then(|call| call.call.worker);
+        let mut sound = self
+            .reserve(cx, worker, Some(flow.local))
+            .map_err(|_| Failure::congested())?;
+        let from = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.sound.as_ref());
+        let Some(from) = from.filter(|from| from.negotiation.owes_answer()) else {
+            return Ok((sound, None));
+        };
+        match sound.negotiation.relay_offer(&from.negotiation) {
+            Ok(text) => {
+                let offer = body::sdp(text);
+                Ok((sound, Some(offer)))
+            }
+            Err(error) => {
+                self.ports.give_back(cx.now.mono, sound.port);
+                Err(body::refusal(error))
+            }
+        }
     }
 
     /// A device refused, or cannot be reached.

@@ -1,14 +1,15 @@
 //! The first part of a call: an INVITE from a known caller becomes a leg, the dial plan says whom it is for.
 
 use super::identity::Identity;
-use super::{Call, Calls, Failure, Leg, Stage, body, cdr, leg_owner};
+use super::{Call, Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
-use crate::route::{self, Target};
+use crate::route::{self, Devices, Target};
 use crate::text::loggable;
 use crate::users::UserIndex;
-use model::{Direction, EndReason, EndedBy, InteractionId, LegId};
+use media::sdp::SessionDescription;
+use model::{Direction, EndReason, EndedBy, InteractionId};
 use sip::invite::{Local, Session};
 use sip::{Flow, Message, Name, Reply};
 use smallvec::smallvec;
@@ -20,6 +21,18 @@ const DIALLED_MAX: usize = 128;
 /// Legs of one call at most: one caller and all devices of a callee. With this many places left a call may begin.
 const LEGS_MAX: usize = 128;
 
+/// A call as it is asked for.
+pub(super) struct Asked {
+    /// Who calls, authenticated.
+    pub(super) caller: UserIndex,
+    /// How others see him.
+    pub(super) identity: Identity,
+    /// From where.
+    pub(super) flow: Flow,
+    /// In which words.
+    pub(super) invite: Message,
+}
+
 impl Calls {
     /// An INVITE from outside of any dialog, admitted (hops, Require, scheme, our domain) and its caller authenticated;
     /// From and P-Asserted-Identity are the caller's. No transaction has been made for it yet.
@@ -30,25 +43,31 @@ impl Calls {
             let reply = cx.core.overloaded();
             return cx.core.reply(flow, &invite, &reply);
         }
-        let key = self.receive(cx, caller, flow, &invite);
-        if let Err(failure) = self.place_call(cx, key, caller, flow, &invite) {
+        let asked = Asked {
+            caller,
+            identity: Identity::of_caller(cx.core, caller, &invite),
+            flow,
+            invite,
+        };
+        let key = self.receive(cx, &asked);
+        if let Err(failure) = self.place_call(cx, key, &asked) {
             self.fail(cx, key, EndedBy::Switch, failure);
         }
     }
 
     /// Makes the interaction and its first leg. 100 is sent.
-    fn receive(&mut self, cx: &mut Cx<'_>, caller: UserIndex, flow: Flow, invite: &Message) -> Key<Interaction> {
+    fn receive(&mut self, cx: &mut Cx<'_>, asked: &Asked) -> Key<Interaction> {
         let (key, leg_key) = (self.interactions.next_key(), self.legs.next_key());
-        let identity = Identity::of_caller(cx.core, caller, invite);
-        let user = cx.core.users[caller].aor.clone();
-        let dialled = dialled(cx.core, invite);
-        let local = self.local(cx.core, &dialled, flow);
+        let user = cx.core.users[asked.caller].aor.clone();
+        let dialled = dialled(cx.core, &asked.invite);
+        let local = self.local(cx.core, &dialled, asked.flow);
         let core = &mut *cx.core;
+        core.working = Some(leg_owner(leg_key));
         let session = Session::receive(
             cx.now.mono,
             leg_owner(leg_key),
-            flow,
-            invite.clone(),
+            asked.flow,
+            asked.invite.clone(),
             local,
             &mut core.endpoint,
             &mut core.effects,
@@ -56,7 +75,7 @@ impl Calls {
         let interaction = Interaction {
             id: InteractionId(core.random()),
             parties: smallvec![Party {
-                shown: identity.shown,
+                shown: asked.identity.shown.clone(),
                 legs: smallvec![leg_key],
             }],
             dialled: dialled.into(),
@@ -66,74 +85,80 @@ impl Calls {
         };
         tracing::info!(
             call = %interaction.id,
-            call_id = %loggable(invite.call_id()),
+            call_id = %loggable(asked.invite.call_id()),
             from = %loggable(user.as_str().as_bytes()),
             to = %loggable(interaction.dialled.as_bytes()),
             "call begins"
         );
-        core.working = Some(leg_owner(leg_key));
-        self.legs.insert(Leg {
-            id: LegId(core.random()),
-            interaction: key,
-            direction: Direction::In,
-            uri: aor_uri(&user).into(),
-            user: Some(user),
-            host: Some(flow.peer.ip()),
-            session,
-            sound: None,
-            stage: Stage::Calling,
-            started_at: cx.now.wall,
-            ringing_at: None,
-            answered_at: None,
-            status: 0,
-            relayed: smallvec![],
-        });
+        let (uri, host) = (aor_uri(&user).into(), Some(asked.flow.peer.ip()));
+        let leg = Leg::new(cx, key, (Direction::In, user), uri, host, session);
+        self.legs.insert(leg);
         self.active += 1;
         self.interactions.insert(interaction)
     }
 
-    /// Gives the caller a port, understands the offer, and goes where the dial plan points.
-    fn place_call(
+    /// Understands the offer, gives the caller a port, and goes where the dial plan points.
+    fn place_call(&mut self, cx: &mut Cx<'_>, key: Key<Interaction>, asked: &Asked) -> Result<(), Failure> {
+        if route::has_looped(cx.core, &asked.invite) {
+            return Err(Failure::of(482));
+        }
+        let offer = body::description(&asked.invite)?;
+        let (target, devices) = self.goal(cx, key, asked)?;
+        let Some(caller) = self.caller_of(key) else {
+            return Ok(());
+        };
+        self.seat_caller(cx, key, caller, asked.flow, offer.as_ref())?;
+        match target {
+            Target::User(callee) => self.ring(cx, key, asked, callee, devices),
+            service => self.serve(cx, caller, service, offer.is_some()),
+        }
+    }
+
+    /// What the dial plan and the registrar say: a user and at least one device, or a service and none. No port is taken
+    /// before: calls to nobody must not use them up.
+    fn goal(&self, cx: &Cx<'_>, key: Key<Interaction>, asked: &Asked) -> Result<(Target, Devices), Failure> {
+        let dialled = self
+            .interactions
+            .get(key)
+            .map_or("", |interaction| &interaction.dialled);
+        let callee = match route::target(cx.core, dialled) {
+            Target::User(callee) => callee,
+            Target::Nobody(status) => return Err(Failure::of(status)),
+            service => return Ok((service, Devices::new())),
+        };
+        // Two lines of one desk phone share a flow and may call each other.
+        let own = (asked.caller == callee).then_some(asked.flow);
+        let devices = route::devices(cx, &cx.core.users[callee].aor, own);
+        match devices.is_empty() {
+            true => Err(Failure::of(480)),
+            false => Ok((Target::User(callee), devices)),
+        }
+    }
+
+    /// The caller's port, at the worker where the call will live from now on, and his offer.
+    fn seat_caller(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        caller: UserIndex,
+        caller: LegKey,
         flow: Flow,
-        invite: &Message,
+        offer: Option<&SessionDescription>,
     ) -> Result<(), Failure> {
-        if route::has_looped(cx.core, invite) {
-            return Err(Failure::of(482));
-        }
-        let offer = body::description(invite)?;
-        let target = match self.interactions.get(key) {
-            Some(interaction) => route::target(cx.core, &interaction.dialled),
-            None => Target::Nobody(500),
-        };
-        if let Target::Nobody(status) = target {
-            return Err(Failure::of(status));
-        }
         let mut sound = self
             .reserve(cx, None, Some(flow.local))
             .map_err(|_| Failure::congested())?;
         let worker = sound.port.worker;
-        let understood = match &offer {
+        let understood = match offer {
             Some(offer) => sound.negotiation.handle_offer(offer).map_err(body::refusal),
             None => Ok(()),
         };
-        let Some(leg_key) = self.caller_of(key) else {
-            return Ok(());
-        };
-        if let Some(leg) = self.legs.get_mut(leg_key) {
+        if let Some(leg) = self.legs.get_mut(caller) {
             leg.sound = Some(sound);
         }
-        understood?;
         if let Some(interaction) = self.interactions.get_mut(key) {
             interaction.call.worker = Some(worker);
         }
-        match target {
-            Target::User(callee) => self.ring(cx, key, caller, callee, flow, invite),
-            service => self.serve(cx, leg_key, service, offer.is_some()),
-        }
+        understood
     }
 
     /// How we present ourselves to the device on this flow, as the one the other side calls `number`.

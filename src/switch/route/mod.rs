@@ -35,6 +35,25 @@ pub(crate) struct Device {
     pub(crate) path: Box<str>,
 }
 
+/// The devices of a user, best q first.
+pub(crate) type Devices = SmallVec<[Device; 2]>;
+
+impl Device {
+    /// Which of our listeners speaks to it, and where it is; for an address without an open stream the connection is 0.
+    #[must_use]
+    pub(crate) fn flow(&self) -> Flow {
+        match self.destination {
+            Destination::Flow(flow) => flow,
+            Destination::Address { transport, local, peer } => Flow {
+                transport,
+                local,
+                peer,
+                connection: 0,
+            },
+        }
+    }
+}
+
 /// What the dial plan makes of a dialled string (the unescaped user part of the Request-URI).
 #[must_use]
 pub(crate) fn target(core: &Core, dialled: &str) -> Target {
@@ -80,7 +99,7 @@ pub(crate) fn explain(core: &Core, dialled: &str) -> String {
 /// Where a user can be reached now, best q first; all of them ring together. Not on the flow `except`: a device that calls
 /// its own user does not ring itself.
 #[must_use]
-pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> SmallVec<[Device; 2]> {
+pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> Devices {
     let bindings = cx.registrar.bindings(aor, cx.now);
     bindings
         .iter()

@@ -372,3 +372,17 @@ fn more_calls_than_allowed_are_refused_without_a_trace() {
     assert_eq!((lab.figure("calls"), lab.figure("calls_shed_total")), (1, 1));
     jim.expect_nothing(&mut lab);
 }
+
+#[test]
+fn calls_to_nobody_use_up_no_ports() {
+    let mut lab = Lab::new();
+    lab.studio.port_limit = Some(128);
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    for _ in 0..200 {
+        kate.invite(&mut lab, "1002", Some(&sdp(7000, &[0])));
+        kate.expect(&mut lab, 480);
+    }
+    let jim = Handset::registered(&mut lab, "1001", 6100);
+    kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    jim.expect_request(&mut lab, Method::Invite);
+}
