@@ -95,13 +95,21 @@ impl Calls {
         if let State::Ringing(Ringing { alarm: Some(alarm), .. }) = before {
             cx.core.endpoint.cancel_timer(alarm);
         }
-        tracing::info!(call = %interaction.id, ?reason, ?by, "call ends");
+        let id = interaction.id;
         let legs: smallvec::SmallVec<[LegKey; 4]> = interaction.legs().collect();
+        tracing::info!(call = %id, call_id = %self.call_id_for_log(legs.first()), ?reason, ?by, "call ends");
         for key in legs {
             self.leave(cx, key, by, reason, headers);
         }
         self.midst_of("end");
         self.close_room(cx, call);
+    }
+
+    /// Call-ID of a call's first leg, for log lines; empty once the leg is forgotten.
+    pub(super) fn call_id_for_log(&self, caller: Option<&LegKey>) -> String {
+        let leg = caller.and_then(|&key| self.legs.get(key));
+        leg.map(|leg| loggable(leg.session.call_id().as_bytes()))
+            .unwrap_or_default()
     }
 
     /// Ends a call that a panic has left half-way: whatever state it is in, its legs leave, and what had not been done to

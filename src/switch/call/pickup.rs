@@ -143,7 +143,9 @@ impl Calls {
         self.figures.answered += 1;
         let took = interaction.started_at.until(cx.now.wall);
         self.figures.setup_ms += u64::try_from(took.as_millis()).unwrap_or(0);
-        tracing::info!(call = %interaction.id, setup_ms = took.as_millis(), "call answered");
+        let id = interaction.id;
+        let setup_ms = took.as_millis();
+        tracing::info!(call = %id, call_id = %self.call_id_for_log(Some(&caller)), setup_ms, "call answered");
         if wants_answer {
             return;
         }
