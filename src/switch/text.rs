@@ -18,6 +18,20 @@ pub(crate) fn push_number(text: &mut String, number: u64) {
     text.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or(0)));
 }
 
+/// Longest display name passed on: no phone shows more.
+const NAME_MAX: usize = 80;
+
+/// A display name that can do no harm on a screen or in a log (GHSA-2grh-7mhv-fcfw): without control characters and the
+/// marks that turn the direction of text, and of bounded length.
+#[must_use]
+pub(crate) fn printable(name: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    name.chars()
+        .filter(|&c| !c.is_control() && !turns(c))
+        .take(NAME_MAX)
+        .collect()
+}
+
 /// Bytes from the wire for a log line: at most 128, what is not printable ASCII or could end a field replaced by `?`.
 #[must_use]
 pub(crate) fn loggable(bytes: &[u8]) -> String {
@@ -59,5 +73,12 @@ mod tests {
     fn a_log_line_cannot_be_forged() {
         assert_eq!(loggable(b"a\r\nSECURITY event=\"x\""), "a??SECURITY?event=?x?");
         assert_eq!(loggable(&[b'x'; 300]).len(), 128);
+    }
+
+    #[test]
+    fn a_name_keeps_letters_of_all_scripts_and_loses_control_characters() {
+        assert_eq!(printable("J\u{fc}rgen \u{5f20}"), "J\u{fc}rgen \u{5f20}");
+        assert_eq!(printable("a\r\nX: y\u{0}\u{85}\u{202e}b"), "aX: yb");
+        assert_eq!(printable(&"x".repeat(500)).len(), 80);
     }
 }

@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // this is a test from end to end
 
+mod bad_input;
 mod baresip;
 mod cli;
 mod crash;
 mod health;
+mod security;
 mod signals;
 mod sipp;
 mod support;

@@ -2,15 +2,12 @@
 //! headers of devices (P-Asserted-Identity, Remote-Party-ID, Diversion) are not copied: no header is.
 
 use crate::core::{Core, aor_uri};
-use crate::text::name_addr;
+use crate::text::{name_addr, printable};
 use crate::users::UserIndex;
 use sip::{Headers, Message, Name};
 
 /// What goes into the From of the callee's leg for a caller who asked for privacy (RFC 3323 section 4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
-
-/// Longest display name passed on: no phone shows more.
-const NAME_MAX: usize = 80;
 
 /// A user as others see him.
 #[derive(Clone, Debug)]
@@ -74,33 +71,10 @@ impl Identity {
     }
 }
 
-/// A display name that can do no harm on a screen or in a log (GHSA-2grh-7mhv-fcfw): without control characters and the
-/// marks that turn the direction of text, and of bounded length.
-#[must_use]
-fn printable(name: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    name.chars()
-        .filter(|&c| !c.is_control() && !turns(c))
-        .take(NAME_MAX)
-        .collect()
-}
-
 /// RFC 3323 section 4.2: `id`, `user` and `header` all mean that the other side must not learn who calls.
 pub(super) fn is_private(message: &Message) -> bool {
     message.lines(Name::Privacy).any(|line| {
         line.split(|&b| matches!(b, b';' | b',' | b' '))
             .any(|word| matches!(&*word.to_ascii_lowercase(), b"id" | b"user" | b"header"))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn a_name_keeps_letters_of_all_scripts_and_loses_control_characters() {
-        assert_eq!(printable("J\u{fc}rgen \u{5f20}"), "J\u{fc}rgen \u{5f20}");
-        assert_eq!(printable("a\r\nX: y\u{0}\u{85}\u{202e}b"), "aX: yb");
-        assert_eq!(printable(&"x".repeat(500)).len(), 80);
-    }
 }

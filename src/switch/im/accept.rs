@@ -5,7 +5,7 @@ use super::{Delivery, Im, Reader, timer};
 use crate::core::Cx;
 use crate::room::Room;
 use crate::route::{self, Target};
-use crate::text::loggable;
+use crate::text::{loggable, printable};
 use crate::users::UserIndex;
 use model::{Aor, MessageId};
 use sip::{Flow, Message, Name, Reply};
@@ -137,10 +137,10 @@ fn is_composing(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/im-iscomposing+xml")
 }
 
-/// From's display name, if it is short and free of control characters.
+/// From's display name, as it may be shown.
 fn display_name(request: &Message) -> Box<str> {
     let name = request.from().map(|from| from.display_name()).unwrap_or_default();
-    if name.len() <= 128 { name.into() } else { "".into() }
+    printable(&name).into()
 }
 
 /// Whom the Request-URI names, by the dial plan as for calls. What is there but reads nothing says so.

@@ -34,7 +34,6 @@ impl Dice {
         self.below(of) == 0
     }
 
-    #[allow(dead_code)] // for tests that choose
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

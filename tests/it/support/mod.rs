@@ -6,6 +6,7 @@ pub mod node;
 pub mod phone;
 pub mod raw;
 pub mod served;
+pub mod talk;
 pub mod tone;
 
 pub use node::node;

@@ -70,7 +70,6 @@ impl Raw {
         self.socket.local_addr().unwrap()
     }
 
-    #[allow(dead_code)] // for tests that speak to other ports
     pub fn server(&self) -> SocketAddr {
         self.server
     }
@@ -179,11 +178,17 @@ impl Raw {
 
     /// What has come already, if anything.
     pub fn poll(&self) -> Option<Message> {
-        let mut buffer = [0; 65_536];
+        self.poll_bytes().map(|bytes| parse(&bytes))
+    }
+
+    /// The same unread.
+    pub fn poll_bytes(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 65_536];
         self.socket.set_nonblocking(true).unwrap();
         let length = self.socket.recv(&mut buffer);
         self.socket.set_nonblocking(false).unwrap();
-        Some(parse(&buffer[..length.ok()?]))
+        buffer.truncate(length.ok()?);
+        Some(buffer)
     }
 
     /// Whether something has come that was not taken.
@@ -272,7 +277,6 @@ impl Raw {
     }
 
     /// Answers everything with 200 until `is_done`.
-    #[allow(dead_code)] // for tests that only listen
     pub fn accept_until(&self, what: &str, mut is_done: impl FnMut(&Message) -> bool) {
         wait_for(what, || {
             let message = self.poll()?;
@@ -281,6 +285,15 @@ impl Raw {
             }
             is_done(&message).then_some(())
         });
+    }
+
+    /// Answers all requests with 200 until none has come for a second.
+    pub fn accept_until_quiet(&self) {
+        while let Some(message) = self.receive_within(Duration::from_secs(1)) {
+            if message.is_request() && message.method() != sip::Method::Ack {
+                self.answer(&message, "200 OK", "x", "", "");
+            }
+        }
     }
 }
 
