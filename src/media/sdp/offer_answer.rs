@@ -99,7 +99,6 @@ pub struct Negotiation {
     local: Local,
     version: u64,
     text: Option<String>,
-    body: String,
     lines: Vec<Line>,
     numbers: Vec<SdpFormat>,
     state: State,
@@ -153,7 +152,6 @@ impl Negotiation {
             local,
             version: 0,
             text: None,
-            body: String::new(),
             lines: Vec::new(),
             numbers: Vec::new(),
             state: State::Stable { answered: None },
@@ -405,11 +403,14 @@ impl Negotiation {
             None => line.refused(),
         };
         let address = Address::Ip(self.local.address);
-        let mut session = SessionDescription {
+        let (session_id, version) = (self.local.session_id.to_string(), self.version.to_string());
+        let digits = "v=0\r\no=- ".len() + session_id.len() + 1;
+        let digits = digits..digits + version.len();
+        let session = SessionDescription {
             origin: Origin {
                 username: "-".into(),
-                session_id: self.local.session_id.to_string().into(),
-                version: "0".into(),
+                session_id: session_id.into(),
+                version: version.into(),
                 address: address.clone(),
             },
             name: "-".into(),
@@ -417,13 +418,12 @@ impl Negotiation {
             attributes: Vec::new(),
             streams: lines.iter().enumerate().map(stream).collect(),
         };
-        let body = session.to_string();
-        if body != self.body {
+        let mut text = session.to_string();
+        if self.text.as_ref() != Some(&text) {
             self.version += 1;
-            self.body = body;
+            text.replace_range(digits, &self.version.to_string());
         }
-        session.origin.version = self.version.to_string().into();
-        self.text.insert(session.to_string())
+        self.text.insert(text)
     }
 
     /// Numbers for formats on this leg: one number means one thing for the whole session (RFC 3264 section 8.3.2).
