@@ -10,6 +10,7 @@ use crate::arena::Key;
 use crate::core::{Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
 use crate::route::{Device, Devices, best};
+use crate::text::loggable;
 use crate::users::UserIndex;
 use clock::Mono;
 use model::{Aor, Direction, EndReason, EndedBy};
@@ -103,6 +104,10 @@ impl Calls {
             &mut core.endpoint,
             &mut core.effects,
         );
+        if let Some(interaction) = self.interactions.get(key) {
+            let (id, call_id) = (interaction.id, session.call_id().as_bytes());
+            tracing::debug!(call = %id, call_id = %loggable(call_id), peer = %flow.peer, "device called");
+        }
         let (whose, host) = ((Direction::Out, callee.clone()), Some(flow.peer.ip()));
         let mut leg = Leg::new(cx, key, whose, device.contact, host, session);
         leg.sound = Some(sound);
