@@ -61,7 +61,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use switch::config::Listener;
 use switch::{Answer, Command, Switch};
@@ -147,6 +147,7 @@ impl Node {
         config.switch.listeners = sockets.listeners.clone();
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
         let handle = start_switch(&config, sockets, &store, &posts, inlets, key, &counts)?;
+        await_ports(&counts);
         let reader = store.reader().map_err(failed("the store"))?;
         let control = Arc::new(Control::new(config, handle, store, counts));
         let _in_runtime = runtime.enter();
@@ -343,6 +344,15 @@ fn start_switch(
         store: store.clone(),
     };
     eventloop::start(switch, parts, inlets).map_err(failed("the event loop"))
+}
+
+/// Waits for the first bound media ports: a call that comes right after `ready` is to find one. A machine that gives none
+/// within two seconds is served all the same; calls are answered 503 until it does.
+fn await_ports(counts: &Counts) {
+    let until = Instant::now() + Duration::from_secs(2);
+    while counts.rtp.ports_bound.value() == 0 && Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 fn start_media(config: &Config, posts: &Posts, clock: System, counts: &Counts) -> Result<Workers, StartError> {
