@@ -1,7 +1,6 @@
 //! Which room deals with what: inputs from the shell, then the effects that follow, until nothing is left to do.
 
 use crate::core::{Core, cx};
-use crate::restore::RESTORE;
 use crate::room::Room;
 use crate::users::UserIndex;
 use crate::{Input, Output, Switch, Token};
@@ -152,7 +151,7 @@ impl Switch {
             Some((Room::Registrar, number)) if is_timer(&event) => {
                 self.registrar.handle_timer(&mut self.core, now, number);
             }
-            Some((Room::Switch, RESTORE)) if is_timer(&event) => self.on_restore_overdue(now),
+            Some((Room::Switch, number)) if is_timer(&event) => self.on_restore_timer(now, number),
             Some((Room::Registrar | Room::Switch, _)) | None => {}
         }
     }

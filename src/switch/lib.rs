@@ -65,8 +65,8 @@ pub struct Switch {
     im: Im,
     subscriptions: Subscriptions,
     calls: Calls,
-    /// While the store has not said what was before the restart.
-    restoring: Option<Restoring>,
+    /// What the store has not said yet of what was before the restart.
+    restoring: Restoring,
     started: Now,
 }
 
@@ -83,7 +83,7 @@ impl Switch {
             im: Im::new(&mut core, now),
             subscriptions: Subscriptions::new(&core),
             calls: Calls::new(&mut core, now),
-            restoring: Some(Restoring::new(&mut core, now)),
+            restoring: Restoring::new(&mut core, now),
             started: now,
             core,
         }

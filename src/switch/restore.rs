@@ -12,13 +12,30 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages held: what phones send in that time; they send again what is dropped.
 const MAX_HELD: usize = 4_096;
-/// The timer of [`Room::Switch`].
-pub(crate) const RESTORE: u64 = 1;
+/// A store that failed is asked again after this.
+const RETRY: Duration = Duration::from_secs(5);
 
-/// What is asked of the store, and what waits for its answers.
+/// Timers of [`Room::Switch`].
+pub(crate) mod timer {
+    /// Patience is over.
+    pub(crate) const PATIENCE: u64 = 1;
+    /// Ask for the bindings again.
+    pub(crate) const BINDINGS: u64 = 2;
+    /// Ask for the messages again.
+    pub(crate) const MESSAGES: u64 = 3;
+}
+
+/// What is asked of the store.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Bindings,
+    Messages,
+}
+
+/// What was asked of the store and not answered, and what waits for it.
 #[derive(Debug)]
 pub(crate) struct Restoring {
-    questions: Vec<Token>,
+    questions: Vec<(Token, Wanted)>,
     held: VecDeque<Input>,
     is_over: bool,
 }
@@ -28,24 +45,38 @@ impl Restoring {
     #[must_use]
     pub(crate) fn new(core: &mut Core, now: Now) -> Restoring {
         core.endpoint
-            .set_timer(now.mono + PATIENCE, Room::Switch.owner(RESTORE), 0);
-        let questions = vec![
-            core.ask(Room::Switch, StoreOp::LoadBindings),
-            core.ask(Room::Switch, StoreOp::CountMessages),
-        ];
-        Restoring {
-            questions,
+            .set_timer(now.mono + PATIENCE, Room::Switch.owner(timer::PATIENCE), 0);
+        let mut restoring = Restoring {
+            questions: Vec::new(),
             held: VecDeque::new(),
             is_over: false,
-        }
+        };
+        restoring.ask(core, Wanted::Bindings);
+        restoring.ask(core, Wanted::Messages);
+        restoring
+    }
+
+    fn ask(&mut self, core: &mut Core, wanted: Wanted) {
+        let op = match wanted {
+            Wanted::Bindings => StoreOp::LoadBindings,
+            Wanted::Messages => StoreOp::CountMessages,
+        };
+        self.questions.push((core.ask(Room::Switch, op), wanted));
+    }
+
+    /// What an answer is to; it is asked no longer.
+    fn take(&mut self, token: Token) -> Option<Wanted> {
+        let place = self.questions.iter().position(|(asked, _)| *asked == token)?;
+        Some(self.questions.remove(place).1)
     }
 }
 
 impl Switch {
     /// Keeps an input for later while the store has not answered; gives it back when it can be dealt with.
     pub(crate) fn hold(&mut self, input: Input) -> Option<Input> {
-        match &mut self.restoring {
-            Some(restoring) if !restoring.is_over && matches!(input, Input::Datagram { .. }) => {
+        let restoring = &mut self.restoring;
+        match input {
+            Input::Datagram { .. } if !restoring.is_over => {
                 if restoring.held.len() < MAX_HELD {
                     restoring.held.push_back(input);
                 } else {
@@ -57,41 +88,52 @@ impl Switch {
         }
     }
 
-    /// One of the two answers.
+    /// An answer of the store. One that failed is asked for again; nobody waits for that.
     pub(crate) fn on_restored(&mut self, now: Now, token: Token, reply: StoreReply) {
+        let Some(wanted) = self.restoring.take(token) else {
+            return;
+        };
         match reply {
             StoreReply::Bindings(bindings) => self.registrar.restore(&mut self.core, now, bindings),
             StoreReply::Waiting { per_user, last_id } => self.im.restore(per_user, last_id),
             StoreReply::Failed(why) => {
                 self.core.tally.store_failures += 1;
-                tracing::error!(%why, "what was stored cannot be read: starting without it");
+                tracing::error!(%why, "what was stored cannot be read yet: going on without it");
+                let number = match wanted {
+                    Wanted::Bindings => timer::BINDINGS,
+                    Wanted::Messages => timer::MESSAGES,
+                };
+                self.core
+                    .endpoint
+                    .set_timer(now.mono + RETRY, Room::Switch.owner(number), 0);
             }
             _ => {}
         }
-        let Some(restoring) = &mut self.restoring else { return };
-        restoring.questions.retain(|question| *question != token);
-        if restoring.questions.is_empty() {
+        if self.restoring.questions.is_empty() {
             self.im.on_restored(cx!(self, now));
             self.release(now);
-            self.restoring = None;
         }
     }
 
     /// Goes on without the store's answers, or with them.
-    pub(crate) fn release(&mut self, now: Now) {
-        let Some(restoring) = &mut self.restoring else { return };
-        restoring.is_over = true;
-        for input in std::mem::take(&mut restoring.held) {
+    fn release(&mut self, now: Now) {
+        self.restoring.is_over = true;
+        for input in std::mem::take(&mut self.restoring.held) {
             self.take(now, input);
             self.settle(now);
         }
     }
 
-    /// Patience is over.
-    pub(crate) fn on_restore_overdue(&mut self, now: Now) {
-        if self.restoring.as_ref().is_some_and(|restoring| !restoring.is_over) {
-            tracing::error!("the store does not answer: going on without what it holds");
-            self.release(now);
+    /// A timer of [`Room::Switch`].
+    pub(crate) fn on_restore_timer(&mut self, now: Now, number: u64) {
+        match number {
+            timer::PATIENCE if !self.restoring.is_over => {
+                tracing::error!("the store does not answer: going on without what it holds");
+                self.release(now);
+            }
+            timer::BINDINGS => self.restoring.ask(&mut self.core, Wanted::Bindings),
+            timer::MESSAGES => self.restoring.ask(&mut self.core, Wanted::Messages),
+            _ => {}
         }
     }
 }

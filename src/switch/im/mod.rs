@@ -150,13 +150,16 @@ impl Im {
         }
     }
 
-    /// What waited in the store before the restart.
+    /// What waited in the store before the restart. If the store was late with it, it counts some of what was stored
+    /// since: the greater number is right or too high, and a run to the end of the queue sets it right.
     pub(crate) fn restore(&mut self, per_user: Vec<(Aor, u64)>, last_id: MessageId) {
         self.last_id = self.last_id.max(last_id);
         for (aor, count) in per_user {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
-            self.readers.entry(aor).or_default().stored += count;
-            self.stored += count;
+            let reader = self.readers.entry(aor).or_default();
+            let more = count.saturating_sub(reader.stored);
+            reader.stored += more;
+            self.stored += more;
         }
     }
 

@@ -813,3 +813,21 @@ fn a_panic_in_the_queue_stops_it_only_for_a_while() {
         assert_quiet(&mut world);
     }
 }
+
+#[test]
+fn a_store_that_cannot_be_read_at_the_start_is_asked_until_it_can() {
+    let (mut world, kate, _) = pair();
+    let late = world.phone("1005");
+    let sent = world.message(kate, "1005", "x");
+    world.finish(kate, sent);
+    world.store.failing = Some(StoreError::Io);
+    world.restart();
+    world.run(Duration::from_secs(12));
+    world.store.failing = None;
+    assert_eq!(world.register(late), 200);
+    world.run(Duration::from_secs(6));
+    assert_eq!(world.phones[late].texts(), ["x"]);
+    let views = world.command(Command::Registrations(None));
+    assert!(matches!(views, crate::Answer::Registrations(views) if views.len() == 3));
+    assert_quiet(&mut world);
+}

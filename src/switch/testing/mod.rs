@@ -15,11 +15,13 @@
 
 mod network;
 mod phone;
+mod script;
 mod store;
 mod studio;
 
 pub use network::{Faults, Network};
 pub use phone::{Call, OnInvite, OnMessage, Phone};
+pub use script::play;
 pub use store::MemoryStore;
 pub use studio::{STATS, Studio};
 
@@ -426,6 +428,8 @@ impl World {
     pub fn restart(&mut self) {
         self.restarts += 1;
         self.store.forget_questions();
+        self.studio = Studio::default();
+        self.events.clear();
         self.studio = Studio::default();
         self.switch = Switch::new(
             self.config.clone(),

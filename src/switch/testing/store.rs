@@ -14,7 +14,7 @@ pub struct MemoryStore {
     pub messages: BTreeMap<MessageId, StoredMessage>,
     /// By leg.
     pub cdrs: BTreeMap<LegId, Cdr>,
-    /// Every operation fails with this while it is set.
+    /// Every operation fails with this while it is set; writes that nobody waits for are done afterwards.
     pub failing: Option<StoreError>,
     /// Replies take so long.
     pub delay: Duration,
@@ -24,6 +24,8 @@ pub struct MemoryStore {
     pub bindings_written: u64,
     last_id: Option<MessageId>,
     replies: VecDeque<(Mono, u64, StoreReply)>,
+    /// Failed writes that nobody waits for.
+    undone: Vec<StoreOp>,
 }
 
 impl MemoryStore {
@@ -32,12 +34,27 @@ impl MemoryStore {
         if self.is_hung {
             return;
         }
-        let reply = match self.failing {
-            Some(why) => StoreReply::Failed(why),
-            None => self.apply(op),
-        };
-        if let Some(token) = token {
-            self.replies.push_back((now.mono + self.delay, token, reply));
+        self.catch_up();
+        match (self.failing, token) {
+            (Some(_), None) => self.undone.push(op),
+            (None, None) => drop(self.apply(op)),
+            (Some(why), Some(token)) => self.reply(now, token, StoreReply::Failed(why)),
+            (None, Some(token)) => {
+                let reply = self.apply(op);
+                self.reply(now, token, reply);
+            }
+        }
+    }
+
+    fn reply(&mut self, now: Now, token: u64, reply: StoreReply) {
+        self.replies.push_back((now.mono + self.delay, token, reply));
+    }
+
+    fn catch_up(&mut self) {
+        if self.failing.is_none() {
+            for op in std::mem::take(&mut self.undone) {
+                self.apply(op);
+            }
         }
     }
 
@@ -46,6 +63,7 @@ impl MemoryStore {
     }
 
     pub(super) fn pop(&mut self, now: Now) -> Option<(u64, StoreReply)> {
+        self.catch_up();
         self.next().filter(|at| *at <= now.mono)?;
         self.replies.pop_front().map(|(_, token, reply)| (token, reply))
     }

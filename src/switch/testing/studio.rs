@@ -32,6 +32,12 @@ impl Studio {
         if self.is_dead { 0 } else { self.legs.len() }
     }
 
+    /// Their names.
+    #[must_use]
+    pub fn legs(&self) -> Vec<LegId> {
+        self.legs.keys().map(|leg| LegId(*leg)).collect()
+    }
+
     /// Rooms that are open.
     #[must_use]
     pub fn open_rooms(&self) -> usize {
