@@ -300,6 +300,7 @@ fn assemble(
         calls: main.calls,
         im: im.0,
         security: security.0,
+        subscriptions: main.subscriptions,
         media: main.media,
         limits: main.limits,
         product: concat!("Tandem/", env!("CARGO_PKG_VERSION")).into(),

@@ -7,7 +7,7 @@ use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switch::config::{Algorithm, Calls, Limits, Media, Registrar, Timers};
+use switch::config::{Algorithm, Audience, Calls, Limits, Media, Registrar, Subscriptions, Timers};
 
 /// One socket we want.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub(crate) struct SwitchFile {
     pub(crate) drain_limit: Duration,
     pub(crate) timers: Timers,
     pub(crate) limits: Limits,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) log: Log,
 }
 
@@ -79,6 +80,7 @@ impl SwitchFile {
             drain_limit,
             timers: timers(top.inner("timers")),
             limits: limits_and_max_calls.0,
+            subscriptions: subscriptions(top.inner("subscriptions")),
             log: log(top.inner("log")),
         }
     }
@@ -330,6 +332,17 @@ fn limits(mut section: Section<'_>) -> (Limits, usize) {
         max_subscriptions: section.within("subscriptions", 50_000, 10..=5_000_000),
     };
     (limits, section.within("calls", 2_000, 1..=100_000))
+}
+
+fn subscriptions(mut section: Section<'_>) -> Subscriptions {
+    let ms = Duration::from_millis;
+    Subscriptions {
+        // Below 100 ms a restart could give a CSeq twice: see switch::subscribe.
+        notify_interval: section.within("notify_interval", ms(500), ms(100)..=ms(60_000)),
+        per_user: section.within("per_user", 200, 1..=10_000),
+        watch_calls: section.or("watch_calls", Audience::Everyone),
+        watch_peers: section.or("watch_peers", Audience::Everyone),
+    }
 }
 
 fn log(mut section: Section<'_>) -> Log {

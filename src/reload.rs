@@ -88,6 +88,10 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
             a.limits != b.limits || a.calls.max_calls != b.calls.max_calls,
             "switch.toml: [limits]".to_owned(),
         ),
+        (
+            a.subscriptions != b.subscriptions,
+            "switch.toml: [subscriptions]".to_owned(),
+        ),
         (a.timers != b.timers, "switch.toml: [timers]".to_owned()),
     ];
     changed.extend(

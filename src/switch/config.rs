@@ -27,6 +27,8 @@ pub struct Config {
     pub im: Im,
     /// Digest settings.
     pub security: Security,
+    /// Subscription settings.
+    pub subscriptions: Subscriptions,
     /// Media settings.
     pub media: Media,
     /// Bounds.
@@ -176,6 +178,30 @@ pub struct Im {
     pub max_per_user: usize,
     /// Messages that may wait in all.
     pub max_total: usize,
+}
+
+/// How subscriptions to events behave (RFC 6665), and who may watch whom.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// A watcher is told of changes at most once in this time; default 500 ms.
+    pub notify_interval: Duration,
+    /// Subscriptions of one user; a new one ends the oldest. Default 200.
+    pub per_user: usize,
+    /// Who may watch whether others ring or talk (RFC 4235); default everyone.
+    pub watch_calls: Audience,
+    /// Who of them is told with whom; default everyone.
+    pub watch_peers: Audience,
+}
+
+/// Which of the users.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every user.
+    Everyone,
+    /// Those with the role supervisor or admin.
+    Supervisors,
+    /// Nobody but the user himself.
+    Nobody,
 }
 
 /// Digest and what guards it.

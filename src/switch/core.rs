@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::registrar::Registrar;
 use crate::room::Room;
+use crate::subscribe::Watched;
 use crate::tally::Tally;
 use crate::users::Users;
 use crate::{Answer, Notice, Output, Refusal, Token};
@@ -15,7 +16,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sip::uri::escape_user;
 use sip::{Endpoint, Flow, Message, Method, Name, Owner, Reply, Tokens, Transport, endpoint};
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// What a room of the switch works with while it handles one event.
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Keys for maps whose keys peers choose.
     pub(crate) hasher: RandomState,
+    /// What may have changed in this step, for those who watch it.
+    pub(crate) changed: BTreeSet<Watched>,
     /// No new calls: [`crate::Command::Drain`].
     pub(crate) draining: bool,
     /// Whose event is being handled, for [`crate::Switch::recover`].
@@ -100,6 +103,7 @@ impl Core {
             outputs: VecDeque::new(),
             tally: Tally::default(),
             hasher,
+            changed: BTreeSet::new(),
             draining: false,
             working: None,
             security_lines: (0, 0),
@@ -128,6 +132,11 @@ impl Core {
             panic!("a panic in the midst of {verb}, as the test wants it");
         }
         let _ = verb;
+    }
+
+    /// Something that may be watched may have changed: its watchers are told when the step is done.
+    pub(crate) fn touch(&mut self, watched: Watched) {
+        self.changed.insert(watched);
     }
 
     // The way out.

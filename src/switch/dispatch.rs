@@ -2,6 +2,7 @@
 
 use crate::core::{Core, cx};
 use crate::room::Room;
+use crate::subscribe::states;
 use crate::users::UserIndex;
 use crate::{Input, Output, Switch, Token};
 use bytes::Bytes;
@@ -38,6 +39,19 @@ impl Switch {
 
     /// Works through what transactions and sessions want done, and what that causes, until nothing is left.
     pub(crate) fn settle(&mut self, now: Now) {
+        loop {
+            self.carry_out(now);
+            self.calls.note_changes(&mut self.core);
+            let changed = std::mem::take(&mut self.core.changed);
+            if changed.is_empty() {
+                return;
+            }
+            self.subscriptions
+                .on_changed(cx!(self, now), &states!(self), changed.into_iter());
+        }
+    }
+
+    fn carry_out(&mut self, now: Now) {
         while let Some(effect) = self.core.effects.pop_front() {
             match effect {
                 sip::Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
@@ -59,7 +73,8 @@ impl Switch {
                 }
                 sip::Output::Subscription { owner, event } => {
                     self.core.working = Some(owner);
-                    self.subscriptions.handle_said(cx!(self, now), owner, event);
+                    self.subscriptions
+                        .handle_said(cx!(self, now), &states!(self), owner, event);
                 }
             }
         }
@@ -147,7 +162,10 @@ impl Switch {
         match Room::of(owner) {
             Some((Room::Call, _)) => self.calls.handle_event(cx!(self, now), owner, event),
             Some((Room::Im, number)) => self.im.handle_event(cx!(self, now), number, event),
-            Some((Room::Subscription, number)) => self.subscriptions.handle_event(cx!(self, now), number, event),
+            Some((Room::Subscription, number)) => {
+                self.subscriptions
+                    .handle_event(cx!(self, now), &states!(self), number, event);
+            }
             Some((Room::Registrar, number)) if is_timer(&event) => {
                 self.registrar.handle_timer(&mut self.core, now, number);
             }

@@ -124,7 +124,7 @@ impl Switch {
         match Room::of(owner) {
             Some((Room::Call, _)) => self.calls.recover(cx!(self, now), owner),
             Some((Room::Im, number)) => self.im.recover(cx!(self, now), number),
-            Some((Room::Subscription, number)) => self.subscriptions.recover(number),
+            Some((Room::Subscription, number)) => self.subscriptions.recover(cx!(self, now), number),
             Some((Room::Registrar | Room::Switch, _)) | None => {}
         }
         self.settle(now);

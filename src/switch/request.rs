@@ -1,6 +1,7 @@
 //! A request from outside of all dialogs: admission, who sent it, then what it wants.
 
 use crate::core::cx;
+use crate::subscribe::states;
 use crate::users::UserIndex;
 use crate::{Switch, admission, auth};
 use clock::Now;
@@ -61,9 +62,10 @@ impl Switch {
             }
             Method::Invite => self.calls.handle_invite(cx!(self, now), user, flow, request),
             Method::Message => self.im.handle_message(cx!(self, now), user, flow, request),
-            Method::Subscribe => self
-                .subscriptions
-                .handle_subscribe(cx!(self, now), user, flow, &request),
+            Method::Subscribe => {
+                self.subscriptions
+                    .handle_subscribe(cx!(self, now), &states!(self), user, flow, &request)
+            }
             Method::Options => {
                 let reply = self.options_for(now, flow, &request);
                 self.core.answer(now, flow, &request, &reply);

@@ -10,6 +10,21 @@ pub(crate) fn name_addr(name: &str, uri: &str) -> String {
     format!("{} <{uri}>", String::from_utf8_lossy(&quoted))
 }
 
+/// Name and number of `"Name" <number>`; a text of another form is a number without name.
+#[must_use]
+pub(crate) fn split_shown(shown: &str) -> (String, &str) {
+    let Some((name, number)) = shown.strip_suffix('>').and_then(|shown| shown.rsplit_once('<')) else {
+        return (String::new(), shown);
+    };
+    let quoted = name.trim().strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    let mut plain = String::new();
+    let mut chars = quoted.unwrap_or_default().chars();
+    while let Some(c) = chars.next() {
+        plain.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    (plain, number)
+}
+
 /// Appends a number in decimal.
 pub(crate) fn push_number(text: &mut String, number: u64) {
     if number >= 10 {
@@ -58,6 +73,14 @@ mod tests {
             name_addr("Kate \"K\" \\ \r\nLewis", "sip:a@b"),
             r#""Kate \"K\" \\ Lewis" <sip:a@b>"#
         );
+    }
+
+    #[test]
+    fn what_is_shown_falls_into_name_and_number() {
+        for (name, number) in [("Kate \"K\" \\ Lewis", "1000"), ("", "1000"), ("a <b>", "c")] {
+            assert_eq!(split_shown(&name_addr(name, number)), (name.to_owned(), number));
+        }
+        assert_eq!(split_shown("9196"), (String::new(), "9196"));
     }
 
     #[test]

@@ -518,6 +518,12 @@ fn config(users: usize) -> Config {
             max_nonces: 10_000,
             max_failures: 10,
         },
+        subscriptions: config::Subscriptions {
+            notify_interval: Duration::from_millis(500),
+            per_user: 16,
+            watch_calls: config::Audience::Everyone,
+            watch_peers: config::Audience::Everyone,
+        },
         media: config::Media {
             local: listener().ip(),
             advertised: None,

@@ -30,6 +30,31 @@ pub struct Dialog {
     destination: Option<Destination>,
 }
 
+/// A dialog as a store keeps it: texts as they stand in messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Call-ID.
+    pub call_id: Vec<u8>,
+    /// Their tag.
+    pub remote_tag: Vec<u8>,
+    /// From of our requests.
+    pub local: Vec<u8>,
+    /// To of our requests.
+    pub remote: Vec<u8>,
+    /// Route values of our requests, in their order.
+    pub routes: Vec<Vec<u8>>,
+    /// Request-URI of our requests.
+    pub target: Vec<u8>,
+    /// CSeq of our last request.
+    pub local_cseq: u32,
+    /// CSeq of their last request.
+    pub remote_cseq: u32,
+    /// Its requests must travel over TLS.
+    pub secure: bool,
+    /// Where the other side was last heard.
+    pub flow: Flow,
+}
+
 /// Whether a request inside a dialog comes in its order (section 12.2.2).
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -91,6 +116,41 @@ impl Dialog {
             local_cseq,
             remote_cseq,
             ..Dialog::as_callee(flow, notify, local)
+        }
+    }
+
+    /// What a store has to keep of it.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        Kept {
+            call_id: self.id.call_id().to_vec(),
+            remote_tag: self.id.remote().to_vec(),
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            routes: self.routes.values().map(<[u8]>::to_vec).collect(),
+            target: self.target.clone(),
+            local_cseq: self.local_cseq,
+            remote_cseq: self.remote_cseq.unwrap_or(0),
+            secure: self.secure,
+            flow: self.flow,
+        }
+    }
+
+    /// The dialog of before a restart; our next CSeq is `skip` higher than it would have been.
+    #[must_use]
+    pub fn restored(local: Tag, kept: Kept, skip: u32) -> Dialog {
+        Dialog {
+            id: DialogId::new(&kept.call_id, local, &kept.remote_tag),
+            local: kept.local,
+            remote: kept.remote,
+            routes: RouteSet::restored(kept.routes),
+            target: kept.target,
+            // CSeq stays below 2^31 (RFC 3261 section 8.1.1.5).
+            local_cseq: kept.local_cseq.saturating_add(skip) & (u32::MAX >> 1),
+            remote_cseq: Some(kept.remote_cseq),
+            secure: kept.secure,
+            flow: kept.flow,
+            destination: None,
         }
     }
 

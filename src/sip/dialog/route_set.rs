@@ -32,6 +32,17 @@ impl RouteSet {
         RouteSet(routes)
     }
 
+    /// The values as a store kept them.
+    #[must_use]
+    pub fn restored(values: Vec<Vec<u8>>) -> RouteSet {
+        RouteSet(values.into_iter().take(MAX_ROUTES).map(Vec::into_boxed_slice).collect())
+    }
+
+    /// The values in their order.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|value| &**value)
+    }
+
     /// Adds Route headers and yields the Request-URI for a request to `target`. A first proxy that does not know loose
     /// routing finds itself in the Request-URI, and the target last in Route (section 12.2.1.1).
     #[must_use]

@@ -8,11 +8,13 @@
 //! `handle_event`, requests inside the dialog after asking `matches`; what they have to say comes out as
 //! [`Output::Subscription`](crate::Output::Subscription); after [`Event::Ended`] they can be dropped.
 
+mod kept;
 mod notifier;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 
+pub use kept::Kept;
 pub use notifier::{Grant, Lifetimes, Notifier};
 pub use subscriber::{Subscriber, Subscription};
 
@@ -26,6 +28,8 @@ pub enum Event {
         /// The SUBSCRIBE.
         message: Message,
     },
+    /// Notifier: the subscriber has answered the NOTIFY under way, and no newer state waits: [`Notifier::is_busy`] is over.
+    Told,
     /// Subscriber: a NOTIFY came; it has been answered 200.
     Notified {
         /// The NOTIFY.

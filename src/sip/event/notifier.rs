@@ -1,6 +1,6 @@
 //! The side that has the state (RFC 6665 section 4.2).
 
-use super::{End, Event};
+use super::{End, Event, Kept};
 use crate::dialog::{Dialog, Order};
 use crate::draft::{Body, Draft, Headers, Reply, Tag};
 use crate::endpoint::{self, Alarm, ClientId, Endpoint, Owner};
@@ -128,6 +128,20 @@ impl Notifier {
         }
     }
 
+    /// A NOTIFY is under way. What changes by parts is told when it no longer is ([`Event::Told`]).
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// The state given last was good for one NOTIFY only: a part, or numbered. The one that ends the subscription goes
+    /// without it.
+    pub fn forget_state(&mut self) {
+        if self.under_way.is_some() && !self.changed {
+            self.state = None;
+        }
+    }
+
     /// Ends it: `reason` as in Subscription-State, e.g. `deactivated`, `noresource`, `rejected`.
     pub fn terminate(&mut self, now: Mono, reason: &str, endpoint: &mut Endpoint, out: &mut impl Sink) {
         self.finish(&mut Cx { now, endpoint, out }, reason, End::Local);
@@ -211,6 +225,8 @@ impl Notifier {
         }
         if std::mem::take(&mut self.changed) {
             self.tell_state(cx);
+        } else {
+            self.tell(cx, Event::Told);
         }
     }
 
@@ -259,6 +275,44 @@ impl Notifier {
             owner: self.owner,
             event,
         });
+    }
+
+    /// What a store has to keep, so that [`Notifier::restore`] can go on after a restart.
+    #[must_use]
+    pub fn kept(&self, now: Mono) -> Kept {
+        Kept {
+            tag: self.tag,
+            package: self.package.clone(),
+            contact: self.contact.clone(),
+            dialog: self.dialog.kept(),
+            left: self.expires_at.since(now),
+        }
+    }
+
+    /// Takes up a subscription of before a restart. `skip` is at least the number of NOTIFYs sent since it was kept, so
+    /// that the next CSeq is higher than theirs. Nothing is sent: call [`Notifier::notify`] now.
+    pub fn restore(
+        now: Mono,
+        owner: Owner,
+        kept: Kept,
+        (lifetimes, skip): (Lifetimes, u32),
+        endpoint: &mut Endpoint,
+    ) -> Notifier {
+        endpoint.bind_dialog(kept.tag, owner);
+        let expires_at = now + kept.left;
+        Notifier {
+            owner,
+            tag: kept.tag,
+            package: kept.package,
+            contact: kept.contact,
+            lifetimes,
+            dialog: Dialog::restored(kept.tag, kept.dialog, skip),
+            expires_at,
+            alarm: Some(endpoint.set_timer(expires_at, owner, 0)),
+            state: None,
+            under_way: None,
+            changed: false,
+        }
     }
 
     /// Whose this request inside the dialog is: as [`crate::invite::Session::matches`].

@@ -83,14 +83,15 @@ fn notes(link: &mut Link, side: Side) -> Vec<String> {
         String::from_utf8_lossy(&[state, b" ", message.body_bytes()].concat()).into_owned()
     };
     let short = |event| match event {
-        Event::Refreshed { .. } => "refreshed".to_owned(),
-        Event::Notified { message } => header(&message),
-        Event::Ended(end) => format!("{end:?}"),
+        Event::Refreshed { .. } => Some("refreshed".to_owned()),
+        Event::Notified { message } => Some(header(&message)),
+        Event::Ended(end) => Some(format!("{end:?}")),
+        Event::Told => None,
     };
     link.users[side]
         .notes
         .drain(..)
-        .map(|(_, event)| short(event))
+        .filter_map(|(_, event)| short(event))
         .collect()
 }
 
@@ -134,6 +135,45 @@ fn states_that_change_faster_than_answers_come_are_told_once() {
     );
     unsubscribe(&mut link);
     link.ends();
+}
+
+#[test]
+fn a_state_of_one_notify_is_not_in_the_last_one() {
+    let mut link = watching();
+    notify(&mut link, "part 7");
+    let notifier = link.users[B].notifiers.values_mut().next().unwrap();
+    assert!(notifier.is_busy());
+    notifier.forget_state();
+    link.at(1_000);
+    assert!(!link.users[B].notifiers.values().next().unwrap().is_busy());
+    unsubscribe(&mut link);
+    link.at(2_000);
+    let told = ["active;expires=3599 part 7", "terminated;reason=timeout ", "Local"];
+    assert_eq!(notes(&mut link, A), told);
+    link.ends();
+}
+
+#[test]
+fn a_kept_subscription_goes_on_after_a_restart() {
+    let mut link = watching();
+    let (owner, notifier) = link.users[B].notifiers.pop_first().unwrap();
+    let kept = notifier.kept(link.now);
+    assert_eq!(kept.left.as_secs(), 3_599);
+    let lifetimes = Lifetimes {
+        min: 60,
+        default: 60,
+        max: 60,
+    };
+    let user = &mut link.users[B];
+    let restored = Notifier::restore(link.now, Owner(owner), kept, (lifetimes, 10), &mut user.endpoint);
+    user.notifiers.insert(owner, restored);
+    notify(&mut link, "after");
+    link.at(200);
+    assert_eq!(notes(&mut link, A), ["active;expires=3599 after"]);
+    assert_eq!(link.sent(A), ["200 NOTIFY 12"]);
+    unsubscribe(&mut link);
+    link.at(400);
+    assert_eq!(notes(&mut link, B), ["Unsubscribed"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod commands;
 mod ending;
 mod identity;
 mod leg;
+mod legs;
 mod pickup;
 mod relay;
 mod restore;
@@ -23,14 +24,17 @@ mod setup;
 mod tests;
 
 pub(crate) use leg::{Leg, LegKey};
+pub(crate) use legs::{DialogPhase, DialogView};
 
 use crate::arena::{Arena, Key};
 use crate::core::{Core, Cx};
 use crate::interaction::Interaction;
 use crate::room::Room;
 use crate::route::Target;
+use crate::subscribe::Watched;
 use bridge::{Bridge, Exchange, Step};
 use leg::{Over, Relayed, Stage};
+use legs::Legs;
 use media::{PoolConfig, PortPool, WorkerId};
 use model::{Aor, EndReason};
 use ring::Ringing;
@@ -42,7 +46,7 @@ use sip::{Flow, Headers, Message, Name, Owner, Reply};
 #[derive(Debug)]
 pub(crate) struct Calls {
     interactions: Arena<Interaction>,
-    legs: Arena<Leg>,
+    legs: Legs,
     ports: PortPool,
     figures: cdr::Figures,
     /// What we say of ourselves in each dialog: Allow, Supported, User-Agent.
@@ -144,7 +148,7 @@ impl Calls {
         }
         Calls {
             interactions: Arena::default(),
-            legs: Arena::default(),
+            legs: Legs::new(core.hasher.clone()),
             ports,
             figures: cdr::Figures::default(),
             manners: manners(core),
@@ -248,6 +252,13 @@ impl Calls {
     /// A new configuration is in force.
     pub(crate) fn on_reload(&mut self, cx: &mut Cx<'_>) {
         self.manners = manners(cx.core);
+    }
+
+    /// Tells [`Core::touch`] whose calls this step has changed.
+    pub(crate) fn note_changes(&mut self, core: &mut Core) {
+        for user in self.legs.take_changed() {
+            core.touch(Watched::Dialogs(user));
+        }
     }
 
     /// A place in the midst of a verb where a test can have a panic.

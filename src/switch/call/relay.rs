@@ -119,7 +119,7 @@ fn own_reply(method: Method) -> Reply {
             .header(Name::Allow, ALLOW)
             .header(Name::Accept, "application/sdp"),
         // RFC 6665 sections 4.1.3 and 7.2.1: no package here, and no subscription of ours.
-        Method::Subscribe => Reply::new(489).header(Name::AllowEvents, "message-summary"),
+        Method::Subscribe => Reply::new(489).header(Name::AllowEvents, crate::subscribe::ALLOW_EVENTS),
         Method::Notify => Reply::new(481),
         // Transfer by the device itself: the contact stays connected, and the device shows that it did not work.
         Method::Refer => Reply::new(501),

@@ -109,6 +109,12 @@ pub fn config() -> Config {
             max_nonces: 100_000,
             max_failures: 10,
         },
+        subscriptions: settings::Subscriptions {
+            notify_interval: Duration::from_millis(500),
+            per_user: 16,
+            watch_calls: settings::Audience::Everyone,
+            watch_peers: settings::Audience::Everyone,
+        },
         media: settings::Media {
             local: [127, 0, 0, 1].into(),
             advertised: None,

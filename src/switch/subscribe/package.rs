@@ -1,0 +1,164 @@
+//! The event packages there are: what can be watched, by whom, and what a watcher is told.
+
+use super::{dialog, mailbox};
+use crate::call::Calls;
+use crate::core::Core;
+use crate::users::UserIndex;
+use model::Aor;
+use sip::event::Lifetimes;
+use sip::{Body, Reply};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+
+/// The packages, for Allow-Events.
+pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog";
+
+/// Seconds. A lamp may be refreshed as seldom as a registration.
+const LIFETIMES: Lifetimes = Lifetimes {
+    min: 60,
+    default: 3_600,
+    max: 86_400,
+};
+
+/// The rooms of the switch whose state can be watched. Packages read them and change nothing.
+pub(crate) struct States<'a> {
+    /// Calls and legs.
+    pub(crate) calls: &'a Calls,
+}
+
+/// The states of `$switch`: its other fields stay free.
+macro_rules! states {
+    ($switch:ident) => {
+        $crate::subscribe::States { calls: &$switch.calls }
+    };
+}
+pub(crate) use states;
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Watched {
+    /// A user's mailbox.
+    Mailbox(Aor),
+    /// A user's calls.
+    Dialogs(Aor),
+}
+
+/// One event package (RFC 6665 section 5).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Package {
+    /// RFC 3842.
+    MessageSummary,
+    /// RFC 4235.
+    Dialog,
+}
+
+/// What a watcher has been told, for packages that number or tell parts.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The whole state is to be told next, whether or not it is news.
+    pub(super) owes_whole: bool,
+    /// Number of the next document.
+    pub(super) version: u32,
+    /// What was named in the last document, each with how it was.
+    pub(super) named: SmallVec<[(u64, u8); 2]>,
+}
+
+impl Told {
+    /// The number of the document that is being written.
+    pub(super) fn next_version(&mut self) -> u32 {
+        let version = self.version;
+        self.version += 1;
+        version
+    }
+}
+
+impl Package {
+    /// By its name in Event.
+    pub(super) fn named(name: &[u8]) -> Option<Package> {
+        match name {
+            b"message-summary" => Some(Package::MessageSummary),
+            b"dialog" => Some(Package::Dialog),
+            _ => None,
+        }
+    }
+
+    /// The type of its documents.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Package::MessageSummary => mailbox::MEDIA_TYPE,
+            Package::Dialog => dialog::MEDIA_TYPE,
+        }
+    }
+
+    /// How long a subscription may last.
+    pub(super) fn lifetimes(self) -> Lifetimes {
+        match self {
+            Package::MessageSummary | Package::Dialog => LIFETIMES,
+        }
+    }
+
+    /// Its documents are numbered, or tell parts: each is good for one NOTIFY.
+    pub(super) fn is_numbered(self) -> bool {
+        match self {
+            Package::MessageSummary => false,
+            Package::Dialog => true,
+        }
+    }
+
+    /// What `watcher` wants to watch, if he may.
+    pub(super) fn admit(
+        self,
+        core: &Core,
+        _states: &States<'_>,
+        watcher: UserIndex,
+        dialled: Option<&str>,
+    ) -> Result<Watched, Reply> {
+        match self {
+            Package::MessageSummary => mailbox::admit(core, watcher, dialled),
+            Package::Dialog => dialog::admit(core, watcher, dialled),
+        }
+    }
+}
+
+impl Watched {
+    pub(super) fn package(&self) -> Package {
+        match self {
+            Watched::Mailbox(_) => Package::MessageSummary,
+            Watched::Dialogs(_) => Package::Dialog,
+        }
+    }
+
+    /// User part of its address.
+    pub(super) fn address(&self) -> Cow<'_, str> {
+        match self {
+            Watched::Mailbox(aor) | Watched::Dialogs(aor) => aor.user().into(),
+        }
+    }
+
+    /// What the watcher is told now; `None` if that is no news to him, and `whole` was not asked for.
+    pub(super) fn state(
+        &self,
+        core: &Core,
+        states: &States<'_>,
+        watcher: &Aor,
+        told: &mut Told,
+        whole: bool,
+    ) -> Option<Body> {
+        if !whole && !self.has_news(core, states, told) {
+            return None;
+        }
+        match self {
+            Watched::Mailbox(aor) => Some(mailbox::summary(aor)),
+            Watched::Dialogs(aor) => Some(dialog::document(core, states, aor, watcher, told)),
+        }
+    }
+
+    /// Whether the watcher does not know everything.
+    pub(super) fn has_news(&self, _core: &Core, states: &States<'_>, told: &Told) -> bool {
+        told.owes_whole
+            || match self {
+                Watched::Mailbox(_) => false,
+                Watched::Dialogs(aor) => dialog::has_news(states, aor, told),
+            }
+    }
+}

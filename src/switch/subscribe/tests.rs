@@ -1,0 +1,375 @@
+//! Phones that watch: what they are told, when, and what they are refused.
+
+use crate::config::{Audience, Role};
+use crate::testing::{OnInvite, World, config};
+use sip::header::SubscriptionState;
+use sip::{Headers, Message, Method, Name};
+use std::time::Duration;
+
+fn wishes(package: &str, expires_s: u32) -> Headers {
+    Headers::new()
+        .with(Name::Event, package)
+        .with(Name::Expires, expires_s.to_string())
+        .with(Name::Contact, "<sip:1000@127.0.0.1:20000>")
+}
+
+/// SUBSCRIBE to a mailbox; the final response.
+fn subscribe(world: &mut World, phone: usize, to: &str, headers: Headers) -> Message {
+    let number = world.with(phone, |phone, now| {
+        phone.request(now, Method::Subscribe, to, headers, None)
+    });
+    world.finish(phone, number);
+    world.run_ms(20);
+    world.phones[phone].answer(number).expect("an answer comes").clone()
+}
+
+fn kate() -> (World, usize) {
+    let mut world = World::new(config(), 1);
+    let kate = world.phone("1000");
+    world.register(kate);
+    (world, kate)
+}
+
+fn alive(world: &World) -> u64 {
+    world
+        .switch
+        .counters()
+        .values
+        .iter()
+        .find(|value| value.0 == "subscriptions")
+        .unwrap()
+        .1
+}
+
+fn states(world: &World, phone: usize) -> Vec<String> {
+    let notifies = world.phones[phone]
+        .requests
+        .iter()
+        .filter(|request| request.method() == Method::Notify);
+    notifies
+        .map(|notify| {
+            let state = SubscriptionState::parse(notify.header(Name::SubscriptionState).unwrap()).unwrap();
+            let reason = String::from_utf8_lossy(state.reason().unwrap_or_default()).into_owned();
+            format!("{} {reason}", String::from_utf8_lossy(state.state()))
+                .trim()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_phone_learns_that_its_mailbox_is_empty() {
+    let (mut world, kate) = kate();
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 600));
+    assert_eq!((answer.status(), answer.expires()), (200, Some(600)));
+    let notify = &world.phones[kate].requests[0];
+    assert_eq!(
+        notify.header(Name::ContentType),
+        Some(&b"application/simple-message-summary"[..])
+    );
+    assert!(
+        notify
+            .body()
+            .starts_with(b"Messages-Waiting: no\r\nMessage-Account: sip:1000@example.com\r\n")
+    );
+    assert_eq!((states(&world, kate), alive(&world)), (vec!["active".to_owned()], 1));
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn a_refresh_from_the_phone_itself_needs_no_password() {
+    let (mut world, kate) = kate();
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    world.run(Duration::from_secs(50));
+    world.phones[kate].reboot();
+    let refresh = wishes("message-summary", 60);
+    let number = world.with(kate, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, refresh)
+    });
+    assert_eq!(world.finish(kate, number), 200);
+    world.run(Duration::from_secs(50));
+    assert_eq!((states(&world, kate).len(), alive(&world)), (2, 1));
+}
+
+#[test]
+fn a_request_inside_the_dialog_from_elsewhere_is_challenged() {
+    let (mut world, kate) = kate();
+    let jim = world.phone("1001");
+    world.register(jim);
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    let end = wishes("message-summary", 0);
+    world.phones[jim].reboot();
+    world.phones[jim].password = "wrong".into();
+    let number = world.with(jim, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, end.clone())
+    });
+    assert_eq!(world.finish(jim, number), 401);
+    world.phones[jim].reboot();
+    world.phones[jim].password = crate::testing::password("1001");
+    let number = world.with(jim, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
+    assert_eq!(world.finish(jim, number), 481, "another user");
+    assert_eq!(alive(&world), 1);
+}
+
+#[test]
+fn it_ends_when_not_refreshed_and_when_asked_to() {
+    let (mut world, kate) = kate();
+    subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    world.run(Duration::from_secs(62));
+    assert_eq!(states(&world, kate), ["active", "terminated timeout"]);
+    world.phones[kate].requests.clear();
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    let end = wishes("message-summary", 0);
+    let number = world.with(kate, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
+    assert_eq!(world.finish(kate, number), 200);
+    world.run(Duration::from_secs(1));
+    assert!(states(&world, kate).last().unwrap().starts_with("terminated"));
+    assert_eq!(alive(&world), 0);
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn a_phone_that_is_gone_leaves_nothing() {
+    let (mut world, kate) = kate();
+    world.with(kate, |phone, now| {
+        phone.request(now, Method::Subscribe, "1000", wishes("message-summary", 3_600), None)
+    });
+    world.phones[kate].is_dead = true;
+    world.run(Duration::from_secs(40));
+    assert_eq!(alive(&world), 0);
+}
+
+#[test]
+fn other_packages_mailboxes_and_formats_are_refused() {
+    let (mut world, kate) = kate();
+    let answer = subscribe(&mut world, kate, "1000", wishes("presence", 60));
+    assert_eq!(
+        (answer.status(), answer.header(Name::AllowEvents)),
+        (489, Some(super::ALLOW_EVENTS.as_bytes()))
+    );
+    let answer = subscribe(
+        &mut world,
+        kate,
+        "1000",
+        Headers::new().with(Name::Contact, "<sip:1000@127.0.0.1>"),
+    );
+    assert_eq!(answer.status(), 489);
+    assert_eq!(
+        subscribe(&mut world, kate, "1001", wishes("message-summary", 60)).status(),
+        403
+    );
+    assert_eq!(
+        subscribe(&mut world, kate, "4711", wishes("message-summary", 60)).status(),
+        403
+    );
+    let odd = wishes("message-summary", 60).with(Name::Accept, "text/plain");
+    assert_eq!(subscribe(&mut world, kate, "1000", odd).status(), 406);
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 59));
+    assert_eq!(
+        (answer.status(), answer.header(Name::MinExpires)),
+        (423, Some(&b"60"[..]))
+    );
+    assert_eq!(alive(&world), 0);
+}
+
+#[test]
+fn a_panic_costs_the_one_subscription() {
+    let (mut world, kate) = kate();
+    subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    let answer = subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    world.recovers = true;
+    world.switch.panic_in("notify");
+    let refresh = wishes("message-summary", 60);
+    world.with(kate, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, refresh)
+    });
+    world.run(Duration::from_secs(10));
+    assert_eq!((alive(&world), world.switch.audit()), (1, Ok(())));
+}
+
+#[test]
+fn old_subscriptions_of_a_user_make_room_for_new_ones() {
+    let (mut world, kate) = kate();
+    for _ in 0..20 {
+        assert_eq!(
+            subscribe(&mut world, kate, "1000", wishes("message-summary", 600)).status(),
+            200
+        );
+    }
+    assert_eq!(alive(&world), 16);
+    assert_eq!(
+        states(&world, kate)
+            .iter()
+            .filter(|state| state.starts_with("terminated"))
+            .count(),
+        4
+    );
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+/// The documents a phone was told since last asked, each as `version: id direction state peer; ...`, ids counted from 0
+/// in the order they appeared.
+fn lamps(world: &mut World, phone: usize, ids: &mut Vec<String>) -> Vec<String> {
+    let requests = std::mem::take(&mut world.phones[phone].requests);
+    let told = requests.iter().filter(|r| r.method() == Method::Notify);
+    told.map(|notify| {
+        assert_eq!(
+            notify.header(Name::ContentType),
+            Some(&b"application/dialog-info+xml"[..])
+        );
+        let text = String::from_utf8(notify.body().to_vec()).unwrap();
+        assert!(
+            text.contains(" state=\"full\" entity=\"sip:1001@example.com\">"),
+            "{text}"
+        );
+        let dialogs: Vec<String> = text.split("<dialog ").skip(1).map(|dialog| lamp(dialog, ids)).collect();
+        format!(
+            "{}: {}",
+            between(&text, "dialog-info\" version=\"", "\""),
+            dialogs.join("; ")
+        )
+    })
+    .collect()
+}
+
+fn lamp(dialog: &str, ids: &mut Vec<String>) -> String {
+    let id = between(dialog, "id=\"", "\"").to_owned();
+    let known = ids.iter().position(|other| *other == id);
+    let number = known.unwrap_or_else(|| {
+        ids.push(id);
+        ids.len() - 1
+    });
+    let words = [
+        between(dialog, "direction=\"", "\""),
+        between(dialog, "<state>", "<"),
+        between(dialog, "display=\"", "\""),
+        between(dialog, ">sip:", "<"),
+    ];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    format!("{number} {}", words.join(" "))
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    let rest = text.split_once(before).map_or("", |(_, rest)| rest);
+    rest.split(after).next().unwrap_or_default()
+}
+
+/// Kate watches 1001; Jim, who is 1001, and Carol have phones.
+fn watched() -> (World, usize, usize, usize) {
+    let (mut world, kate) = kate();
+    let (jim, carol) = (world.phone("1001"), world.phone("1002"));
+    world.register(jim);
+    world.register(carol);
+    let answer = subscribe(&mut world, kate, "1001", wishes("dialog", 600));
+    assert_eq!(answer.status(), 200);
+    (world, kate, jim, carol)
+}
+
+#[test]
+fn a_lamp_shows_ringing_talking_and_the_end() {
+    let (mut world, kate, jim, carol) = watched();
+    let ids = &mut Vec::new();
+    assert_eq!(lamps(&mut world, kate, ids), ["0: "]);
+    world.run_ms(600);
+    world.phones[jim].on_invite = OnInvite::AnswerAfter(Duration::from_secs(3));
+    let call = world.call(carol, "1001");
+    world.run_ms(1_500);
+    assert_eq!(
+        lamps(&mut world, kate, ids),
+        [
+            "1: 0 recipient trying User 1002 1002@example.com",
+            "2: 0 recipient early User 1002 1002@example.com"
+        ]
+    );
+    world.run_ms(3_000);
+    assert_eq!(
+        lamps(&mut world, kate, ids),
+        ["3: 0 recipient confirmed User 1002 1002@example.com"]
+    );
+    world.hang_up(carol, call);
+    world.run_ms(1_000);
+    assert_eq!(lamps(&mut world, kate, ids), ["4: 0 terminated"]);
+    let call = world.call(jim, "9196");
+    world.run_ms(1_000);
+    assert_eq!(
+        lamps(&mut world, kate, ids),
+        ["5: 1 initiator confirmed 9196@example.com"]
+    );
+    world.hang_up(jim, call);
+    world.run(Duration::from_secs(40));
+    assert_eq!(lamps(&mut world, kate, ids), ["6: 1 terminated"]);
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn changes_within_the_interval_are_told_in_one_message() {
+    let (mut world, kate, jim, _) = watched();
+    world.run_ms(600);
+    world.phones[kate].requests.clear();
+    for _ in 0..5 {
+        let call = world.call(jim, "9196");
+        world.run_ms(40);
+        world.hang_up(jim, call);
+        world.run_ms(40);
+    }
+    world.run_ms(1_000);
+    let told = lamps(&mut world, kate, &mut Vec::new());
+    assert!((2..=4).contains(&told.len()), "{told:?}");
+    assert!(
+        told.last().unwrap().ends_with("terminated") || told.last().unwrap().ends_with(": "),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_refresh_brings_the_whole_state() {
+    let (mut world, kate, jim, _) = watched();
+    world.call(jim, "9196");
+    world.run_ms(1_500);
+    let ids = &mut Vec::new();
+    let told = lamps(&mut world, kate, ids);
+    assert_eq!(told.last().unwrap(), "1: 0 initiator confirmed 9196@example.com");
+    let answer = world.phones[kate].answer(2).cloned();
+    let answer = answer.expect("the answer to SUBSCRIBE");
+    let refresh = wishes("dialog", 600);
+    let number = world.with(kate, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, refresh)
+    });
+    assert_eq!(world.finish(kate, number), 200);
+    world.run_ms(50);
+    assert_eq!(
+        lamps(&mut world, kate, ids),
+        ["2: 0 initiator confirmed 9196@example.com"]
+    );
+}
+
+#[test]
+fn who_may_watch_whom_is_a_setting() {
+    let mut config = config();
+    config.subscriptions.watch_calls = Audience::Supervisors;
+    config.users[2].roles.push(Role::Supervisor);
+    config.subscriptions.watch_peers = Audience::Nobody;
+    let mut world = World::new(config, 1);
+    let (kate, jim, carol) = (world.phone("1000"), world.phone("1001"), world.phone("1002"));
+    for phone in [kate, jim, carol] {
+        world.register(phone);
+    }
+    let mut status = |phone, whom| subscribe(&mut world, phone, whom, wishes("dialog", 600)).status();
+    assert_eq!(
+        [status(kate, "1001"), status(jim, "1001"), status(carol, "1001")],
+        [403, 200, 200]
+    );
+    assert_eq!(status(carol, "4711"), 404);
+    world.phones[jim].requests.clear();
+    world.phones[carol].requests.clear();
+    world.run_ms(600);
+    world.call(jim, "9196");
+    world.run_ms(600);
+    let ids = &mut Vec::new();
+    assert_eq!(lamps(&mut world, carol, ids), ["1: 0 initiator confirmed"]);
+    assert_eq!(
+        lamps(&mut world, jim, ids),
+        ["1: 0 initiator confirmed 9196@example.com"]
+    );
+}
