@@ -468,6 +468,12 @@ impl<C: Core> EventLoop<C> {
                 Output::Notice(Notice::Drained) => {
                     self.drained.send_replace(true);
                 }
+                Output::Notice(Notice::Verb(outcome)) => tracing::info!(
+                    call = %outcome.interaction,
+                    verb = %outcome.verb,
+                    status = outcome.status,
+                    "verb over"
+                ),
             }
         }
         Ok(())

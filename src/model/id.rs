@@ -59,3 +59,7 @@ id!(
     /// A stored instant message. Rising in the order of acceptance, also across restarts.
     MessageId, "m"
 );
+id!(
+    /// One who takes part in an interaction, random 64 bits; stays the same when it moves to another room.
+    PartyId, "p"
+);

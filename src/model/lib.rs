@@ -6,13 +6,18 @@ mod binding;
 mod cdr;
 mod id;
 mod im;
+mod interaction;
 mod store;
 mod view;
 mod wall;
 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, Direction, EndReason, EndedBy};
-pub use id::{InteractionId, LegId, MessageId, RoomId};
+pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
 pub use im::StoredMessage;
+pub use interaction::{
+    CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
+    PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
+};
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{CallView, LegView, RegistrationView, StatusView};

@@ -152,6 +152,18 @@ impl<T> PartialEq for Key<T> {
 
 impl<T> Eq for Key<T> {}
 
+impl<T> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Key<T>) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Key<T> {
+    fn cmp(&self, other: &Key<T>) -> std::cmp::Ordering {
+        self.pack().cmp(&other.pack())
+    }
+}
+
 impl<T> std::fmt::Debug for Key<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)

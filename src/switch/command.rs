@@ -30,7 +30,12 @@ impl Switch {
                 self.core.tell(token, Answer::Done(self.calls.len() as u64));
                 self.calls.handle_command(cx!(self, now), token, command);
             }
-            Command::Calls | Command::Call(_) | Command::Hangup(_) | Command::RouteTest { .. } => {
+            Command::Calls
+            | Command::Call(_)
+            | Command::Hangup(_)
+            | Command::Interactions(_)
+            | Command::Act(_)
+            | Command::RouteTest { .. } => {
                 self.calls.handle_command(cx!(self, now), token, command);
             }
         }

@@ -78,6 +78,16 @@ pub struct User {
     pub ring_timeout: Option<Duration>,
 }
 
+impl User {
+    /// May listen to, whisper into and take part in the calls of others.
+    #[must_use]
+    pub fn supervises(&self) -> bool {
+        self.roles
+            .iter()
+            .any(|role| matches!(role, Role::Supervisor | Role::Admin))
+    }
+}
+
 /// What a user may do.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the names are the roles

@@ -1,6 +1,6 @@
 //! What the shell tells the switch.
 
-use crate::{Config, Token};
+use crate::{Act, Config, Token};
 use bytes::Bytes;
 use model::{Aor, InteractionId, StoreReply};
 use sip::Flow;
@@ -77,6 +77,10 @@ pub enum Command {
     Call(InteractionId),
     /// Ends a call with reason `operator`: [`crate::Answer::Done`].
     Hangup(InteractionId),
+    /// All interactions and consultations, or one: [`crate::Answer::Interactions`].
+    Interactions(Option<InteractionId>),
+    /// A verb: [`crate::Answer::Acted`], or refused.
+    Act(Box<Act>),
     /// What the dial plan would do: [`crate::Answer::Route`].
     RouteTest {
         /// Calling user.

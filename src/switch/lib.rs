@@ -39,10 +39,12 @@ mod text;
 #[cfg(test)]
 mod torture;
 mod users;
+mod verb;
 
 pub use config::Config;
 pub use input::{Command, Input};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
+pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Supervision, Verb};
 
 use crate::core::{Core, cx};
 use auth::Auth;

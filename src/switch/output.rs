@@ -1,9 +1,9 @@
 //! What the switch asks of the shell.
 
-use crate::Token;
+use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
-use model::{CallView, RegistrationView, StatusView, StoreOp};
+use model::{CallView, InteractionView, RegistrationView, StatusView, StoreOp, VerbOutcome};
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
 
@@ -56,6 +56,8 @@ pub enum Notice {
         /// What came of it.
         answer: Answer,
     },
+    /// What came of a verb that took its time.
+    Verb(Box<VerbOutcome>),
     /// The last call has ended after [`crate::Command::Drain`].
     Drained,
 }
@@ -71,6 +73,10 @@ pub enum Answer {
     Registrations(Vec<RegistrationView>),
     /// For [`crate::Command::Calls`] and [`crate::Command::Call`].
     Calls(Vec<CallView>),
+    /// For [`crate::Command::Interactions`], oldest first.
+    Interactions(Vec<InteractionView>),
+    /// For [`crate::Command::Act`].
+    Acted(Box<Acted>),
     /// For [`crate::Command::RouteTest`]: what would be done, in words.
     Route(Box<str>),
     /// Nothing was changed.
@@ -84,6 +90,10 @@ pub enum Refusal {
     NotFound(Box<str>),
     /// It cannot be done now.
     Conflict(Box<str>),
+    /// Who asks may not.
+    Forbidden(Box<str>),
+    /// Whom it needs cannot be reached: the SIP status that a call there gets.
+    Unreachable(u16),
 }
 
 /// The next moment at which something is due.

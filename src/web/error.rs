@@ -86,6 +86,8 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::NotFound(what) => ApiError::new(Code::NotFound, what),
             Refusal::Conflict(why) => ApiError::new(Code::Conflict, why),
+            Refusal::Forbidden(why) => ApiError::new(Code::Forbidden, why),
+            Refusal::Unreachable(status) => ApiError::new(Code::Conflict, format!("a call there gets {status}")),
         }
     }
 }

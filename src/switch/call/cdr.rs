@@ -29,13 +29,12 @@ impl Leg {
     /// The record without what the media plane knows; `None` while the leg is in its call, and once it is written.
     fn cdr(&self, interaction: &Interaction) -> Option<Cdr> {
         let Stage::Over(over) = &self.stage else { return None };
-        let caller = interaction.parties.first().map(|party| party.shown.clone());
         (!over.recorded).then(|| Cdr {
             interaction: interaction.id,
             leg: self.id,
             direction: self.direction,
             user: self.user.clone(),
-            caller: caller.unwrap_or_default(),
+            caller: interaction.caller.clone(),
             callee: interaction.dialled.clone(),
             call_id: self.session.call_id().into(),
             started_at: self.started_at,

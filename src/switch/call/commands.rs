@@ -36,6 +36,14 @@ impl Calls {
                 }
                 None => cx.core.refuse(token, unknown(id)),
             },
+            Command::Interactions(id) => match (self.interaction_views(id), id) {
+                (views, Some(id)) if views.is_empty() => cx.core.refuse(token, unknown(id)),
+                (views, _) => cx.core.tell(token, Answer::Interactions(views)),
+            },
+            Command::Act(act) => {
+                let answer = self.act(cx, &act);
+                cx.core.tell(token, answer);
+            }
             Command::RouteTest { from, to } => match cx.core.users.named(&from) {
                 Some(_) => {
                     let route = route::explain(cx.core, &to);
@@ -101,7 +109,7 @@ impl Calls {
     }
 
     /// A call that is not over, by its id.
-    fn find(&self, id: InteractionId) -> Option<(Key<Interaction>, &Interaction)> {
+    pub(super) fn find(&self, id: InteractionId) -> Option<(Key<Interaction>, &Interaction)> {
         self.interactions
             .iter()
             .find(|(_, interaction)| interaction.id == id && !matches!(interaction.call.state, State::Over))

@@ -23,6 +23,8 @@ pub(crate) struct Leg {
     pub(crate) id: LegId,
     /// Where it belongs.
     pub(crate) interaction: Key<Interaction>,
+    /// Whose room it hears: its own, or that of a consultation.
+    pub(crate) place: Key<Interaction>,
     /// Who called whom.
     pub(crate) direction: Direction,
     /// Whose device, if one of our users'.
@@ -102,6 +104,7 @@ impl Leg {
         Leg {
             id: LegId(cx.core.random()),
             interaction,
+            place: interaction,
             direction,
             user: Some(user),
             uri,

@@ -4,6 +4,7 @@
 //! The switch gives [`Calls`] the INVITEs whose caller is known, and every event whose owner was made with
 //! [`crate::room::Room::Call`]: a leg's session, or a timer of a leg or call.
 
+mod act;
 mod audit;
 mod body;
 mod bridge;
@@ -14,6 +15,7 @@ mod identity;
 mod leg;
 mod legs;
 mod pickup;
+mod plumb;
 mod relay;
 mod restore;
 mod ring;
@@ -22,6 +24,7 @@ mod service;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub(crate) use leg::{Leg, LegKey};
 pub(crate) use legs::{DialogPhase, DialogView};
@@ -41,6 +44,7 @@ use ring::Ringing;
 use sip::endpoint::Alarm;
 use sip::invite::Match;
 use sip::{Flow, Headers, Message, Name, Owner, Reply};
+use smallvec::SmallVec;
 
 /// All calls of the switch.
 #[derive(Debug)]
@@ -67,6 +71,10 @@ pub(crate) struct Call {
     worker: Option<WorkerId>,
     /// The engine knows the room.
     open: bool,
+    /// What the engine was told of the room.
+    plumbed: plumb::Plumbed,
+    /// Consultations, transfers and invitations made for this call, oldest first.
+    sides: SmallVec<[Key<Interaction>; 2]>,
     state: State,
 }
 

@@ -13,7 +13,7 @@ use crate::route::{Device, Devices, best};
 use crate::text::loggable;
 use crate::users::UserIndex;
 use clock::Mono;
-use model::{Aor, Direction, EndReason, EndedBy};
+use model::{Aor, Direction, EndReason, EndedBy, PartyId};
 use sip::endpoint::Alarm;
 use sip::invite::{Invitation, Session};
 use sip::{Body, Flow, Headers, Message, Name, Reply};
@@ -69,8 +69,9 @@ impl Calls {
             told: None,
             callee: callee.headers(),
         });
-        let shown = callee.shown;
-        interaction.parties.push(Party { shown, legs });
+        let mut party = Party::new(PartyId(cx.core.random()), Some(aor), callee.shown, legs);
+        party.asserted = callee.asserted.map(Into::into);
+        interaction.parties.push(party);
         Ok(())
     }
 

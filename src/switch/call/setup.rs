@@ -1,7 +1,7 @@
 //! The first part of a call: an INVITE from a known caller becomes a leg, the dial plan says whom it is for.
 
 use super::identity::Identity;
-use super::{Call, Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
+use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
@@ -9,7 +9,7 @@ use crate::route::{self, Devices, Target};
 use crate::text::loggable;
 use crate::users::UserIndex;
 use media::sdp::SessionDescription;
-use model::{Direction, EndReason, EndedBy, InteractionId};
+use model::{Direction, EndReason, EndedBy, InteractionId, PartyId};
 use sip::invite::{Local, Session};
 use sip::{Flow, Message, Name, Reply};
 use smallvec::smallvec;
@@ -72,17 +72,11 @@ impl Calls {
             &mut core.endpoint,
             &mut core.effects,
         );
-        let interaction = Interaction {
-            id: InteractionId(core.random()),
-            parties: smallvec![Party {
-                shown: asked.identity.shown.clone(),
-                legs: smallvec![leg_key],
-            }],
-            dialled: dialled.into(),
-            call: Call::default(),
-            started_at: cx.now.wall,
-            answered_at: None,
-        };
+        let shown = asked.identity.shown.clone();
+        let mut party = Party::new(PartyId(core.random()), Some(user.clone()), shown, smallvec![leg_key]);
+        party.asserted = asked.identity.asserted.as_deref().map(Into::into);
+        let id = InteractionId(core.random());
+        let interaction = Interaction::new(id, party, dialled.into(), cx.now.wall);
         tracing::info!(
             call = %interaction.id,
             call_id = %loggable(asked.invite.call_id()),

@@ -1,0 +1,83 @@
+//! Interactions as the API shows them.
+
+use super::{Calls, LegKey, State};
+use crate::Supervision;
+use crate::arena::Key;
+use crate::interaction::{Interaction, Party, Role};
+use model::{InteractionId, InteractionState, InteractionView, Medium, PartyRole, PartyState, PartyView};
+
+impl Calls {
+    /// All interactions, or one, oldest first.
+    pub(super) fn interaction_views(&self, id: Option<InteractionId>) -> Vec<InteractionView> {
+        let all = self.interactions.iter();
+        let wanted = all.filter(|(_, interaction)| id.is_none_or(|id| interaction.id == id));
+        let mut views: Vec<_> = wanted.filter_map(|(key, _)| self.interaction_view(key)).collect();
+        views.sort_by_key(|view| (view.started_at, view.id));
+        views
+    }
+
+    /// One interaction as it is now.
+    pub(super) fn interaction_view(&self, key: Key<Interaction>) -> Option<InteractionView> {
+        let interaction = self.interactions.get(key)?;
+        let parties = interaction.parties.iter().filter(|party| self.is_present(party));
+        let sides = self.sides_of(key);
+        let sides = sides.iter().filter_map(|&side| self.interactions.get(side));
+        Some(InteractionView {
+            id: interaction.id,
+            parent: interaction.grew_from,
+            medium: Medium::Voice,
+            state: match interaction.call.state {
+                State::Routing | State::Ringing(_) => InteractionState::Ringing,
+                State::Bridged(_) | State::Service(_) => InteractionState::Up,
+                State::Over => InteractionState::Ending,
+            },
+            owner: interaction.owner,
+            dialled: interaction.dialled.clone(),
+            started_at: interaction.started_at,
+            answered_at: interaction.answered_at,
+            parties: parties.map(|party| self.party_view(key, interaction, party)).collect(),
+            consultations: sides.map(|side| side.id).collect(),
+            purpose: interaction.side.as_ref().map(|side| side.purpose),
+            case_data: interaction.data.clone(),
+            recording: false,
+            history: interaction.history.iter().cloned().collect(),
+        })
+    }
+
+    /// It has a device that is not gone, or hears by a line of the parent.
+    fn is_present(&self, party: &Party) -> bool {
+        let lives = |key: &LegKey| self.legs.get(*key).is_some_and(|leg| !leg.is_over());
+        party.legs.iter().any(lives) || party.line.is_some()
+    }
+
+    fn party_view(&self, key: Key<Interaction>, interaction: &Interaction, party: &Party) -> PartyView {
+        let legs = || party.legs.iter().filter_map(|&leg| self.legs.get(leg));
+        let is_up = party.line.is_some() || legs().any(super::Leg::is_up);
+        let is_away = is_up && self.is_away(key, party);
+        let deaf_to = interaction.unheard.iter().filter(|(from, _)| *from == party.id);
+        PartyView {
+            id: party.id,
+            user: party.user.clone(),
+            shown: party.shown.clone(),
+            state: match (is_up, is_away) {
+                (false, _) => PartyState::Ringing,
+                (true, false) => PartyState::Up,
+                (true, true) => PartyState::Away,
+            },
+            role: match party.role {
+                Role::Member => PartyRole::Member,
+                Role::Supervisor { mode, .. } => match mode {
+                    Supervision::Listen => PartyRole::Listen,
+                    Supervision::Whisper => PartyRole::Whisper,
+                    Supervision::Barge => PartyRole::Barge,
+                },
+            },
+            holds: party.holds,
+            held: is_up && self.is_held(key, party.id),
+            muted: party.muted,
+            deaf: party.deaf,
+            unheard_by: deaf_to.map(|(_, to)| *to).collect(),
+            legs: legs().map(|leg| leg.id).collect(),
+        }
+    }
+}
