@@ -3,6 +3,7 @@
 //! A room is a matrix. [`Matrix`] says what holds where no edge was named; [`Edge`]s name the exceptions. Control edits
 //! the matrix and never says how to execute it: the engine relays, transcodes or mixes as is cheapest.
 
+use crate::codec::OpusParameters;
 use crate::sdp::Direction;
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
@@ -134,6 +135,10 @@ pub struct LegMedia {
     pub on_hold: bool,
     /// Milliseconds of sound in each packet the device wants; 0 when it did not say (then 20).
     pub ptime_ms: u8,
+    /// The most milliseconds of sound in a packet the device takes; 0 when it did not say.
+    pub maxptime_ms: u8,
+    /// What the device wants of Opus.
+    pub opus: OpusParameters,
 }
 
 /// One payload format of a leg.

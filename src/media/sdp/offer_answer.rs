@@ -13,6 +13,7 @@
 //! A refused exchange is undone with [`Negotiation::rollback`] on each leg; what was agreed before still holds.
 
 use super::{Address, Attribute, Connection, Direction, Origin, SdpFormat, SessionDescription, Stream};
+use crate::codec::OpusParameters;
 use crate::plan::{Codec, Format, LegMedia};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -85,6 +86,13 @@ pub struct AgreedFormat {
 }
 
 impl Agreed {
+    /// What the device wants of Opus, where that is agreed.
+    fn opus(&self) -> OpusParameters {
+        let opus = self.formats.iter().find(|agreed| agreed.format.codec() == Codec::Opus);
+        opus.and_then(|agreed| agreed.format.fmtp.as_deref())
+            .map_or_else(OpusParameters::default, OpusParameters::read)
+    }
+
     /// The first format of sound, as `PCMU/8000`.
     #[must_use]
     pub fn codec_name(&self) -> Option<String> {
@@ -128,6 +136,25 @@ struct Ours {
     lines: Vec<Line>,
     formats: Vec<SdpFormat>,
     direction: Direction,
+}
+
+/// Whose format parameters an answer tells: they say what is wanted of packets sent to the answerer.
+#[derive(Copy, Clone)]
+enum Parameters {
+    /// The engine decodes.
+    Ours,
+    /// The device of the other leg does.
+    Relayed,
+}
+
+impl Parameters {
+    fn of(self, format: &SdpFormat) -> SdpFormat {
+        let known = SdpFormat::of(format.codec()).filter(|_| matches!(self, Parameters::Ours));
+        SdpFormat {
+            fmtp: known.map_or_else(|| format.fmtp.clone(), |ours| ours.fmtp),
+            ..format.clone()
+        }
+    }
 }
 
 /// The audio stream of a description from the device.
@@ -247,7 +274,7 @@ impl Negotiation {
             .chain(theirs.formats.iter().filter(known).filter(beside))
             .cloned()
             .collect();
-        self.send_answer(formats, direction, None, None)
+        self.send_answer(formats, Parameters::Ours, direction, None, None)
     }
 
     /// Answers the device's offer with what the device of the other leg answered to the relayed offer.
@@ -271,7 +298,7 @@ impl Negotiation {
             return Err(OfferAnswerError::NoFormat);
         }
         let (direction, ptime, maxptime) = (agreed.remote_direction, agreed.ptime_ms, agreed.maxptime_ms);
-        self.send_answer(formats, direction, ptime, maxptime)
+        self.send_answer(formats, Parameters::Relayed, direction, ptime, maxptime)
     }
 
     /// Gives up the open offer, of whichever side; what was agreed before still holds. Nothing happens without one.
@@ -322,6 +349,8 @@ impl Negotiation {
             direction: agreed.direction,
             on_hold: !agreed.remote_direction.receives(),
             ptime_ms: agreed.ptime_ms.unwrap_or(0),
+            maxptime_ms: agreed.maxptime_ms.unwrap_or(0),
+            opus: agreed.opus(),
         })
     }
 
@@ -361,6 +390,7 @@ impl Negotiation {
     fn send_answer(
         &mut self,
         formats: Vec<SdpFormat>,
+        parameters: Parameters,
         direction: Direction,
         ptime: Option<u8>,
         maxptime: Option<u8>,
@@ -373,20 +403,28 @@ impl Negotiation {
         let mut lines = theirs.lines.clone();
         lines[theirs.at] = Line::audio(&formats, &theirs.lines[theirs.at].protocol);
         let line = &lines[theirs.at];
+        let said: Vec<SdpFormat> = formats.iter().map(|format| parameters.of(format)).collect();
         let stream = audio_stream(
             line,
             self.local.port,
-            &formats,
+            &said,
             direction,
             ptime,
             maxptime,
             theirs.rtcp_mux,
         );
+        let given = |format: SdpFormat| {
+            let offered = theirs.formats.iter().find(|offered| offered.pt == format.pt);
+            SdpFormat {
+                fmtp: offered.and_then(|offered| offered.fmtp.clone()),
+                ..format
+            }
+        };
         let agreed = formats
             .into_iter()
             .map(|format| AgreedFormat {
                 pt_in: format.pt,
-                format,
+                format: given(format),
             })
             .collect();
         let at = theirs.at;

@@ -519,3 +519,42 @@ mod relay {
         );
     }
 }
+
+/// What is wanted of Opus packets goes by who decodes them.
+mod opus {
+    use super::*;
+    use crate::codec::OpusParameters;
+
+    const OFFER: &str = "m=audio 4 RTP/AVP 98 13\na=rtpmap:98 opus/48000/2\n\
+                         a=fmtp:98 maxplaybackrate=16000; stereo=0; maxaveragebitrate=20000; usedtx=1\na=maxptime:40";
+
+    #[test]
+    fn an_answer_of_ours_says_what_we_decode_and_heeds_what_the_device_wants() {
+        let (mut a, _) = relay::legs();
+        a.handle_offer(&parse(&phone("192.0.2.1", OFFER))).unwrap();
+        let codecs = [Codec::Opus, Codec::ComfortNoise(8_000)];
+        let answer = a.answer(&codecs, Direction::SendRecv).unwrap();
+        assert!(answer.contains("a=fmtp:98 useinbandfec=1\r\n"), "{answer}");
+        let media = a.leg_media().unwrap();
+        let wanted = OpusParameters {
+            max_playback_rate: 16_000,
+            max_average_bitrate: 20_000,
+            dtx: true,
+            ..OpusParameters::default()
+        };
+        assert_eq!((media.opus, media.maxptime_ms), (wanted, 40));
+    }
+
+    #[test]
+    fn a_relayed_answer_says_what_the_other_device_decodes() {
+        let (mut a, mut b) = relay::legs();
+        a.handle_offer(&parse(&phone("192.0.2.1", OFFER))).unwrap();
+        let offer = b.relay_offer(&a).unwrap();
+        assert!(offer.contains("maxaveragebitrate=20000"), "{offer}");
+        let answer = "m=audio 5 RTP/AVP 98\na=rtpmap:98 opus/48000/2\na=fmtp:98 cbr=1";
+        b.handle_answer(&parse(&phone("192.0.2.2", answer))).unwrap();
+        let answer = a.relay_answer(&b).unwrap();
+        assert!(answer.contains("a=fmtp:98 cbr=1\r\n"), "{answer}");
+        assert!(b.leg_media().unwrap().opus.constant_bitrate && !a.leg_media().unwrap().opus.constant_bitrate);
+    }
+}
