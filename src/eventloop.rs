@@ -18,7 +18,7 @@ use crate::eventloop_lanes::{LaneCounters, Lanes, Waiting};
 use crate::eventloop_sockets::Sockets;
 use crate::sip_trace::trace;
 use clock::{Mono, Now, System};
-use model::{StoreOp, StoreReply};
+use model::{Occurrence, StoreOp, StoreReply};
 use net::counters;
 use net::counters::Figure;
 use net::rtp::Workers;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 use switch::{Answer, Command, Counters, Deadline, Input, Notice, Output, Switch, Token};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::{oneshot, watch};
 
 /// What the loop drives: the switch, or what a test puts in its place or around it. The methods are those of [`Switch`].
@@ -60,6 +60,8 @@ pub struct Parts {
     pub media: Workers,
     /// What is kept.
     pub store: Arc<Store>,
+    /// For those who watch. When it is full events are lost: who reads it sees the gap in their numbers.
+    pub events: mpsc::Sender<Occurrence>,
 }
 
 counters! {
@@ -160,6 +162,7 @@ struct EventLoop<C> {
     tracing: bool,
     counters: Arc<LoopCounters>,
     drained: watch::Sender<bool>,
+    events: mpsc::Sender<Occurrence>,
 }
 
 impl<C: Core> EventLoop<C> {
@@ -191,6 +194,7 @@ impl<C: Core> EventLoop<C> {
             tracing: false,
             counters,
             drained,
+            events: parts.events,
         })
     }
 
@@ -465,6 +469,8 @@ impl<C: Core> EventLoop<C> {
                 Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
                 Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
+                // Nobody is waited for: the switch does not stop because somebody watches slowly.
+                Output::Notice(Notice::Event(occurrence)) => drop(self.events.try_send(*occurrence)),
                 Output::Notice(Notice::Drained) => {
                     self.drained.send_replace(true);
                 }

@@ -133,6 +133,7 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
             tcp,
             media,
             store,
+            events: tokio::sync::mpsc::channel(1).0,
         },
         inlets,
     )

@@ -342,6 +342,7 @@ fn start_switch(
         tcp,
         media,
         store: store.clone(),
+        events: tokio::sync::mpsc::channel(1).0,
     };
     eventloop::start(switch, parts, inlets).map_err(failed("the event loop"))
 }

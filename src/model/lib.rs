@@ -4,6 +4,7 @@
 
 mod binding;
 mod cdr;
+mod event;
 mod id;
 mod im;
 mod interaction;
@@ -13,6 +14,7 @@ mod wall;
 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, Direction, EndReason, EndedBy};
+pub use event::{Event, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
 pub use im::StoredMessage;
 pub use interaction::{

@@ -41,6 +41,14 @@ pub struct CallView {
     pub legs: Vec<LegView>,
 }
 
+impl CallView {
+    /// Whether one of its legs is a device of this user.
+    #[must_use]
+    pub fn includes(&self, user: &Aor) -> bool {
+        self.legs.iter().any(|leg| leg.user.as_ref() == Some(user))
+    }
+}
+
 /// One leg of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegView {

@@ -20,6 +20,9 @@ pub(crate) const CAPACITY: usize = 1 << INDEX_BITS;
 pub(crate) struct Arena<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// Places of what was put in, taken out or lent for change since the last [`Arena::take_touched`], some more than once;
+    /// `None`: nobody asks.
+    touched: Option<Vec<Key<T>>>,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,7 @@ impl<T> Default for Arena<T> {
         Arena {
             places: Vec::new(),
             free: Vec::new(),
+            touched: None,
         }
     }
 }
@@ -57,11 +61,13 @@ impl<T> Arena<T> {
             Some(index) => self.places[index as usize].content = content,
             None => self.places.push(Place { generation: 0, content }),
         }
+        self.touch(key);
         key
     }
 
     /// Takes a thing out; its key and all copies of it name nothing from now on.
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
+        self.touch(key);
         let place = self.place_mut(key)?;
         let content = place.content.take()?;
         place.generation = (place.generation + 1) & ((1 << GENERATION_BITS) - 1);
@@ -78,11 +84,14 @@ impl<T> Arena<T> {
 
     /// The thing, if it is still there.
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+        self.touch(key);
         self.place_mut(key)?.content.as_mut()
     }
 
     /// Two different things, if both are still there.
     pub(crate) fn pair_mut(&mut self, one: Key<T>, other: Key<T>) -> Option<(&mut T, &mut T)> {
+        self.touch(one);
+        self.touch(other);
         let places = self
             .places
             .get_disjoint_mut([one.index as usize, other.index as usize])
@@ -106,6 +115,27 @@ impl<T> Arena<T> {
             let content = place.content.as_ref()?;
             Some((Key::new(index, place.generation), content))
         })
+    }
+
+    /// Takes note of changes from now on.
+    pub(crate) fn watch(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// What may have changed since the last time, each once; some of it may be gone.
+    pub(crate) fn take_touched(&mut self) -> Vec<Key<T>> {
+        let mut touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
+        touched.sort_unstable_by_key(|key| key.pack());
+        touched.dedup();
+        touched
+    }
+
+    fn touch(&mut self, key: Key<T>) {
+        if let Some(touched) = &mut self.touched
+            && touched.last() != Some(&key)
+        {
+            touched.push(key);
+        }
     }
 
     fn place_mut(&mut self, key: Key<T>) -> Option<&mut Place<T>> {
@@ -193,6 +223,21 @@ mod tests {
         arena.remove(promised);
         let promised = arena.next_key();
         assert_eq!(arena.insert(2), promised);
+    }
+
+    #[test]
+    fn what_may_have_changed_is_named_once_when_somebody_asks() {
+        let mut arena = Arena::default();
+        let (one, other) = (arena.insert(1), arena.insert(2));
+        assert_eq!(arena.take_touched(), []);
+        arena.watch();
+        let third = arena.insert(3);
+        for _ in 0..2 {
+            arena.get_mut(one);
+            arena.remove(other);
+        }
+        assert_eq!(arena.take_touched(), [one, other, third]);
+        assert_eq!(arena.take_touched(), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::core::cx;
 use crate::tally::METHODS;
 use crate::{Answer, Command, Counters, Refusal, Switch, Token};
 use clock::Now;
-use model::{Aor, StatusView};
+use model::{Aor, Event, Snapshot, StatusView};
 
 /// The order of the response counters.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
@@ -22,10 +22,15 @@ impl Switch {
                 self.core.tell(token, Answer::Registrations(views));
             }
             Command::DropRegistration { aor, contact } => self.drop_registration(token, &aor, contact.as_deref()),
+            Command::Snapshot(user) => {
+                let snapshot = self.snapshot(now, user.as_ref());
+                self.core.tell(token, Answer::Snapshot(Box::new(snapshot)));
+            }
             // The shell's business: it traces what it moves, and answers this before it comes here.
             Command::Trace(_) => self.core.tell(token, Answer::Done(1)),
             Command::Drain { .. } => {
                 self.core.draining = true;
+                self.core.announce(|| Event::Draining);
                 self.registrar.flush_all(&mut self.core);
                 self.core.tell(token, Answer::Done(self.calls.len() as u64));
                 self.calls.handle_command(cx!(self, now), token, command);
@@ -48,6 +53,15 @@ impl Switch {
                 Refusal::NotFound(format!("{aor} has no such registration").into()),
             ),
             dropped => self.core.tell(token, Answer::Done(dropped)),
+        }
+    }
+
+    fn snapshot(&mut self, now: Now, user: Option<&Aor>) -> Snapshot {
+        self.core.watch();
+        Snapshot {
+            seq: self.core.last_event(),
+            registrations: self.registrar.views(now, user),
+            calls: self.calls.watched(user),
         }
     }
 

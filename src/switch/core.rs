@@ -9,8 +9,8 @@ use crate::tally::Tally;
 use crate::users::Users;
 use crate::{Answer, Notice, Output, Refusal, Token};
 use ahash::RandomState;
-use clock::Now;
-use model::{Aor, StoreOp};
+use clock::{Now, Wall};
+use model::{Aor, Event, Occurrence, StoreOp};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sip::uri::escape_user;
@@ -66,6 +66,10 @@ pub(crate) struct Core {
     pub(crate) working: Option<Owner>,
     /// Security lines written in this second since the start, for [`crate::auth::security`].
     pub(crate) security_lines: (u64, u32),
+    /// The moment of the input that is being handled.
+    at: Wall,
+    /// Number of the last event; `None`: nobody watches.
+    last_event: Option<u64>,
     /// The verb in whose midst a test wants a panic.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) panics_in: Option<&'static str>,
@@ -107,6 +111,8 @@ impl Core {
             draining: false,
             working: None,
             security_lines: (0, 0),
+            at: Wall(0),
+            last_event: None,
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
             random,
@@ -186,6 +192,43 @@ impl Core {
     /// Answers a command.
     pub(crate) fn tell(&mut self, token: Token, answer: Answer) {
         self.outputs.push_back(Output::Notice(Notice::Answer { token, answer }));
+    }
+
+    /// Tells events from now on. Their numbers begin above those of an earlier run: with the milliseconds since 1970 times
+    /// 1,024, which stays below 2^53, JSON's safe integers, until 2248.
+    pub(crate) fn watch(&mut self) {
+        self.last_event
+            .get_or_insert(u64::try_from(self.at.0).unwrap_or(0) << 10);
+    }
+
+    /// An input, or what is due, is handled at this moment.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.at = now.wall;
+    }
+
+    /// Whether anybody watches: what costs work only to be told need not be worked out otherwise.
+    #[must_use]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.last_event.is_some()
+    }
+
+    /// Number of the last event; 0 while nobody watches.
+    #[must_use]
+    pub(crate) fn last_event(&self) -> u64 {
+        self.last_event.unwrap_or(0)
+    }
+
+    /// Tells those who watch what happened.
+    pub(crate) fn announce(&mut self, event: impl FnOnce() -> Event) {
+        let Some(last) = &mut self.last_event else { return };
+        *last += 1;
+        let occurrence = Occurrence {
+            seq: *last,
+            at: self.at,
+            event: event(),
+        };
+        self.outputs
+            .push_back(Output::Notice(Notice::Event(Box::new(occurrence))));
     }
 
     /// Refuses a command.

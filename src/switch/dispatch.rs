@@ -33,6 +33,7 @@ impl Switch {
                 self.auth.on_reload(&self.core);
                 self.registrar.on_reload(&mut self.core);
                 self.calls.on_reload(cx!(self, now));
+                self.core.announce(|| model::Event::Reloaded);
             }
         }
     }
@@ -79,6 +80,9 @@ impl Switch {
             }
         }
         self.core.working = None;
+        if self.core.is_watched() {
+            self.calls.announce(cx!(self, now));
+        }
     }
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {

@@ -88,6 +88,9 @@ pub enum Command {
         /// What is dialled.
         to: Box<str>,
     },
+    /// Everything that events keep up to date, or what concerns one user: [`crate::Answer::Snapshot`]. From the first on,
+    /// what happens is told by [`crate::Notice::Event`].
+    Snapshot(Option<Aor>),
     /// SIP trace on or off: [`crate::Answer::Done`].
     Trace(bool),
     /// No new calls from now on (503 with Retry-After); [`crate::Notice::Drained`] when the last one has ended, or all

@@ -93,6 +93,7 @@ impl Switch {
 
     /// Takes one input.
     pub fn handle_input(&mut self, now: Now, input: Input) {
+        self.core.begin(now);
         self.take(now, input);
         self.settle(now);
     }
@@ -111,6 +112,7 @@ impl Switch {
 
     /// Runs what is due at `now`.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.core.begin(now);
         self.core.endpoint.handle_timeout(now.mono, &mut self.core.effects);
         self.settle(now);
     }
@@ -119,6 +121,7 @@ impl Switch {
     /// dialog and interaction that were being worked on (BYE to each leg, CDR reason `internal`). What was still to be done
     /// for others in the same step is done.
     pub fn recover(&mut self, now: Now) {
+        self.core.begin(now);
         self.core.tally.recoveries += 1;
         let Some(owner) = self.core.working.take() else {
             return self.settle(now);

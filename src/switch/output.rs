@@ -3,7 +3,9 @@
 use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
-use model::{CallView, InteractionView, RegistrationView, StatusView, StoreOp, VerbOutcome};
+use model::{
+    CallView, InteractionView, Occurrence, RegistrationView, Snapshot, StatusView, StoreOp, VerbOutcome,
+};
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
 
@@ -60,6 +62,8 @@ pub enum Notice {
     Verb(Box<VerbOutcome>),
     /// The last call has ended after [`crate::Command::Drain`].
     Drained,
+    /// Something happened; told after the first [`crate::Command::Snapshot`], for nobody watches before.
+    Event(Box<Occurrence>),
 }
 
 /// What came of a command.
@@ -77,6 +81,8 @@ pub enum Answer {
     Interactions(Vec<InteractionView>),
     /// For [`crate::Command::Act`].
     Acted(Box<Acted>),
+    /// For [`crate::Command::Snapshot`].
+    Snapshot(Box<Snapshot>),
     /// For [`crate::Command::RouteTest`]: what would be done, in words.
     Route(Box<str>),
     /// Nothing was changed.

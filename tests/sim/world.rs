@@ -310,7 +310,7 @@ impl World {
             }
             Output::Connect { token, .. } => self.input(Input::ConnectFailed { token }),
             Output::Close { .. } => {}
-            Output::Notice(Notice::Answer { .. } | Notice::Drained | Notice::Verb(_)) => {}
+            Output::Notice(Notice::Answer { .. } | Notice::Drained | Notice::Verb(_) | Notice::Event(_)) => {}
         }
     }
 

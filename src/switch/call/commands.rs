@@ -116,13 +116,13 @@ impl Calls {
     }
 
     /// All calls, oldest first.
-    fn views(&self) -> Vec<CallView> {
+    pub(super) fn views(&self) -> Vec<CallView> {
         let mut views: Vec<_> = self.interactions.iter().map(|(_, call)| self.view(call)).collect();
         views.sort_by_key(|view| (view.started_at, view.id));
         views
     }
 
-    fn view(&self, interaction: &Interaction) -> CallView {
+    pub(super) fn view(&self, interaction: &Interaction) -> CallView {
         let state = match interaction.call.state {
             State::Routing | State::Ringing(_) => "ringing",
             State::Bridged(_) | State::Service(_) => "answered",

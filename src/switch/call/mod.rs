@@ -5,6 +5,7 @@
 //! [`crate::room::Room::Call`]: a leg's session, or a timer of a leg or call.
 
 mod act;
+mod announce;
 mod audit;
 mod body;
 mod bridge;
@@ -57,6 +58,8 @@ pub(crate) struct Calls {
     manners: Headers,
     /// Calls that are not over.
     active: usize,
+    /// What those who watch were told of each call; `None`: nobody watches.
+    told: Option<announce::Told>,
     /// While a drain lasts: its limit.
     draining: Option<Alarm>,
     /// The verb in whose midst a test wants a panic.
@@ -161,6 +164,7 @@ impl Calls {
             figures: cdr::Figures::default(),
             manners: manners(core),
             active: 0,
+            told: None,
             draining: None,
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
@@ -231,7 +235,8 @@ impl Calls {
                 }
             }
             Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
-            Event::Latched { .. } | Event::Dtmf { .. } | Event::Talking { .. } | Event::Played { .. } => {}
+            Event::Talking { leg, talking } => self.announce_talking(cx, Key::unpack(leg.0), talking),
+            Event::Latched { .. } | Event::Dtmf { .. } | Event::Played { .. } => {}
         }
     }
 

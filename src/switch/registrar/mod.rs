@@ -11,7 +11,7 @@ use crate::room::Room;
 use ahash::RandomState;
 use clock::{Mono, Now};
 use hashbrown::{HashMap, HashTable};
-use model::{Aor, Binding};
+use model::{Aor, Binding, Event};
 use save::Backlog;
 use sip::endpoint::{Alarm, Destination};
 use sip::{Flow, Transport, Uri};
@@ -178,10 +178,12 @@ impl Registrar {
         let record = &mut self.records[index as usize];
         let bound = record.bindings.remove(place);
         self.count -= 1;
-        core.store(model::StoreOp::DeleteBinding {
-            aor: bound.binding.aor,
-            key: bound.binding.key,
+        let Binding { aor, key, contact, .. } = bound.binding;
+        core.announce(|| Event::Unregistered {
+            aor: aor.clone(),
+            contact,
         });
+        core.store(model::StoreOp::DeleteBinding { aor, key });
         if self.records[index as usize].bindings.is_empty() {
             let record = self.records.remove(index as usize);
             core.endpoint.cancel_timer(record.alarm.1);

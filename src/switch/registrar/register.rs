@@ -218,7 +218,9 @@ impl Registrar {
                 is_dirty: false,
             },
         );
-        self.save(core, index, self.records[index as usize].bindings.len() - 1);
+        let number = self.records[index as usize].bindings.len() - 1;
+        self.save(core, index, number);
+        self.announce(core, *now, index, number);
         index
     }
 
@@ -244,6 +246,7 @@ impl Registrar {
         self.rearm(core, index);
         if has_changed {
             self.save(core, index, number);
+            self.announce(core, *now, index, number);
         } else {
             self.save_soon(core, *now, index, number);
         }

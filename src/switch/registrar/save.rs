@@ -104,7 +104,7 @@ impl Registrar {
                 // No phone counts on more than the longest life we grant: a wall clock that was wrong cannot keep it longer.
                 let deadline = now.mono + left.min(core.config.registrar.max_expires);
                 let flow = restored_flow(core, &binding);
-                self.insert(
+                let index = self.insert(
                     core,
                     Bound {
                         binding,
@@ -113,6 +113,7 @@ impl Registrar {
                         is_dirty: false,
                     },
                 );
+                self.announce(core, now, index, self.records[index as usize].bindings.len() - 1);
             }
         }
         tracing::info!(stored = total, bound = self.count, "bindings restored");

@@ -3,7 +3,7 @@
 use super::{Bound, Registrar};
 use crate::core::Core;
 use clock::Now;
-use model::{Aor, RegistrationView};
+use model::{Aor, Event, RegistrationView};
 use std::time::Duration;
 
 impl Registrar {
@@ -25,6 +25,14 @@ impl Registrar {
         };
         views.sort_by(|a, b| (&a.aor, &a.contact).cmp(&(&b.aor, &b.contact)));
         views
+    }
+
+    /// Tells those who watch how a contact is reached now.
+    pub(super) fn announce(&self, core: &mut Core, now: Now, index: u32, place: usize) {
+        let bound = &self.records[index as usize].bindings[place];
+        core.announce(|| Event::Registered {
+            registration: bound.view(now),
+        });
     }
 
     /// Removes the bindings of a user, or the one with this contact URI; how many.

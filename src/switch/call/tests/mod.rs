@@ -12,6 +12,7 @@ mod refusal;
 mod relay;
 mod service;
 mod setup;
+mod watch;
 
 use handset::{Dialog, Handset, hold, sdp};
 use lab::Lab;
