@@ -80,6 +80,16 @@ pub enum Plan {
         /// The edges that change.
         edges: Vec<Edge>,
     },
+    /// A member that nobody hears, or that hears nobody of the members, whatever matrix and edges say: it keeps to the leg
+    /// while it is in this room. A deaf member hears players, and silence else.
+    Restrict {
+        /// The leg.
+        leg: LegId,
+        /// Nobody hears it.
+        muted: bool,
+        /// It hears nobody.
+        deaf: bool,
+    },
     /// Starts a sound. A player with the same id is replaced.
     Play {
         /// The room.

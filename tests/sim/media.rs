@@ -80,6 +80,11 @@ impl MediaPlane {
                     .ok_or_else(|| format!("{leg:?} moved, and is not open"))?;
                 moved.room = room;
             }
+            Plan::Restrict { leg, .. } => {
+                self.legs
+                    .get(&leg)
+                    .ok_or_else(|| format!("{leg:?} restricted, and is not open"))?;
+            }
             Plan::SetEdges { room, .. } | Plan::Play { room, .. } | Plan::StopPlay { room, .. } => {
                 if !self.rooms.contains(&room) {
                     return Err(format!("{room:?} is not open"));

@@ -135,6 +135,7 @@ impl Engine {
             }),
             Plan::CloseLeg { leg } => self.close_leg(leg),
             Plan::MoveLeg { leg, room } => self.move_leg(leg, room),
+            Plan::Restrict { leg, muted, deaf } => self.restrict(leg, muted, deaf),
             Plan::SetEdges { room, edges } => self.with_room(room, |room| room.set_edges(&edges)),
             Plan::Play {
                 room,
@@ -378,6 +379,13 @@ impl Engine {
         self.rooms[to].join(id, slot);
         self.route(from);
         self.route(to);
+        Some(())
+    }
+
+    fn restrict(&mut self, leg: LegId, muted: bool, deaf: bool) -> Option<()> {
+        let room = self.legs[*self.leg_slots.get(&leg)?].room;
+        self.rooms[room].restrict(leg, muted, deaf);
+        self.route(room);
         Some(())
     }
 

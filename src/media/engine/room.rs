@@ -3,7 +3,7 @@
 use super::tick::{FRAME, MIX_RATE};
 use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, RoomId, Sound, Source};
 use crate::tone::ToneGenerator;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Named edges of one room. Control names edges for special members only; a conference needs none.
 const MAX_EDGES: usize = 16_384;
@@ -19,6 +19,10 @@ pub(super) struct Room {
     pub mixes: bool,
     matrix: Matrix,
     edges: BTreeMap<(LegId, Source), Gain>,
+    /// Members nobody hears.
+    muted: BTreeSet<LegId>,
+    /// Members that hear no member.
+    deaf: BTreeSet<LegId>,
 }
 
 pub(super) struct Player {
@@ -51,6 +55,8 @@ impl Room {
             mixes: false,
             matrix,
             edges: BTreeMap::new(),
+            muted: BTreeSet::new(),
+            deaf: BTreeSet::new(),
         }
     }
 
@@ -61,8 +67,24 @@ impl Room {
     /// Forgets the member and every edge from or to it.
     pub fn leave(&mut self, leg: LegId) {
         self.members.retain(|&(member, _)| member != leg);
+        self.restrict(leg, false, false);
         self.edges
             .retain(|&(to, from), _| to != leg && from != Source::Leg(leg));
+    }
+
+    /// Who is heard by nobody, and who hears no member.
+    pub fn restrict(&mut self, leg: LegId, muted: bool, deaf: bool) {
+        for (set, wanted) in [(&mut self.muted, muted), (&mut self.deaf, deaf)] {
+            match wanted {
+                true => set.insert(leg),
+                false => set.remove(&leg),
+            };
+        }
+    }
+
+    /// Nobody hears this member.
+    pub fn is_muted(&self, leg: LegId) -> bool {
+        self.muted.contains(&leg)
     }
 
     /// Changes edges between members; false if one names a stranger or there are too many.
@@ -115,6 +137,9 @@ impl Room {
 
     /// How loud `to` hears a member that talks.
     pub fn gain(&self, from: Source, to: LegId) -> Gain {
+        if self.deaf.contains(&to) || matches!(from, Source::Leg(leg) if self.is_muted(leg)) {
+            return Gain::MUTE;
+        }
         let unnamed = || match self.matrix {
             Matrix::Everyone if from != Source::Leg(to) => Gain::UNITY,
             Matrix::Everyone | Matrix::Nobody => Gain::MUTE,
@@ -137,7 +162,8 @@ impl Room {
     /// Somebody may hear something else than the rest.
     pub fn has_exceptions(&self) -> bool {
         let own_sound = |player: &Player| matches!(player.to, Audience::Leg(_));
-        self.matrix == Matrix::Nobody || !self.edges.is_empty() || self.players.iter().any(own_sound)
+        let named = !self.edges.is_empty() || !self.deaf.is_empty();
+        self.matrix == Matrix::Nobody || named || self.players.iter().any(own_sound)
     }
 
     /// This member has an edge or a sound of its own.
@@ -149,7 +175,8 @@ impl Room {
                 .is_some_and(|(&(leg, _), _)| leg == to)
         };
         let own_sound = |player: &Player| player.to == Audience::Leg(to);
-        self.matrix == Matrix::Nobody || named() || self.players.iter().any(own_sound)
+        let restricted = self.matrix == Matrix::Nobody || self.deaf.contains(&to);
+        restricted || named() || self.players.iter().any(own_sound)
     }
 
     /// What `to` hears. Costs the edges of `to`, not the members, unless it hears exactly one of them.
@@ -159,6 +186,10 @@ impl Room {
             .iter()
             .any(|player| !self.player_gain(player, to).is_mute())
         {
+            return Hears::Several;
+        }
+        // Who hears nobody because of a restriction is sent silence, so that his phone knows the call is alive.
+        if self.deaf.contains(&to) || self.muted.iter().any(|&muted| muted != to) {
             return Hears::Several;
         }
         let mut named_others = 0;
@@ -303,6 +334,28 @@ mod tests {
         assert_eq!((room.hears(A), room.hears(B)), (Hears::Several, Hears::Only(10)));
         room.stop(PlayerId(1));
         assert_eq!(room.hears(A), Hears::Only(11));
+    }
+
+    #[test]
+    fn nobody_hears_the_muted_and_the_deaf_hear_nobody_until_they_leave() {
+        let mut room = room(Matrix::Everyone, &[A, B]);
+        room.restrict(A, true, false);
+        assert_eq!((room.hears(A), room.hears(B)), (Hears::Only(11), Hears::Several));
+        assert_eq!(
+            (room.gain(Source::Leg(A), B), room.gain(Source::Leg(B), A)),
+            (Gain::MUTE, Gain::UNITY)
+        );
+        room.set_edges(&[edge(A, B, Gain::UNITY)]);
+        assert_eq!(room.gain(Source::Leg(A), B), Gain::MUTE);
+        room.restrict(A, false, true);
+        assert_eq!(
+            (room.gain(Source::Leg(A), B), room.gain(Source::Leg(B), A)),
+            (Gain::UNITY, Gain::MUTE)
+        );
+        assert!(room.is_exception(A) && room.has_exceptions());
+        room.leave(A);
+        room.join(A, 10);
+        assert_eq!((room.hears(A), room.hears(B)), (Hears::Only(11), Hears::Only(10)));
     }
 
     #[test]

@@ -762,6 +762,33 @@ fn whisper_selective_mute_and_listening_follow_the_matrix() {
 }
 
 #[test]
+fn a_muted_member_hears_and_a_deaf_one_is_heard() {
+    let mut phones: Vec<_> = (0..4).map(|n| Phone::new(n, PCMU, -15.0)).collect();
+    let mut worker = room_of(&phones, Matrix::Everyone);
+    let restrict = |n: usize, muted, deaf| Plan::Restrict {
+        leg: phones[n].leg,
+        muted,
+        deaf,
+    };
+    worker.apply(restrict(0, true, false));
+    worker.apply(restrict(1, false, true));
+    talk(&mut worker, &mut phones, 0..40, |_, _| false);
+    for (listener, hears) in [(0, [1, 2, 3].as_slice()), (1, &[]), (2, &[1, 3]), (3, &[1, 2])] {
+        for talker in 0..4 {
+            let level = phones[listener].level(phones[talker].hz);
+            match hears.contains(&talker) {
+                true => assert!((level + 15.0).abs() < 0.7, "{listener} hears {talker} at {level}"),
+                false => assert!(level < -40.0, "{listener} hears {talker} at {level}"),
+            }
+        }
+    }
+    assert!(
+        phones.iter().all(|phone| phone.headers.len() >= 38),
+        "silence is sent too"
+    );
+}
+
+#[test]
 fn two_devices_without_a_common_codec_are_transcoded() {
     let mut phones = vec![Phone::new(0, PCMU, -10.0), Phone::new(1, PCMA, -10.0)];
     let mut worker = room_of(&phones, Matrix::Everyone);

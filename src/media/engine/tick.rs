@@ -146,7 +146,7 @@ fn advance_members(room: &Room, legs: &mut Slab<Leg>, talkers: &mut Vec<usize>, 
         if talking != before {
             events.push_back(Event::Talking { leg: id, talking });
         }
-        if talking {
+        if talking && !room.is_muted(id) {
             talkers.push(slot);
         }
     }
@@ -172,7 +172,7 @@ fn mix_plain(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, steps: u32) {
         Mixed::All(samples) => {
             let mut shared = [None, None];
             for &(id, slot) in &room.members {
-                let silent = !legs[slot].input.as_deref().is_some_and(Input::talks);
+                let silent = room.is_muted(id) || !legs[slot].input.as_deref().is_some_and(Input::talks);
                 let Some(format) = listener(id, slot).filter(|_| silent) else {
                     continue;
                 };
