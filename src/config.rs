@@ -11,6 +11,7 @@ use crate::config_toml::{Table, parse, set};
 pub use crate::config_users::ha1;
 use crate::config_users::{self, UserEntry};
 pub use crate::config_values::{LogFormat, PortRange};
+use net::files::FileSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Ports of the media plane.
     pub ports: PortRange,
+    /// Where prompts and music are.
+    pub files: FileSettings,
     /// Where data lives.
     pub data: Data,
     /// How long calls may go on when the node is told to stop.
@@ -310,6 +313,7 @@ fn assemble(
         listen: main.listen,
         http: main.http.map(|at| at.value),
         ports: main.ports,
+        files: main.files,
         data: main.data,
         drain_limit: main.drain_limit,
         log: main.log,

@@ -3,6 +3,7 @@
 use crate::config_section::{At, Section, Setting, did_you_mean};
 use crate::config_toml::{Kind, Place, Value};
 use crate::config_values::{LogFormat, PortRange};
+use net::files::FileSettings;
 use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub(crate) struct SwitchFile {
     pub(crate) http: Option<At<SocketAddr>>,
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
+    pub(crate) files: FileSettings,
     pub(crate) data: Data,
     pub(crate) registrar: Registrar,
     pub(crate) calls: Calls,
@@ -64,7 +66,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl SwitchFile {
     pub(crate) fn read(mut top: Section<'_>, directory: &Path) -> SwitchFile {
-        let (media, ports) = media(top.inner("media"));
+        let mut media_section = top.inner("media");
+        let files = files(&mut media_section, directory);
+        let (media, ports) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1);
         SwitchFile {
@@ -74,6 +78,7 @@ impl SwitchFile {
             http: top.inner("http").read("listen"),
             media,
             ports,
+            files,
             data: data(top.inner("store"), directory),
             registrar: registrar(top.inner("registrar")),
             calls,
@@ -257,6 +262,14 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
     );
     section.later(&["local_networks"], "a second face towards local networks");
     (media, ports)
+}
+
+/// Where sound is kept, from the configuration directory.
+fn files(section: &mut Section<'_>, config: &Path) -> FileSettings {
+    FileSettings {
+        prompts: config.join(section.or::<PathBuf>("prompts", "prompts".into())),
+        music: config.join(section.or::<PathBuf>("music", "moh".into())),
+    }
 }
 
 /// One for each core but one, which belongs to the switch.

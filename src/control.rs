@@ -3,6 +3,7 @@
 use crate::config::{Config, ha1};
 use crate::eventloop::Handle;
 use crate::{process, reload};
+use net::files::FileCounters;
 use net::rtp::RtpCounters;
 use net::tcp::TcpCounters;
 use net::udp::UdpCounters;
@@ -21,6 +22,7 @@ pub(crate) struct Counts {
     pub(crate) udp: Arc<UdpCounters>,
     pub(crate) tcp: Arc<TcpCounters>,
     pub(crate) rtp: Arc<RtpCounters>,
+    pub(crate) files: Arc<FileCounters>,
 }
 
 /// The way to every part of a running node.
@@ -68,11 +70,12 @@ impl Control {
         ];
         figures.extend(process::figures());
         figures.extend(store_figures(&self.store.health()));
-        let Counts { udp, tcp, rtp } = &self.counts;
+        let Counts { udp, tcp, rtp, files } = &self.counts;
         let counted = [
             udp.figures(),
             tcp.figures(),
             rtp.figures(),
+            files.figures(),
             self.handle.counters().figures(),
         ]
         .concat();

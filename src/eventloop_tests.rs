@@ -5,6 +5,7 @@ use bytes::Bytes;
 use clock::{Mono, Now, System};
 use media::{Plan, WorkerId};
 use model::{StoreOp, StoreReply};
+use net::files::{FileSettings, Files};
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
 use net::udp::{Udp, UdpSettings};
@@ -115,7 +116,17 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
     };
     // Asked when a leg is opened, which is how a test breaks a worker.
     let random = |_| -> net::rtp::Random { Box::new(|| panic!("the test's own panic")) };
-    let media = Workers::start(&ports, Default::default(), random, clock, &posts.media, &Arc::default()).unwrap();
+    let files = Files::start(FileSettings::default(), Arc::default()).unwrap();
+    let media = Workers::start(
+        &ports,
+        Default::default(),
+        random,
+        clock,
+        &posts.media,
+        files,
+        &Arc::default(),
+    )
+    .unwrap();
     let store = Arc::new(Store::open("memory:", posts.on_reply()).unwrap());
     let (heard, heard_in) = mpsc::channel();
     let core = Fake {

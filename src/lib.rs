@@ -50,6 +50,7 @@ use control::{Control, Counts};
 use data::DataDirectory;
 use eventloop::{Ended, Handle, Inlets, Parts, Posts};
 use media::EngineConfig;
+use net::files::Files;
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
 use net::udp::{Udp, UdpSettings};
@@ -371,6 +372,7 @@ fn start_media(config: &Config, posts: &Posts, clock: System, counts: &Counts) -
         let mut random: StdRng = make_rng();
         Box::new(move || random.next_u64())
     };
-    Workers::start(&settings, engine, random, clock, &posts.media, &counts.rtp)
+    let files = Files::start(config.files.clone(), counts.files.clone()).map_err(failed("the file thread"))?;
+    Workers::start(&settings, engine, random, clock, &posts.media, files, &counts.rtp)
         .map_err(failed(format!("media on {}", media.local)))
 }

@@ -33,6 +33,7 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.listen.clone_from(&current.listen);
     next.http = current.http;
     next.ports = current.ports;
+    next.files = current.files.clone();
     next.data.clone_from(&current.data);
     next.log.clone_from(&current.log);
     next
@@ -49,8 +50,9 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
         (wanted(current) != wanted(next), "[[listen]]"),
         (current.http != next.http, "[http]"),
         (
-            (a.local, a.workers) != (b.local, b.workers) || current.ports != next.ports,
-            "[media] address, ports, workers",
+            (a.local, a.workers) != (b.local, b.workers)
+                || (current.ports, &current.files) != (next.ports, &next.files),
+            "[media] address, ports, workers, directories",
         ),
         (current.data != next.data, "[store]"),
         (current.log != next.log, "[log]"),

@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod engine;
 pub mod event;
+pub mod file;
 pub mod goertzel;
 pub mod jitter;
 pub mod mixer;
@@ -14,9 +15,12 @@ pub mod plc;
 pub mod ports;
 pub mod rtp;
 pub mod sdp;
+pub mod sound;
 pub mod tone;
+pub mod tune;
 
 pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
 pub use event::{Event, LegStats};
+pub use file::{FileNews, FileOrder, FileSound, StreamId};
 pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 pub use ports::{NoPort, PoolConfig, Port, PortPool};

@@ -5,6 +5,7 @@
 
 use crate::codec::OpusParameters;
 use crate::sdp::Direction;
+pub use crate::sound::Sound;
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -312,13 +313,6 @@ impl Gain {
     pub fn is_mute(self) -> bool {
         self.0 == 0
     }
-}
-
-/// What a player plays.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sound {
-    /// Steady or cadenced tones.
-    Tone(crate::tone::Tone),
 }
 
 /// Who hears a player.

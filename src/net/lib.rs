@@ -7,6 +7,7 @@
 
 pub mod counters;
 pub mod epoll;
+pub mod files;
 pub mod mmsg;
 pub mod rtp;
 pub mod tcp;

@@ -4,14 +4,17 @@
 //! worker never touches a file and waits for nothing else. All rooms of one interaction live on one worker, because a
 //! room's ports are that worker's.
 
+mod file_desk;
 mod sockets;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use crate::counters;
+use crate::files::Files;
 use crate::wake::{self, Bell, Post, Refused};
 use clock::System;
+use file_desk::FileDesk;
 use media::{Engine, EngineConfig, Event, Plan, WorkerId};
 use sockets::Plain;
 use std::io;
@@ -19,7 +22,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use worker::Worker;
+use worker::{Channels, Worker};
 
 counters! {
     /// What the media workers did, all of them together.
@@ -44,6 +47,8 @@ counters! {
         ports_in_use gauge,
         /// Deadlines met more than 5 ms late: the machine is too busy, and listeners may hear it.
         late_ticks,
+        /// Frames of prompts and music that were silent because the disk was slow.
+        starved,
         /// Events to call control that were lost because it did not take them.
         events_dropped,
         /// Panics caught.
@@ -53,6 +58,9 @@ counters! {
 
 /// Plans that may wait for a worker. One call is about ten, so this is a burst of hundreds of calls.
 const PLANS: usize = 8_192;
+
+/// Blocks from the file thread that may wait for a worker, which takes all at every turn.
+const NEWS: usize = 1_024;
 
 /// What workers are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +81,8 @@ pub type Random = Box<dyn FnMut() -> u64 + Send>;
 /// All media workers. Dropping it ends them.
 pub struct Workers {
     workers: Vec<Running>,
+    /// Ends after them.
+    _files: Files,
 }
 
 struct Running {
@@ -92,6 +102,7 @@ impl Workers {
         mut random: impl FnMut(WorkerId) -> Random,
         clock: System,
         events: &Post<Event>,
+        files: Files,
         counters: &Arc<RtpCounters>,
     ) -> io::Result<Workers> {
         crate::refuse_wildcard((settings.address, 0).into())?;
@@ -100,6 +111,12 @@ impl Workers {
         let start = |n: u16| {
             let (id, bell) = (WorkerId(n), Bell::new()?);
             let (plans, inbox) = wake::channel(PLANS, &bell);
+            let (news, from_files) = wake::channel(NEWS, &bell);
+            let channels = Channels {
+                plans: inbox,
+                events: events.clone(),
+                files: FileDesk::new(files.door(id, news), from_files),
+            };
             let sockets = Plain::new(
                 settings.address,
                 share(&settings.ports, n, count),
@@ -107,7 +124,7 @@ impl Workers {
                 counters.clone(),
             )?;
             let engine = Engine::new(engine, random(id));
-            let worker = Worker::new(id, engine, sockets, clock, inbox, events.clone(), counters.clone());
+            let worker = Worker::new(id, engine, sockets, clock, channels, counters.clone());
             let core = settings
                 .cores
                 .get(usize::from(n) % settings.cores.len().max(1))
@@ -124,6 +141,7 @@ impl Workers {
         };
         Ok(Workers {
             workers: (0..count).map(start).collect::<io::Result<_>>()?,
+            _files: files,
         })
     }
 

@@ -8,10 +8,15 @@
 
 mod input;
 mod leg;
+mod player;
 mod room;
+#[cfg(test)]
+mod sound_tests;
+mod stream;
 mod tick;
 
 use crate::event::{Event, LegStats};
+use crate::file::{FileNews, FileOrder};
 use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId};
 use crate::rtp::RtpHeader;
 use crate::rtp::header::{HEADER, is_rtcp};
@@ -25,6 +30,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
+use stream::Streams;
 use tick::{FRAME, MIX_RATE, Outbox};
 
 /// Bytes a packet buffer must hold: no RTP of ours is longer, and what is longer on the wire is dropped.
@@ -71,6 +77,8 @@ pub struct EngineStats {
     pub ignored_plans: u64,
     /// Ticks that came more than 20 ms after their time.
     pub late_ticks: u64,
+    /// Frames of files that were silent because the file thread was late.
+    pub starved: u64,
 }
 
 /// All rooms and legs of one worker.
@@ -86,6 +94,7 @@ pub struct Engine {
     events: VecDeque<Event>,
     reports: VecDeque<usize>,
     outbox: Outbox,
+    streams: Streams,
     /// Rooms that mix.
     mixing: usize,
     next_tick: Option<Mono>,
@@ -109,6 +118,7 @@ impl Engine {
             events: VecDeque::new(),
             reports: VecDeque::new(),
             outbox: Outbox::default(),
+            streams: Streams::default(),
             mixing: 0,
             next_tick: None,
             next_sweep: None,
@@ -136,15 +146,15 @@ impl Engine {
             Plan::CloseLeg { leg } => self.close_leg(leg),
             Plan::MoveLeg { leg, room } => self.move_leg(leg, room),
             Plan::Restrict { leg, muted, deaf } => self.restrict(leg, muted, deaf),
-            Plan::SetEdges { room, edges } => self.with_room(room, |room| room.set_edges(&edges)),
+            Plan::SetEdges { room, edges } => self.with_room(room, |room, _| room.set_edges(&edges)),
             Plan::Play {
                 room,
                 player,
                 sound,
                 to,
-            } => self.with_room(room, |room| room.play(player, &sound, to)),
-            Plan::StopPlay { room, player } => self.with_room(room, |room| {
-                room.stop(player);
+            } => self.with_room(room, |room, streams| room.play(player, sound, to, streams)),
+            Plan::StopPlay { room, player } => self.with_room(room, |room, streams| {
+                room.stop(player, streams);
                 true
             }),
         };
@@ -240,6 +250,16 @@ impl Engine {
         self.events.pop_front()
     }
 
+    /// The next order for the file thread. Ask after [`Engine::apply`] and [`Engine::handle_timeout`], until it is `None`.
+    pub fn poll_file_order(&mut self) -> Option<FileOrder> {
+        self.streams.poll_order()
+    }
+
+    /// What the file thread says.
+    pub fn handle_file(&mut self, news: FileNews) {
+        self.streams.handle_file(news);
+    }
+
     /// Figures of a leg now.
     #[must_use]
     pub fn leg_stats(&self, leg: LegId) -> Option<LegStats> {
@@ -249,7 +269,10 @@ impl Engine {
     /// Counters of the engine as a whole.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
-        self.stats
+        EngineStats {
+            starved: self.streams.starved,
+            ..self.stats
+        }
     }
 
     fn leg_on(&mut self, port: u16) -> Option<usize> {
@@ -334,7 +357,9 @@ impl Engine {
             self.close_leg(leg);
         });
         self.room_slots.remove(&id);
-        self.mixing -= usize::from(self.rooms.remove(slot).mixes);
+        let mut room = self.rooms.remove(slot);
+        room.silence(&mut self.streams);
+        self.mixing -= usize::from(room.mixes);
         self.schedule_ticks();
         Some(())
     }
@@ -396,9 +421,9 @@ impl Engine {
         done.then_some(())
     }
 
-    fn with_room(&mut self, id: RoomId, change: impl FnOnce(&mut Room) -> bool) -> Option<()> {
+    fn with_room(&mut self, id: RoomId, change: impl FnOnce(&mut Room, &mut Streams) -> bool) -> Option<()> {
         let slot = *self.room_slots.get(&id)?;
-        let done = change(&mut self.rooms[slot]);
+        let done = change(&mut self.rooms[slot], &mut self.streams);
         self.route(slot);
         done.then_some(())
     }

@@ -1,8 +1,8 @@
 //! A room's matrix, and the question the engine asks it: what does this member hear?
 
-use super::tick::{FRAME, MIX_RATE};
+use super::player::Player;
+use super::stream::Streams;
 use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, RoomId, Sound, Source};
-use crate::tone::ToneGenerator;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Named edges of one room. Control names edges for special members only; a conference needs none.
@@ -23,18 +23,6 @@ pub(super) struct Room {
     muted: BTreeSet<LegId>,
     /// Members that hear no member.
     deaf: BTreeSet<LegId>,
-}
-
-pub(super) struct Player {
-    pub id: PlayerId,
-    pub to: Audience,
-    pub frame: [i16; FRAME],
-    pub sounding: bool,
-    sound: Playing,
-}
-
-enum Playing {
-    Tone(ToneGenerator),
 }
 
 /// What a member hears.
@@ -111,18 +99,33 @@ impl Room {
     }
 
     /// Starts a sound; false if there are too many.
-    pub fn play(&mut self, id: PlayerId, sound: &Sound, to: Audience) -> bool {
-        self.players.retain(|player| player.id != id);
+    pub fn play(&mut self, id: PlayerId, sound: Sound, to: Audience, streams: &mut Streams) -> bool {
+        self.end_player(id, streams);
         let fits = self.players.len() < MAX_PLAYERS;
         if fits {
-            self.players.push(Player::new(id, sound, to));
+            self.players.push(Player::new(id, sound, to, streams));
         }
         fits
     }
 
-    pub fn stop(&mut self, id: PlayerId) {
-        self.players.retain(|player| player.id != id);
+    pub fn stop(&mut self, id: PlayerId, streams: &mut Streams) {
+        self.end_player(id, streams);
         self.edges.retain(|&(_, from), _| from != Source::Player(id));
+    }
+
+    /// All sounds end: the room is closed.
+    pub fn silence(&mut self, streams: &mut Streams) {
+        self.players.drain(..).for_each(|mut player| player.end(streams));
+    }
+
+    fn end_player(&mut self, id: PlayerId, streams: &mut Streams) {
+        self.players.retain_mut(|player| {
+            let ends = player.id == id;
+            if ends {
+                player.end(streams);
+            }
+            !ends
+        });
     }
 
     /// How loud `to` hears `player`.
@@ -240,28 +243,6 @@ impl Room {
     }
 }
 
-impl Player {
-    fn new(id: PlayerId, sound: &Sound, to: Audience) -> Player {
-        let sound = match sound {
-            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(tone, MIX_RATE)),
-        };
-        Player {
-            id,
-            to,
-            frame: [0; FRAME],
-            sounding: true,
-            sound,
-        }
-    }
-
-    /// Makes the next 20 ms; `sounding` says whether there were any.
-    pub fn advance(&mut self) {
-        self.sounding = match &mut self.sound {
-            Playing::Tone(generator) => generator.fill(&mut self.frame),
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,10 +310,10 @@ mod tests {
     #[test]
     fn a_player_is_heard_by_its_audience() {
         let mut room = room(Matrix::Everyone, &[A, B]);
-        let tone = Sound::Tone(Tone::milliwatt());
-        room.play(PlayerId(1), &tone, Audience::Leg(A));
+        let (tone, mut streams) = (Sound::Tone(Tone::milliwatt()), Streams::default());
+        room.play(PlayerId(1), tone, Audience::Leg(A), &mut streams);
         assert_eq!((room.hears(A), room.hears(B)), (Hears::Several, Hears::Only(10)));
-        room.stop(PlayerId(1));
+        room.stop(PlayerId(1), &mut streams);
         assert_eq!(room.hears(A), Hears::Only(11));
     }
 

@@ -6,6 +6,7 @@
 use super::input::Input;
 use super::leg::{Feed, Leg};
 use super::room::Room;
+use super::stream::Streams;
 use super::{Engine, PACKET_BUFFER, Transmit};
 use crate::codec::g711;
 use crate::event::Event;
@@ -90,10 +91,12 @@ impl Engine {
             legs,
             outbox,
             events,
+            streams,
             ..
         } = self;
+        streams.advance();
         for (_, room) in rooms.iter_mut().filter(|(_, room)| room.mixes) {
-            advance_players(room, events);
+            advance_players(room, streams, events);
             advance_members(room, legs, &mut outbox.talkers, events);
             mix_plain(room, legs, outbox, steps);
             mix_exceptions(room, legs, outbox, steps);
@@ -120,11 +123,11 @@ impl Engine {
     }
 }
 
-fn advance_players(room: &mut Room, events: &mut VecDeque<Event>) {
+fn advance_players(room: &mut Room, streams: &mut Streams, events: &mut VecDeque<Event>) {
     let id = room.id;
     for player in &mut room.players {
         let was = player.sounding;
-        player.advance();
+        player.advance(streams);
         if was && !player.sounding {
             events.push_back(Event::Played {
                 room: id,

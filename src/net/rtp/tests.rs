@@ -3,6 +3,7 @@
 use super::sockets::Sockets;
 use super::*;
 use crate::epoll::{Epoll, Interest};
+use crate::files::FileSettings;
 use media::plan::{Audience, Codec, Format, Latch, Matrix, Rate, Sound};
 use media::rtp::RtpHeader;
 use media::tone::Tone;
@@ -182,7 +183,7 @@ fn workers(ports: RangeInclusive<u16>, random: impl FnMut() -> u64 + Send + Clon
     };
     let engine = EngineConfig { allow_loopback: true };
     let random = |_| -> Random { Box::new(random.clone()) };
-    let workers = Workers::start(&settings, engine, random, System::start(), &post, &counters).unwrap();
+    let workers = Workers::start(&settings, engine, random, System::start(), &post, no_files(), &counters).unwrap();
     Call {
         workers,
         events,
@@ -190,6 +191,10 @@ fn workers(ports: RangeInclusive<u16>, random: impl FnMut() -> u64 + Send + Clon
         epoll,
         counters,
     }
+}
+
+fn no_files() -> Files {
+    Files::start(FileSettings::default(), Arc::default()).unwrap()
 }
 
 impl Call {
@@ -448,7 +453,16 @@ fn the_end_of_an_idle_worker_is_noticed() {
         })
     };
     let config = EngineConfig::default();
-    let workers = Workers::start(&settings, config, random, System::start(), &post, &Arc::default()).unwrap();
+    let workers = Workers::start(
+        &settings,
+        config,
+        random,
+        System::start(),
+        &post,
+        no_files(),
+        &Arc::default(),
+    )
+    .unwrap();
     assert_eq!(workers.ended(), None);
     let room = RoomId(1);
     let (matrix, rate) = (Matrix::Everyone, Rate::Narrow);

@@ -1,6 +1,7 @@
 //! One media worker: the engine, its sockets, and the loop that feeds it.
 
 use super::RtpCounters;
+use super::file_desk::FileDesk;
 use super::sockets::Sockets;
 use clock::{Mono, System};
 use media::engine::PACKET_BUFFER;
@@ -40,10 +41,18 @@ pub(super) struct Worker<S> {
     events: Post<Event>,
     /// Events that call control has not taken yet.
     unsaid: VecDeque<Event>,
+    files: FileDesk,
     ports: Ports,
     panics: VecDeque<Mono>,
     counted: EngineStats,
     counters: Arc<RtpCounters>,
+}
+
+/// A worker's ways to the others.
+pub(super) struct Channels {
+    pub(super) plans: Receiver<Plan>,
+    pub(super) events: Post<Event>,
+    pub(super) files: FileDesk,
 }
 
 /// Which leg uses which port.
@@ -66,10 +75,10 @@ impl<S: Sockets> Worker<S> {
         engine: Engine,
         sockets: S,
         clock: System,
-        plans: Receiver<Plan>,
-        events: Post<Event>,
+        channels: Channels,
         counters: Arc<RtpCounters>,
     ) -> Worker<S> {
+        let Channels { plans, events, files } = channels;
         let (unsaid, ports, panics) = Default::default();
         Worker {
             id,
@@ -79,6 +88,7 @@ impl<S: Sockets> Worker<S> {
             plans,
             events,
             unsaid,
+            files,
             ports,
             panics,
             counted: EngineStats::default(),
@@ -99,12 +109,13 @@ impl<S: Sockets> Worker<S> {
         }
     }
 
-    /// 1. packets and sleep, 2. plans, 3. what is due, 4. what the engine has to send and to say.
+    /// 1. packets and sleep, 2. plans, 3. what is due, 4. what the engine has to send, to read and to say.
     fn turn(&mut self) -> io::Result<Turn> {
         self.receive()?;
         let turn = self.obey();
         self.meet_deadline();
         self.transmit();
+        self.files.exchange(&mut self.engine);
         self.say();
         self.count();
         Ok(turn)
@@ -121,11 +132,11 @@ impl<S: Sockets> Worker<S> {
 
     /// How long to sleep if nothing happens.
     fn limit(&self) -> Option<Duration> {
-        if !self.plans.is_empty() {
+        if !self.plans.is_empty() || self.files.has_news() {
             return Some(Duration::ZERO);
         }
         let due = self.engine.poll_timeout().map(|at| at.since(self.clock.now().mono));
-        let again = (!self.unsaid.is_empty()).then_some(ASK_AGAIN);
+        let again = (!self.unsaid.is_empty() || self.files.waits()).then_some(ASK_AGAIN);
         due.into_iter().chain(again).min()
     }
 
@@ -202,6 +213,7 @@ impl<S: Sockets> Worker<S> {
         self.counters
             .ignored_plans
             .add(stats.ignored_plans - self.counted.ignored_plans);
+        self.counters.starved.add(stats.starved - self.counted.starved);
         self.counted = stats;
     }
 

@@ -1,0 +1,4 @@
+//! Players, recorders and ears, as a worker drives them: with a file thread that is as fast as the test wants.
+
+mod playing;
+mod studio;
