@@ -33,7 +33,7 @@ pub enum Event {
         /// It is the address in the device's SDP.
         as_signalled: bool,
     },
-    /// A key was pressed (RFC 4733); once per key press.
+    /// A key was pressed; once per key press, when it ended.
     Dtmf {
         /// Whose key.
         leg: LegId,
@@ -41,6 +41,10 @@ pub enum Event {
         digit: char,
         /// How long it was held, as far as packets told.
         duration: Duration,
+        /// How it was heard.
+        by: DtmfBy,
+        /// Its packets went on to the leg that [`crate::plan::DtmfTo`] says, which takes such packets.
+        passed_on: bool,
     },
     /// A member began or ceased to speak. Only in rooms that mix.
     Talking {
@@ -63,6 +67,15 @@ pub enum Event {
         /// Its figures, for the CDR.
         stats: Box<LegStats>,
     },
+}
+
+/// How a key press was heard.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum DtmfBy {
+    /// In packets of its own (RFC 4733).
+    Packets,
+    /// As two tones in the sound (ITU-T Q.23), found by [`crate::dtmf::Detector`].
+    Tones,
 }
 
 /// Figures of one leg since it was opened.

@@ -4,6 +4,7 @@
 //! ([`PortPool`]) and edits rooms. A worker thread owns an [`Engine`], feeds it packets and time, and sends what it says.
 
 pub mod codec;
+pub mod dtmf;
 pub mod engine;
 pub mod event;
 pub mod file;
@@ -16,11 +17,12 @@ pub mod ports;
 pub mod rtp;
 pub mod sdp;
 pub mod sound;
+pub mod srtp;
 pub mod tone;
 pub mod tune;
 
 pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
-pub use event::{Event, LegStats};
+pub use event::{DtmfBy, Event, LegStats};
 pub use file::{FileNews, FileOrder, FileSound, StreamId};
 pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 pub use ports::{NoPort, PoolConfig, Port, PortPool};

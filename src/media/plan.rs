@@ -6,6 +6,7 @@
 use crate::codec::OpusParameters;
 use crate::sdp::Direction;
 pub use crate::sound::Sound;
+use crate::srtp::KeyPair;
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -109,6 +110,35 @@ pub enum Plan {
         /// The player.
         player: PlayerId,
     },
+    /// Presses keys towards a device: as packets (RFC 4733) where they were agreed, else as tones only it hears. They
+    /// follow those it has not heard yet.
+    SendDtmf {
+        /// Who hears them.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`; others are left out.
+        digits: Box<str>,
+        /// How long each is held; kept between 40 ms and 6 s.
+        duration: Duration,
+    },
+    /// Says where a leg's own key presses go from now on. [`crate::Event::Dtmf`] is said of them in any case.
+    SetDtmf {
+        /// Whose keys.
+        leg: LegId,
+        /// Where they go.
+        to: DtmfTo,
+    },
+}
+
+/// Where a leg's key presses go: an edge of their own, because a monitor hears sound and must not hear a PIN.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum DtmfTo {
+    /// To the other member of a room of two; to nobody in a larger one.
+    #[default]
+    Pair,
+    /// To this member of the same room, whoever else is there.
+    Leg(LegId),
+    /// To nobody: a PIN is entered.
+    Nobody,
 }
 
 /// A device joins a room.
@@ -150,6 +180,11 @@ pub struct LegMedia {
     pub maxptime_ms: u8,
     /// What the device wants of Opus.
     pub opus: OpusParameters,
+    /// Keys of both directions: all packets of the leg are SRTP and SRTCP. They may come from SDP (RFC 4568) or, later,
+    /// from a DTLS handshake; the engine does not care.
+    pub srtp: Option<Box<KeyPair>>,
+    /// Listen for key presses in the sound (G.711 only). For devices that agreed to no packets for them.
+    pub inband_dtmf: bool,
 }
 
 /// One payload format of a leg.

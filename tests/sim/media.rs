@@ -80,10 +80,10 @@ impl MediaPlane {
                     .ok_or_else(|| format!("{leg:?} moved, and is not open"))?;
                 moved.room = room;
             }
-            Plan::Restrict { leg, .. } => {
+            Plan::Restrict { leg, .. } | Plan::SendDtmf { leg, .. } | Plan::SetDtmf { leg, .. } => {
                 self.legs
                     .get(&leg)
-                    .ok_or_else(|| format!("{leg:?} restricted, and is not open"))?;
+                    .ok_or_else(|| format!("{leg:?} restricted or dialled, and is not open"))?;
             }
             Plan::SetEdges { room, .. } | Plan::Play { room, .. } | Plan::StopPlay { room, .. } => {
                 if !self.rooms.contains(&room) {

@@ -2,8 +2,9 @@
 
 use super::EngineConfig;
 use super::input::Input;
-use crate::event::{Event, LegStats};
-use crate::plan::{Codec, Format, LegId, LegMedia, OpenLeg};
+use crate::dtmf::Dialer;
+use crate::event::{DtmfBy, Event, LegStats};
+use crate::plan::{Codec, DtmfTo, Format, LegId, LegMedia, OpenLeg};
 use crate::rtp::RtpHeader;
 use crate::rtp::key_press::{KeyPress, KeyPresses};
 use crate::rtp::latch::{RtcpLatch, RtpLatch, Verdict};
@@ -34,6 +35,12 @@ pub(super) struct Leg {
     pub transcode: bool,
     /// Where sound may go now; `None` on hold, before an address is known, or where nothing may be sent.
     pub rtp_to: Option<SocketAddr>,
+    /// Keys it is yet to hear.
+    pub dialer: Dialer,
+    /// Where its own keys go.
+    pub keys_to: DtmfTo,
+    /// The present press goes on to somebody as packets.
+    pub keys_pass: bool,
     formats: [u8; 128],
     incoming: IncomingStream,
     rtp_latch: RtpLatch,
@@ -96,6 +103,9 @@ impl Leg {
             input: None,
             transcode: false,
             rtp_to: None,
+            dialer: Dialer::default(),
+            keys_to: DtmfTo::default(),
+            keys_pass: false,
             formats: [NO_FORMAT; 128],
             incoming: IncomingStream::default(),
             rtp_latch: RtpLatch::new(latch, media.remote),
@@ -172,13 +182,17 @@ impl Leg {
             .copied()
     }
 
-    /// The format for key presses of a device that sends them at `clock`.
+    /// The format for key presses that come at `clock`: the same clock if there is a choice.
     pub fn key_format(&self, clock: u32) -> Option<Format> {
-        self.media
-            .formats
-            .iter()
-            .find(|format| format.codec == Codec::TelephoneEvent(clock))
-            .copied()
+        let is_key = |format: &&Format| matches!(format.codec, Codec::TelephoneEvent(_));
+        let keys = || self.media.formats.iter().filter(is_key);
+        let same = keys().find(|format| format.codec.clock_rate() == clock);
+        same.or_else(|| keys().next()).copied()
+    }
+
+    /// The format for key presses that we make: of the clock of what the device is sent now.
+    pub fn own_key_format(&self) -> Option<Format> {
+        self.key_format(self.outgoing.clock())
     }
 
     /// Some codec of sound is known to both, so that packets can be passed on.
@@ -271,6 +285,8 @@ impl Leg {
             leg: self.id,
             digit: press.digit,
             duration: Duration::from_micros(micros),
+            by: DtmfBy::Packets,
+            passed_on: self.keys_pass,
         }
     }
 

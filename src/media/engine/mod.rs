@@ -7,6 +7,7 @@
 //! Nothing is allocated for a packet or a tick; joining, leaving and editing a matrix may allocate.
 
 mod input;
+mod keys;
 mod leg;
 mod player;
 mod room;
@@ -23,6 +24,7 @@ use crate::rtp::header::{HEADER, is_rtcp};
 use clock::Mono;
 use hashbrown::HashMap;
 use input::Input;
+use keys::Dialling;
 use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
 use room::{Hears, Room};
 use slab::Slab;
@@ -95,6 +97,7 @@ pub struct Engine {
     reports: VecDeque<usize>,
     outbox: Outbox,
     streams: Streams,
+    dialling: Dialling,
     /// Rooms that mix.
     mixing: usize,
     next_tick: Option<Mono>,
@@ -119,6 +122,7 @@ impl Engine {
             reports: VecDeque::new(),
             outbox: Outbox::default(),
             streams: Streams::default(),
+            dialling: Dialling::default(),
             mixing: 0,
             next_tick: None,
             next_sweep: None,
@@ -157,6 +161,11 @@ impl Engine {
                 room.stop(player, streams);
                 true
             }),
+            Plan::SendDtmf { leg, digits, duration } => self.dial(now, leg, &digits, duration),
+            Plan::SetDtmf { leg, to } => self.with_leg(leg, |leg, _| {
+                leg.keys_to = to;
+                true
+            }),
         };
         self.stats.ignored_plans += u64::from(obeyed.is_none());
     }
@@ -182,8 +191,9 @@ impl Engine {
         let payload = &packet[accepted.header.payload.clone()];
         let codec = accepted.format.codec;
         if let Codec::TelephoneEvent(_) = codec {
-            self.events.extend(here.key_press(now, &accepted, payload));
-        } else if let Some(input) = here
+            return self.on_key_packet(now, leg, &accepted, buffer);
+        }
+        if let Some(input) = here
             .input
             .as_mut()
             .filter(|_| Input::decodes(codec) && !payload.is_empty())
@@ -191,7 +201,7 @@ impl Engine {
             input.push(now, &accepted.header, codec, payload);
         }
         let Route::Relay { to, pts } = &here.route else {
-            return self.pass_key_press(now, leg, &accepted, buffer);
+            return None;
         };
         let (to, pt) = (*to, pts[usize::from(accepted.header.pt)]);
         // An empty packet keeps a NAT binding open (RFC 6263) and is nobody's sound.
@@ -202,18 +212,16 @@ impl Engine {
             self.on_unrelayable(leg, codec);
             return None;
         }
+        self.pass_on(now, to, pt, &accepted, buffer)
+    }
+
+    /// Rewrites a packet for the leg in slot `to`.
+    fn pass_on(&mut self, now: Mono, to: usize, pt: u8, accepted: &Accepted, buffer: &mut [u8]) -> Option<Forward> {
         let there = &mut self.legs[to];
         let destination = there.rtp_to?;
-        let header = there
-            .outgoing
-            .relay(now, &accepted.header, pt, accepted.format.codec.clock_rate())?;
-        let start = header.payload.start - HEADER;
-        buffer[start..header.payload.start].copy_from_slice(&header.to_bytes());
-        Some(Forward {
-            port: there.port,
-            to: destination,
-            range: start..header.payload.end,
-        })
+        let clock = accepted.format.codec.clock_rate();
+        let header = there.outgoing.relay(now, &accepted.header, pt, clock)?;
+        Some(rewritten(buffer, there.port, destination, &header))
     }
 
     /// A datagram came to the RTCP port above our even port `port`.
@@ -226,12 +234,14 @@ impl Engine {
     /// When to call [`Engine::handle_timeout`] next; `None` while nothing is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.next_tick.into_iter().chain(self.next_sweep).min()
+        let pulse = self.next_pulse();
+        self.next_tick.into_iter().chain(self.next_sweep).chain(pulse).min()
     }
 
     /// Does what is due at `now`. Then ask [`Engine::poll_transmit`] and [`Engine::poll_event`] until both say `None`.
     pub fn handle_timeout(&mut self, now: Mono) {
         self.now = now;
+        self.on_pulse(now);
         if self.next_tick.is_some_and(|due| due <= now) {
             self.on_tick(now);
         }
@@ -242,7 +252,9 @@ impl Engine {
 
     /// Writes the next packet the engine made into `buffer`, which holds at least [`PACKET_BUFFER`] bytes.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        self.poll_sound(buffer).or_else(|| self.poll_report(buffer))
+        self.poll_sound(buffer)
+            .or_else(|| self.poll_key_packet(buffer))
+            .or_else(|| self.poll_report(buffer))
     }
 
     /// The next event for control.
@@ -279,22 +291,6 @@ impl Engine {
         let leg = self.ports[usize::from(port / 2)];
         self.stats.unexpected += u64::from(leg.is_none());
         leg.map(|slot| slot as usize)
-    }
-
-    /// Between two members a mix carries key presses along (RFC 4733): they have no place in the sound.
-    fn pass_key_press(&mut self, now: Mono, from: usize, accepted: &Accepted, buffer: &mut [u8]) -> Option<Forward> {
-        let Codec::TelephoneEvent(clock) = accepted.format.codec else {
-            return None;
-        };
-        let to = match *self.rooms[self.legs[from].room].members {
-            [(_, one), (_, two)] if one == from => two,
-            [(_, one), (_, two)] if two == from => one,
-            _ => return None,
-        };
-        let there = &mut self.legs[to];
-        let (destination, format) = (there.rtp_to?, there.key_format(clock)?);
-        let header = there.outgoing.key_press(now, &accepted.header, format.pt_out);
-        Some(rewritten(buffer, there.port, destination, &header))
     }
 
     /// The device sends a codec its listener does not have: from now on it is transcoded, if we can.
@@ -387,6 +383,7 @@ impl Engine {
         let leg = self.legs.remove(slot);
         self.ports[usize::from(leg.port / 2)] = None;
         self.outbox.forget(slot);
+        self.dialling.forget(slot);
         self.reports.retain(|&due| due != slot);
         self.rooms[leg.room].leave(id);
         self.route(leg.room);

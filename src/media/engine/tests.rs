@@ -1,12 +1,15 @@
 //! The engine as a worker sees it: datagrams, orders and time in; datagrams and events out.
 
 use super::*;
+use crate::event::DtmfBy;
 use crate::goertzel::level_dbm0;
 use crate::plan::{Audience, Edge, Format, Gain, Latch, LegMedia, Matrix, PlayerId, Rate, Sound, Source};
 use crate::rtp::RtpHeader;
 use crate::rtp::rtcp::{self, Report, ReportBlock};
 use crate::sdp::Direction;
 use crate::tone::Tone;
+
+mod keys;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -225,7 +228,9 @@ fn maps_payload_types_per_leg_and_takes_both_numbers_of_a_device() {
     assert!(worker.events.contains(&Event::Dtmf {
         leg: A,
         digit: '5',
-        duration
+        duration,
+        by: DtmfBy::Packets,
+        passed_on: true,
     }));
 }
 

@@ -30,12 +30,7 @@ impl RtpHeader {
         if fixed[0] >> 6 != 2 {
             return None;
         }
-        let csrc_end = HEADER + 4 * usize::from(fixed[0] & 0x0f);
-        let start = if fixed[0] & 0x10 == 0 {
-            csrc_end
-        } else {
-            extension_end(packet, csrc_end)?
-        };
+        let start = payload_start(packet)?;
         let end = if fixed[0] & 0x20 == 0 {
             packet.len()
         } else {
@@ -62,6 +57,41 @@ impl RtpHeader {
         bytes[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         bytes
     }
+}
+
+/// What of a packet can be read while its payload and padding are encrypted (RFC 3711 section 3.1).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct PacketId {
+    /// Payload type.
+    pub pt: u8,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Synchronisation source.
+    pub ssrc: u32,
+}
+
+impl PacketId {
+    /// Reads it; `None` if this is no RTP version 2 packet.
+    #[must_use]
+    pub fn read(packet: &[u8]) -> Option<PacketId> {
+        let (fixed, _) = packet.split_first_chunk::<HEADER>()?;
+        (fixed[0] >> 6 == 2).then_some(PacketId {
+            pt: fixed[1] & 0x7f,
+            sequence: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
+        })
+    }
+}
+
+/// Where the payload begins, behind CSRCs and extension; `None` if the packet is cut short before.
+#[must_use]
+pub fn payload_start(packet: &[u8]) -> Option<usize> {
+    let csrc_end = HEADER + 4 * usize::from(packet.first()? & 0x0f);
+    let start = match packet[0] & 0x10 {
+        0 => csrc_end,
+        _ => extension_end(packet, csrc_end)?,
+    };
+    (start <= packet.len()).then_some(start)
 }
 
 /// The extension's length counts 32-bit words after its own four bytes (RFC 3550 section 5.3.1).

@@ -28,6 +28,8 @@ pub struct OutgoingStream {
     splice: Option<Splice>,
     /// SSRC and timestamp of the key press passed on last, and our timestamp of its begin.
     press: Option<(u32, u32, u32)>,
+    /// Our timestamp of the begin of the press that we make.
+    own_press: u32,
 }
 
 /// How the numbers of the source map to ours.
@@ -40,6 +42,8 @@ struct Splice {
     /// Numbers from the first packet to the highest; those before the first were never ours to use.
     span: u16,
     source_timestamp: u32,
+    /// A packet of ours took the number after the highest: what comes late has no number any more.
+    parted: bool,
 }
 
 impl OutgoingStream {
@@ -56,6 +60,7 @@ impl OutgoingStream {
             clock: 8_000,
             splice: None,
             press: None,
+            own_press: 0,
         }
     }
 
@@ -68,14 +73,18 @@ impl OutgoingStream {
         let marker = source.marker || !spliced;
         let splice = self.splice.as_mut()?;
         let step = source.sequence.wrapping_sub(splice.highest).cast_signed();
-        if step < 0 && step.unsigned_abs() > splice.span {
+        let too_late = step < 0 && step.unsigned_abs() > splice.span || splice.parted && step <= 0;
+        if too_late {
             return None;
         }
         let sequence = source.sequence.wrapping_add(splice.sequence);
         let timestamp = source.timestamp.wrapping_add(splice.timestamp);
         if step >= 0 {
             // It stops at its end, far above the 100 numbers a packet may be late by.
-            splice.span = splice.span.saturating_add(step.unsigned_abs());
+            splice.span = match std::mem::take(&mut splice.parted) {
+                true => step.unsigned_abs() - 1,
+                false => splice.span.saturating_add(step.unsigned_abs()),
+            };
             (splice.highest, splice.source_timestamp) = (source.sequence, source.timestamp);
             self.next_sequence = sequence.wrapping_add(1);
             (self.timestamp, self.sent_at) = (timestamp, Some(now));
@@ -129,18 +138,44 @@ impl OutgoingStream {
             _ => self.timestamp_now(now),
         };
         self.press = Some((source.ssrc, source.timestamp, begun));
+        let header = self.beside(pt, source.marker, begun, source.payload.len());
+        let payload = source.payload.clone();
+        RtpHeader { payload, ..header }
+    }
+
+    /// The header for a packet of a key press that we make beside the sound; its four bytes follow.
+    pub fn own_press(&mut self, now: Mono, pt: u8, begins: bool) -> RtpHeader {
+        if begins {
+            // Before any sound the time runs from the first press, so that the next one has another timestamp.
+            self.sent_at.get_or_insert(now);
+            self.own_press = self.timestamp_now(now);
+        }
+        self.beside(pt, begins, self.own_press, 4)
+    }
+
+    /// A packet between those of the sound: it takes the next number, and what is relayed makes room for it.
+    fn beside(&mut self, pt: u8, marker: bool, timestamp: u32, length: usize) -> RtpHeader {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
-        self.count(source.payload.len());
-        let (marker, payload) = (source.marker, source.payload.clone());
+        if let Some(splice) = &mut self.splice {
+            splice.sequence = splice.sequence.wrapping_add(1);
+            splice.parted = true;
+        }
+        self.count(length);
         RtpHeader {
             marker,
             pt,
             sequence,
-            timestamp: begun,
+            timestamp,
             ssrc: self.ssrc,
-            payload,
+            payload: 12..12 + length,
         }
+    }
+
+    /// Clock of what was sent last.
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.clock
     }
 
     /// The timestamp of this moment, for sender reports.
@@ -174,6 +209,7 @@ impl OutgoingStream {
             highest: source.sequence,
             span: 0,
             source_timestamp: source.timestamp,
+            parted: false,
         });
     }
 

@@ -351,6 +351,8 @@ impl Negotiation {
             ptime_ms: agreed.ptime_ms.unwrap_or(0),
             maxptime_ms: agreed.maxptime_ms.unwrap_or(0),
             opus: agreed.opus(),
+            srtp: None,
+            inband_dtmf: false,
         })
     }
 

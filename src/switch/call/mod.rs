@@ -11,6 +11,7 @@ mod body;
 mod bridge;
 mod cdr;
 mod commands;
+mod dtmf;
 mod ending;
 mod identity;
 mod leg;
@@ -37,6 +38,7 @@ use crate::room::Room;
 use crate::route::Target;
 use crate::subscribe::Watched;
 use bridge::{Bridge, Exchange, Step};
+use dtmf::Heard;
 use leg::{Over, Relayed, Stage};
 use legs::Legs;
 use media::{PoolConfig, PortPool, WorkerId};
@@ -236,7 +238,17 @@ impl Calls {
             }
             Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
             Event::Talking { leg, talking } => self.announce_talking(cx, Key::unpack(leg.0), talking),
-            Event::Latched { .. } | Event::Dtmf { .. } | Event::Played { .. } => {}
+            Event::Dtmf {
+                leg,
+                digit,
+                duration,
+                by,
+                passed_on,
+            } => {
+                let key = Key::unpack(leg.0);
+                self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
+            }
+            Event::Latched { .. } | Event::Played { .. } => {}
         }
     }
 

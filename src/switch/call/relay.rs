@@ -1,5 +1,5 @@
-//! Requests inside a dialog that are not the session's own: DTMF by INFO and MESSAGE go to the other device and its answer
-//! comes back; what the switch does not do inside a call is refused.
+//! Requests inside a dialog that are not the session's own: INFO and MESSAGE go to the other device and its answer
+//! comes back, but a key press becomes packets where the other takes them ([`super::dtmf`]); what the switch does not do inside a call is refused.
 
 use super::{Calls, LegKey, Relayed};
 use crate::core::Cx;
@@ -46,8 +46,11 @@ impl Calls {
         if method == Method::Message && !self.may_write(cx, key) {
             return Some(Reply::new(403));
         }
+        if method == Method::Info && self.take_info_key(cx, key, message) {
+            return Some(Reply::new(200));
+        }
         let Some(other) = self.bridge(key).map(|bridge| bridge.other(key)) else {
-            // A service hears key presses and has no use for them; text has no reader.
+            // What is no key press has no use for a service; text has no reader.
             return Some(Reply::new(if method == Method::Info { 200 } else { 480 }));
         };
         let leg = self.legs.get_mut(other)?;

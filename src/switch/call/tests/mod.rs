@@ -2,6 +2,7 @@
 
 mod anyorder;
 mod bridge;
+mod dtmf;
 mod ending;
 mod fork;
 mod handset;
@@ -37,12 +38,21 @@ struct Up {
 }
 
 fn up() -> Up {
+    up_with(&[0, 101])
+}
+
+/// The callee takes no packets for key presses.
+fn up_without_keys() -> Up {
+    up_with(&[0])
+}
+
+fn up_with(answered: &[u8]) -> Up {
     let (mut lab, mut kate, jim) = pair();
     let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0, 8, 101])));
     let invite = jim.expect_request(&mut lab, Method::Invite);
     jim.reply(&mut lab, &invite, 180, None);
     kate.expect(&mut lab, 180);
-    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0, 101])));
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, answered)));
     jim.expect_request(&mut lab, Method::Ack);
     let ok = kate.expect(&mut lab, 200);
     kate.ack(&mut lab, &mut kates, &ok, None);

@@ -11,7 +11,7 @@ fn a_key_press_by_info_reaches_the_other_phone_and_its_answer_comes_back() {
             jim,
             mut kates,
             jims,
-        } = up();
+        } = up_without_keys();
         let keys = ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n");
         kate.send_in(
             &mut lab,
@@ -49,7 +49,7 @@ fn an_info_that_nobody_answers_ends_with_its_call() {
         jim,
         mut kates,
         ..
-    } = up();
+    } = up_without_keys();
     kate.send_in(
         &mut lab,
         &mut kates,
@@ -74,7 +74,7 @@ fn so_many_unanswered_requests_and_no_more() {
         jim,
         mut kates,
         ..
-    } = up();
+    } = up_without_keys();
     for _ in 0..17 {
         kate.send_in(
             &mut lab,
