@@ -3,9 +3,7 @@
 use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
-use model::{
-    CallView, InteractionView, Occurrence, RegistrationView, Snapshot, StatusView, StoreOp, VerbOutcome,
-};
+use model::{CallView, InteractionView, Occurrence, RegistrationView, Snapshot, StatusView, StoreOp, VerbOutcome};
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
 

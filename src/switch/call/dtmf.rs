@@ -1,7 +1,7 @@
 //! Key presses, however they come: packets of their own (RFC 4733), tones in the sound, or SIP INFO. [`Calls::on_dtmf`] hears
 //! each once. Between two devices a press goes on in the way the other takes: packets, else INFO, else tones.
 
-use super::room::leg_id;
+use super::room::{Engine, leg_id};
 use super::{Calls, LegKey, State};
 use crate::core::Cx;
 use media::plan::Codec;
@@ -40,7 +40,8 @@ impl Calls {
 
     /// Presses keys towards a device, in the media: packets if it takes them, else tones.
     pub(crate) fn send_dtmf(&self, cx: &mut Cx<'_>, key: LegKey, digits: &str, duration: Duration) {
-        if let Some(sound) = self.legs.get(key).and_then(|leg| leg.sound.as_ref()) {
+        let sound = self.legs.get(key).and_then(|leg| leg.sound.as_ref());
+        if let Some(sound) = sound.filter(|sound| matches!(sound.engine, Engine::Open)) {
             let (leg, digits) = (leg_id(key), digits.into());
             cx.core
                 .media(sound.port.worker, Plan::SendDtmf { leg, digits, duration });
