@@ -1,13 +1,12 @@
 //! Messages that wait for the switch, sorted by what would be lost with them: three bounded lanes.
 
+use ahash::RandomState;
 use bytes::Bytes;
 use clock::Mono;
 use net::counters;
 use sip::Flow;
 use sip::peek::{self, Class};
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 
 counters! {
     /// What was sorted and what was dropped.

@@ -32,13 +32,18 @@ impl Aor {
     /// The part before the last `@`.
     #[must_use]
     pub fn user(&self) -> &str {
-        self.0.rsplit_once('@').map_or(&self.0, |(user, _)| user)
+        &self.0[..self.at().unwrap_or(self.0.len())]
     }
 
     /// The part after the last `@`.
     #[must_use]
     pub fn domain(&self) -> &str {
-        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+        self.at().map_or("", |at| &self.0[at + 1..])
+    }
+
+    /// Where the last `@` is: for texts so short a plain walk is the fastest.
+    fn at(&self) -> Option<usize> {
+        self.0.bytes().rposition(|byte| byte == b'@')
     }
 }
 

@@ -1,4 +1,5 @@
-//! Many datagrams in one system call: recvmmsg and sendmmsg over memory that is reused.
+//! Many datagrams in one system call: recvmmsg and sendmmsg over memory that is reused; and many that are alike in one
+//! packet on their way through the kernel (UDP_SEGMENT, UDP_GRO).
 
 use std::io;
 use std::mem;
@@ -19,9 +20,14 @@ pub struct Inbox<const N: usize> {
     slot: usize,
     names: [Name; N],
     lengths: [u32; N],
+    segments: [u32; N],
     truncated: [bool; N],
+    controls: Option<Box<[Control; N]>>,
     filled: usize,
 }
+
+/// Memory for one control message with a number in it, aligned as `cmsghdr` wants it.
+type Control = [u64; 3];
 
 /// One datagram of a batch.
 #[derive(Debug)]
@@ -34,6 +40,9 @@ pub struct Received<'a> {
     pub buffer: &'a mut [u8],
     /// How long the datagram is, as far as it fitted.
     pub length: usize,
+    /// Several datagrams of one sender came as one, if this is less than `length`: each is so long, but the last may be
+    /// shorter.
+    pub segment: usize,
     /// It was longer than a slot and the rest is lost.
     pub truncated: bool,
 }
@@ -50,8 +59,19 @@ impl<const N: usize> Inbox<N> {
             slot,
             names: [empty_name(); N],
             lengths: [0; N],
+            segments: [0; N],
             truncated: [false; N],
+            controls: None,
             filled: 0,
+        }
+    }
+
+    /// For a socket with UDP_GRO on: what the kernel has joined is told apart by [`Received::segment`].
+    #[must_use]
+    pub fn expecting_joined(self) -> Inbox<N> {
+        Inbox {
+            controls: Some(Box::new([[0; 3]; N])),
+            ..self
         }
     }
 
@@ -74,9 +94,13 @@ impl<const N: usize> Inbox<N> {
             header.msg_namelen = mem::size_of::<Name>() as u32;
             header.msg_iov = &raw mut vectors[at];
             header.msg_iovlen = 1;
+            if let Some(controls) = &mut self.controls {
+                header.msg_control = (&raw mut controls[at]).cast();
+                header.msg_controllen = mem::size_of::<Control>() as _;
+            }
         }
-        // SAFETY: all N headers point to a name and a vector each that live through the call, every vector
-        // to its own `slot` bytes of `memory`; no other reference to them is used while the kernel writes.
+        // SAFETY: all N headers point to a name, a vector and maybe a control each that live through the call, every
+        // vector to its own `slot` bytes of `memory`; no other reference to them is used while the kernel writes.
         let n = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -90,6 +114,7 @@ impl<const N: usize> Inbox<N> {
         for (at, header) in headers.iter().enumerate().take(self.filled) {
             self.lengths[at] = header.msg_len.min(self.slot as u32);
             self.truncated[at] = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            self.segments[at] = joined_of(&header.msg_hdr).unwrap_or(self.lengths[at]);
         }
         Ok(self.filled)
     }
@@ -97,20 +122,22 @@ impl<const N: usize> Inbox<N> {
     /// The datagrams of the last [`Inbox::receive`].
     pub fn datagrams(&mut self) -> impl Iterator<Item = Received<'_>> {
         let size = self.slot;
-        let about = self.names.iter().zip(&self.lengths).zip(&self.truncated);
+        let lengths = self.lengths.iter().zip(&self.segments);
+        let about = self.names.iter().zip(lengths).zip(&self.truncated);
         let slots = self
             .memory
             .chunks_exact_mut(self.stride)
             .zip(about)
             .enumerate()
             .take(self.filled);
-        slots.filter_map(move |(slot, (memory, ((name, &length), &truncated)))| {
+        slots.filter_map(move |(slot, (memory, ((name, (&length, &segment)), &truncated)))| {
             let (peer, buffer) = (address(name)?, &mut memory[..size]);
             Some(Received {
                 slot,
                 peer,
                 buffer,
                 length: length as usize,
+                segment: segment as usize,
                 truncated,
             })
         })
@@ -123,44 +150,142 @@ impl<const N: usize> Inbox<N> {
     }
 }
 
+/// The length of each datagram but the last, where the kernel has joined several (UDP_GRO).
+#[allow(unsafe_code)]
+fn joined_of(header: &libc::msghdr) -> Option<u32> {
+    // SAFETY: the kernel has filled the control memory of `header` up to msg_controllen, and the CMSG functions stay in
+    // it; the data of this message is an int, which UDP_GRO's control memory has room for.
+    let segment = unsafe {
+        let control = libc::CMSG_FIRSTHDR(&raw const *header).as_ref()?;
+        ((control.cmsg_level, control.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO))
+            .then(|| std::ptr::read_unaligned(libc::CMSG_DATA(control).cast::<libc::c_int>()))
+    };
+    u32::try_from(segment?).ok().filter(|segment| *segment > 0)
+}
+
+/// Whether neighbours of one length to one peer may leave as one (UDP_SEGMENT): the way through the kernel, most of what a
+/// datagram costs, is then gone once for all of them.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Each by itself.
+    Never,
+    /// Joined where they are alike.
+    Alike,
+}
+
+/// Datagrams joined into one, at most: the kernel's own bound since 4.18 (now 128).
+const MAX_JOINED: usize = 64;
+/// Bytes joined into one: below what fits into an IP packet.
+const MAX_JOINED_BYTES: usize = 65_000;
+/// A longer datagram goes alone: it may need fragments, and joined ones may not.
+const MAX_SEGMENT: usize = 1_400;
+
+/// What is joined so far in the header that is being filled.
+struct Joined {
+    peer: SocketAddr,
+    segment: usize,
+    count: usize,
+    bytes: usize,
+    /// A shorter one was the last.
+    is_closed: bool,
+}
+
+impl Joined {
+    fn new(peer: SocketAddr, length: usize) -> Joined {
+        Joined {
+            peer,
+            segment: length,
+            count: 1,
+            bytes: length,
+            is_closed: length == 0 || length > MAX_SEGMENT,
+        }
+    }
+
+    fn takes(&mut self, peer: SocketAddr, length: usize) -> bool {
+        let fits = self.count < MAX_JOINED && self.bytes + length <= MAX_JOINED_BYTES;
+        let takes = !self.is_closed && fits && length > 0 && length <= self.segment && peer == self.peer;
+        if takes {
+            self.count += 1;
+            self.bytes += length;
+            self.is_closed = length < self.segment;
+        }
+        takes
+    }
+}
+
 /// Sends the first `N` of these datagrams without blocking; how many the kernel took, from the first on.
 ///
 /// # Errors
-/// Why the first one was refused.
+/// Why the first one, or those joined with it, was refused.
 #[allow(unsafe_code)]
 pub fn send<'a, const N: usize>(
     socket: BorrowedFd<'_>,
+    joining: Joining,
     datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
 ) -> io::Result<usize> {
     // SAFETY: all-zero bytes are valid for these C structs of integers and pointers.
     let (mut headers, mut vectors): ([libc::mmsghdr; N], [libc::iovec; N]) = unsafe { mem::zeroed() };
     let mut names = [empty_name(); N];
-    let mut count = 0;
+    let mut controls: [Control; N] = [[0; 3]; N];
+    let mut counts = [0; N];
+    let mut joined: Option<Joined> = None;
+    let mut used = 0;
     for (at, (peer, bytes)) in datagrams.take(N).enumerate() {
-        let length = write_name(&mut names[at], peer);
         // The kernel only reads through iov_base here; the C type has no const.
         vectors[at] = libc::iovec {
             iov_base: bytes.as_ptr().cast_mut().cast(),
             iov_len: bytes.len(),
         };
-        let header = &mut headers[at].msg_hdr;
-        header.msg_name = (&raw mut names[at]).cast();
-        header.msg_namelen = length;
+        if let Some(joined) = joined.as_mut().filter(|_| joining == Joining::Alike)
+            && joined.takes(peer, bytes.len())
+        {
+            let header = &mut headers[used - 1].msg_hdr;
+            header.msg_iovlen += 1;
+            counts[used - 1] += 1;
+            if counts[used - 1] == 2 {
+                write_segment(header, &mut controls[used - 1], joined.segment);
+            }
+            continue;
+        }
+        let header = &mut headers[used].msg_hdr;
+        header.msg_namelen = write_name(&mut names[used], peer);
+        header.msg_name = (&raw mut names[used]).cast();
         header.msg_iov = &raw mut vectors[at];
         header.msg_iovlen = 1;
-        count = at + 1;
+        counts[used] = 1;
+        joined = Some(Joined::new(peer, bytes.len()));
+        used += 1;
     }
-    // SAFETY: the first `count` headers point to a name and a vector each that live through the call, and every vector
-    // to a slice borrowed for 'a, which the kernel only reads.
+    // SAFETY: the first `used` headers point to a name, vectors one behind the other and maybe a control that live through
+    // the call, and every vector to a slice borrowed for 'a, which the kernel only reads.
     let n = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
-            count as u32,
+            used as u32,
             libc::MSG_DONTWAIT,
         )
     };
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    let sent = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    Ok(counts[..sent].iter().sum())
+}
+
+/// Asks the kernel to cut what `header` points to into datagrams of this length.
+#[allow(unsafe_code)]
+fn write_segment(header: &mut libc::msghdr, control: &mut Control, segment: usize) {
+    const LENGTH: u32 = mem::size_of::<u16>() as u32;
+    header.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: `control` is aligned and as large as a header with this data (24 bytes), which is what msg_controllen says,
+    // so CMSG_FIRSTHDR gives its beginning and CMSG_DATA a place inside.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(LENGTH) as _;
+        let message = libc::CMSG_FIRSTHDR(&raw const *header);
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(LENGTH) as _;
+        // At most MAX_SEGMENT.
+        std::ptr::write_unaligned(libc::CMSG_DATA(message).cast::<u16>(), segment as u16);
+    }
 }
 
 /// Takes one entry off the socket's error queue: whom the failed datagram was for, where an ICMP message says that it

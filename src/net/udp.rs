@@ -1,7 +1,7 @@
 //! SIP over UDP in batches: one system call receives up to 64 datagrams, one sends as many.
 
 use crate::counters;
-use crate::mmsg::{self, Inbox, MAX_DATAGRAM};
+use crate::mmsg::{self, Inbox, Joining, MAX_DATAGRAM};
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
@@ -17,6 +17,9 @@ pub const BATCH: usize = 64;
 /// much memory; larger ones than half of it get memory of their own.
 const CHUNK: usize = 8 * 1024;
 
+/// So many batches that could not leave joined, and it is the machine, not one path.
+const MAX_REFUSALS: u32 = 64;
+
 counters! {
     /// What the SIP sockets did, all of them together.
     UdpCounters, "udp_" {
@@ -30,6 +33,8 @@ counters! {
         bytes_out,
         /// Empty lines sent to keep a NAT binding open (RFC 5626 section 4.4.1 is for streams; phones do it on UDP too).
         keepalives,
+        /// Times that datagrams to one peer could not leave joined as one, and went each by itself.
+        joining_refused,
         /// Longer than the receive buffer, and dropped.
         truncated,
         /// Dropped, oldest first, because the kernel took no more and the backlog was full.
@@ -76,7 +81,10 @@ pub struct Udp {
     local: SocketAddr,
     inbox: Inbox<BATCH>,
     arena: BytesMut,
+    max_datagram: usize,
     backlog: Backlog,
+    joining: Joining,
+    refusals: u32,
     kernel_dropped: u32,
     counters: Arc<UdpCounters>,
 }
@@ -118,13 +126,17 @@ impl Udp {
         report_unreachable(&socket, local)?;
         enlarge(&socket, &settings);
         socket.bind(&local.into())?;
+        let inbox = inbox(&socket, settings.max_datagram);
         let socket = UdpSocket::from(socket);
         Ok(Udp {
             local: socket.local_addr()?,
             socket,
-            inbox: Inbox::new(settings.max_datagram.clamp(1, MAX_DATAGRAM)),
+            inbox,
             arena: BytesMut::with_capacity(CHUNK),
+            max_datagram: settings.max_datagram,
             backlog: Backlog::new(settings.backlog, settings.backlog_bytes),
+            joining: Joining::Alike,
+            refusals: 0,
             kernel_dropped: 0,
             counters,
         })
@@ -149,19 +161,21 @@ impl Udp {
             // An ICMP error of an earlier send is reported once this way; its details are in the error queue.
             Err(_) => return Ok(Waiting::More),
         };
-        self.counters.datagrams_in.add(received as u64);
-        let mut total = 0;
-        for datagram in self.inbox.datagrams() {
-            let bytes = &datagram.buffer[..datagram.length];
-            total += bytes.len() as u64;
-            if datagram.truncated {
-                self.counters.truncated.one();
-            } else if is_keepalive(bytes) {
-                self.counters.keepalives.one();
-            } else {
-                each(datagram.peer, keep(&mut self.arena, bytes));
+        let (mut datagrams, mut total) = (0, 0);
+        for joined in self.inbox.datagrams() {
+            total += joined.length as u64;
+            for bytes in pieces(&joined.buffer[..joined.length], joined.segment) {
+                datagrams += 1;
+                if joined.truncated || bytes.len() > self.max_datagram {
+                    self.counters.truncated.one();
+                } else if is_keepalive(bytes) {
+                    self.counters.keepalives.one();
+                } else {
+                    each(joined.peer, keep(&mut self.arena, bytes));
+                }
             }
         }
+        self.counters.datagrams_in.add(datagrams);
         self.counters.bytes_in.add(total);
         Ok(if received == BATCH {
             Waiting::More
@@ -187,8 +201,7 @@ impl Udp {
     pub fn flush(&mut self) -> Flushed {
         let mut refused = false;
         while !self.backlog.line.is_empty() {
-            let batch = self.backlog.line.iter().map(|(peer, bytes)| (*peer, &bytes[..]));
-            match mmsg::send::<BATCH>(self.socket.as_fd(), batch) {
+            match self.send_batch() {
                 Ok(sent) => {
                     self.on_sent(sent);
                     refused = false;
@@ -203,6 +216,29 @@ impl Udp {
             }
         }
         Flushed::All
+    }
+
+    /// What the kernel will not cut (IPsec on the way, a path of small packets) goes each by itself; after a while of that
+    /// joining is not tried any more.
+    fn send_batch(&mut self) -> io::Result<usize> {
+        match self.send_some(self.joining) {
+            Err(e) if self.joining == Joining::Alike && is_about_joining(&e) => {
+                let sent = self.send_some(Joining::Never)?;
+                self.counters.joining_refused.one();
+                self.refusals += 1;
+                if self.refusals >= MAX_REFUSALS {
+                    self.joining = Joining::Never;
+                    tracing::info!(local = %self.local, error = %e, "datagrams are not joined any more");
+                }
+                Ok(sent)
+            }
+            done => done,
+        }
+    }
+
+    fn send_some(&self, joining: Joining) -> io::Result<usize> {
+        let batch = self.backlog.line.iter().map(|(peer, bytes)| (*peer, &bytes[..]));
+        mmsg::send::<BATCH>(self.socket.as_fd(), joining, batch)
     }
 
     /// Reads the error queue: call it when the socket shows an error condition.
@@ -306,6 +342,20 @@ impl Backlog {
     }
 }
 
+/// Memory for a batch. Where the kernel joins what one peer sends, a slot has to hold whatever it may join.
+fn inbox(socket: &Socket, max_datagram: usize) -> Inbox<BATCH> {
+    if set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok() {
+        return Inbox::new(MAX_DATAGRAM).expecting_joined();
+    }
+    Inbox::new(max_datagram.clamp(1, MAX_DATAGRAM))
+}
+
+/// The datagrams of a slot: one, which may be empty, or several that came joined.
+fn pieces(slot: &[u8], segment: usize) -> impl Iterator<Item = &[u8]> {
+    let empty = slot.is_empty().then_some(slot);
+    empty.into_iter().chain(slot.chunks(segment.max(1)))
+}
+
 /// Copies a datagram into shared memory, without an allocation of its own unless it is large.
 fn keep(arena: &mut BytesMut, datagram: &[u8]) -> Bytes {
     if datagram.len() > CHUNK / 2 {
@@ -320,6 +370,14 @@ fn keep(arena: &mut BytesMut, datagram: &[u8]) -> Bytes {
 /// RFC 3261 section 7.5: line ends before a message are ignored; a datagram of nothing else only keeps a NAT open.
 fn is_keepalive(datagram: &[u8]) -> bool {
     datagram.len() <= 4 && datagram.iter().all(|&b| matches!(b, b'\r' | b'\n' | b' ' | 0))
+}
+
+/// Errors the kernel has for a batch it cannot cut; each has other causes too, which then show again.
+fn is_about_joining(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO | libc::EOPNOTSUPP)
+    )
 }
 
 /// Errors that tell about the socket itself. All others pass: anybody can make up an ICMP message, and the kernel has an

@@ -2,6 +2,7 @@
 //! client's side. Who is believed, and which nonces are good, is the switch's business.
 
 use crate::header::{Auth, Invalid, quote};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::fmt;
 use subtle::ConstantTimeEq;
@@ -46,14 +47,15 @@ impl Algorithm {
 }
 
 fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
-    let mut hash = D::new();
+    // In one piece: the hash then reads its blocks where they stand.
+    let mut text = SmallVec::<[u8; 256]>::new();
     for (i, part) in parts.iter().enumerate() {
         if i > 0 {
-            hash.update(b":");
+            text.push(b':');
         }
-        hash.update(part);
+        text.extend_from_slice(part);
     }
-    hash.finalize()
+    D::digest(&text)
 }
 
 /// A hash in lower-case hex: 32 or 64 characters.
@@ -133,7 +135,16 @@ impl Question<'_> {
     /// The response to this, for an HA1 in lower-case hex (RFC 7616 section 3.4.1, qop=auth).
     #[must_use]
     pub fn answer(&self, ha1: &[u8]) -> Hex {
-        let ha2 = self.algorithm.hash(&[self.method, self.uri]);
+        self.answer_with(ha1, &self.ha2())
+    }
+
+    /// `H(method:uri)` (section 3.4.3): the same for all who ask for the same.
+    #[must_use]
+    pub fn ha2(&self) -> Hex {
+        self.algorithm.hash(&[self.method, self.uri])
+    }
+
+    fn answer_with(&self, ha1: &[u8], ha2: &Hex) -> Hex {
         let ha2 = ha2.as_bytes();
         if self.nc.is_empty() {
             self.algorithm.hash(&[ha1, self.nonce, ha2])
@@ -147,7 +158,13 @@ impl Question<'_> {
     /// may be in capitals.
     #[must_use]
     pub fn is_answer(&self, ha1: &[u8], response: &[u8]) -> bool {
-        let right = self.answer(ha1);
+        self.is_answer_with(ha1, &self.ha2(), response)
+    }
+
+    /// The same with [`Question::ha2`] at hand.
+    #[must_use]
+    pub fn is_answer_with(&self, ha1: &[u8], ha2: &Hex, response: &[u8]) -> bool {
+        let right = self.answer_with(ha1, ha2);
         let mut lower = [0; 64];
         let given = &mut lower[..response.len().min(64)];
         given.copy_from_slice(&response[..response.len().min(64)]);

@@ -7,6 +7,9 @@ use crate::{Message, Method, Name};
 use bytes::Bytes;
 use std::borrow::Cow;
 
+/// Room for the lines of most replies, taken at once.
+const ROOM: usize = 160;
+
 /// Header lines in the order added. Line breaks inside a value become spaces, so no value can add a header of its own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -41,10 +44,20 @@ impl Headers {
 
     /// Adds a header whose name is not a known one, in place.
     pub fn add_named(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.write_named(name, |lines| lines.extend_from_slice(value.as_ref()));
+    }
+
+    /// Adds a header whose value `write` appends, and nothing else, to what it is given.
+    pub fn write(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
+        self.write_named(name.as_str(), write);
+    }
+
+    fn write_named(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.lines.reserve(ROOM);
         self.lines.extend_from_slice(name.as_bytes());
         self.lines.extend_from_slice(b": ");
         let from = self.lines.len();
-        self.lines.extend_from_slice(value.as_ref());
+        write(&mut self.lines);
         for byte in &mut self.lines[from..] {
             if matches!(*byte, b'\r' | b'\n') {
                 *byte = b' ';

@@ -88,7 +88,7 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
-        let key = Key::of(&message, message.via().as_ref(), &self.core.hasher);
+        let key = Key::of(&message, message.via().as_ref(), &self.core.secrets);
         if self.servers.absorb(&mut self.core, now, &key, out) {
             return;
         }
@@ -103,7 +103,7 @@ impl Endpoint {
     }
 
     fn handle_ack(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
-        let key = Key::of(&message, message.via().as_ref(), &self.core.hasher);
+        let key = Key::of(&message, message.via().as_ref(), &self.core.secrets);
         if self.servers.handle_ack(&mut self.core, now, &key, out) {
             let dialog = self.dialog_of(message.to_tag());
             out.push(Output::Event(Event::Ack { flow, message, dialog }));
@@ -189,12 +189,12 @@ impl Endpoint {
     /// transaction, so that retransmissions get the same (RFC 3261 section 8.2.7).
     pub fn reply(&mut self, flow: Flow, request: &Message, reply: &Reply, out: &mut impl Sink) {
         let via = request.via();
-        let hashed = || Tag(Key::of(request, via.as_ref(), &self.core.hasher).tag(&self.core.tag_hasher));
+        let hashed = || Tag(Key::of(request, via.as_ref(), &self.core.secrets).tag(&self.core.tag_hasher));
         let tag = reply.to_tag.unwrap_or_else(hashed);
         let Way { flow: back, .. } = Way::back(flow, via.as_ref());
         out.push(Output::Transmit {
             flow: back,
-            bytes: wire::response(request, reply, Some(tag), flow.peer),
+            bytes: wire::response(&mut self.core.pages, request, reply, Some(tag), flow.peer),
         });
     }
 

@@ -31,6 +31,11 @@ pub struct Message {
     pub(crate) from_tag: Span,
     pub(crate) to_tag: Span,
     pub(crate) branch: Span,
+    /// What the check has read of the top Via, From and To, so that nobody reads it again; none before, and where they
+    /// are broken.
+    pub(crate) via: Option<ViaPlace>,
+    pub(crate) from: Option<AddressPlace>,
+    pub(crate) to: Option<AddressPlace>,
     pub(crate) first: [u8; Name::COUNT],
     pub(crate) fields: SmallVec<[Field; 32]>,
 }
@@ -40,6 +45,23 @@ pub struct Message {
 pub(crate) struct Span {
     pub at: u16,
     pub len: u16,
+}
+
+/// Where the pieces of a [`Via`] stand; the branch has its own place.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct ViaPlace {
+    pub protocol: Span,
+    pub host: Span,
+    pub port: Option<u16>,
+    pub params: Span,
+}
+
+/// Where the pieces of a [`NameAddr`] stand; the tag has its own place.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct AddressPlace {
+    pub display: Span,
+    pub uri: Span,
+    pub params: Span,
 }
 
 /// One header field: eight bytes. Its line ends where the next one, or the empty line, begins.
@@ -190,7 +212,16 @@ impl Message {
     /// Top Via; `None` only in a [`Malformed::Answer`].
     #[must_use]
     pub fn via(&self) -> Option<Via<'_>> {
-        self.values(Name::Via).next().and_then(|v| Via::parse(v).ok())
+        match self.via {
+            Some(place) => Some(Via::checked(
+                self.at(place.protocol),
+                self.at(place.host),
+                place.port,
+                self.at(place.params),
+                self.branch(),
+            )),
+            None => self.values(Name::Via).next().and_then(|v| Via::parse(v).ok()),
+        }
     }
 
     /// Branch of the top Via; empty if none (RFC 2543).
@@ -201,12 +232,20 @@ impl Message {
 
     /// From; fails only in a [`Malformed::Answer`], as do the next ones.
     pub fn from(&self) -> Result<NameAddr<'_>, Invalid> {
-        self.address(Name::From)
+        self.party(self.from, self.from_tag, Name::From)
     }
 
     /// To.
     pub fn to(&self) -> Result<NameAddr<'_>, Invalid> {
-        self.address(Name::To)
+        self.party(self.to, self.to_tag, Name::To)
+    }
+
+    fn party(&self, place: Option<AddressPlace>, tag: Span, name: Name) -> Result<NameAddr<'_>, Invalid> {
+        let Some(place) = place else {
+            return self.address(name);
+        };
+        let (display, uri, params) = (self.at(place.display), self.at(place.uri), self.at(place.params));
+        Ok(NameAddr::checked(display, uri, params, self.at(tag)))
     }
 
     /// The one value of a header such as Refer-To, Referred-By, P-Asserted-Identity (the first); an error if missing.

@@ -1,8 +1,8 @@
 //! Writing messages: one growing buffer, fields in the order given, Content-Length last.
 
-use crate::header::{NameAddr, Via, lex};
+use crate::header::{Via, lex};
 use crate::{Message, Method, Name};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,6 +16,40 @@ pub struct Writer {
 
 /// Holds a response and most requests without growing.
 const CAPACITY: usize = 1024;
+
+/// Memory for responses: each is written into one buffer that is used again, and kept in a chunk behind the one before.
+/// Most live equally long (RFC 3261 section 17.2.2, Timer J), so chunks are given back whole, and neither writing nor
+/// forgetting a response walks the heap.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    buffer: Vec<u8>,
+    chunk: BytesMut,
+}
+
+/// Some seventy responses. One that is kept for long keeps so much; larger ones than a part of it get their own memory.
+const CHUNK: usize = 32 * 1024;
+
+impl Pages {
+    /// An empty writer, in the buffer. The buffer comes back with [`Pages::keep`].
+    pub(crate) fn writer(&mut self) -> Writer {
+        let mut out = std::mem::take(&mut self.buffer);
+        out.clear();
+        Writer { out }
+    }
+
+    /// What was written, as shared bytes.
+    pub(crate) fn keep(&mut self, written: Vec<u8>) -> Bytes {
+        if written.len() > CHUNK / 8 {
+            return shared(written);
+        }
+        if self.chunk.capacity() - self.chunk.len() < written.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK);
+        }
+        self.chunk.extend_from_slice(&written);
+        self.buffer = written;
+        self.chunk.split().freeze()
+    }
+}
 
 impl Writer {
     /// `METHOD uri SIP/2.0`.
@@ -39,13 +73,17 @@ impl Writer {
     /// `SIP/2.0 status reason` and nothing else.
     #[must_use]
     pub fn status_line(status: u16, reason: &str) -> Writer {
-        let mut out = Vec::with_capacity(CAPACITY);
-        out.extend_from_slice(b"SIP/2.0 ");
-        push_number(&mut out, u64::from(status));
-        out.push(b' ');
-        push_clean(&mut out, reason.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        Writer { out }
+        let out = Vec::with_capacity(CAPACITY);
+        Writer { out }.first_line(status, reason)
+    }
+
+    fn first_line(mut self, status: u16, reason: &str) -> Writer {
+        self.out.extend_from_slice(b"SIP/2.0 ");
+        push_number(&mut self.out, u64::from(status));
+        self.out.push(b' ');
+        push_clean(&mut self.out, reason.as_bytes());
+        self.end_line();
+        self
     }
 
     /// `SIP/2.0 status reason`, then Via values, From, To (with `to_tag` added if it has none and status is not 100),
@@ -53,11 +91,23 @@ impl Writer {
     /// (section 18.2.1, RFC 3581). A 100 copies Timestamp too. What a malformed request lacks is left out.
     #[must_use]
     pub fn response(request: &Message, status: u16, reason: &str, to_tag: &str, source: SocketAddr) -> Writer {
-        let mut writer = Writer::status_line(status, reason);
-        let mut top = true;
+        let out = Vec::with_capacity(CAPACITY);
+        Writer { out }.answering(request, status, reason, to_tag, source)
+    }
+
+    /// [`Writer::response`] into the buffer there is.
+    pub(crate) fn answering(
+        self,
+        request: &Message,
+        status: u16,
+        reason: &str,
+        to_tag: &str,
+        source: SocketAddr,
+    ) -> Writer {
+        let mut writer = self.first_line(status, reason);
+        let mut top = request.via().map(|via| (via, source));
         for line in request.lines(Name::Via) {
-            writer.copy_via(line, top.then_some(source));
-            top = false;
+            writer.copy_via(line, top.take());
         }
         writer.copy_first(request, Name::From);
         writer.copy_to(request, if status == 100 { "" } else { to_tag });
@@ -152,12 +202,17 @@ impl Writer {
 
     /// Adds Content-Length, the empty line and a body whose Content-Type has been written already.
     #[must_use]
-    pub fn finish_with(mut self, body: &[u8]) -> Bytes {
+    pub fn finish_with(self, body: &[u8]) -> Bytes {
+        shared(self.end(body))
+    }
+
+    /// The same, unshared.
+    pub(crate) fn end(mut self, body: &[u8]) -> Vec<u8> {
         self.name("Content-Length");
         push_number(&mut self.out, body.len() as u64);
         self.out.extend_from_slice(b"\r\n\r\n");
         self.out.extend_from_slice(body);
-        shared(self.out)
+        self.out
     }
 
     fn name(&mut self, name: &str) {
@@ -190,19 +245,19 @@ impl Writer {
         let Some(line) = request.header(Name::To) else { return };
         self.name("To");
         push_copy(&mut self.out, line);
-        if !tag.is_empty() && NameAddr::parse(line).is_ok_and(|to| to.tag().is_empty()) {
+        if !tag.is_empty() && request.to().is_ok_and(|to| to.tag().is_empty()) {
             self.out.extend_from_slice(b";tag=");
             push_clean(&mut self.out, tag.as_bytes());
         }
         self.end_line();
     }
 
-    fn copy_via(&mut self, line: &[u8], source: Option<SocketAddr>) {
+    /// `top`: this line begins with the top Via.
+    fn copy_via(&mut self, line: &[u8], top: Option<(Via<'_>, SocketAddr)>) {
         self.name("Via");
-        let cut = lex::comma(line).unwrap_or(line.len());
-        let (first, rest) = line.split_at(cut);
-        match source.and_then(|s| Some((s, Via::parse(lex::trim_end(first)).ok()?))) {
-            Some((source, via)) => {
+        match top {
+            Some((via, source)) => {
+                let (first, rest) = line.split_at(lex::comma(line).unwrap_or(line.len()));
                 push_stamped(&mut self.out, lex::trim_end(first), &via, source);
                 push_copy(&mut self.out, rest);
             }

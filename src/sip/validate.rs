@@ -2,7 +2,7 @@
 //! 8.1.1, 8.2.2, 18.3, 20; the cases of RFC 4475).
 
 use crate::header::{CSeq, NameAddr, Via, lex};
-use crate::message::{Fault, Message, Start};
+use crate::message::{AddressPlace, Fault, Message, Span, Start, ViaPlace};
 use crate::{Name, Uri};
 
 /// Fills in what is looked at again and again (method and number of CSeq, tags, branch), and cuts the body.
@@ -48,7 +48,14 @@ fn content_length(message: &mut Message) -> Result<(), Fault> {
 fn via(message: &mut Message) -> Result<(), Fault> {
     let line = message.header(Name::Via).ok_or(bad("Missing Via"))?;
     let via = Via::parse(&line[..lex::comma(line).unwrap_or(line.len())])?;
+    let place = ViaPlace {
+        protocol: message.span_of(via.protocol),
+        host: message.span_of(via.host),
+        port: via.port,
+        params: message.span_of(via.params.as_bytes()),
+    };
     message.branch = message.span_of(via.branch().unwrap_or_default());
+    message.via = Some(place);
     Ok(())
 }
 
@@ -69,15 +76,20 @@ fn cseq(message: &mut Message) -> Result<(), Fault> {
 fn parties(message: &mut Message) -> Result<(), Fault> {
     let from = party(message, Name::From, "Missing From")?;
     let to = party(message, Name::To, "Missing To")?;
-    (message.from_tag, message.to_tag) = (message.span_of(from), message.span_of(to));
+    ((message.from, message.from_tag), (message.to, message.to_tag)) = (from, to);
     Ok(())
 }
 
-/// The tag.
-fn party<'m>(message: &'m Message, name: Name, missing: &'static str) -> Result<&'m [u8], Fault> {
+/// Where it stands, and its tag.
+fn party(message: &Message, name: Name, missing: &'static str) -> Result<(Option<AddressPlace>, Span), Fault> {
     let address = NameAddr::parse(message.header(name).ok_or(bad(missing))?)?;
     address.uri()?;
-    Ok(address.tag())
+    let place = AddressPlace {
+        display: message.span_of(address.display),
+        uri: message.span_of(address.uri_bytes),
+        params: message.span_of(address.params.as_bytes()),
+    };
+    Ok((Some(place), message.span_of(address.tag())))
 }
 
 fn call_id(message: &Message) -> Result<(), Fault> {

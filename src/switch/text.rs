@@ -26,11 +26,11 @@ pub(crate) fn split_shown(shown: &str) -> (String, &str) {
 }
 
 /// Appends a number in decimal.
-pub(crate) fn push_number(text: &mut String, number: u64) {
+pub(crate) fn push_number(text: &mut Vec<u8>, number: u64) {
     if number >= 10 {
         push_number(text, number / 10);
     }
-    text.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or(0)));
+    text.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
 }
 
 /// Longest display name passed on: no phone shows more.
@@ -86,9 +86,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_format_writes_them() {
         for number in [0, 9, 10, 3_600, u64::MAX] {
-            let mut text = String::new();
+            let mut text = Vec::new();
             push_number(&mut text, number);
-            assert_eq!(text, number.to_string());
+            assert_eq!(text, number.to_string().as_bytes());
         }
     }
 

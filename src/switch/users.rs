@@ -49,7 +49,7 @@ impl Users {
     pub(crate) fn find(&self, extension: &str) -> Option<UserIndex> {
         self.by_extension
             .find(self.hasher.hash_one(extension), |i| {
-                self.list[*i as usize].aor.user() == extension
+                is_user_of(self.list[*i as usize].aor.as_str(), extension)
             })
             .map(|&index| UserIndex(index))
     }
@@ -59,6 +59,12 @@ impl Users {
     pub(crate) fn named(&self, extension: &str) -> Option<&User> {
         self.find(extension).map(|index| &self[index])
     }
+}
+
+/// Whether `extension` is all that stands before the last `@`.
+fn is_user_of(aor: &str, extension: &str) -> bool {
+    let rest = aor.strip_prefix(extension).and_then(|rest| rest.strip_prefix('@'));
+    rest.is_some_and(|domain| !domain.as_bytes().contains(&b'@'))
 }
 
 impl std::ops::Index<UserIndex> for Users {

@@ -2,7 +2,7 @@
 
 use super::RtpCounters;
 use crate::epoll::{Epoll, Interest, Ready};
-use crate::mmsg::{self, Inbox};
+use crate::mmsg::{self, Inbox, Joining};
 use crate::wake::Bell;
 use media::Forward;
 use media::engine::PACKET_BUFFER;
@@ -151,7 +151,7 @@ impl Plain {
         let Some(socket) = self.pairs.socket(port) else { return };
         let mut next = 0;
         while next < count {
-            match mmsg::send::<BATCH>(socket.as_fd(), (next..count).map(&packet)) {
+            match mmsg::send::<BATCH>(socket.as_fd(), Joining::Never, (next..count).map(&packet)) {
                 Ok(sent) => {
                     self.counters.packets_out.add(sent as u64);
                     next += sent.max(1);

@@ -209,3 +209,50 @@ fn no_icmp_message_ends_the_socket() {
     phone.send_to(b"hello", udp.local()).unwrap();
     assert_eq!(receive_all(&mut udp).len(), 1);
 }
+
+#[test]
+fn datagrams_that_leave_joined_arrive_as_they_were() {
+    let (mut udp, phone, counters) = bind(UdpSettings::default());
+    let (mut other, ..) = bind(UdpSettings::default());
+    let lengths = [300, 300, 300, 200, 300, 1, 1, 0, 1_500, 1_500, 900, 900, 900];
+    let sent: Vec<Vec<u8>> = (0u8..).zip(lengths).map(|(n, length)| vec![n; length]).collect();
+    for bytes in &sent {
+        udp.queue(phone.local_addr().unwrap(), Bytes::copy_from_slice(bytes));
+    }
+    for n in 0..200u8 {
+        udp.queue(other.local(), Bytes::from(vec![n; 450]));
+    }
+    assert_eq!(udp.flush(), Flushed::All);
+    let mut buffer = [0; 2_000];
+    for bytes in &sent {
+        let length = phone.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], &bytes[..]);
+    }
+    let got = receive_all(&mut other);
+    assert_eq!(got.len(), 200);
+    assert!(
+        (0u8..)
+            .zip(&got)
+            .all(|(n, (peer, bytes))| *peer == udp.local() && bytes[..] == [n; 450])
+    );
+    assert_eq!(counters.datagrams_out.value(), 213);
+    assert_eq!(counters.joining_refused.value(), 0);
+}
+
+#[test]
+fn joined_datagrams_that_the_kernel_will_not_cut_go_each_by_itself() {
+    let (mut udp, phone, counters) = bind(UdpSettings::default());
+    // Cutting needs a checksum (udp(7)): without, the kernel refuses to.
+    let socket = Socket::from(udp.socket.try_clone().unwrap());
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    for n in 0..3u8 {
+        udp.queue(phone.local_addr().unwrap(), Bytes::from(vec![n; 100]));
+    }
+    assert_eq!(udp.flush(), Flushed::All);
+    for n in 0..3u8 {
+        let mut buffer = [9; 101];
+        assert_eq!(phone.recv(&mut buffer).unwrap(), 100);
+        assert_eq!(buffer[..100], [n; 100]);
+    }
+    assert_eq!((counters.joining_refused.value(), counters.send_failed.value()), (1, 0));
+}

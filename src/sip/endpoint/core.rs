@@ -4,8 +4,10 @@ use super::wire::Way;
 use super::{ClientId, Config, Connecting, Counters, Owner, ServerId};
 use crate::header::Via;
 use crate::output::{Output, Sink};
+use crate::print::Pages;
 use crate::timers::{TimerId, Wheel};
 use crate::transaction::Times;
+use crate::transaction::key::Secrets;
 use crate::{Flow, Tokens, Transport};
 use ahash::RandomState;
 use bytes::Bytes;
@@ -29,10 +31,14 @@ pub(super) struct Core {
     pub tokens: Box<dyn Tokens + Send>,
     pub wheel: Wheel<Due>,
     pub counters: Counters,
-    /// Keys for what peers choose: transactions, and copies of requests.
+    /// Keys for what peers choose: transactions.
+    pub secrets: Secrets,
+    /// And copies of requests, tags, streams.
     pub hasher: RandomState,
     /// Another key, because what it yields is shown: To-tags of answers without state.
     pub tag_hasher: RandomState,
+    /// Where responses are written.
+    pub pages: Pages,
     sent_by: Vec<(SocketAddr, Box<str>)>,
     closed: Closed,
     parcels: HashMap<u64, Parcel, RandomState>,
@@ -60,11 +66,14 @@ const MAX_PARCELS: usize = 4_096;
 
 impl Core {
     pub fn new(config: Config, mut tokens: Box<dyn Tokens + Send>) -> Core {
+        let secrets = Secrets::new(|| tokens.next_u64());
         let mut keys = || {
             let mut seed = || tokens.next_u64();
             RandomState::with_seeds(seed(), seed(), seed(), seed())
         };
         Core {
+            secrets,
+            pages: Pages::default(),
             hasher: keys(),
             tag_hasher: keys(),
             closed: Closed {

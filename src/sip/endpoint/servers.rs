@@ -1,6 +1,7 @@
 //! The server side: which request is new, what was answered, and who cancels what.
 
 mod entry;
+mod kept;
 
 use super::core::{Core, Due};
 use super::wire::{self, Way};
@@ -16,25 +17,21 @@ use ahash::RandomState;
 use clock::Mono;
 use entry::{Entry, Machine};
 use hashbrown::{HashMap, HashTable};
+pub(super) use kept::MAX_KEPT;
+use kept::{Answer, Kept};
 use slab::Slab;
-use std::collections::VecDeque;
 
 /// All server transactions, found by key.
 pub(super) struct Servers {
     slab: Slab<Entry>,
     index: HashTable<u32>,
-    /// For section 8.2.2.2: which transaction has a request with this Call-ID, From-tag and CSeq.
+    /// For section 8.2.2.2: which transaction, by its number, has a request with this Call-ID, From-tag and CSeq.
     merged: HashMap<u64, u32, RandomState>,
-    /// Completed non-INVITE transactions with the end of their Timer J. All live equally long, so this is in the order of
-    /// their ends and none of them needs a place in the wheel.
-    completed: VecDeque<(Mono, ServerId)>,
-    next_generation: u32,
+    /// What is left of completed non-INVITE transactions.
+    kept: Kept,
+    /// The number of the latest transaction: with its place in the slab its name.
+    last_number: u32,
 }
-
-/// How many answers to non-INVITE requests are kept for retransmissions, the oldest going first. Timer J would keep
-/// 128,000 REGISTER per second for 32 s: four million. This many are some 60 MB, and at that rate half a second, which
-/// covers the first retransmission; a later one is a new request, and those are idempotent or have a CSeq.
-pub(super) const MAX_COMPLETED: usize = 65_536;
 
 impl Servers {
     pub fn new(core: &Core) -> Servers {
@@ -42,8 +39,8 @@ impl Servers {
             slab: Slab::new(),
             index: HashTable::new(),
             merged: HashMap::with_hasher(core.hasher.clone()),
-            completed: VecDeque::new(),
-            next_generation: 0,
+            kept: Kept::default(),
+            last_number: 0,
         }
     }
 
@@ -51,6 +48,13 @@ impl Servers {
 
     /// True if a request other than ACK and CANCEL has come before, and so has been dealt with.
     pub fn absorb(&mut self, core: &mut Core, now: Mono, key: &Key, out: &mut impl Sink) -> bool {
+        if let Some(answer) = self.kept.find(key) {
+            core.counters.retransmissions_absorbed += 1;
+            core.counters.retransmissions_sent += 1;
+            let (flow, bytes) = (answer.flow, answer.bytes.clone());
+            out.push(Output::Transmit { flow, bytes });
+            return true;
+        }
         let Some(index) = self.find(key) else { return false };
         core.counters.retransmissions_absorbed += 1;
         let mut effects = Effects::new();
@@ -64,7 +68,7 @@ impl Servers {
 
     /// True if a new request is a copy, by another way, of one that is being dealt with.
     pub fn is_merged(&self, core: &Core, request: &Message) -> bool {
-        merge_hash(request, &core.hasher).is_some_and(|hash| self.merged.contains_key(&hash))
+        !self.merged.is_empty() && merge_hash(request, &core.hasher).is_some_and(|hash| self.merged.contains_key(&hash))
     }
 
     /// True if an ACK is the TU's: for a 2xx, or for nothing we know.
@@ -82,27 +86,19 @@ impl Servers {
     pub fn handle_cancel(&mut self, core: &mut Core, now: Mono, flow: Flow, cancel: Message, out: &mut impl Sink) {
         let via = cancel.via();
         let way = Way::back(flow, via.as_ref());
-        let key = Key::cancelled_by(&cancel, via.as_ref(), &core.hasher);
+        let key = Key::cancelled_by(&cancel, via.as_ref(), &core.secrets);
         let invite = self
             .find(&key)
             .filter(|&i| self.slab[i as usize].source.peer.ip() == flow.peer.ip());
         let Some(index) = invite else {
             let tag = Tag(key.tag(&core.tag_hasher));
-            core.send_response(
-                now,
-                way,
-                wire::response(&cancel, &Reply::new(481), Some(tag), flow.peer),
-                out,
-            );
+            let bytes = wire::response(&mut core.pages, &cancel, &Reply::new(481), Some(tag), flow.peer);
+            core.send_response(now, way, bytes, out);
             return;
         };
         let entry = &mut self.slab[index as usize];
-        core.send_response(
-            now,
-            way,
-            wire::response(&cancel, &Reply::new(200), Some(entry.tag), flow.peer),
-            out,
-        );
+        let bytes = wire::response(&mut core.pages, &cancel, &Reply::new(200), Some(entry.tag), flow.peer);
+        core.send_response(now, way, bytes, out);
         if entry.cancelled {
             core.counters.retransmissions_absorbed += 1;
         } else if entry.machine.is_pending() {
@@ -148,8 +144,41 @@ impl Servers {
         reply: &Reply,
         out: &mut impl Sink,
     ) {
-        let (id, _) = self.insert(core, now, flow, request, Owner(0));
-        self.respond_to(core, now, id, request, reply, out);
+        let (key, way) = identify(core, flow, request);
+        if request.method() == Method::Invite || self.find(&key).is_some() {
+            let (id, _) = self.insert(core, now, flow, request, Owner(0));
+            self.respond_to(core, now, id, request, reply, out);
+            return;
+        }
+        if self.kept.find(&key).is_some() {
+            return;
+        }
+        let mut machine = Machine::Other(Server::start(now, &core.times, flow.transport.is_reliable()));
+        let mut effects = Effects::new();
+        machine.respond(now, core, reply.status, &mut effects);
+        if !effects.contains(&Effect::Transmit) {
+            return;
+        }
+        let tag = reply.to_tag.unwrap_or(Tag(key.tag(&core.tag_hasher)));
+        let bytes = wire::response(&mut core.pages, request, reply, Some(tag), flow.peer);
+        core.send_response(now, way, bytes.clone(), out);
+        if let Some(end) = machine.completed_until() {
+            let (number, merge) = (self.next_number(), merge_hash(request, &core.hasher));
+            merge.map(|hash| self.merged.entry(hash).or_insert(number));
+            core.counters.servers_alive += 1;
+            let flow = way.flow;
+            self.keep(
+                core,
+                Answer {
+                    key,
+                    merge,
+                    number,
+                    end,
+                    flow,
+                    bytes,
+                },
+            );
+        }
     }
 
     pub fn respond(&mut self, core: &mut Core, now: Mono, id: ServerId, reply: &Reply, out: &mut impl Sink) -> bool {
@@ -180,10 +209,11 @@ impl Servers {
         }
         entry.tag = reply.to_tag.unwrap_or(entry.tag);
         if effects.contains(&Effect::Transmit) {
-            entry.response = Some(wire::response(request, reply, Some(entry.tag), entry.source.peer));
+            let source = entry.source.peer;
+            entry.response = Some(wire::response(&mut core.pages, request, reply, Some(entry.tag), source));
         }
         self.obey(core, now, id.index, &effects, out);
-        self.queue_if_completed(core, id);
+        self.keep_if_completed(core, id);
         true
     }
 
@@ -206,9 +236,9 @@ impl Servers {
 
     // Time.
 
-    /// The end of the oldest completed transaction.
+    /// The end of the oldest answer kept.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.completed.front().map(|&(end, _)| end)
+        self.kept.first_end()
     }
 
     pub fn handle_timeout(&mut self, core: &mut Core, now: Mono, id: ServerId, out: &mut impl Sink) {
@@ -222,31 +252,59 @@ impl Servers {
         self.obey(core, now, id.index, &effects, out);
     }
 
-    /// Forgets completed transactions whose Timer J is over.
+    /// Forgets answers whose Timer J is over.
     pub fn expire(&mut self, core: &mut Core, now: Mono) {
-        while self.completed.front().is_some_and(|&(end, _)| end <= now) {
+        while self.kept.first_end().is_some_and(|end| end <= now) {
             self.forget_oldest(core);
         }
     }
 
-    fn queue_if_completed(&mut self, core: &mut Core, id: ServerId) {
-        let completed = match self.entry(id).map(|e| &e.machine) {
-            Some(Machine::Other(machine)) if !machine.is_pending() => machine.poll_timeout(),
-            _ => None,
+    /// Of a completed transaction nothing is kept but its answer.
+    fn keep_if_completed(&mut self, core: &mut Core, id: ServerId) {
+        let Some(end) = self.entry(id).and_then(|entry| entry.machine.completed_until()) else {
+            return;
         };
-        if let Some(end) = completed {
-            self.completed.push_back((end, id));
+        let entry = self.take(core, id.index);
+        if let Some(bytes) = entry.response {
+            self.keep(
+                core,
+                Answer {
+                    key: entry.key,
+                    merge: entry.merge,
+                    number: entry.generation,
+                    end,
+                    flow: entry.way.flow,
+                    bytes,
+                },
+            );
         }
-        if self.completed.len() > MAX_COMPLETED {
+    }
+
+    /// All live equally long, so this is in the order of their ends and none of them needs a place in the wheel.
+    fn keep(&mut self, core: &mut Core, answer: Answer) {
+        self.kept.push(answer);
+        if self.kept.len() > MAX_KEPT {
             core.counters.evicted += 1;
             self.forget_oldest(core);
         }
     }
 
     fn forget_oldest(&mut self, core: &mut Core) {
-        if let Some((_, id)) = self.completed.pop_front() {
-            self.remove(core, id.index);
+        if let Some(answer) = self.kept.pop() {
+            core.counters.servers_alive -= 1;
+            self.forget_merge(answer.merge, answer.number);
         }
+    }
+
+    fn forget_merge(&mut self, merge: Option<u64>, number: u32) {
+        if let Some(hash) = merge.filter(|hash| self.merged.get(hash) == Some(&number)) {
+            self.merged.remove(&hash);
+        }
+    }
+
+    fn next_number(&mut self) -> u32 {
+        self.last_number = self.last_number.wrapping_add(1);
+        self.last_number
     }
 
     // What is stored.
@@ -288,8 +346,7 @@ impl Servers {
             Method::Invite => Machine::Invite(InviteServer::start(reliable, &mut effects)),
             _ => Machine::Other(Server::start(now, &core.times, reliable)),
         };
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let (generation, hash, merge) = (self.next_generation, key.hash(), merge_hash(request, &core.hasher));
+        let (generation, hash, merge) = (self.next_number(), key.hash(), merge_hash(request, &core.hasher));
         *alive(core, &machine) += 1;
         let entry = Entry {
             generation,
@@ -306,22 +363,26 @@ impl Servers {
             timer: None,
         };
         let index = self.slab.insert(entry) as u32;
-        merge.map(|hash| self.merged.entry(hash).or_insert(index));
+        merge.map(|hash| self.merged.entry(hash).or_insert(generation));
         self.index
             .insert_unique(hash, index, |&i| self.slab[i as usize].key.hash());
         (ServerId { index, generation }, effects)
     }
 
     fn remove(&mut self, core: &mut Core, index: u32) {
-        let entry = self.slab.remove(index as usize);
+        let entry = self.take(core, index);
         *alive(core, &entry.machine) -= 1;
-        entry.timer.and_then(|(_, timer)| core.wheel.cancel(timer));
+        self.forget_merge(entry.merge, entry.generation);
+    }
+
+    /// Out of slab, index and wheel.
+    fn take(&mut self, core: &mut Core, index: u32) -> Entry {
+        let mut entry = self.slab.remove(index as usize);
+        entry.timer.take().and_then(|(_, timer)| core.wheel.cancel(timer));
         if let Ok(found) = self.index.find_entry(entry.key.hash(), |&i| i == index) {
             found.remove();
         }
-        if let Some(hash) = entry.merge.filter(|hash| self.merged.get(hash) == Some(&index)) {
-            self.merged.remove(&hash);
-        }
+        entry
     }
 
     fn obey(&mut self, core: &mut Core, now: Mono, index: u32, effects: &[Effect], out: &mut impl Sink) {
@@ -329,7 +390,8 @@ impl Servers {
             let entry = &mut self.slab[index as usize];
             match effect {
                 Effect::Trying => {
-                    let trying = |request| wire::response(request, &Reply::new(100), None, entry.source.peer);
+                    let (pages, source) = (&mut core.pages, entry.source.peer);
+                    let trying = |request| wire::response(pages, request, &Reply::new(100), None, source);
                     entry.response = entry.request.as_deref().map(trying);
                     entry.transmit(core, now, out);
                 }
@@ -364,7 +426,6 @@ impl Servers {
     }
 
     pub fn audit(&self, core: &Core) -> Result<(), String> {
-        let mut queued = 0;
         for (index, entry) in &self.slab {
             if self.find(&entry.key) != Some(index as u32) {
                 return Err(format!("server transaction {index} is not found by its key"));
@@ -372,25 +433,24 @@ impl Servers {
             if entry.machine.wheel_deadline() != entry.timer.map(|(at, _)| at) {
                 return Err(format!("server transaction {index} has the wrong deadline"));
             }
-            queued += usize::from(matches!(&entry.machine, Machine::Other(m) if !m.is_pending()));
         }
         let alive = core.counters.invite_servers_alive + core.counters.servers_alive;
-        if queued != self.completed.len() || self.index.len() != self.slab.len() || alive != self.slab.len() as u64 {
+        if self.index.len() != self.slab.len() || alive != (self.slab.len() + self.kept.len()) as u64 {
             return Err(format!(
-                "{} server transactions, {} in the index, {alive} counted, {queued} completed, {} of them queued",
+                "{} server transactions, {} in the index, {alive} counted, {} answers kept",
                 self.slab.len(),
                 self.index.len(),
-                self.completed.len()
+                self.kept.len()
             ));
         }
-        Ok(())
+        self.kept.audit()
     }
 }
 
 fn identify(core: &Core, flow: Flow, request: &Message) -> (Key, Way) {
     let via = request.via();
     (
-        Key::of(request, via.as_ref(), &core.hasher),
+        Key::of(request, via.as_ref(), &core.secrets),
         Way::back(flow, via.as_ref()),
     )
 }

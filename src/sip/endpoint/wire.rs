@@ -3,6 +3,7 @@
 use super::core::{DEFAULT_PORT, SentBy};
 use crate::draft::{Body, Draft, Headers, Reply, Tag};
 use crate::header::Via;
+use crate::print::Pages;
 use crate::{Flow, Message, Method, Name, Transport, Writer};
 use bytes::Bytes;
 use std::io::Write;
@@ -128,14 +129,23 @@ fn hop_by_hop(method: Method, invite: &Message, to: &[u8]) -> Writer {
 }
 
 /// A response. `tag` is for a To that has none.
-pub(super) fn response(request: &Message, reply: &Reply, tag: Option<Tag>, source: SocketAddr) -> Bytes {
+pub(super) fn response(
+    pages: &mut Pages,
+    request: &Message,
+    reply: &Reply,
+    tag: Option<Tag>,
+    source: SocketAddr,
+) -> Bytes {
     let mut digits = [0; 16];
     let tag = tag.map_or("", |tag| tag.write(&mut digits));
-    let writer = Writer::response(request, reply.status, &reply.reason, tag, source).lines(reply.headers.as_bytes());
-    match &reply.body {
-        Some(body) => writer.body(&body.content_type, &body.content),
-        None => writer.finish(),
-    }
+    let writer = pages
+        .writer()
+        .answering(request, reply.status, &reply.reason, tag, source)
+        .lines(reply.headers.as_bytes());
+    pages.keep(match &reply.body {
+        Some(body) => writer.header(Name::ContentType, &*body.content_type).end(&body.content),
+        None => writer.end(b""),
+    })
 }
 
 /// Where the responses to a request go (RFC 3261 section 18.2.2, RFC 3581 section 4).

@@ -40,6 +40,16 @@ impl<'a> NameAddr<'a> {
         })
     }
 
+    /// From pieces that [`NameAddr::parse`] has read before.
+    pub(crate) fn checked(display: &'a [u8], uri_bytes: &'a [u8], params: &'a [u8], tag: &'a [u8]) -> NameAddr<'a> {
+        NameAddr {
+            display,
+            uri_bytes,
+            params: Params::checked(params),
+            tag,
+        }
+    }
+
     /// The URI, its syntax checked.
     pub fn uri(&self) -> Result<Uri<'a>, Invalid> {
         Uri::parse(self.uri_bytes)

@@ -69,13 +69,11 @@ impl<'a> Auth<'a> {
     }
 
     /// Name and value as written, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a, '_> {
         let text = self.text;
         let piece = move |(at, len): (u16, u16)| &text[usize::from(at)..][..usize::from(len)];
-        self.params
-            .into_iter()
-            .take(usize::from(self.count))
-            .map(move |p| (piece(p.name), piece(p.value)))
+        let params = self.params[..usize::from(self.count)].iter();
+        params.map(move |p| (piece(p.name), piece(p.value)))
     }
 
     /// The first value of that name as written, quotes kept.
@@ -86,7 +84,20 @@ impl<'a> Auth<'a> {
             .map(|(_, v)| v)
     }
 
-    /// The same without quotes and escapes.
+    /// The first value of each of these names as written, in one walk.
+    #[must_use]
+    pub fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<&'a [u8]>; N] {
+        let mut picked = [None; N];
+        for (name, value) in self.iter() {
+            let place = names.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(name));
+            if let Some(place @ None) = place.and_then(|place| picked.get_mut(place)) {
+                *place = Some(value);
+            }
+        }
+        picked
+    }
+
+    /// The value of that name without quotes and escapes.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.get(name).map(lex::unquote)
@@ -133,6 +144,12 @@ mod tests {
         assert_eq!(auth.get("nc"), Some(&b"00000001"[..]));
         assert_eq!(auth.get("uri"), Some(&b"\"sip:a,b@c\""[..]));
         assert_eq!(auth.get("realm"), None);
+        assert_eq!(
+            auth.pick(["nc", "realm", "URI"]),
+            [Some(&b"00000001"[..]), None, Some(&b"\"sip:a,b@c\""[..])]
+        );
+        let twice = Auth::parse(b"Digest nc=1, nc=2").unwrap();
+        assert_eq!(twice.pick(["nc"]), [Some(&b"1"[..])]);
     }
 
     #[test]

@@ -13,6 +13,11 @@ impl<'a> Params<'a> {
         Params::parse_noting(input, b"").map(|(params, _)| params)
     }
 
+    /// What has been read before.
+    pub(crate) fn checked(text: &'a [u8]) -> Params<'a> {
+        Params(text)
+    }
+
     /// The same, and the value of one parameter met on the way; empty if it is not there. That parameter is an identifier
     /// (`tag`, `branch`): it must have a value and be there once, or two readers might take two different ones.
     pub(crate) fn parse_noting(input: &'a [u8], name: &[u8]) -> Result<(Params<'a>, &'a [u8]), Invalid> {

@@ -43,6 +43,23 @@ impl<'a> Via<'a> {
         })
     }
 
+    /// From pieces that [`Via::parse`] has read before.
+    pub(crate) fn checked(
+        protocol: &'a [u8],
+        host: &'a [u8],
+        port: Option<u16>,
+        params: &'a [u8],
+        branch: &'a [u8],
+    ) -> Via<'a> {
+        Via {
+            protocol,
+            host,
+            port,
+            params: Params::checked(params),
+            branch,
+        }
+    }
+
     /// The transport, if it is one we know.
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {

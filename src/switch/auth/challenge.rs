@@ -17,13 +17,14 @@ pub(super) fn offered(config: &Config, flow: Flow) -> &[Algorithm] {
 #[must_use]
 pub(super) fn reply(config: &Config, flow: Flow, nonce: &[u8], stale: bool) -> Reply {
     let mut reply = Reply::new(401);
-    let nonce = String::from_utf8_lossy(nonce);
-    let stale = if stale { ", stale=true" } else { "" };
+    let stale: &[u8] = if stale { b", stale=true" } else { b"" };
     for algorithm in offered(config, flow) {
-        let realm = &config.security.realm;
-        let name = name(*algorithm);
-        let value = format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}");
-        reply.headers.add(Name::WwwAuthenticate, value);
+        let (realm, name) = (config.security.realm.as_bytes(), name(*algorithm).as_bytes());
+        reply.headers.write(Name::WwwAuthenticate, |line| {
+            let algorithm = [b"\", algorithm=", name, b", qop=\"auth\"", stale];
+            let pieces = [b"Digest realm=\"", realm, b"\", nonce=\"", nonce].into_iter();
+            pieces.chain(algorithm).for_each(|piece| line.extend_from_slice(piece));
+        });
     }
     reply
 }

@@ -2,7 +2,7 @@
 
 use super::challenge;
 use crate::config::Algorithm;
-use sip::header::Auth as Fields;
+use sip::header::{Auth as Fields, unquote};
 use sip::{Message, Uri};
 use std::borrow::Cow;
 
@@ -19,6 +19,19 @@ pub(super) struct Credentials<'m> {
     cnonce: Cow<'m, [u8]>,
     response: Cow<'m, [u8]>,
 }
+
+/// What is read of the header.
+const FIELDS: [&str; 9] = [
+    "realm",
+    "qop",
+    "nc",
+    "username",
+    "nonce",
+    "uri",
+    "cnonce",
+    "response",
+    "algorithm",
+];
 
 /// Why credentials do not count.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -41,21 +54,21 @@ impl<'m> Credentials<'m> {
             .ok()
             .filter(Fields::is_digest)
             .ok_or(Flaw::NotOurs)?;
-        let text = |name| fields.text(name).ok_or(Flaw::NotOurs);
-        let is_auth = fields.text("qop").is_some_and(|qop| qop.eq_ignore_ascii_case(b"auth"));
-        if *text("realm")? != *realm.as_bytes() || !is_auth {
+        let [realm_given, qop, nc, username, nonce, uri, cnonce, response, name] = fields.pick(FIELDS);
+        let text = |value: Option<&'m [u8]>| value.map(unquote).ok_or(Flaw::NotOurs);
+        if *text(realm_given)? != *realm.as_bytes() || !text(qop)?.eq_ignore_ascii_case(b"auth") {
             return Err(Flaw::NotOurs);
         }
-        let nc = fields.get("nc").ok_or(Flaw::NotOurs)?;
+        let nc = nc.ok_or(Flaw::NotOurs)?;
         let credentials = Credentials {
-            algorithm: algorithm(&fields, offered).ok_or(Flaw::NotOurs)?,
-            username: text("username")?,
-            nonce: text("nonce")?,
+            algorithm: algorithm(name, offered).ok_or(Flaw::NotOurs)?,
+            username: text(username)?,
+            nonce: text(nonce)?,
             count: count(nc).ok_or(Flaw::NotOurs)?,
-            uri: text("uri")?,
+            uri: text(uri)?,
             nc,
-            cnonce: text("cnonce")?,
-            response: text("response")?,
+            cnonce: text(cnonce)?,
+            response: text(response)?,
         };
         if !is_same(&credentials.uri, request.request_uri()) {
             return Err(Flaw::OtherUri);
@@ -65,7 +78,7 @@ impl<'m> Credentials<'m> {
 
     /// Whether the response is the one this HA1 (lower-case hex) gives. Takes as long whatever it is.
     #[must_use]
-    pub(super) fn is_answer_for(&self, ha1: &str, request: &Message) -> bool {
+    pub(super) fn is_answer_for(&self, ha1: &str, request: &Message, last: &mut LastHa2) -> bool {
         let question = sip::digest::Question {
             algorithm: match self.algorithm {
                 Algorithm::Md5 => sip::digest::Algorithm::Md5,
@@ -77,13 +90,37 @@ impl<'m> Credentials<'m> {
             method: request.method_bytes(),
             uri: &self.uri,
         };
-        question.is_answer(ha1.as_bytes(), &self.response)
+        question.is_answer_with(ha1.as_bytes(), last.of(&question), &self.response)
+    }
+}
+
+/// The latest HA2: every phone's REGISTER has the same.
+#[derive(Debug, Default)]
+pub(super) struct LastHa2 {
+    known: Option<(sip::digest::Algorithm, sip::digest::Hex)>,
+    method: Vec<u8>,
+    uri: Vec<u8>,
+}
+
+impl LastHa2 {
+    fn of(&mut self, question: &sip::digest::Question<'_>) -> &sip::digest::Hex {
+        let is_known = self.known.is_some_and(|(algorithm, _)| algorithm == question.algorithm)
+            && self.uri == question.uri
+            && self.method == question.method;
+        if !is_known {
+            self.known = None;
+            self.method.clear();
+            self.method.extend_from_slice(question.method);
+            self.uri.clear();
+            self.uri.extend_from_slice(question.uri);
+        }
+        &self.known.get_or_insert_with(|| (question.algorithm, question.ha2())).1
     }
 }
 
 /// The algorithm named, MD5 if none is; only if we offer it.
-fn algorithm(fields: &Fields<'_>, offered: &[Algorithm]) -> Option<Algorithm> {
-    let named = fields.text("algorithm").unwrap_or(Cow::Borrowed(b"MD5"));
+fn algorithm(name: Option<&[u8]>, offered: &[Algorithm]) -> Option<Algorithm> {
+    let named = name.map_or(Cow::Borrowed(&b"MD5"[..]), unquote);
     offered
         .iter()
         .copied()

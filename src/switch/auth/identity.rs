@@ -25,12 +25,17 @@ pub(crate) fn asserts_only(core: &Core, flow: Flow, request: &Message, user: &Us
 #[must_use]
 pub(crate) fn names(core: &Core, flow: Flow, value: &[u8], user: &User) -> bool {
     let address = NameAddr::parse(value).ok();
-    address.and_then(|address| address.uri().ok()).is_some_and(|uri| {
-        let is_extension = uri
-            .user_unescaped()
-            .is_some_and(|name| *name == *user.aor.user().as_bytes());
-        is_extension && (uri.scheme() == sip::uri::Scheme::Tel || is_ours(core, flow, &uri))
-    })
+    let uri = address.and_then(|address| address.uri().ok());
+    uri.is_some_and(|uri| is_user(core, flow, &uri, user))
+}
+
+/// Whether a URI is this user's: `sip:extension@` one of our hosts, or `tel:extension`.
+#[must_use]
+pub(crate) fn is_user(core: &Core, flow: Flow, uri: &Uri<'_>, user: &User) -> bool {
+    let is_extension = uri
+        .user_unescaped()
+        .is_some_and(|name| *name == *user.aor.user().as_bytes());
+    is_extension && (uri.scheme() == sip::uri::Scheme::Tel || is_ours(core, flow, uri))
 }
 
 fn is_ours(core: &Core, flow: Flow, uri: &Uri<'_>) -> bool {

@@ -14,12 +14,12 @@ use crate::core::Core;
 use crate::text::loggable;
 use crate::users::UserIndex;
 use clock::Now;
-use credentials::{Credentials, Flaw};
+use credentials::{Credentials, Flaw, LastHa2};
 use failures::Failures;
 use nonce::{Bad, Nonces};
 use sip::{Flow, Message, Name, Reply};
 
-pub(crate) use identity::{asserts_only, claimed, names};
+pub(crate) use identity::{asserts_only, claimed, is_user};
 
 /// Authorization headers looked at: phones send one per realm and algorithm they know; each may cost two hashes.
 const MAX_CREDENTIALS: usize = 4;
@@ -32,6 +32,7 @@ const MAX_LINES: u32 = 100;
 pub(crate) struct Auth {
     nonces: Nonces,
     failures: Failures,
+    last_ha2: LastHa2,
     /// The HA1 of users that do not exist: their answers are computed and compared like all others.
     nobody: String,
 }
@@ -60,6 +61,7 @@ impl Auth {
         Auth {
             nonces: Nonces::new(nonce_key, run, ttl, capacity, hasher.clone()),
             failures: Failures::new(hasher),
+            last_ha2: LastHa2::default(),
             nobody: format!("{:016x}{:016x}", core.random(), core.random()),
         }
     }
@@ -128,7 +130,7 @@ impl Auth {
         }
         let user = std::str::from_utf8(account).ok().and_then(|name| core.users.find(name));
         let ha1 = user.and_then(|user| ha1(core, user, credentials.algorithm));
-        if !credentials.is_answer_for(ha1.unwrap_or(&self.nobody), request) || ha1.is_none() {
+        if !credentials.is_answer_for(ha1.unwrap_or(&self.nobody), request, &mut self.last_ha2) || ha1.is_none() {
             self.failures.note(now.mono, account, source);
             core.tally.auth_failures += 1;
             security(core, now, "auth-failed", flow, account, request);

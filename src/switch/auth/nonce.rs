@@ -215,17 +215,27 @@ fn unhex(text: &[u8]) -> Option<[u8; BODY + MAC]> {
     if text.len() != TEXT_LENGTH {
         return None;
     }
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; BODY + MAC];
+    let (mut bytes, mut wrong) = ([0; BODY + MAC], 0);
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        wrong |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(bytes)
+    (wrong & NO_DIGIT == 0).then_some(bytes)
 }
+
+const NO_DIGIT: u8 = 0x80;
+
+/// What each lower-case hex digit stands for.
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let (digits, mut value) = (b"0123456789abcdef", 0);
+    while value < 16 {
+        values[digits[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use model::{Aor, Binding, BindingKey};
 use sip::header::NameAddr;
 use sip::{Flow, Message, Name, Reply, Uri};
 use smallvec::SmallVec;
-use std::fmt::Write;
+use std::io::Write;
 use std::time::Duration;
 
 /// Contacts looked at in one request: more than any phone has lines.
@@ -88,9 +88,8 @@ impl Registrar {
 
     fn register(&mut self, core: &mut Core, user: UserIndex, asked: &Asked<'_>) -> Result<Outcome, Refusal> {
         // Step 3: for whom. Nobody registers for others here.
-        let is_sip = asked.request.to().and_then(|to| to.uri()).is_ok_and(|uri| uri.is_sip());
-        let to = asked.request.header(Name::To).unwrap_or_default();
-        if !is_sip || !auth::names(core, asked.flow, to, &core.users[user]) {
+        let to = asked.request.to().and_then(|to| to.uri());
+        if !to.is_ok_and(|uri| uri.is_sip() && auth::is_user(core, asked.flow, &uri, &core.users[user])) {
             return Err(Refusal::OtherUser);
         }
         let mut place = self.find(&asked.aor);
@@ -256,11 +255,10 @@ impl Registrar {
     /// Step 8: 200 with all bindings in force and how long they last.
     fn reply(&mut self, place: Place, now: Now) -> Reply {
         let mut reply = Reply::new(200);
-        let mut line = String::with_capacity(160);
         for bound in by_preference(self.bound_at(place), now) {
-            line.clear();
-            bound.write_contact(now, &mut line);
-            reply.headers.add(Name::Contact, &line);
+            reply
+                .headers
+                .write(Name::Contact, |line| bound.write_contact(now, line));
         }
         reply.headers.add(Name::Date, self.date.text(now.wall));
         reply
@@ -268,18 +266,18 @@ impl Registrar {
 }
 
 impl Bound {
-    fn write_contact(&self, now: Now, line: &mut String) {
+    fn write_contact(&self, now: Now, line: &mut Vec<u8>) {
         let Binding { contact, params, q, .. } = &self.binding;
         let left = seconds(self.deadline.since(now.mono));
-        line.push('<');
-        line.push_str(contact);
-        line.push('>');
-        line.push_str(params);
+        line.push(b'<');
+        line.extend_from_slice(contact.as_bytes());
+        line.push(b'>');
+        line.extend_from_slice(params.as_bytes());
         if *q < 1_000 {
-            // Writing to a String cannot fail.
+            // Writing to a Vec cannot fail.
             let _ = write!(line, ";q=0.{q:03}");
         }
-        line.push_str(";expires=");
+        line.extend_from_slice(b";expires=");
         push_number(line, left);
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Entry {
     /// Where responses go.
     pub way: Way,
     pub machine: Machine,
-    /// Until the final response; apart, because completed transactions are many and should be small.
+    /// Until the final response.
     pub request: Option<Box<Message>>,
     pub tag: Tag,
     /// The last response; none while nothing was said.
@@ -55,11 +55,19 @@ impl Machine {
         }
     }
 
-    /// What the wheel has to know: completed non-INVITE transactions stand in [`Servers::completed`].
+    /// What the wheel has to know: a completed non-INVITE transaction leaves the slab.
     pub fn wheel_deadline(&self) -> Option<Mono> {
         match self {
             Machine::Invite(machine) => machine.poll_timeout(),
             Machine::Other(machine) => machine.poll_timeout().filter(|_| machine.is_pending()),
+        }
+    }
+
+    /// Timer J, if this is a non-INVITE transaction whose answer only has to be kept.
+    pub fn completed_until(&self) -> Option<Mono> {
+        match self {
+            Machine::Invite(_) => None,
+            Machine::Other(machine) => machine.poll_timeout().filter(|_| !machine.is_pending()),
         }
     }
 }

@@ -46,9 +46,49 @@ fn an_answer_is_repeated_for_retransmissions_until_timer_j() {
 }
 
 #[test]
+fn a_late_answer_is_kept_as_one_given_at_once() {
+    let mut b = Bench::new();
+    let server = b.accept(&request("MESSAGE", "z9hG4bK1"));
+    assert!(b.at(1_000).respond(server, 200));
+    let first = b.messages();
+    assert_eq!(
+        b.at(32_999)
+            .receive(udp(PEER), &request("MESSAGE", "z9hG4bK1"))
+            .messages(),
+        first
+    );
+    // A copy by another way (section 8.2.2.2) is known as long.
+    let copy = request("MESSAGE", "z9hG4bK2");
+    assert!(matches!(
+        b.receive(udp(PEER), &copy).event(),
+        Event::Request { merged: true, .. }
+    ));
+    assert!(!b.respond(server, 486));
+    assert_eq!(b.endpoint.audit(), Ok(()));
+    assert!(b.at(33_000).endpoint.is_idle());
+    assert!(matches!(
+        b.receive(udp(PEER), &copy).event(),
+        Event::Request { merged: false, .. }
+    ));
+}
+
+#[test]
+fn a_request_is_answered_once() {
+    let mut b = Bench::new();
+    let message = b.receive(udp(PEER), &request("OPTIONS", "z9hG4bK1")).request();
+    for _ in 0..2 {
+        b.endpoint
+            .answer(b.now, udp(PEER), &message, &Reply::new(200), &mut b.out);
+    }
+    assert_eq!(b.sent(), ["SIP/2.0 200 OK"]);
+    assert_eq!(b.endpoint.audit(), Ok(()));
+    b.ends();
+}
+
+#[test]
 fn kept_answers_are_bounded_and_the_oldest_go_first() {
     let mut b = Bench::new();
-    for n in 0..servers::MAX_COMPLETED + 10 {
+    for n in 0..servers::MAX_KEPT + 10 {
         let text = request("OPTIONS", &format!("z9hG4bK{n}x"));
         let message = Message::parse(Bytes::from(text.replace('\n', "\r\n"))).unwrap();
         b.endpoint
@@ -58,7 +98,7 @@ fn kept_answers_are_bounded_and_the_oldest_go_first() {
     let counters = b.endpoint.counters();
     assert_eq!(
         (counters.servers_alive, counters.evicted),
-        (servers::MAX_COMPLETED as u64, 10)
+        (servers::MAX_KEPT as u64, 10)
     );
     b.receive(udp(PEER), &request("OPTIONS", "z9hG4bK9x")).request();
     assert_eq!(
