@@ -26,15 +26,16 @@ pub use self::config::{Config, Destination};
 pub use self::event::{Counters, Event};
 pub use self::id::{Alarm, ClientId, Connecting, Owner, ServerId};
 
+pub use self::clients::Remains;
 use self::clients::{Clients, Request};
 use self::core::{Core, Due};
 use self::id::Purpose;
 use self::servers::Servers;
-use self::wire::{Branch, Way};
+use self::wire::Way;
 use crate::draft::{Draft, Headers, Reply, Tag};
 use crate::output::{Output, Sink};
 use crate::transaction::key::Key;
-use crate::{Flow, Malformed, Message, Method, Tokens, Transport};
+use crate::{Flow, Malformed, Message, Method, Tokens};
 use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
@@ -136,6 +137,7 @@ impl Endpoint {
 
     /// A stream asked for by [`Output::Connect`] is open.
     pub fn handle_connected(&mut self, now: Mono, token: Connecting, flow: Flow, out: &mut impl Sink) {
+        self.core.note_opened(flow.connection);
         match token.purpose() {
             Purpose::Client(id) => self.clients.handle_connected(&mut self.core, now, id, flow, out),
             Purpose::Parcel(id) => self.core.handle_parcel_connected(id, flow, out),
@@ -150,12 +152,14 @@ impl Endpoint {
         }
     }
 
-    /// A stream is gone: what waits for an answer on it fails, answers that were to go there connect anew. Nothing happens
+    /// A stream is gone: what waits for an answer on it fails, or goes over another if we opened this one and nothing has
+    /// been heard of it; answers that were to go there connect anew. Nothing happens
     /// for a datagram flow: what ICMP says can be forged, and the timers will know.
-    pub fn handle_closed(&mut self, _now: Mono, flow: Flow, out: &mut impl Sink) {
+    pub fn handle_closed(&mut self, now: Mono, flow: Flow, out: &mut impl Sink) {
         if flow.transport.is_reliable() {
             self.core.close(flow.connection);
-            self.clients.handle_closed(&mut self.core, flow.connection, out);
+            let is_ours = self.core.forget_opened(flow.connection);
+            self.clients.handle_closed(&mut self.core, now, flow, is_ours, out);
         }
     }
 
@@ -239,7 +243,7 @@ impl Endpoint {
         out: &mut impl Sink,
     ) -> ClientId {
         self.clients
-            .send(&mut self.core, now, destination, Request::Draft(draft), owner, out)
+            .send(&mut self.core, now, destination, Request::Draft(draft), Some(owner), out)
     }
 
     /// Sends on a request of someone else as a proxy does: `request` has all changes of RFC 3261 section 16.6 but our Via.
@@ -257,40 +261,24 @@ impl Endpoint {
             now,
             destination,
             Request::Forwarded(request),
-            owner,
+            Some(owner),
             out,
         )
     }
 
     /// Sends an ACK to a 2xx: a request without transaction (RFC 3261 section 13.2.2.4), once for each time the 2xx comes.
     pub fn send_ack(&mut self, now: Mono, destination: Destination, draft: &Draft, out: &mut impl Sink) {
-        let (transport, local) = destination.listener();
-        let branch = Branch {
-            index: u32::MAX,
-            random: self.core.random(),
-        };
-        let bytes = wire::request(draft, transport, self.core.sent_by(local), branch);
-        match destination {
-            Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
-            Destination::Address {
-                transport: Transport::Udp,
-                local,
-                peer,
-            } => {
-                out.push(Output::Transmit {
-                    flow: Flow {
-                        transport: Transport::Udp,
-                        local,
-                        peer,
-                        connection: 0,
-                    },
-                    bytes,
-                });
-            }
-            Destination::Address { transport, local, peer } => {
-                self.core.send_parcel(now, transport, local, peer, bytes, out);
-            }
-        }
+        self.core.send_ack(now, destination, draft, out);
+    }
+
+    /// The session of an INVITE of ours is over: what comes to it yet is acknowledged in here until Timer M.
+    pub fn bequeath(&mut self, client: ClientId, remains: Remains) {
+        self.clients.bequeath(client, remains);
+    }
+
+    /// A final response to this request is told also when it comes after the timeout, for another 64*T1. Not for INVITE.
+    pub fn heed_late(&mut self, client: ClientId) {
+        self.clients.heed_late(client);
     }
 
     /// Cancels an INVITE: once a provisional response has come (RFC 3261 section 9.1), or not at all if a final one comes

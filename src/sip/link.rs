@@ -92,6 +92,13 @@ pub(crate) fn local(side: Side) -> Local {
     Local {
         contact: format!("<sip:user@{}>", address(side)),
         headers,
+        decline: Some(|offer| {
+            let content = [b"no ", &*offer.content].concat();
+            Some(crate::Body {
+                content_type: "text/plain".into(),
+                content: content.into(),
+            })
+        }),
     }
 }
 

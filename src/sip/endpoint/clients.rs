@@ -1,9 +1,11 @@
 //! The client side: requests of ours, found again by the branch we gave them.
 
 mod entry;
+mod remains;
 mod stored;
 
 pub(super) use entry::Request;
+pub use remains::Remains;
 
 use super::core::{Core, Due};
 use super::wire::{self, Branch, LARGEST_DATAGRAM};
@@ -54,7 +56,7 @@ impl Clients {
         now: Mono,
         destination: Destination,
         request: Request<'_>,
-        owner: Owner,
+        owner: Option<Owner>,
         out: &mut impl Sink,
     ) -> ClientId {
         let (transport, local) = destination.listener();
@@ -65,7 +67,7 @@ impl Clients {
         let id = self.insert(Entry {
             generation: 0,
             random: branch.random,
-            owner: Some(owner),
+            owner,
             method: request.method(),
             local,
             request: request.print(core, transport, local, branch),
@@ -75,6 +77,9 @@ impl Clients {
                 fallback: None,
             },
             cancel: Cancel::No,
+            remains: None,
+            heeds_late: false,
+            moved: false,
             timer: None,
         });
         *alive(core, request.method()) += 1;
@@ -92,6 +97,7 @@ impl Clients {
         match &entry.state {
             // Nothing has been sent: there is nothing to cancel.
             State::Connecting { .. } => self.time_out(core, id.index, out),
+            State::Late { .. } => {}
             State::Sent {
                 machine: Machine::Invite(machine),
                 ..
@@ -112,6 +118,19 @@ impl Clients {
         }
     }
 
+    pub fn heed_late(&mut self, id: ClientId) {
+        if let Some(entry) = self.entry(id) {
+            entry.heeds_late = entry.method != Method::Invite;
+        }
+    }
+
+    pub fn bequeath(&mut self, id: ClientId, remains: Remains) {
+        if let Some(entry) = self.entry(id).filter(|e| e.method == Method::Invite) {
+            entry.owner = None;
+            entry.remains = Some(Box::new(remains));
+        }
+    }
+
     // What arrives.
 
     /// A response. It is returned if it belongs to no transaction.
@@ -126,8 +145,13 @@ impl Clients {
         let Some(index) = self.find(core, &message) else {
             return Some(message);
         };
-        let State::Sent { machine, .. } = &mut self.slab[index as usize].state else {
-            return Some(message);
+        let machine = match &mut self.slab[index as usize].state {
+            State::Sent { machine, .. } => machine,
+            State::Late { .. } => {
+                self.on_late(core, index, flow, message, out);
+                return None;
+            }
+            State::Connecting { .. } => return Some(message),
         };
         let class = Class::of(message.status());
         let effects = machine.handle_response(core, now, class);
@@ -139,6 +163,22 @@ impl Clients {
             self.send_cancel(core, now, index, out);
         }
         None
+    }
+
+    /// An answer after Timer F.
+    fn on_late(&mut self, core: &mut Core, index: u32, flow: Flow, message: Message, out: &mut impl Sink) {
+        if message.status() < 200 {
+            return;
+        }
+        let client = self.id(index);
+        if let Some(owner) = self.remove(core, index).owner {
+            out.push(Output::Event(Event::Response {
+                client,
+                owner,
+                flow,
+                message,
+            }));
+        }
     }
 
     pub fn handle_connected(&mut self, core: &mut Core, now: Mono, id: ClientId, flow: Flow, out: &mut impl Sink) {
@@ -171,9 +211,10 @@ impl Clients {
         }
     }
 
-    /// A stream is gone: no answer will come on it.
-    pub fn handle_closed(&mut self, core: &mut Core, connection: u64, out: &mut impl Sink) {
-        let Some(indices) = self.streams.remove(&connection) else {
+    /// A stream is gone: no answer will come on it. What the other side may not have seen goes over another stream, once,
+    /// if we opened this one: then somebody listens at its far end.
+    pub fn handle_closed(&mut self, core: &mut Core, now: Mono, gone: Flow, is_ours: bool, out: &mut impl Sink) {
+        let Some(indices) = self.streams.remove(&gone.connection) else {
             return;
         };
         for index in indices {
@@ -184,10 +225,31 @@ impl Clients {
                 continue;
             };
             *place = None;
-            if machine.is_pending() {
+            if is_ours && !entry.moved && machine.is_unheard() {
+                self.move_over(core, now, index, gone, out);
+            } else if machine.is_pending() {
                 self.fail(core, index, out);
             }
         }
+    }
+
+    /// The same request, so the same transaction, to the same place over a stream of its own. The other side had one open
+    /// a moment ago: it answers soon or not at all.
+    fn move_over(&mut self, core: &mut Core, now: Mono, index: u32, gone: Flow, out: &mut impl Sink) {
+        let id = self.id(index);
+        let entry = &mut self.slab[index as usize];
+        entry.moved = true;
+        entry.state = State::Connecting {
+            until: now + core.times.t2,
+            fallback: None,
+        };
+        self.set_timer(core, index);
+        out.push(Output::Connect {
+            token: Connecting::client(id),
+            transport: gone.transport,
+            local: gone.local,
+            peer: gone.peer,
+        });
     }
 
     // Time.
@@ -201,6 +263,9 @@ impl Clients {
         entry.timer = None;
         match &mut entry.state {
             State::Connecting { .. } => self.time_out(core, id.index, out),
+            State::Late { .. } => {
+                self.remove(core, id.index);
+            }
             State::Sent { machine, .. } => {
                 let effects = machine.handle_timeout(core, now);
                 self.obey(core, now, id.index, &effects, None, out);
@@ -309,6 +374,9 @@ impl Clients {
                 fallback: None,
             },
             cancel: Cancel::No,
+            remains: None,
+            heeds_late: false,
+            moved: false,
             timer: None,
         });
         *alive(core, Method::Cancel) += 1;
@@ -321,6 +389,21 @@ impl Clients {
         core.counters.timeouts += 1;
         let client = self.id(index);
         if let Some(owner) = self.remove(core, index).owner {
+            out.push(Output::Event(Event::Timeout { client, owner }));
+        }
+    }
+
+    /// As `time_out`, but the answer may still come.
+    fn linger(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) {
+        core.counters.timeouts += 1;
+        self.leave_stream(index);
+        let client = self.id(index);
+        let entry = &mut self.slab[index as usize];
+        let until = now + core.times.lifetime();
+        entry.state = State::Late { until };
+        let owner = entry.owner;
+        self.set_timer(core, index);
+        if let Some(owner) = owner {
             out.push(Output::Event(Event::Timeout { client, owner }));
         }
     }
@@ -352,16 +435,17 @@ impl Clients {
                     entry.transmit(out);
                 }
                 Effect::Acknowledge => entry.acknowledge(response.as_ref(), out),
-                Effect::Deliver => {
-                    if let (Some((flow, message)), Some(owner)) = (response.take(), entry.owner) {
-                        out.push(Output::Event(Event::Response {
-                            client,
-                            owner,
-                            flow,
-                            message,
-                        }));
-                    }
-                }
+                Effect::Deliver => match (response.take(), entry.owner) {
+                    (Some((flow, message)), Some(owner)) => out.push(Output::Event(Event::Response {
+                        client,
+                        owner,
+                        flow,
+                        message,
+                    })),
+                    (Some((flow, message)), None) => self.on_bequeathed(core, now, index, flow, &message, out),
+                    (None, _) => {}
+                },
+                Effect::TimedOut if self.slab[index as usize].heeds_late => return self.linger(core, now, index, out),
                 Effect::TimedOut => return self.time_out(core, index, out),
                 Effect::Terminated => {
                     self.remove(core, index);
@@ -372,6 +456,27 @@ impl Clients {
         }
         self.set_timer(core, index);
         self.queue_if_completed(core, now, index);
+    }
+
+    /// A 2xx for a session that is over.
+    fn on_bequeathed(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        index: u32,
+        flow: Flow,
+        message: &Message,
+        out: &mut impl Sink,
+    ) {
+        let is_success = (200..300).contains(&message.status());
+        let remains = self.slab[index as usize].remains.as_mut().filter(|_| is_success);
+        let Some(due) = remains.and_then(|remains| remains.on_success(flow, message)) else {
+            return;
+        };
+        core.send_ack(now, due.destination, &due.ack, out);
+        if let Some(bye) = due.bye {
+            self.send(core, now, due.destination, Request::Draft(&bye), None, out);
+        }
     }
 
     fn queue_if_completed(&mut self, core: &mut Core, now: Mono, index: u32) {

@@ -1,7 +1,8 @@
 //! What server and client transactions share: times, identifiers, timers, figures, and the way out.
 
-use super::wire::Way;
-use super::{ClientId, Config, Connecting, Counters, Owner, ServerId};
+use super::wire::{self, Branch, Way};
+use super::{ClientId, Config, Connecting, Counters, Destination, Owner, ServerId};
+use crate::draft::Draft;
 use crate::header::Via;
 use crate::output::{Output, Sink};
 use crate::print::Pages;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub pages: Pages,
     sent_by: Vec<(SocketAddr, Box<str>)>,
     closed: Closed,
+    /// Streams that we opened and that are not gone.
+    opened: HashSet<u64, RandomState>,
     parcels: HashMap<u64, Parcel, RandomState>,
     next_parcel: u64,
 }
@@ -80,6 +83,7 @@ impl Core {
                 ids: HashSet::with_hasher(keys()),
                 order: VecDeque::new(),
             },
+            opened: HashSet::with_hasher(keys()),
             times: Times {
                 t1: config.t1,
                 t2: config.t2,
@@ -116,6 +120,16 @@ impl Core {
         }
     }
 
+    /// We opened this stream. Bounded by the streams there are.
+    pub fn note_opened(&mut self, connection: u64) {
+        self.opened.insert(connection);
+    }
+
+    /// A stream is gone; true if we had opened it.
+    pub fn forget_opened(&mut self, connection: u64) -> bool {
+        self.opened.remove(&connection)
+    }
+
     pub fn is_closed(&self, flow: &Flow) -> bool {
         flow.transport.is_reliable() && self.closed.ids.contains(&flow.connection)
     }
@@ -128,6 +142,37 @@ impl Core {
             _ if !self.is_closed(&flow) => out.push(Output::Transmit { flow, bytes }),
             Transport::Ws | Transport::Wss => self.counters.send_failures += 1,
             transport => self.send_parcel(now, transport, flow.local, anew, bytes, out),
+        }
+    }
+
+    /// Sends an ACK to a 2xx.
+    pub fn send_ack(&mut self, now: Mono, destination: Destination, draft: &Draft, out: &mut impl Sink) {
+        let (transport, local) = destination.listener();
+        let branch = Branch {
+            index: u32::MAX,
+            random: self.random(),
+        };
+        let bytes = wire::request(draft, transport, self.sent_by(local), branch);
+        match destination {
+            Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
+            Destination::Address {
+                transport: Transport::Udp,
+                local,
+                peer,
+            } => {
+                out.push(Output::Transmit {
+                    flow: Flow {
+                        transport: Transport::Udp,
+                        local,
+                        peer,
+                        connection: 0,
+                    },
+                    bytes,
+                });
+            }
+            Destination::Address { transport, local, peer } => {
+                self.send_parcel(now, transport, local, peer, bytes, out);
+            }
         }
     }
 

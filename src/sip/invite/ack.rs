@@ -1,11 +1,11 @@
 //! ACK, both ways: ours for their 2xx, and our 2xx again until theirs comes (RFC 3261 sections 13.2.2.4 and 13.3.1.4).
 
-use super::session::{Cx, Phase, Session, Unacked, timer};
+use super::session::{Acked, Cx, Exchange, Owed, Phase, Session, Unacked, timer};
 use super::{Cause, Event, Refused};
-use crate::Message;
 use crate::draft::Body;
-use crate::endpoint::{Endpoint, ServerId};
+use crate::endpoint::{ClientId, Endpoint, Remains, ServerId};
 use crate::output::Sink;
+use crate::{Message, Method};
 use clock::Mono;
 
 impl Session {
@@ -27,15 +27,62 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the ACK that is owed, and keeps it for when the 2xx comes again.
+    /// A 2xx has come that wants its ACK. With an offer to answer that is the TU's to make, but not for ever: the other
+    /// side repeats its 2xx for 64*T1, and an answer later than its last one would come too late.
+    pub(super) fn owe(&mut self, cx: &mut Cx<'_, impl Sink>, client: ClientId, message: &Message, wants_answer: bool) {
+        let limit = wants_answer.then(|| {
+            let (_, longest) = cx.endpoint.intervals();
+            let at = cx.now + cx.endpoint.lifetime().saturating_sub(longest);
+            (cx.endpoint.set_timer(at, self.owner, timer::OWED), at)
+        });
+        self.owes_ack = Some(Owed {
+            cseq: message.cseq(),
+            client,
+            offer: Body::of(message).filter(|_| wants_answer),
+            limit,
+        });
+    }
+
+    pub(super) fn on_owed(&mut self, cx: &mut Cx<'_, impl Sink>) {
+        let limit = self.owes_ack.as_ref().and_then(|owed| owed.limit.as_ref());
+        if limit.is_some_and(|(_, at)| cx.now >= *at) {
+            self.part(cx, Cause::NoAck, None);
+        }
+    }
+
+    /// Sends the ACK that is owed, and keeps it for when the 2xx comes again. An offer is always answered, if only with a
+    /// refusal of all it has (RFC 3261 section 13.2.2.4).
     pub(super) fn acknowledge(&mut self, cx: &mut Cx<'_, impl Sink>, answer: Option<Body>) {
-        let (Some(cseq), Some(dialog)) = (self.owes_ack.take(), self.dialogs().first()) else {
-            return;
-        };
-        let mut draft = dialog.ack(cseq);
+        let Some(owed) = self.owes_ack.take() else { return };
+        if let Some((alarm, _)) = owed.limit {
+            cx.endpoint.cancel_timer(alarm);
+        }
+        let decline = || self.local.decline?(owed.offer.as_ref()?);
+        let answer = answer.or_else(decline);
+        let Some(dialog) = self.dialogs().first() else { return };
+        let mut draft = dialog.ack(owed.cseq);
         draft.body = answer;
         cx.send_ack(dialog, &draft);
-        self.acked = Some((cseq, draft));
+        let Owed { cseq, client, .. } = owed;
+        self.acked = Some(Acked { cseq, client, draft });
+    }
+
+    /// The session ends; 2xx of its last INVITE may still come, and each of them wants an ACK.
+    pub(super) fn bequeath(&mut self, cx: &mut Cx<'_, impl Sink>) {
+        let (Phase::Talking(dialog) | Phase::Leaving(super::session::Leaving { dialog, .. })) = &self.phase else {
+            return;
+        };
+        let last = self.acked.take().map(|Acked { client, draft, .. }| (client, draft));
+        let sent = match &self.exchange {
+            Exchange::Sent { client, cseq, attempt } if attempt.method == Method::Invite => {
+                Some((*client, dialog.ack(*cseq)))
+            }
+            _ => None,
+        };
+        for (client, ack) in last.into_iter().chain(sent) {
+            let remains = Remains::new(self.tag, dialog, ack, self.strangers.clone());
+            cx.endpoint.bequeath(client, remains);
+        }
     }
 
     /// Our 2xx was sent: again after T1, doubling up to T2, over any transport, since a later hop may be UDP.

@@ -1,6 +1,6 @@
 //! We call: INVITE until its final response (RFC 3261 section 13.2).
 
-use super::session::{Calling, Cx, Exchange, FIRST_CSEQ, Phase, Session};
+use super::session::{Acked, Calling, Cx, Exchange, FIRST_CSEQ, Phase, Session};
 use super::{Cause, Event, Invitation};
 use crate::dialog::Dialog;
 use crate::draft::{Draft, Headers};
@@ -113,9 +113,9 @@ impl Session {
             None => Dialog::as_caller(flow, &message, &calling.from, tag, &calling.uri),
         };
         dialog.confirm(flow, &message);
-        let (offered, closing) = (calling.offered, calling.closing.take());
+        let (offered, closing, invite) = (calling.offered, calling.closing.take(), calling.invite);
         self.phase = Phase::Talking(dialog);
-        self.owes_ack = Some(message.cseq());
+        self.owe(cx, invite, &message, !offered);
         // It answered before our CANCEL reached it: the call is ended as any other (section 15).
         if let Some(headers) = closing {
             return self.leave(cx, &headers);
@@ -162,8 +162,8 @@ impl Session {
         };
         let (same, cseq) = (dialog.id().remote() == message.to_tag(), message.cseq());
         match &self.acked {
-            Some((last, draft)) if same && cseq == *last => cx.send_ack(dialog, draft),
-            Some((last, _)) if same && cseq < *last => cx.send_ack(dialog, &dialog.ack(cseq)),
+            Some(Acked { cseq: last, draft, .. }) if same && cseq == *last => cx.send_ack(dialog, draft),
+            Some(Acked { cseq: last, .. }) if same && cseq < *last => cx.send_ack(dialog, &dialog.ack(cseq)),
             _ if !same && self.is_caller && cseq == FIRST_CSEQ => self.turn_away(cx, flow, message),
             _ => {}
         }

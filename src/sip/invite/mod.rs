@@ -33,7 +33,13 @@ pub struct Local {
     pub contact: String,
     /// What goes into every request and 2xx of the session: Allow, Supported, User-Agent.
     pub headers: Headers,
+    /// Makes the answer that takes nothing of an offer. An ACK that has to bring an answer brings this one when the call
+    /// is over before the TU has answered; without it, none.
+    pub decline: Option<Decline>,
 }
+
+/// The answer to an offer of which nothing is taken; `None` if it cannot be read.
+pub type Decline = fn(&Body) -> Option<Body>;
 
 /// What a call to be made needs.
 #[derive(Clone, Debug)]
@@ -67,7 +73,8 @@ pub enum Event {
         message: Message,
     },
     /// We call: 2xx came. If the INVITE had an offer the ACK has been sent; if not, the body is the offer, and the TU
-    /// owes the answer: [`Session::ack`].
+    /// owes the answer: [`Session::ack`], before the other side gives up (64*T1 - T2); after that the session ends
+    /// with [`Cause::NoAck`].
     Answered {
         /// Which dialog: as in `Progress`.
         fork: u32,
@@ -152,7 +159,8 @@ pub enum Cause {
     Cancelled,
     /// We called: refused, or not answered ([`Event::Rejected`] said how).
     Rejected,
-    /// Our 2xx was never acknowledged (RFC 3261 section 13.3.1.4); BYE has been sent.
+    /// Our 2xx was never acknowledged (RFC 3261 section 13.3.1.4), or the TU had no answer for the offer in theirs in
+    /// time; BYE has been sent.
     NoAck,
     /// The other side does not know the dialog any more (481), or does not answer in it (408).
     Gone,

@@ -3,7 +3,7 @@
 use super::session::{Attempt, Cx, Exchange, Phase, Retry, Session, timer};
 use super::{Cause, Event, Refused};
 use crate::draft::{Body, Headers, Reply};
-use crate::endpoint::{Endpoint, ServerId};
+use crate::endpoint::{ClientId, Endpoint, ServerId};
 use crate::output::Sink;
 use crate::{Flow, Message, Method, Name};
 use clock::Mono;
@@ -57,8 +57,9 @@ impl Session {
         };
         let mut draft = dialog.request(attempt.method).headers(&headers);
         draft.body = attempt.offer.clone();
+        let cseq = dialog.local_cseq();
         let client = cx.send(dialog, &draft, owner);
-        self.exchange = Exchange::Sent { client, attempt };
+        self.exchange = Exchange::Sent { client, cseq, attempt };
     }
 
     pub(super) fn on_exchange_response(
@@ -70,11 +71,11 @@ impl Session {
         if status < 200 {
             return;
         }
-        let Exchange::Sent { attempt, .. } = std::mem::replace(&mut self.exchange, Exchange::Idle) else {
+        let Exchange::Sent { attempt, client, .. } = std::mem::replace(&mut self.exchange, Exchange::Idle) else {
             return;
         };
         match (status, got) {
-            (200..300, Some((_, message))) => self.on_taken(cx, &attempt, message),
+            (200..300, Some((_, message))) => self.on_taken(cx, client, &attempt, message),
             (491, _) if attempt.refused < MAX_TRIES && matches!(self.phase, Phase::Talking(_)) => {
                 self.back_off(cx, attempt)
             }
@@ -82,7 +83,7 @@ impl Session {
         }
     }
 
-    fn on_taken(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: &Attempt, message: Message) {
+    fn on_taken(&mut self, cx: &mut Cx<'_, impl Sink>, client: ClientId, attempt: &Attempt, message: Message) {
         self.learn(&message);
         if let Some(dialog) = self.dialogs_mut().first_mut() {
             dialog.refresh_target(&message);
@@ -90,7 +91,7 @@ impl Session {
         let wants_answer = attempt.method == Method::Invite && attempt.offer.is_none();
         let leaving = matches!(self.phase, Phase::Leaving(_));
         if attempt.method == Method::Invite {
-            self.owes_ack = Some(message.cseq());
+            self.owe(cx, client, &message, wants_answer);
             // After our BYE nobody will answer an offer.
             if !wants_answer || leaving {
                 self.acknowledge(cx, None);

@@ -24,14 +24,14 @@ pub struct Session {
     pub(super) allowed: Option<Methods>,
     pub(super) phase: Phase,
     pub(super) exchange: Exchange,
-    /// The 2xx to our INVITE had an offer; our TU owes the answer that goes into the ACK with this CSeq.
-    pub(super) owes_ack: Option<u32>,
+    /// A 2xx of theirs has no ACK yet: ours, or our TU's if it has to answer an offer.
+    pub(super) owes_ack: Option<Owed>,
     /// An offer of ours that met theirs (491) and is tried again.
     pub(super) retry: Option<Retry>,
     /// A 2xx of ours without its ACK.
     pub(super) unacked: Option<Unacked>,
     /// The ACK to the last 2xx of theirs, for when that comes again.
-    pub(super) acked: Option<(u32, Draft)>,
+    pub(super) acked: Option<Acked>,
     /// Forks that answered after another one had: tags of dialogs that were ended as soon as they began.
     pub(super) strangers: Vec<Box<[u8]>>,
     /// The TU has closed, but BYE has to wait for the ACK to our first 2xx (section 15): its headers.
@@ -92,6 +92,7 @@ pub(super) enum Exchange {
     /// Our re-INVITE, or UPDATE, awaits its final response.
     Sent {
         client: ClientId,
+        cseq: u32,
         attempt: Attempt,
     },
     /// Theirs awaits our TU.
@@ -134,6 +135,25 @@ pub(super) struct Unacked {
     pub give_up: Mono,
 }
 
+/// A 2xx of theirs that waits for its ACK.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub cseq: u32,
+    pub client: ClientId,
+    /// What the ACK has to answer.
+    pub offer: Option<Body>,
+    /// When it is answered without the TU: the other side repeats its 2xx for 64*T1 only.
+    pub limit: Option<(Alarm, Mono)>,
+}
+
+/// An ACK of ours.
+#[derive(Debug)]
+pub(super) struct Acked {
+    pub cseq: u32,
+    pub client: ClientId,
+    pub draft: Draft,
+}
+
 /// A set of methods.
 #[derive(Copy, Clone, Debug, Default)]
 pub(super) struct Methods(u16);
@@ -146,6 +166,8 @@ pub(super) mod timer {
     pub const REPEAT_PROGRESS: u32 = 2;
     /// An offer that met a 491 again.
     pub const RETRY: u32 = 3;
+    /// Their 2xx wants its ACK now, with or without the TU.
+    pub const OWED: u32 = 4;
 }
 
 /// CSeq of the INVITE that begins a session of ours.
@@ -226,6 +248,7 @@ impl Session {
             timer::REPEAT_SUCCESS => self.repeat_success(cx),
             timer::REPEAT_PROGRESS => self.repeat_progress(cx),
             timer::RETRY => self.on_retry(cx),
+            timer::OWED => self.on_owed(cx),
             _ => {}
         }
     }
@@ -273,6 +296,7 @@ impl Session {
     /// Nothing more is wanted of it: no timer, no event, no dialog.
     pub(super) fn end(&mut self, cx: &mut Cx<'_, impl Sink>, cause: Cause, message: Option<Message>) {
         self.stop_timers(cx);
+        self.bequeath(cx);
         cx.endpoint.unbind_dialog(self.tag);
         for client in self.requests.drain(..) {
             cx.endpoint.disown(client);
@@ -289,8 +313,10 @@ impl Session {
     }
 
     pub(super) fn stop_timers(&mut self, cx: &mut Cx<'_, impl Sink>) {
-        let mut alarms: SmallVec<[Alarm; 3]> = SmallVec::new();
+        let mut alarms: SmallVec<[Alarm; 4]> = SmallVec::new();
         alarms.extend(self.retry.take().map(|retry| retry.alarm));
+        let limit = self.owes_ack.as_mut().and_then(|owed| owed.limit.take());
+        alarms.extend(limit.map(|(alarm, _)| alarm));
         alarms.extend(self.unacked.take().map(|unacked| unacked.alarm));
         if let Phase::Ringing(ringing) = &mut self.phase {
             alarms.extend(ringing.progress.take().map(|(_, alarm, _)| alarm));

@@ -143,6 +143,32 @@ fn a_delayed_offer_is_answered_in_the_ack() {
 }
 
 #[test]
+fn an_offer_that_nobody_answers_is_declined_before_the_other_side_gives_up() {
+    let mut link = Link::new(1);
+    call(&mut link, None);
+    link.at(20).accept(B, word("offer"));
+    link.at(28_029);
+    assert_eq!(link.told(A), ["answered offer true"]);
+    assert_eq!(link.told(B), [""; 0]);
+    link.at(29_000);
+    assert_eq!(link.times(A, "ACK"), [28_030]);
+    assert_eq!(link.told(A), ["ended NoAck"]);
+    assert_eq!(link.told(B), ["acked no offer", "ended Bye"]);
+    link.ends();
+}
+
+#[test]
+fn an_offer_that_was_asked_for_again_and_finds_no_answer_is_declined_likewise() {
+    let mut link = Link::up();
+    link.modify(A, None).unwrap();
+    link.at(200).answer(B, word("full"));
+    link.at(29_000);
+    assert_eq!(link.told(A), ["answer full true", "ended NoAck"]);
+    assert_eq!(link.told(B), ["offer -", "answer no full false", "ended Bye"]);
+    link.ends();
+}
+
+#[test]
 fn a_refusal_ends_both_sides() {
     let mut link = Link::new(1);
     call(&mut link, word("offer"));
@@ -206,6 +232,19 @@ fn a_cancel_that_meets_the_answer_becomes_a_bye() {
     assert_eq!(link.told(A), ["progress 180 0", "ended Local"]);
     assert_eq!(link.told(B), ["acked -", "ended Bye"]);
     assert_eq!(link.sent(A), ["INVITE 1", "CANCEL 1", "ACK 1", "BYE 2"]);
+    link.ends();
+}
+
+#[test]
+fn a_cancel_that_meets_an_offer_declines_it_in_the_ack() {
+    let mut link = Link::new(1);
+    call(&mut link, None);
+    link.at(20).progress(B, 180);
+    link.at(1_000).accept(B, word("offer"));
+    link.close(A);
+    link.at(2_000);
+    assert_eq!(link.told(A), ["progress 180 0", "ended Local"]);
+    assert_eq!(link.told(B), ["acked no offer", "ended Bye"]);
     link.ends();
 }
 
@@ -671,6 +710,43 @@ fn each_fork_has_its_early_dialog_and_only_one_of_two_answers_is_kept() {
     assert_eq!(link.users[A].sessions[&1].remote_tag(), Some(&b"y"[..]));
     assert_eq!(link.users[A].sessions[&1].target(), Some(&b"sip:y@192.0.2.2:5060"[..]));
     link.close(A);
+    link.ends();
+}
+
+#[test]
+fn each_success_that_comes_after_the_end_is_acknowledged() {
+    let mut link = Link::new(1);
+    link.network.drop = Box::new(|_, _| true);
+    call(&mut link, word("offer"));
+    let via = last_via(&mut link);
+    let (tag, call_id) = {
+        let session = &link.users[A].sessions[&1];
+        (session.local_tag(), session.call_id().to_owned())
+    };
+    let success = |tag_of_fork: &str| {
+        format!(
+            "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: <sip:a@example.com>;tag={tag}\r\nTo: <sip:b@example.com>;tag={tag_of_fork}\r\n\
+             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:y@192.0.2.2:5060>\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    deliver(&mut link, A, flow(A), &success("y"));
+    let bye = format!(
+        "BYE sip:user@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKbye\r\n\
+         From: <sip:b@example.com>;tag=y\r\nTo: <sip:a@example.com>;tag={tag}\r\nCall-ID: {call_id}\r\nCSeq: 7 BYE\r\n\
+         Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    deliver(&mut link, A, flow(A), &bye);
+    assert_eq!(link.told(A), ["answered  false", "ended Bye"]);
+    assert_eq!(link.sent(A), ["INVITE 1", "ACK 1", "200 BYE 7"]);
+    for fork in ["y", "z", "z", "y"] {
+        deliver(&mut link, A, flow(A), &success(fork));
+    }
+    assert_eq!(link.sent(A), ["ACK 1", "ACK 1", "BYE 2", "ACK 1", "ACK 1"]);
+    // Timer M: 64*T1 after the first.
+    link.at(33_000);
+    link.sent(A);
+    deliver(&mut link, A, flow(A), &success("y"));
+    assert_eq!(link.sent(A), [""; 0]);
     link.ends();
 }
 

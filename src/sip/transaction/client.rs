@@ -86,6 +86,11 @@ impl Client {
     }
 
     /// No final response has come.
+    /// Nothing has come yet.
+    pub(crate) fn is_trying(&self) -> bool {
+        matches!(self.state, State::Trying { .. })
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
     }

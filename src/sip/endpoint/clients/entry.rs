@@ -1,5 +1,6 @@
 //! One client transaction and what it waits for.
 
+use super::remains::Remains;
 use crate::draft::{Draft, Headers};
 use crate::endpoint::core::Core;
 use crate::endpoint::wire::{self, Branch};
@@ -28,12 +29,20 @@ pub(super) struct Entry {
     pub vias: usize,
     pub state: State,
     pub cancel: Cancel,
+    /// What its session left behind.
+    pub remains: Option<Box<Remains>>,
+    /// A final response that comes within 64*T1 after the timeout is still told.
+    pub heeds_late: bool,
+    /// Its stream broke, and it goes over another.
+    pub moved: bool,
     pub timer: Option<(Mono, TimerId)>,
 }
 
 pub(super) enum State {
     /// Waits for a stream; `fallback` is where to go without one.
     Connecting { until: Mono, fallback: Option<Flow> },
+    /// Timed out; a late answer is told until then.
+    Late { until: Mono },
     /// On its way. `place`: in the list of its stream.
     Sent {
         flow: Flow,
@@ -95,6 +104,14 @@ impl Machine {
         }
     }
 
+    /// Nothing has come for it, not even a provisional response.
+    pub fn is_unheard(&self) -> bool {
+        match self {
+            Machine::Invite(machine) => machine.is_pending() && !machine.is_proceeding(),
+            Machine::Other(machine) => machine.is_trying(),
+        }
+    }
+
     pub fn handle_response(&mut self, core: &Core, now: Mono, class: Class) -> Effects {
         let mut effects = Effects::new();
         match self {
@@ -118,7 +135,7 @@ impl State {
     /// What the wheel has to know: completed non-INVITE transactions stand in [`Clients::completed`].
     pub fn wheel_deadline(&self) -> Option<Mono> {
         match self {
-            State::Connecting { until, .. } => Some(*until),
+            State::Connecting { until, .. } | State::Late { until } => Some(*until),
             State::Sent {
                 machine: Machine::Invite(machine),
                 ..

@@ -238,6 +238,69 @@ fn a_stream_that_cannot_be_had_or_breaks_is_told_at_once() {
 }
 
 #[test]
+fn what_was_not_heard_of_goes_over_another_stream_once_if_we_opened_the_one_that_broke() {
+    let mut b = Bench::new();
+    let to = Destination::Address {
+        transport: Transport::Tcp,
+        local: address("192.0.2.1:5060"),
+        peer: address(PEER),
+    };
+    b.send(to, &draft(Method::Message));
+    let (token, ..) = b.connecting();
+    b.endpoint.handle_connected(b.now, token, tcp(PEER, 4), &mut b.out);
+    b.send(Destination::Flow(tcp(PEER, 4)), &draft(Method::Invite));
+    b.send(Destination::Flow(tcp(PEER, 4)), &draft(Method::Invite));
+    let sent = b.messages();
+    b.receive(tcp(PEER, 4), &response(&sent[2].1, 180)).event();
+    b.endpoint.handle_closed(b.now, tcp(PEER, 4), &mut b.out);
+    // The one that rings may have been acted upon.
+    let (failed, connects): (Vec<_>, Vec<_>) = std::mem::take(&mut b.out)
+        .into_iter()
+        .partition(|output| matches!(output, Output::Event(Event::SendFailed { .. })));
+    assert_eq!((failed.len(), connects.len()), (1, 2), "{connects:?}");
+    for (connection, output) in (5..).zip(connects) {
+        let Output::Connect { token, peer, .. } = output else { panic!("{output:?}") };
+        assert_eq!(peer, address(PEER));
+        b.endpoint.handle_connected(b.now, token, tcp(PEER, connection), &mut b.out);
+    }
+    let again = b.messages();
+    let texts = |list: &[(Flow, String)]| list.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&again), texts(&sent[..2]), "the same transactions");
+    b.endpoint.handle_closed(b.now, tcp(PEER, 5), &mut b.out);
+    assert!(matches!(b.event(), Event::SendFailed { .. }), "once");
+    b.receive(tcp(PEER, 6), &response(&again[1].1, 486)).event();
+    b.ends();
+}
+
+#[test]
+fn an_answer_after_the_timeout_is_told_to_who_heeds_it() {
+    for heeds in [true, false] {
+        let mut b = Bench::new();
+        let client = b.send(Destination::Flow(udp(PEER)), &draft(Method::Message));
+        if heeds {
+            b.endpoint.heed_late(client);
+        }
+        let text = b.messages().remove(0).1;
+        assert!(matches!(b.at(32_000).event(), Event::Timeout { .. }));
+        b.at(40_000).receive(udp(PEER), &response(&text, 100));
+        b.receive(udp(PEER), &response(&text, 200));
+        b.receive(udp(PEER), &response(&text, 200));
+        assert_eq!(b.events().len(), usize::from(heeds));
+        assert!(b.endpoint.is_idle());
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_late_answer_for_ever() {
+    let mut b = Bench::new();
+    let client = b.send(Destination::Flow(udp(PEER)), &draft(Method::Message));
+    b.endpoint.heed_late(client);
+    b.at(32_000).events();
+    assert!(!b.at(63_999).endpoint.is_idle());
+    assert!(b.at(64_000).endpoint.is_idle());
+}
+
+#[test]
 fn a_stream_that_never_opens_times_out() {
     let mut b = Bench::new();
     let to = Destination::Address {

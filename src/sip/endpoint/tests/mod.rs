@@ -5,6 +5,7 @@ mod properties;
 mod server;
 
 use super::*;
+use crate::Transport;
 use crate::draft::Body;
 use bytes::Bytes;
 
