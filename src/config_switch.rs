@@ -70,7 +70,8 @@ impl SwitchFile {
         let files = files(&mut media_section, directory);
         let (media, ports) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
-        let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1);
+        let (data, keep_records) = data(top.inner("store"), directory);
+        let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
         SwitchFile {
             domain: domain(&mut top),
             aliases: top.or("aliases", Vec::new()),
@@ -79,7 +80,7 @@ impl SwitchFile {
             media,
             ports,
             files,
-            data: data(top.inner("store"), directory),
+            data,
             registrar: registrar(top.inner("registrar")),
             calls,
             drain_limit,
@@ -278,7 +279,7 @@ fn usual_workers() -> u16 {
     u16::try_from(cores.saturating_sub(1).clamp(1, 256)).unwrap_or(1)
 }
 
-fn data(mut section: Section<'_>, config: &Path) -> Data {
+fn data(mut section: Section<'_>, config: &Path) -> (Data, Option<Duration>) {
     let directory: PathBuf = section.or("directory", "../run".into());
     let url: Option<At<String>> = section.read("url");
     if let Some(url) = url
@@ -289,10 +290,12 @@ fn data(mut section: Section<'_>, config: &Path) -> Data {
         let text = format!("`url`: {scheme:?} is not a store we have; write \"sqlite:FILE\" or \"memory:\"");
         section.problem(&url.place, text);
     }
-    Data {
+    let keep_cdrs_days = section.within("keep_cdrs_days", 90, 0..=36_500);
+    let data = Data {
         directory: config.join(directory),
         url: url.map_or_else(|| "sqlite:tandem.db".to_owned(), |url| url.value),
-    }
+    };
+    (data, (keep_cdrs_days > 0).then(|| keep_cdrs_days * DAY))
 }
 
 fn registrar(mut section: Section<'_>) -> Registrar {
@@ -310,13 +313,14 @@ fn registrar(mut section: Section<'_>) -> Registrar {
     registrar
 }
 
-fn calls(mut section: Section<'_>, max_calls: usize) -> (Calls, Duration) {
+fn calls(mut section: Section<'_>, max_calls: usize, keep_records: Option<Duration>) -> (Calls, Duration) {
     let ring_timeout = section.within("ring_timeout", 60 * SECOND, SECOND..=600 * SECOND);
     let drain_limit = section.within("drain_limit", 30 * SECOND, Duration::ZERO..=DAY);
     (
         Calls {
             ring_timeout,
             max_calls,
+            keep_records,
         },
         drain_limit,
     )

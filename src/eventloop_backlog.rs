@@ -64,19 +64,25 @@ impl Backlog {
             .map_or(Ok(()), |worker| Err(format!("media worker {} has ended", worker.0)))
     }
 
-    /// Gives the store an operation. Writes for which nobody waits are kept until it takes them, so their order is kept.
+    /// Gives the store an operation, never before those that were given earlier. Writes for which nobody waits are kept until
+    /// it takes them.
     ///
     /// # Errors
-    /// Somebody waits for the answer, and there will be none.
+    /// Somebody waits for the answer, and there will be none: the store's queue is full.
     pub(crate) fn store(
         &mut self,
         token: Option<Token>,
         op: StoreOp,
         counters: &TurnCounters,
     ) -> Result<(), (Token, StoreError)> {
-        if token.is_none() && !self.writes.is_empty() {
-            self.wait_to_write(op, counters);
-            return Ok(());
+        self.submit_writes();
+        match token {
+            _ if self.writes.is_empty() => {}
+            Some(token) => return Err((token, StoreError::Busy)),
+            None => {
+                self.wait_to_write(op, counters);
+                return Ok(());
+            }
         }
         let Err(refused) = self.store.submit(token, op) else {
             return Ok(());
@@ -145,5 +151,84 @@ impl Backlog {
             self.submit_writes();
         }
         counters.writes_lost.add(self.writes.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::EngineConfig;
+    use model::{Aor, MessageId, StoreReply, StoredMessage};
+    use net::files::{FileSettings, Files};
+    use net::rtp::RtpSettings;
+    use net::wake::{self, Bell};
+    use std::sync::mpsc::channel;
+
+    fn message(id: u64) -> StoreOp {
+        StoreOp::AppendMessage(Box::new(StoredMessage {
+            id: MessageId(id),
+            to: Aor::from("1001@example.com"),
+            from: Aor::from("1000@example.com"),
+            from_display: "".into(),
+            call_id: "c".into(),
+            cseq: 1,
+            content_type: "text/plain".into(),
+            body: vec![],
+            accepted_at: clock::Wall(0),
+            expires_at: clock::Wall(i64::MAX),
+        }))
+    }
+
+    fn load() -> StoreOp {
+        StoreOp::LoadMessages {
+            to: Aor::from("1001@example.com"),
+            after: MessageId(0),
+            limit: 10,
+        }
+    }
+
+    fn workers() -> Workers {
+        let (post, _) = wake::channel(10, &Bell::new().unwrap());
+        let settings = RtpSettings {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            ports: 20_000..=20_001,
+            workers: 1,
+            cores: vec![],
+        };
+        let random = |_| -> net::rtp::Random { Box::new(|| 4) };
+        let files = Files::start(FileSettings::default(), Arc::default()).unwrap();
+        let clock = clock::System::start();
+        let engine = EngineConfig::default();
+        Workers::start(&settings, engine, random, clock, &post, files, &Arc::default()).unwrap()
+    }
+
+    #[test]
+    fn what_somebody_waits_for_does_not_overtake_a_write_that_waits() {
+        let (replies, replied) = channel();
+        let (go, going) = channel::<()>();
+        let on_reply = Box::new(move |token, reply| {
+            replies.send((token, reply)).unwrap();
+            going.recv().unwrap();
+        });
+        let store = Arc::new(Store::open("memory:", on_reply).unwrap());
+        let (mut backlog, counters) = (Backlog::new(workers(), store), TurnCounters::default());
+        backlog.store(Some(1), message(1), &counters).unwrap();
+        assert_eq!(replied.recv().unwrap(), (1, StoreReply::Done));
+        // The store's thread is held up in its reply: its queue fills.
+        while backlog.is_empty() {
+            backlog
+                .store(None, StoreOp::DeleteMessage(MessageId(9)), &counters)
+                .unwrap();
+        }
+        backlog
+            .store(None, StoreOp::DeleteMessage(MessageId(1)), &counters)
+            .unwrap();
+        assert_eq!(backlog.store(Some(2), load(), &counters), Err((2, StoreError::Busy)));
+        go.send(()).unwrap();
+        while backlog.store(Some(3), load(), &counters).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(replied.recv().unwrap(), (3, StoreReply::Messages(vec![])));
+        go.send(()).unwrap();
     }
 }

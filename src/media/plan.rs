@@ -38,6 +38,17 @@ pub enum Plan {
         /// Even ports wanted, each with its RTCP port above it.
         count: u16,
     },
+    /// The port will be a leg's: what comes to it from now on is kept until the leg is opened, the latest packets only,
+    /// because a device may speak before its answer has arrived. For the worker; the engine ignores it.
+    HoldPort {
+        /// Our even port.
+        port: u16,
+    },
+    /// The port is no leg's after all. For the worker; the engine ignores it.
+    ReleasePort {
+        /// Our even port.
+        port: u16,
+    },
     /// A new, empty room.
     OpenRoom {
         /// Its name from now on.

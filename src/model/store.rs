@@ -43,12 +43,19 @@ pub enum StoreOp {
     CountMessages,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
+    /// Forgets records of legs that ended at or before this moment: those among the [`StoreOp::CDRS_AT_ONCE`] oldest. To be
+    /// asked every minute or so.
+    ExpireCdrs(Wall),
 }
 
 impl StoreOp {
     /// Most messages that one [`StoreOp::ExpireMessages`] gives up, so that neither its transaction nor its reply grows with
     /// the backlog.
     pub const EXPIRED_AT_ONCE: usize = 1_024;
+
+    /// Most records that one [`StoreOp::ExpireCdrs`] looks at, so that its transaction does not grow with the backlog; asked
+    /// each minute it keeps up with 80 calls a second, day and night.
+    pub const CDRS_AT_ONCE: u32 = 10_000;
 
     /// How long a delivered message is still known, so that the sender's retransmission to a restarted switch is not taken
     /// for a new message: twice Timer F (RFC 3261 section 17.1.2.2).

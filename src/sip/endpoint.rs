@@ -242,8 +242,14 @@ impl Endpoint {
         owner: Owner,
         out: &mut impl Sink,
     ) -> ClientId {
-        self.clients
-            .send(&mut self.core, now, destination, Request::Draft(draft), Some(owner), out)
+        self.clients.send(
+            &mut self.core,
+            now,
+            destination,
+            Request::Draft(draft),
+            Some(owner),
+            out,
+        )
     }
 
     /// Sends on a request of someone else as a proxy does: `request` has all changes of RFC 3261 section 16.6 but our Via.

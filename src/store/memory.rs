@@ -108,6 +108,8 @@ enum Undo {
     Message(MessageId, Option<Row>),
     LastMessageId(u64),
     Cdr,
+    /// The oldest record was forgotten.
+    ForgottenCdr(Box<Cdr>),
 }
 
 impl Tables {
@@ -125,6 +127,7 @@ impl Tables {
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
+            StoreOp::ExpireCdrs(until) => self.expire_cdrs(*until),
         }
     }
 
@@ -144,6 +147,11 @@ impl Tables {
                 Undo::Message(id, before) => drop(self.set_message(id, before)),
                 Undo::LastMessageId(before) => self.last_message_id = before,
                 Undo::Cdr => drop(self.cdrs.pop_back().map(|cdr| self.legs.remove(&cdr.leg))),
+                Undo::ForgottenCdr(cdr) => {
+                    self.forgotten_cdrs -= 1;
+                    self.legs.insert(cdr.leg);
+                    self.cdrs.push_front(*cdr);
+                }
             }
         }
     }
@@ -277,6 +285,18 @@ impl Tables {
             self.messages.insert(id, row);
         }
         before
+    }
+
+    fn expire_cdrs(&mut self, until: clock::Wall) -> StoreReply {
+        for _ in 0..StoreOp::CDRS_AT_ONCE {
+            let Some(cdr) = self.cdrs.pop_front_if(|cdr| cdr.ended_at <= until) else {
+                break;
+            };
+            self.forgotten_cdrs += 1;
+            self.legs.remove(&cdr.leg);
+            self.undo.push(Undo::ForgottenCdr(Box::new(cdr)));
+        }
+        StoreReply::Done
     }
 
     fn put_cdr(&mut self, cdr: &Cdr) -> StoreReply {

@@ -111,6 +111,7 @@ suite! {
     counts_messages_per_target,
     a_record_is_read_back_as_it_was_put,
     the_same_leg_twice_is_recorded_once,
+    records_are_forgotten_at_their_time,
     records_come_latest_first_in_pages,
     the_records_of_one_call_come_in_their_order,
     a_question_sees_what_the_same_batch_wrote,
@@ -382,6 +383,29 @@ fn the_same_leg_twice_is_recorded_once(mut s: Subject) {
     assert_eq!(s.ask(put_cdr(1)), StoreReply::Done);
     let rows = s.reader().cdrs(10, None).unwrap();
     assert_eq!(rows.into_iter().map(|row| row.cdr).collect::<Vec<_>>(), [cdr(1)]);
+}
+
+fn records_are_forgotten_at_their_time(mut s: Subject) {
+    let ended = |leg, at| match put_cdr(leg) {
+        StoreOp::PutCdr(cdr) => StoreOp::PutCdr(Box::new(model::Cdr {
+            ended_at: Wall(at),
+            ..*cdr
+        })),
+        _ => unreachable!(),
+    };
+    s.run(&[ended(1, 1_000), ended(2, 2_000), ended(3, 3_000)]);
+    let legs = |s: &Subject| -> Vec<u64> {
+        let rows = s.reader().cdrs(10, None).unwrap();
+        rows.iter().map(|row| row.cdr.leg.0).collect()
+    };
+    assert_eq!(s.ask(StoreOp::ExpireCdrs(Wall(999))), StoreReply::Done);
+    assert_eq!(legs(&s), [3, 2, 1]);
+    s.run_in_vain(&[StoreOp::ExpireCdrs(Wall(2_000))], StoreError::Io);
+    assert_eq!(legs(&s), [3, 2, 1]);
+    s.ask(StoreOp::ExpireCdrs(Wall(2_000)));
+    assert_eq!(legs(&s), [3]);
+    s.run(&[ended(4, 4_000)]);
+    assert_eq!(legs(&s), [4, 3]);
 }
 
 fn records_come_latest_first_in_pages(mut s: Subject) {

@@ -171,6 +171,8 @@ pub struct Calls {
     pub ring_timeout: Duration,
     /// Calls at one time; more get 503.
     pub max_calls: usize,
+    /// The record of a leg is forgotten so long after its end; `None`: never. Default 90 days.
+    pub keep_records: Option<Duration>,
 }
 
 /// How messages behave.

@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct MediaPlane {
     bound: BTreeSet<u16>,
+    /// Ports that legs to come will have.
+    held: BTreeSet<u16>,
     next_port: u16,
     rooms: BTreeSet<media::RoomId>,
     legs: BTreeMap<media::LegId, Leg>,
@@ -47,6 +49,16 @@ impl MediaPlane {
     pub fn obey(&mut self, worker: media::WorkerId, plan: Plan) -> Result<Option<Effect>, String> {
         match plan {
             Plan::BindPorts { count } => return Ok(Some(Effect::Say(self.bind(worker, count)))),
+            Plan::HoldPort { port } => {
+                if !self.held.insert(port) {
+                    return Err(format!("port {port} held twice"));
+                }
+            }
+            Plan::ReleasePort { port } => {
+                if !self.held.remove(&port) {
+                    return Err(format!("port {port} released, and was not held"));
+                }
+            }
             Plan::OpenRoom { room, .. } => {
                 if !self.rooms.insert(room) {
                     return Err(format!("{room:?} opened twice"));
@@ -115,6 +127,9 @@ impl MediaPlane {
         }
         if let Some((other, _)) = self.legs.iter().find(|(_, other)| other.port == port) {
             return Err(format!("{leg:?} opened on port {port}, which {other:?} has"));
+        }
+        if !self.held.remove(&port) {
+            return Err(format!("{leg:?} opened on port {port}, which was not held for it"));
         }
         let state = Leg {
             room,

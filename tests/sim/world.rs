@@ -502,6 +502,7 @@ fn config(users: usize) -> Config {
         calls: config::Calls {
             ring_timeout: RING_TIMEOUT,
             max_calls: 1_000,
+            keep_records: None,
         },
         im: config::Im {
             store: true,

@@ -41,6 +41,11 @@ pub const PACKET_BUFFER: usize = 2048;
 /// How often legs are looked at for silence and due reports.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// The engine can mix this codec, and so turn it into any other of which that is true.
+pub(crate) fn can_mix(codec: Codec) -> bool {
+    Input::decodes(codec)
+}
+
 /// How an engine behaves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub struct EngineConfig {
@@ -135,7 +140,7 @@ impl Engine {
     pub fn apply(&mut self, now: Mono, plan: Plan) {
         self.now = now;
         let obeyed = match plan {
-            Plan::BindPorts { .. } => Some(()),
+            Plan::BindPorts { .. } | Plan::HoldPort { .. } | Plan::ReleasePort { .. } => Some(()),
             Plan::OpenRoom { room, matrix, rate: _ } => self.open_room(Room::new(room, matrix)),
             Plan::CloseRoom { room } => self.close_room(room),
             Plan::OpenLeg(open) => self.open_leg(now, *open),

@@ -1,8 +1,10 @@
 //! Where a device's packets come from, learnt once and then held (RFC 7362 section 4; the attack is known as RTPbleed).
 //!
-//! The address in the device's SDP is believed at once, and displaces a source that was only learnt. Any other source
-//! must be on a host the [`Latch`] setting allows and show two packets in sequence of one SSRC (RFC 3550 appendix A.1).
-//! Once a source is held, others are strangers. A re-negotiation opens a window of [`WINDOW`] packets in which the
+//! The address in the device's SDP is believed at once, and displaces a source that was only learnt a moment ago. Any other
+//! source must be on a host the [`Latch`] setting allows and show two packets in sequence of one SSRC (RFC 3550 appendix
+//! A.1). Once a source is held, others are strangers; one that was learnt and has gone on for [`CONFIRMED`] packets gives
+//! way even to the SDP address only if that carries on its stream, or speaks for [`SILENCE`] packets while it is silent:
+//! the SDP can be read on the way and a source address can be forged. A re-negotiation opens a window of [`WINDOW`] packets in which the
 //! source may move, if the stream keeps its SSRC or the SDP now names another address.
 
 use crate::plan::Latch;
@@ -10,6 +12,13 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Packets of the held source after which a re-negotiation's window closes.
 pub const WINDOW: u8 = 5;
+
+/// Packets after which a learnt source is the device's beyond doubt: a second of sound.
+pub const CONFIRMED: u8 = 50;
+
+/// Packets in sequence from the SDP address, without one of the source that was learnt, after which that has moved: half a
+/// second of sound. Whoever forges packets cannot make the device be silent.
+pub const SILENCE: u8 = 25;
 
 /// What a source is to a leg.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -42,6 +51,8 @@ struct Held {
     ssrc: u32,
     as_signalled: bool,
     window: u8,
+    /// Packets, counted up to [`CONFIRMED`].
+    heard: u8,
     /// The SDP has named another address since: send there until the device shows itself.
     superseded: bool,
 }
@@ -51,6 +62,8 @@ struct Candidate {
     source: SocketAddr,
     ssrc: u32,
     next: u16,
+    /// Packets in sequence since the held source was last heard.
+    run: u8,
 }
 
 impl RtpLatch {
@@ -82,6 +95,10 @@ impl RtpLatch {
     pub fn judge(&mut self, source: SocketAddr, identity: impl FnOnce() -> Option<(u32, u16)>) -> Verdict {
         if let Some(held) = &mut self.held {
             if held.source == source {
+                held.heard = held.heard.saturating_add(1).min(CONFIRMED);
+                if let Some(candidate) = &mut self.candidate {
+                    candidate.run = 0;
+                }
                 if held.window > 0 {
                     held.window -= 1;
                     held.ssrc = identity().map_or(held.ssrc, |(ssrc, _)| ssrc);
@@ -97,7 +114,7 @@ impl RtpLatch {
             return Verdict::Stranger;
         }
         match identity() {
-            Some((ssrc, sequence)) if as_signalled || self.proves_itself(source, ssrc, sequence) => {
+            Some((ssrc, sequence)) if self.is_believed(as_signalled) || self.proves_itself(source, ssrc, sequence) => {
                 self.hold(source, ssrc, as_signalled)
             }
             Some(_) if self.candidate.is_some() => Verdict::Candidate,
@@ -126,10 +143,17 @@ impl RtpLatch {
             ssrc,
             as_signalled,
             window: 0,
+            heard: 0,
             superseded: false,
         });
         self.candidate = None;
         Verdict::Latched { as_signalled }
+    }
+
+    /// The SDP address needs no proof, unless another source has been the device for a while and the SDP did not change.
+    fn is_believed(&self, as_signalled: bool) -> bool {
+        let settled = |held: &Held| held.heard >= CONFIRMED && !held.superseded;
+        as_signalled && !self.held.as_ref().is_some_and(settled)
     }
 
     /// A source other than the SDP's: nothing is held yet, or the window is open.
@@ -145,24 +169,31 @@ impl RtpLatch {
         open && allowed
     }
 
-    /// The second packet in sequence; while another source is held it must carry on that source's stream.
+    /// The second packet in sequence; while another source is held it must carry on that source's stream, or be the SDP
+    /// address and go on while that source is silent.
     fn proves_itself(&mut self, source: SocketAddr, ssrc: u32, sequence: u16) -> bool {
-        if self
-            .held
-            .as_ref()
-            .is_some_and(|held| !held.superseded && held.ssrc != ssrc)
-        {
-            return false;
-        }
+        let other = |held: &Held| !held.superseded && held.ssrc != ssrc;
+        let enough = match self.held.as_ref().is_some_and(other) {
+            true if Some(source) == self.signalled => SILENCE,
+            true => return false,
+            false => 2,
+        };
         let next = sequence.wrapping_add(1);
         match &mut self.candidate {
             Some(known) if known.source == source && known.ssrc == ssrc => {
-                let proven = known.next == sequence;
+                let follows = known.next == sequence;
                 known.next = next;
-                proven
+                known.run = if follows { known.run.saturating_add(1) } else { 1 };
+                follows && known.run >= enough
             }
             candidate => {
-                *candidate = Some(Candidate { source, ssrc, next });
+                let run = 1;
+                *candidate = Some(Candidate {
+                    source,
+                    ssrc,
+                    next,
+                    run,
+                });
                 false
             }
         }
@@ -278,6 +309,47 @@ mod tests {
         assert_eq!(feed.from(A, 1), Verdict::Latched { as_signalled: true });
         assert_eq!(feed.from(neighbour, 9), Verdict::Stranger);
         assert_eq!(feed.latch.destination(), Some(addr(A)));
+    }
+
+    #[test]
+    fn a_forged_packet_from_the_sdp_address_does_not_displace_a_source_that_was_confirmed() {
+        let mut feed = Feed::new(Latch::Host(addr(NATTED).ip()));
+        (0..2 + u16::from(CONFIRMED)).for_each(|_| _ = feed.from(NATTED, 1));
+        for _ in 0..100 {
+            assert_ne!(feed.from(A, 9), Verdict::Latched { as_signalled: true });
+            assert_eq!(feed.from(NATTED, 1), Verdict::Held);
+        }
+        assert_eq!(feed.latch.destination(), Some(addr(NATTED)));
+        feed.latch.rearm(Some(addr(A)));
+        assert_ne!(
+            feed.from(A, 9),
+            Verdict::Latched { as_signalled: true },
+            "a session refresh changes nothing"
+        );
+        feed.latch.rearm(Some(addr(X)));
+        assert_eq!(
+            feed.from(X, 9),
+            Verdict::Latched { as_signalled: true },
+            "a new address does"
+        );
+    }
+
+    #[test]
+    fn the_sdp_address_takes_over_from_a_confirmed_source_that_has_fallen_silent() {
+        let mut feed = Feed::new(Latch::SdpHost);
+        let neighbour = "192.0.2.1:6666";
+        (0..2 + u16::from(CONFIRMED)).for_each(|_| _ = feed.from(neighbour, 9));
+        assert!((1..SILENCE).all(|_| feed.from(A, 1) == Verdict::Candidate));
+        assert_eq!(feed.from(A, 1), Verdict::Latched { as_signalled: true });
+    }
+
+    #[test]
+    fn the_same_stream_may_come_to_the_sdp_address() {
+        let mut feed = Feed::new(Latch::SdpHost);
+        let neighbour = "192.0.2.1:6666";
+        (0..2 + u16::from(CONFIRMED)).for_each(|_| _ = feed.from(neighbour, 9));
+        assert_eq!(feed.from(A, 9), Verdict::Candidate);
+        assert_eq!(feed.from(A, 9), Verdict::Latched { as_signalled: true });
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod parse;
 mod print;
 
 pub use format::SdpFormat;
-pub use offer_answer::{Agreed, AgreedFormat, Local, Negotiation, OfferAnswerError};
+pub use offer_answer::{Agreed, AgreedFormat, Local, Negotiation, OfferAnswerError, decline};
 pub use parse::{SdpError, SdpErrorKind};
 
 use std::net::IpAddr;

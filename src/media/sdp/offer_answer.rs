@@ -13,7 +13,8 @@
 //! A refused exchange is undone with [`Negotiation::rollback`] on each leg; what was agreed before still holds.
 
 use super::{Address, Attribute, Connection, Direction, Origin, SdpFormat, SessionDescription, Stream};
-use crate::codec::OpusParameters;
+use crate::codec::{OpusParameters, transcoded};
+use crate::engine::can_mix;
 use crate::plan::{Codec, Format, LegMedia};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -242,7 +243,8 @@ impl Negotiation {
         self.send_offer(&formats, direction, None, None)
     }
 
-    /// Our offer to this device of what the device of the other leg offers.
+    /// Our offer to this device of what the device of the other leg offers, and behind that of what the engine can turn into
+    /// it: devices without a common codec hear each other all the same.
     ///
     /// # Errors
     /// `Unexpected` if `from` has no open offer of its device; `Glare` if an offer is open on this leg.
@@ -250,7 +252,8 @@ impl Negotiation {
         let State::Asked(theirs) = &from.state else {
             return Err(OfferAnswerError::Unexpected);
         };
-        self.send_offer(&theirs.formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms)
+        let formats = with_transcoded(&theirs.formats);
+        self.send_offer(&formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms)
     }
 
     /// Answers the device's offer with the first of its formats of sound that is in `codecs`, and key presses beside it
@@ -277,7 +280,8 @@ impl Negotiation {
         self.send_answer(formats, Parameters::Ours, direction, None, None)
     }
 
-    /// Answers the device's offer with what the device of the other leg answered to the relayed offer.
+    /// Answers the device's offer with what the device of the other leg answered to the relayed offer; where that has none of
+    /// its codecs, with the first of its own that the engine can turn into what was answered.
     ///
     /// # Errors
     /// `Unexpected` without an open offer here or an agreement there; `NoFormat`.
@@ -294,11 +298,15 @@ impl Negotiation {
             .iter()
             .filter_map(|there| renumbered(&there.format, &theirs.formats))
             .collect();
-        if !formats.iter().any(|format| format.codec().is_sound()) {
-            return Err(OfferAnswerError::NoFormat);
-        }
+        let (formats, parameters) = match formats.iter().any(|format| format.codec().is_sound()) {
+            true => (formats, Parameters::Relayed),
+            false => {
+                let ours = transcodable(&theirs.formats, formats, agreed);
+                (ours.ok_or(OfferAnswerError::NoFormat)?, Parameters::Ours)
+            }
+        };
         let (direction, ptime, maxptime) = (agreed.remote_direction, agreed.ptime_ms, agreed.maxptime_ms);
-        self.send_answer(formats, Parameters::Relayed, direction, ptime, maxptime)
+        self.send_answer(formats, parameters, direction, ptime, maxptime)
     }
 
     /// Gives up the open offer, of whichever side; what was agreed before still holds. Nothing happens without one.
@@ -578,6 +586,25 @@ impl Theirs {
     }
 }
 
+/// The answer to an offer of which nothing is taken: each stream keeps its line, with port 0 (RFC 3264 section 6).
+#[must_use]
+pub fn decline(offer: &SessionDescription) -> String {
+    let address = Address::Ip(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let answer = SessionDescription {
+        origin: Origin {
+            username: "-".into(),
+            session_id: "0".into(),
+            version: "0".into(),
+            address: address.clone(),
+        },
+        name: "-".into(),
+        connection: Some(Connection { address }),
+        attributes: Vec::new(),
+        streams: offer.streams.iter().map(|stream| Line::of(stream).refused()).collect(),
+    };
+    answer.to_string()
+}
+
 /// RTP without encryption; `RTP/AVPF` differs only in when feedback may be sent.
 fn is_audio(stream: &Stream) -> bool {
     &*stream.kind == "audio" && stream.port != 0 && matches!(&*stream.protocol, "RTP/AVP" | "RTP/AVPF")
@@ -625,6 +652,30 @@ fn matched(ours: &[SdpFormat], theirs: &[SdpFormat]) -> Vec<AgreedFormat> {
         matched.push(AgreedFormat { pt_in: ours.pt, format });
     }
     matched
+}
+
+/// The formats of one device, with those behind its last format of sound that the engine can make from one of them.
+fn with_transcoded(theirs: &[SdpFormat]) -> Vec<SdpFormat> {
+    let mut formats = theirs.to_vec();
+    let Some(last) = theirs.iter().rposition(|format| format.codec().is_sound()) else {
+        return formats;
+    };
+    if theirs.iter().any(|format| can_mix(format.codec())) {
+        let can = transcoded().iter().filter(|&&codec| can_mix(codec));
+        let own = can.filter_map(|&codec| SdpFormat::of(codec));
+        let new = own.filter(|own| !theirs.iter().any(|known| known.same_encoding(own)));
+        formats.splice(last + 1..last + 1, new);
+    }
+    formats
+}
+
+/// The first format of this device that the engine can turn into what the other agreed to, and `beside` it what is no sound.
+fn transcodable(theirs: &[SdpFormat], beside: Vec<SdpFormat>, agreed: &Agreed) -> Option<Vec<SdpFormat>> {
+    let can = |format: &&SdpFormat| can_mix(format.codec());
+    agreed.formats.iter().map(|there| &there.format).find(can)?;
+    let sound = theirs.iter().find(can)?;
+    let same_clock = beside.into_iter().filter(|format| format.clock == sound.clock);
+    Some(std::iter::once(sound.clone()).chain(same_clock).collect())
 }
 
 /// The same format under the number it has in `here`.

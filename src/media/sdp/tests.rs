@@ -379,7 +379,7 @@ mod relay {
         b.handle_offer(&parse(&phone("192.0.2.2", offer))).unwrap();
         let relayed = a.relay_offer(&b).unwrap();
         assert!(
-            relayed.contains("RTP/AVP 107 0 101\r\na=rtpmap:107 opus/48000/2\r\n"),
+            relayed.contains("RTP/AVP 107 0 8 101\r\na=rtpmap:107 opus/48000/2\r\n"),
             "{relayed}"
         );
         // A new format whose number is taken gets another.
@@ -395,6 +395,49 @@ mod relay {
                 .unwrap()
                 .contains("RTP/AVP 96\r\na=rtpmap:96 speex/8000\r\n")
         );
+    }
+
+    #[test]
+    fn devices_without_a_common_codec_each_get_one_of_their_own_that_can_be_transcoded() {
+        let (mut a, mut b) = legs();
+        let keys = "a=rtpmap:101 telephone-event/8000";
+        let offer = format!("m=audio 4000 RTP/AVP 18 0 101\n{keys}");
+        let answer = format!("m=audio 5000 RTP/AVP 8 101\n{keys}");
+        let (offer, answer) = exchange(
+            &mut a,
+            &mut b,
+            &phone("192.0.2.1", &offer),
+            &phone("192.0.2.2", &answer),
+        );
+        assert!(offer.contains("RTP/AVP 18 0 8 101\r\n"), "{offer}");
+        assert!(answer.contains("RTP/AVP 0 101\r\n"), "{answer}");
+        let names = [&a, &b].map(|leg| leg.agreed().unwrap().codec_name().unwrap());
+        assert_eq!(names, ["PCMU/8000", "PCMA/8000"]);
+    }
+
+    #[test]
+    fn what_cannot_be_transcoded_finds_no_codec_for_the_other_device() {
+        let (mut a, mut b) = legs();
+        a.handle_offer(&parse(&phone("192.0.2.1", "m=audio 4000 RTP/AVP 18")))
+            .unwrap();
+        let offer = b.relay_offer(&a).unwrap();
+        assert!(offer.contains("RTP/AVP 18\r\n"), "{offer}");
+        let answer = parse(&phone("192.0.2.2", "m=audio 5000 RTP/AVP 8"));
+        assert_eq!(b.handle_answer(&answer), Err(OfferAnswerError::NoFormat));
+    }
+
+    #[test]
+    fn an_offer_is_declined_line_by_line() {
+        let offer = phone(
+            "192.0.2.1",
+            "m=audio 4000 RTP/AVP 0 8\nm=video 4002 RTP/AVP 96\na=rtpmap:96 H264/90000",
+        );
+        let answer = super::super::decline(&parse(&offer));
+        assert!(
+            answer.ends_with("m=audio 0 RTP/AVP 0 8\r\nm=video 0 RTP/AVP 96\r\n"),
+            "{answer}"
+        );
+        assert_eq!(parse(&answer).streams.len(), 2);
     }
 
     #[test]

@@ -7,20 +7,27 @@ use crate::wake::Bell;
 use media::Forward;
 use media::engine::PACKET_BUFFER;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The back end of a worker; one on io_uring would be the second.
 pub(super) trait Sockets {
     /// Binds up to `count` more pairs of ports; gives the even ones. Fewer means that no more can be bound.
     fn bind(&mut self, count: u16) -> Vec<u16>;
 
-    /// Begins to read a pair, after throwing away what came before it was in use.
-    fn open(&mut self, port: u16);
+    /// A pair will be in use soon: throws away what has come so far, and keeps the latest packets of what comes now.
+    fn hold(&mut self, port: u16);
+
+    /// Begins to read a pair: what was kept while it was held comes first. Without a hold, what came before is thrown away.
+    fn open(&mut self, port: u16, each: &mut Each<'_>);
+
+    /// Whether a pair is held and not yet open.
+    fn is_held(&self, port: u16) -> bool;
 
     /// Ceases to read a pair. It stays bound.
     fn shut(&mut self, port: u16);
@@ -44,6 +51,13 @@ const BUFFER: usize = 64 * 1024;
 
 /// Batches thrown away at most when a port comes into use; more than its kernel buffer holds.
 const STALE_BATCHES: usize = 64;
+
+/// Packets kept of a port that is held: a device that answers may speak before its answer has found its way through us, some
+/// hundred milliseconds at most. Of one that has spoken for longer only the end is of use, or a listener would lag behind.
+const KEPT: usize = 16;
+
+/// Older than this a kept packet is nobody's sound any more.
+const KEPT_FOR: Duration = Duration::from_millis(500);
 
 /// The bell's key in epoll; all others are port numbers.
 const BELL: u64 = u64::MAX;
@@ -74,7 +88,20 @@ struct Pairs {
 struct Pair {
     rtp: UdpSocket,
     rtcp: UdpSocket,
-    open: bool,
+    state: State,
+}
+
+enum State {
+    Shut,
+    Held(VecDeque<Kept>),
+    Open,
+}
+
+/// A packet that came before its leg.
+struct Kept {
+    at: Instant,
+    peer: SocketAddr,
+    bytes: Box<[u8]>,
 }
 
 impl Plain {
@@ -131,6 +158,9 @@ impl Plain {
             return;
         };
         self.counters.packets_in.add(received as u64);
+        if self.pairs.is_held(port) {
+            return self.keep(port);
+        }
         // A panic in `each` leaves what was noted of the batch before: its slots hold other packets now.
         self.onward.clear();
         for packet in self.inbox.datagrams() {
@@ -143,6 +173,25 @@ impl Plain {
         for run in self.onward.chunk_by(|(_, a), (_, b)| a.port == b.port) {
             let packet = |(slot, to): &(usize, Forward)| (to.to, &self.inbox.slot(*slot)[to.range.clone()]);
             self.send_run(run[0].1.port, run.len(), |at| packet(&run[at]));
+        }
+    }
+
+    /// Keeps the batch just read for the leg to come.
+    fn keep(&mut self, port: u16) {
+        let Some(State::Held(kept)) = self.pairs.get_mut(port).map(|pair| &mut pair.state) else {
+            return;
+        };
+        let at = Instant::now();
+        for packet in self.inbox.datagrams().filter(|packet| !packet.truncated) {
+            if kept.len() >= KEPT {
+                kept.pop_front();
+                self.counters.stale.one();
+            }
+            kept.push_back(Kept {
+                at,
+                peer: packet.peer,
+                bytes: packet.buffer[..packet.length].into(),
+            });
         }
     }
 
@@ -160,6 +209,39 @@ impl Plain {
                     self.counters.send_failed.one();
                     next += 1;
                 }
+            }
+        }
+    }
+
+    fn watch(&mut self, port: u16, rtcp: bool) {
+        let Some(pair) = self.pairs.get_mut(port) else { return };
+        let (socket, key) = if rtcp {
+            (&pair.rtcp, port + 1)
+        } else {
+            (&pair.rtp, port)
+        };
+        if let Err(e) = self.epoll.add(socket, key.into(), Interest::Read) {
+            tracing::error!(port = key, error = %e, "cannot watch a port");
+        }
+    }
+
+    fn set(&mut self, port: u16, state: State) -> Option<State> {
+        let pair = self.pairs.get_mut(port)?;
+        Some(std::mem::replace(&mut pair.state, state))
+    }
+
+    /// Hands out what was kept, as if it came now.
+    fn replay(&mut self, port: u16, kept: VecDeque<Kept>, each: &mut Each<'_>) {
+        let mut buffer = [0; PACKET_BUFFER];
+        for packet in kept {
+            if packet.at.elapsed() > KEPT_FOR {
+                self.counters.stale.one();
+                continue;
+            }
+            let length = packet.bytes.len();
+            buffer[..length].copy_from_slice(&packet.bytes);
+            if let Some(to) = each(port, packet.peer, &mut buffer, length) {
+                self.send_run(to.port, 1, |_| (to.to, &buffer[to.range.clone()]));
             }
         }
     }
@@ -183,28 +265,49 @@ impl Sockets for Plain {
         bound
     }
 
-    fn open(&mut self, port: u16) {
+    fn hold(&mut self, port: u16) {
+        if !self.pairs.is_shut(port) {
+            return;
+        }
         self.discard(port);
+        self.set(port, State::Held(VecDeque::new()));
+        self.counters.ports_in_use.add(1);
+        self.watch(port, false);
+    }
+
+    fn open(&mut self, port: u16, each: &mut Each<'_>) {
         self.discard(port + 1);
-        let Some(pair) = self.pairs.get_mut(port) else { return };
-        if !pair.open {
-            pair.open = true;
-            self.counters.ports_in_use.add(1);
-            for (socket, port) in [(&pair.rtp, port), (&pair.rtcp, port + 1)] {
-                if let Err(e) = self.epoll.add(socket, port.into(), Interest::Read) {
-                    tracing::error!(port, error = %e, "cannot watch a port");
-                }
+        match self.set(port, State::Open) {
+            Some(State::Shut) => {
+                self.discard(port);
+                self.counters.ports_in_use.add(1);
+                self.watch(port, false);
+                self.watch(port, true);
             }
+            Some(State::Held(kept)) => {
+                self.watch(port, true);
+                self.replay(port, kept, each);
+            }
+            Some(State::Open) | None => {}
         }
     }
 
+    fn is_held(&self, port: u16) -> bool {
+        self.pairs.is_held(port)
+    }
+
     fn shut(&mut self, port: u16) {
-        let Some(pair) = self.pairs.get_mut(port).filter(|pair| pair.open) else {
+        let Some(state) = self.set(port, State::Shut) else {
             return;
         };
-        pair.open = false;
+        let Some(pair) = self.pairs.get(port) else { return };
+        let watched: &[&UdpSocket] = match state {
+            State::Shut => return,
+            State::Held(_) => &[&pair.rtp],
+            State::Open => &[&pair.rtp, &pair.rtcp],
+        };
         self.counters.ports_in_use.sub(1);
-        for socket in [&pair.rtp, &pair.rtcp] {
+        for &socket in watched {
             if let Err(e) = self.epoll.remove(socket) {
                 tracing::error!(port, error = %e, "cannot leave a port unwatched");
             }
@@ -235,10 +338,24 @@ impl Pairs {
         self.pairs.get_mut(at as usize)?.as_mut()
     }
 
+    fn get(&self, port: u16) -> Option<&Pair> {
+        let at = u32::from(port).checked_sub(self.first)? / 2;
+        self.pairs.get(at as usize)?.as_ref()
+    }
+
+    /// True for the even port of a pair that is held.
+    fn is_held(&self, port: u16) -> bool {
+        let held = |pair: &Pair| matches!(pair.state, State::Held(_));
+        port.is_multiple_of(2) && self.get(port).is_some_and(held)
+    }
+
+    fn is_shut(&self, port: u16) -> bool {
+        self.get(port).is_some_and(|pair| matches!(pair.state, State::Shut))
+    }
+
     /// RTP's socket for an even port, RTCP's for an odd one.
     fn socket(&self, port: u16) -> Option<&UdpSocket> {
-        let at = u32::from(port).checked_sub(self.first)? / 2;
-        let pair = self.pairs.get(at as usize)?.as_ref()?;
+        let pair = self.get(port)?;
         Some(if port.is_multiple_of(2) { &pair.rtp } else { &pair.rtcp })
     }
 }
@@ -248,7 +365,7 @@ impl Pair {
         Ok(Pair {
             rtp: bind((address, port).into())?,
             rtcp: bind((address, port + 1).into())?,
-            open: false,
+            state: State::Shut,
         })
     }
 }

@@ -69,7 +69,7 @@ fn what_came_before_a_port_was_in_use_is_thrown_away() {
     for _ in 0..20 {
         phone.send_to(b"late packet of the last call", port).unwrap();
     }
-    sockets.open(21_100);
+    sockets.open(21_100, &mut |_, _, _, _| None);
     phone.send_to(b"first packet of this call", port).unwrap();
     let got = wait(&mut sockets, None);
     assert_eq!(
@@ -84,16 +84,46 @@ fn what_came_before_a_port_was_in_use_is_thrown_away() {
 }
 
 #[test]
+fn the_latest_of_what_comes_to_a_held_port_is_kept_for_its_leg() {
+    let (mut sockets, bell, counters) = plain(22_100..22_104);
+    sockets.bind(2);
+    let (phone, port) = (phone(), SocketAddr::from((here(), 22_100)));
+    phone.send_to(b"late packet of the last call", port).unwrap();
+    sockets.hold(22_100);
+    for n in 0..20u8 {
+        phone.send_to(&[n; 20], port).unwrap();
+        assert_eq!(wait(&mut sockets, None), [], "nobody is there yet");
+    }
+    let mut got = Vec::new();
+    sockets.open(22_100, &mut |port, source, buffer: &mut [u8], length| {
+        assert_eq!((port, source, length), (22_100, phone.local_addr().unwrap(), 20));
+        got.push(buffer[0]);
+        None
+    });
+    assert_eq!(got, (4..20).collect::<Vec<u8>>());
+    assert_eq!((counters.stale.value(), counters.packets_in.value()), (5, 20));
+    phone.send_to(&[20; 20], port).unwrap();
+    assert_eq!(wait(&mut sockets, None).len(), 1);
+    sockets.shut(22_100);
+    sockets.hold(22_100);
+    sockets.shut(22_100);
+    phone.send_to(&[21; 20], port).unwrap();
+    bell.ring();
+    assert_eq!(wait(&mut sockets, None), []);
+    assert_eq!(counters.ports_in_use.value(), 0);
+}
+
+#[test]
 fn a_shut_port_costs_nothing_and_can_be_opened_again() {
     let (mut sockets, bell, counters) = plain(21_200..21_204);
     sockets.bind(2);
-    sockets.open(21_200);
+    sockets.open(21_200, &mut |_, _, _, _| None);
     sockets.shut(21_200);
     let (phone, port) = (phone(), SocketAddr::from((here(), 21_200)));
     phone.send_to(b"nobody listens", port).unwrap();
     bell.ring();
     assert_eq!(wait(&mut sockets, None), [], "the bell woke us, not the packet");
-    sockets.open(21_200);
+    sockets.open(21_200, &mut |_, _, _, _| None);
     phone.send_to(b"again", port).unwrap();
     assert_eq!(wait(&mut sockets, None).len(), 1);
     assert_eq!((counters.ports_in_use.value(), counters.stale.value()), (1, 1));
@@ -103,7 +133,7 @@ fn a_shut_port_costs_nothing_and_can_be_opened_again() {
 fn forwards_a_batch_from_the_port_named_in_order() {
     let (mut sockets, _bell, counters) = plain(21_300..21_308);
     sockets.bind(4);
-    sockets.open(21_300);
+    sockets.open(21_300, &mut |_, _, _, _| None);
     let (a, b) = (phone(), phone());
     for n in 0..20u8 {
         a.send_to(&[n; 172], (here(), 21_300)).unwrap();
@@ -127,7 +157,7 @@ fn forwards_a_batch_from_the_port_named_in_order() {
 fn rtcp_has_the_odd_port() {
     let (mut sockets, _bell, _) = plain(21_400..21_402);
     sockets.bind(1);
-    sockets.open(21_400);
+    sockets.open(21_400, &mut |_, _, _, _| None);
     let phone = phone();
     phone.send_to(b"report", (here(), 21_401)).unwrap();
     assert_eq!(wait(&mut sockets, None)[0].0, 21_401);
@@ -139,7 +169,7 @@ fn rtcp_has_the_odd_port() {
 fn oversized_packets_are_counted_and_not_handed_on() {
     let (mut sockets, _bell, counters) = plain(21_500..21_502);
     sockets.bind(1);
-    sockets.open(21_500);
+    sockets.open(21_500, &mut |_, _, _, _| None);
     phone().send_to(&[0; 3_000], (here(), 21_500)).unwrap();
     assert_eq!(wait(&mut sockets, None), []);
     assert_eq!(counters.truncated.value(), 1);
@@ -313,6 +343,29 @@ fn two_phones_hear_each_other_and_no_stranger() {
 }
 
 #[test]
+fn what_a_device_says_before_its_leg_is_open_is_heard() {
+    let mut call = workers(22_200..=22_299, || 4);
+    let ports = call.bind(2);
+    let (a, b) = (phone(), phone());
+    ports.iter().for_each(|&port| call.tell(Plan::HoldPort { port }));
+    while call.counters.ports_in_use.value() < 2 {
+        std::thread::yield_now();
+    }
+    for n in 0..3 {
+        b.send_to(&rtp(n, 7), (here(), ports[1])).unwrap();
+    }
+    while call.counters.packets_in.value() < 3 {
+        std::thread::yield_now();
+    }
+    call.connect(1, [ports[0], ports[1]], [&a, &b]);
+    for _ in 0..3 {
+        assert_eq!(heard(&a), (vec![7; 160], ports[0]));
+    }
+    assert_eq!(call.counters.stale.value(), 0);
+    assert_eq!((call.closed(2).sent, call.closed(3).received), (3, 3));
+}
+
+#[test]
 fn late_packets_of_a_call_do_not_reach_the_next_one_on_its_port() {
     let mut call = workers(21_700..=21_799, || 4);
     let ports = call.bind(2);
@@ -417,7 +470,7 @@ fn a_worker_that_is_not_there_takes_no_plan() {
 fn a_panic_leaves_nothing_that_is_sent_with_the_next_batch() {
     let (mut sockets, _bell, _) = plain(22_300..22_302);
     sockets.bind(1);
-    sockets.open(22_300);
+    sockets.open(22_300, &mut |_, _, _, _| None);
     let (phone, victim) = (phone(), phone());
     phone.send_to(b"one", (here(), 22_300)).unwrap();
     phone.send_to(b"two", (here(), 22_300)).unwrap();

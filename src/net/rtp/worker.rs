@@ -23,6 +23,13 @@ const LATE: Duration = Duration::from_millis(5);
 /// Plans obeyed before packets get their turn again: a large room must not make others stutter.
 const PLANS_PER_TURN: usize = 64;
 
+/// How soon a leg whose port was held is given what came before it: the legs it is joined to are opened by the plans right
+/// behind its own, and early sound has to find them there.
+const JOINING: Duration = Duration::from_millis(1);
+
+/// Later than this it gets it also while plans keep coming.
+const JOINING_MAX: Duration = Duration::from_millis(10);
+
 /// Events that may wait for call control. It takes thousands in a turn, so this many wait only when it has stopped.
 const MAX_UNSAID: usize = 65_536;
 
@@ -43,6 +50,9 @@ pub(super) struct Worker<S> {
     unsaid: VecDeque<Event>,
     files: FileDesk,
     ports: Ports,
+    /// Ports with a new leg that are still held, and since when the first of them is.
+    opening: Vec<u16>,
+    opening_since: Mono,
     panics: VecDeque<Mono>,
     counted: EngineStats,
     counters: Arc<RtpCounters>,
@@ -79,7 +89,7 @@ impl<S: Sockets> Worker<S> {
         counters: Arc<RtpCounters>,
     ) -> Worker<S> {
         let Channels { plans, events, files } = channels;
-        let (unsaid, ports, panics) = Default::default();
+        let (unsaid, ports, opening, panics) = Default::default();
         Worker {
             id,
             engine,
@@ -90,6 +100,8 @@ impl<S: Sockets> Worker<S> {
             unsaid,
             files,
             ports,
+            opening,
+            opening_since: Mono(0),
             panics,
             counted: EngineStats::default(),
             counters,
@@ -137,25 +149,67 @@ impl<S: Sockets> Worker<S> {
         }
         let due = self.engine.poll_timeout().map(|at| at.since(self.clock.now().mono));
         let again = (!self.unsaid.is_empty() || self.files.waits()).then_some(ASK_AGAIN);
-        due.into_iter().chain(again).min()
+        let joining = (!self.opening.is_empty()).then_some(JOINING);
+        due.into_iter().chain(again).chain(joining).min()
     }
 
     fn obey(&mut self) -> Turn {
-        for _ in 0..PLANS_PER_TURN {
+        for obeyed in 0..PLANS_PER_TURN {
             match self.plans.try_recv() {
                 Ok(Plan::BindPorts { count }) => self.bind(count),
+                Ok(Plan::HoldPort { port }) => self.sockets.hold(port),
+                Ok(Plan::ReleasePort { port }) => self.sockets.shut(port),
                 Ok(plan) => {
-                    if let Plan::OpenLeg(open) = &plan {
-                        self.ports.take(open.leg, open.port);
-                        self.sockets.open(open.port);
-                    }
+                    let leg = match &plan {
+                        Plan::OpenLeg(open) => Some((open.leg, open.port)),
+                        _ => None,
+                    };
                     self.engine.apply(self.clock.now().mono, plan);
+                    if let Some((leg, port)) = leg {
+                        self.on_leg(leg, port);
+                    }
                 }
-                Err(TryRecvError::Empty) => return Turn::Another,
+                Err(TryRecvError::Empty) => {
+                    self.open_joined(obeyed == 0);
+                    return Turn::Another;
+                }
                 Err(TryRecvError::Disconnected) => return Turn::Last,
             }
         }
+        self.open_joined(false);
         Turn::Another
+    }
+
+    fn on_leg(&mut self, leg: LegId, port: u16) {
+        self.ports.take(leg, port);
+        if !self.sockets.is_held(port) {
+            return self.open(port);
+        }
+        if self.opening.is_empty() {
+            self.opening_since = self.clock.now().mono;
+        }
+        self.opening.push(port);
+    }
+
+    fn open(&mut self, port: u16) {
+        let (engine, clock) = (&mut self.engine, self.clock);
+        self.sockets.open(port, &mut |port, source, buffer: &mut [u8], length| {
+            take_packet(engine, clock.now().mono, port, source, buffer, length)
+        });
+    }
+
+    /// Opens the ports of legs that have been joined to others by now. A leg that was closed meanwhile has shut its port.
+    fn open_joined(&mut self, is_quiet: bool) {
+        if self.opening.is_empty() {
+            return;
+        }
+        if is_quiet || self.clock.now().mono.since(self.opening_since) >= JOINING_MAX {
+            for port in std::mem::take(&mut self.opening) {
+                if self.sockets.is_held(port) {
+                    self.open(port);
+                }
+            }
+        }
     }
 
     fn bind(&mut self, count: u16) {

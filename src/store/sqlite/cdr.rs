@@ -3,7 +3,7 @@
 use super::names::Named;
 use crate::CdrRow;
 use clock::Wall;
-use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, StoreReply};
+use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, StoreOp, StoreReply};
 use rusqlite::{Connection, Result, Row, params};
 
 const PUT: &str = "INSERT INTO cdr
@@ -11,6 +11,9 @@ const PUT: &str = "INSERT INTO cdr
      reason, status, codec, packets_in, packets_out, packets_lost)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
     ON CONFLICT (leg) DO NOTHING";
+
+/// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed.
+const EXPIRE: &str = "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr ORDER BY seq LIMIT ?1) AND ended_at <= ?2";
 
 /// The columns in the order in which [`row`] reads them, before the condition.
 macro_rules! select {
@@ -48,6 +51,14 @@ pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
         c.packets.1.cast_signed(),
         c.packets.2.cast_signed(),
     ])?;
+    Ok(StoreReply::Done)
+}
+
+/// Forgets the oldest records if they are too old.
+pub(super) fn expire(connection: &Connection, until: Wall) -> Result<StoreReply> {
+    connection
+        .prepare_cached(EXPIRE)?
+        .execute((StoreOp::CDRS_AT_ONCE, until.0))?;
     Ok(StoreReply::Done)
 }
 

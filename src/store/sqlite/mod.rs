@@ -155,6 +155,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
+        StoreOp::ExpireCdrs(until) => cdr::expire(connection, *until),
     }
 }
 

@@ -43,6 +43,13 @@ pub(crate) fn sdp(text: &str) -> Body {
     Body::sdp(text.as_bytes().to_vec())
 }
 
+/// The answer that takes nothing of an offer, for an ACK that has to bring one when the call is over already.
+#[must_use]
+pub(crate) fn decline(offer: &Body) -> Option<Body> {
+    let offer = parse(offer).ok()?;
+    Some(sdp(&media::sdp::decline(&offer)))
+}
+
 /// What a device is told when its offer leads nowhere.
 #[must_use]
 pub(crate) fn refusal(error: OfferAnswerError) -> Failure {

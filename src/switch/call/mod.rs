@@ -48,6 +48,7 @@ use sip::endpoint::Alarm;
 use sip::invite::Match;
 use sip::{Flow, Headers, Message, Name, Owner, Reply};
 use smallvec::SmallVec;
+use std::time::Duration;
 
 /// All calls of the switch.
 #[derive(Debug)]
@@ -125,6 +126,11 @@ const TIMER_LINGER: u32 = 2;
 const TIMER_DRAIN: u32 = 3;
 /// Of all calls: the drain is over whatever is left.
 const TIMER_DRAINED: u32 = 4;
+/// Of all calls: forget old records.
+const TIMER_RECORDS: u32 = 16;
+
+/// How often old records are forgotten.
+const RECORDS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The owner of a leg's session.
 fn leg_owner(leg: LegKey) -> Owner {
@@ -159,6 +165,8 @@ impl Calls {
         while let Some((worker, count)) = ports.poll_want(now.mono) {
             core.media(worker, media::Plan::BindPorts { count });
         }
+        core.endpoint
+            .set_timer(now.mono + RECORDS_INTERVAL, common_timer(), TIMER_RECORDS);
         Calls {
             interactions: Arena::default(),
             legs: Legs::new(core.hasher.clone()),
@@ -259,6 +267,7 @@ impl Calls {
             TIMER_LINGER => self.on_leg_closed(cx, Key::unpack(number), &media::LegStats::default()),
             TIMER_DRAIN => self.on_drain_limit(cx),
             TIMER_DRAINED => self.on_drained(cx),
+            TIMER_RECORDS => on_records_due(cx),
             _ => {}
         }
     }
@@ -342,6 +351,15 @@ impl Calls {
     /// The leg that began the call, while it is not forgotten.
     fn caller_of(&self, call: Key<Interaction>) -> Option<LegKey> {
         self.interactions.get(call)?.parties.first()?.legs.first().copied()
+    }
+}
+
+/// Records that are too old by the clock on the wall are forgotten.
+fn on_records_due(cx: &mut Cx<'_>) {
+    let next = cx.now.mono + RECORDS_INTERVAL;
+    cx.core.endpoint.set_timer(next, common_timer(), TIMER_RECORDS);
+    if let Some(keep) = cx.core.config.calls.keep_records {
+        cx.core.store(model::StoreOp::ExpireCdrs(cx.now.wall - keep));
     }
 }
 

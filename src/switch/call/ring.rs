@@ -136,7 +136,7 @@ impl Calls {
                 Ok((sound, Some(offer)))
             }
             Err(error) => {
-                self.ports.give_back(cx.now.mono, sound.port);
+                self.release(cx, sound.port);
                 Err(body::refusal(error))
             }
         }

@@ -66,6 +66,8 @@ impl Calls {
         };
         self.want_ports(cx);
         let port = taken?;
+        // A device may speak as soon as it has answered, and its packets overtake its answer.
+        cx.core.media(port.worker, Plan::HoldPort { port: port.number });
         let local = Local {
             address: media_address(cx, signalled),
             port: port.number,
@@ -177,7 +179,7 @@ impl Calls {
             Engine::Idle => {
                 let port = sound.port;
                 leg.sound = None;
-                self.ports.give_back(cx.now.mono, port);
+                self.release(cx, port);
                 true
             }
             Engine::Open => {
@@ -189,6 +191,12 @@ impl Calls {
             }
             Engine::Closing(_) => false,
         }
+    }
+
+    /// Gives back a port that the engine has never read.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, port: Port) {
+        cx.core.media(port.worker, Plan::ReleasePort { port: port.number });
+        self.ports.give_back(cx.now.mono, port);
     }
 
     /// Closes the room of a call that is over. Its legs have been closed before.

@@ -160,6 +160,7 @@ impl Calls {
         Local {
             contact: core.contact(number, flow.transport, flow.local),
             headers: self.manners.clone(),
+            decline: Some(body::decline),
         }
     }
 }

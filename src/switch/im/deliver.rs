@@ -49,7 +49,7 @@ impl Im {
     }
 
     /// A device has it. What other devices answer no longer matters; their copies are on the way.
-    fn on_taken(&mut self, cx: &mut Cx<'_>, number: u64) {
+    pub(super) fn on_taken(&mut self, cx: &mut Cx<'_>, number: u64) {
         cx.core.midst_of("take");
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
@@ -93,6 +93,7 @@ impl Im {
             (Stage::Keeping, _) => {}
             (Stage::Kept, refusal) => {
                 let id = delivery.letter.id;
+                self.expect_late(number);
                 self.end_live(cx, number);
                 if refusal.is_some_and(|refusal| refusal.is_for_good()) {
                     self.pass_over(&to, id, true);
@@ -145,6 +146,7 @@ impl Im {
         let is_with_devices = !delivery.forks.is_empty();
         self.answer(cx, number, &Reply::new(202));
         if !is_with_devices {
+            self.expect_late(number);
             self.end_live(cx, number);
             self.kick(cx, &to);
         }
@@ -246,6 +248,10 @@ impl Delivery {
             let fork = core
                 .endpoint
                 .send(cx.now.mono, destination, &draft, owner, &mut core.effects);
+            // A message that can be stored may be delivered again: a late answer spares it that.
+            if !self.letter.is_transient {
+                core.endpoint.heed_late(fork);
+            }
             self.forks.push(fork);
             self.tried.push(destination);
         }

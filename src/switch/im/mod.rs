@@ -7,6 +7,7 @@
 
 mod accept;
 mod deliver;
+mod late;
 mod letter;
 mod queue;
 #[cfg(test)]
@@ -51,6 +52,8 @@ pub(crate) struct Im {
     retries: HashMap<u64, Aor, RandomState>,
     /// What the store was asked.
     questions: HashMap<Token, Question, RandomState>,
+    /// What was given up for the time being, and may be answered late.
+    late: late::Late,
     last_number: u64,
     last_id: MessageId,
     /// Messages stored or being stored.
@@ -143,6 +146,7 @@ impl Im {
             readers: HashMap::with_hasher(hasher.clone()),
             retries: HashMap::with_hasher(hasher.clone()),
             questions: HashMap::with_hasher(hasher.clone()),
+            late: late::Late::new(hasher),
             last_number: 0,
             last_id: MessageId(0),
             stored: 0,
@@ -167,7 +171,12 @@ impl Im {
     pub(crate) fn handle_event(&mut self, cx: &mut Cx<'_>, number: u64, event: Event) {
         match event {
             Event::Response { client, message, .. } if message.status() >= 200 => {
-                self.on_answer(cx, number, client, verdict::of(&message));
+                let verdict = verdict::of(&message);
+                match (self.deliveries.contains_key(&number), verdict) {
+                    (true, verdict) => self.on_answer(cx, number, client, verdict),
+                    (false, verdict::Verdict::Took) => self.on_taken_late(cx, number),
+                    (false, _) => {}
+                }
             }
             Event::Timeout { client, .. } | Event::SendFailed { client, .. } => {
                 self.on_answer(cx, number, client, verdict::Verdict::Absent);
@@ -351,6 +360,7 @@ impl Im {
             }
             reader.refused.remove(&id);
         }
+        self.late.forget(id);
         self.forget_if_idle(aor);
     }
 

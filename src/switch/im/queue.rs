@@ -37,6 +37,8 @@ pub(super) struct Run {
     failures: u32,
     /// Times the message at the head was answered, but not taken.
     refusals: u32,
+    /// A device took these while the store was asked: they may come with the lot.
+    passed: SmallVec<[MessageId; 1]>,
 }
 
 impl Default for Run {
@@ -48,6 +50,7 @@ impl Default for Run {
             is_stale: false,
             failures: 0,
             refusals: 0,
+            passed: SmallVec::new(),
         }
     }
 }
@@ -80,6 +83,14 @@ impl Run {
     /// The store was asked.
     pub(super) fn awaits_store(&self) -> bool {
         matches!(self.state, State::Loading | State::Deleting)
+    }
+
+    /// This message needs to be sent no more.
+    pub(super) fn pass(&mut self, id: MessageId) {
+        self.lot.retain(|message| message.id != id);
+        if matches!(self.state, State::Loading) {
+            self.passed.push(id);
+        }
     }
 
     /// The delivery that is with the devices.
@@ -187,7 +198,9 @@ impl Im {
             return self.on_end_of_run(cx, aor);
         };
         reader.run.cursor = last.id;
-        reader.run.lot = messages.into();
+        let passed = std::mem::take(&mut reader.run.passed);
+        let wanted = |message: &StoredMessage| !passed.contains(&message.id);
+        reader.run.lot = messages.into_iter().filter(wanted).collect();
         self.send_next(cx, aor);
     }
 
@@ -282,6 +295,7 @@ impl Im {
         else {
             return;
         };
+        self.expect_late(number);
         self.end(cx, number);
         let Some(reader) = self.readers.get_mut(aor) else {
             return;

@@ -235,6 +235,43 @@ fn a_device_that_takes_it_late_takes_it_off_the_disk() {
 }
 
 #[test]
+fn a_device_that_answers_after_it_was_given_up_gets_no_second_copy() {
+    let (mut world, kate, jim) = pair();
+    world.phones[jim].on_message = OnMessage::Ignore;
+    world.message(kate, "1001", "slow");
+    world.run_ms(31_200);
+    world.phones[jim].on_message = OnMessage::Take;
+    // The last copy goes at 31.5 s, nobody waits for an answer after 32 s, and the next try is at 47 s.
+    world.network.delay = Duration::from_secs(1);
+    world.run_ms(1_700);
+    assert_eq!((world.phones[jim].texts().len(), stored(&world).len()), (1, 1));
+    world.network.delay = Duration::from_millis(1);
+    world.run_ms(1_000);
+    assert!(stored(&world).is_empty(), "the late 200 counts");
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[jim].texts(), ["slow"]);
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_late_answer_recalls_the_copy_that_is_on_its_way_again() {
+    let (mut world, kate, jim) = pair();
+    world.phones[jim].on_message = OnMessage::Ignore;
+    world.message(kate, "1001", "first");
+    world.run_ms(31_200);
+    world.phones[jim].on_message = OnMessage::Take;
+    world.network.delay = Duration::from_secs(9);
+    world.message(kate, "1001", "second");
+    // The copy of 31.5 s is answered at 49.5 s, when the next try is under way.
+    world.run_ms(20_000);
+    assert_eq!(stored(&world), ["second"]);
+    world.network.delay = Duration::from_millis(1);
+    world.run(Duration::from_secs(120));
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
 fn a_device_that_takes_it_while_the_disk_writes_wins() {
     let (mut world, kate, jim) = pair();
     world.phones[jim].is_dead = true;

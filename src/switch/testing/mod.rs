@@ -93,6 +93,7 @@ pub fn config() -> Config {
         calls: settings::Calls {
             ring_timeout: seconds(60),
             max_calls: 1_000,
+            keep_records: None,
         },
         im: settings::Im {
             store: true,

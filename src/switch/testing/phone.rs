@@ -353,7 +353,7 @@ impl Phone {
             from: format!("<{}>", self.own_uri()),
             local: Local {
                 contact: format!("<{}>", self.contact()),
-                headers: Headers::new(),
+                ..Local::default()
             },
             headers,
             max_forwards: 70,
@@ -568,7 +568,7 @@ impl Phone {
         let owner = Owner(CALLS + index as u64);
         let local = Local {
             contact: format!("<{}>", self.contact()),
-            headers: Headers::new(),
+            ..Local::default()
         };
         let Phone { endpoint, effects, .. } = self;
         let mut session = Session::receive(now.mono, owner, flow, message.clone(), local, endpoint, effects);

@@ -62,6 +62,9 @@ impl Studio {
         if let Plan::BindPorts { count } = plan {
             return vec![self.bind(worker, count)];
         }
+        if let Plan::HoldPort { .. } | Plan::ReleasePort { .. } = plan {
+            return vec![];
+        }
         self.plans.push(plan.clone());
         match plan {
             Plan::OpenRoom { room, .. } => {

@@ -259,9 +259,12 @@ fn what_was_not_heard_of_goes_over_another_stream_once_if_we_opened_the_one_that
         .partition(|output| matches!(output, Output::Event(Event::SendFailed { .. })));
     assert_eq!((failed.len(), connects.len()), (1, 2), "{connects:?}");
     for (connection, output) in (5..).zip(connects) {
-        let Output::Connect { token, peer, .. } = output else { panic!("{output:?}") };
+        let Output::Connect { token, peer, .. } = output else {
+            panic!("{output:?}")
+        };
         assert_eq!(peer, address(PEER));
-        b.endpoint.handle_connected(b.now, token, tcp(PEER, connection), &mut b.out);
+        b.endpoint
+            .handle_connected(b.now, token, tcp(PEER, connection), &mut b.out);
     }
     let again = b.messages();
     let texts = |list: &[(Flow, String)]| list.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{Answer, Command, Notice, Refusal};
-use model::CallView;
+use model::{CallView, StoreOp};
+use std::time::Duration;
 
 fn calls(lab: &mut Lab) -> Vec<CallView> {
     match lab.ask(Command::Calls) {
@@ -139,4 +140,21 @@ fn figures_tell_what_became_of_calls() {
     assert_eq!(lab.figure("calls_answered_total"), 0);
     assert_eq!(lab.figure("calls_ended_busy_total"), 1);
     assert_eq!(lab.figure("legs_ended_total"), 2);
+}
+
+#[test]
+fn old_records_are_forgotten_each_minute_if_that_is_wanted() {
+    for keep in [None, Some(Duration::from_secs(86_400))] {
+        let mut config = super::lab::config();
+        config.calls.keep_records = keep;
+        let mut lab = Lab::with(config);
+        lab.pass_s(121);
+        let until = |op: &StoreOp| match op {
+            StoreOp::ExpireCdrs(until) => Some(*until),
+            _ => None,
+        };
+        let asked: Vec<_> = lab.stored.iter().filter_map(until).collect();
+        let expected = keep.map(|keep| lab.now.wall - keep - Duration::from_secs(1));
+        assert_eq!((asked.len(), asked.last().copied()), (keep.map_or(0, |_| 2), expected));
+    }
 }

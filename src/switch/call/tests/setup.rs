@@ -1,6 +1,7 @@
 //! From INVITE to the answer.
 
 use super::*;
+use media::plan::Codec;
 use model::EndedBy;
 
 #[test]
@@ -214,6 +215,21 @@ fn early_media_of_one_target_reaches_the_caller_and_the_200_repeats_it() {
     for port in [7000, 7100] {
         assert!(lab.studio.towards(port).expect("hears").media_timeout.is_some());
     }
+}
+
+#[test]
+fn a_phone_of_one_law_calls_a_phone_of_the_other() {
+    let (mut lab, mut kate, jim) = pair();
+    let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    assert!(body(&invite).contains("RTP/AVP 0 8\r\n"), "{}", body(&invite));
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[8])));
+    jim.expect_request(&mut lab, Method::Ack);
+    let ok = kate.expect(&mut lab, 200);
+    assert!(body(&ok).contains("RTP/AVP 0\r\n"), "{}", body(&ok));
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let codec = |port| lab.studio.towards(port).expect("hears").media.formats[0].codec;
+    assert_eq!((codec(7000), codec(7100)), (Codec::Pcmu, Codec::Pcma));
 }
 
 #[test]
