@@ -53,6 +53,13 @@ pub enum Event {
         /// Speaks now.
         talking: bool,
     },
+    /// Another member is the loudest now, and has been for 300 ms; said again only when that changes. Only in rooms that mix.
+    ActiveSpeaker {
+        /// The room.
+        room: RoomId,
+        /// Who speaks.
+        leg: LegId,
+    },
     /// A player came to its end (never said of a tone without end, nor of a stopped player).
     Played {
         /// Its room.
@@ -95,6 +102,10 @@ pub struct LegStats {
     pub lost: u64,
     /// Packets that came a second time.
     pub duplicates: u64,
+    /// Packets that came too late to be mixed.
+    pub late: u64,
+    /// Packets' worth of sound that was made up because nothing came, while it was mixed.
+    pub concealed: u64,
     /// Packets from a source that is not the device's: dropped unread.
     pub strangers: u64,
     /// Packets that were no RTP or RTCP, or carried a payload type nobody agreed to.

@@ -1,8 +1,9 @@
 //! The jitter buffer: packets in as they come, packets out one per turn of the clock.
 //!
-//! It adapts without stretching time. When the next packet is not there and nothing after it is, the turn is concealed
-//! and the packet may still come: the buffer has grown by that much. When it has held more than it needs for a
-//! while, it says so ([`JitterBuffer::excess`]) and the owner drops a packet, in silence if there is any.
+//! It adapts without stretching time. When the next packet is not there and the jitter seen so far says that it may still
+//! come, the turn is concealed and the packet is waited for: the buffer has grown by that much. When packets came too
+//! late, it asks to grow ([`JitterBuffer::wants_more`]), and when it has held more than it needs for a while, to shrink
+//! ([`JitterBuffer::excess`]); the owner waits or drops a packet, in silence if there is any.
 
 use clock::Mono;
 use std::time::Duration;
@@ -12,6 +13,12 @@ const SLOTS: usize = 32;
 
 /// Delay never wanted beyond this: talk becomes turn-taking.
 const MAX_TARGET: Duration = Duration::from_millis(200);
+
+/// Jitter that asks for no packet more.
+const NEGLIGIBLE: Duration = Duration::from_millis(4);
+
+/// Payload type of numbers that are no sound: key presses take part in the sequence.
+pub const NO_SOUND: u8 = 0xff;
 
 /// Turns without a packet after which the stream counts as paused and is buffered anew.
 const PAUSE: u32 = 10;
@@ -35,6 +42,8 @@ pub struct JitterBuffer {
     lateness: Lateness,
     least_depth: usize,
     watched: u32,
+    /// A packet came too late since the buffer last grew.
+    missed_one: bool,
     /// Packets that came after their turn.
     pub late: u64,
     /// Packets dropped because the buffer was full.
@@ -88,6 +97,7 @@ impl Default for JitterBuffer {
             lateness: Lateness::default(),
             least_depth: usize::MAX,
             watched: 0,
+            missed_one: false,
             late: 0,
             overflow: 0,
         }
@@ -103,6 +113,7 @@ impl JitterBuffer {
             Some(next) if sequence < next && next - sequence > 100 => self.restart(sequence),
             Some(next) if sequence < next && !self.waiting => {
                 self.late += 1;
+                self.missed_one = true;
                 return;
             }
             Some(next) if sequence >= next + SLOTS as u64 => {
@@ -120,48 +131,80 @@ impl JitterBuffer {
         self.slots.iter_mut().for_each(|slot| slot.sequence = None);
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
         (self.least_depth, self.watched, self.waited) = (usize::MAX, 0, 0);
+        self.missed_one = false;
         self.lateness.begin_anew();
     }
 
     /// The next turn; `turn` is how much time packets of this stream hold.
     pub fn pop(&mut self, turn: Duration) -> Turn<'_> {
-        let Some(next) = self.next else { return Turn::Paused };
+        let Some(mut next) = self.next else { return Turn::Paused };
         if self.waiting && !self.is_filled(turn) {
             self.waited += 1;
             return Turn::Paused;
         }
         self.waiting = false;
-        let at = (next % SLOTS as u64) as usize;
-        if self.slots[at].sequence == Some(next) {
+        while self.has(next) && self.slots[slot_of(next)].pt == NO_SOUND {
+            self.slots[slot_of(next)].sequence = None;
+            (self.held, next) = (self.held - 1, next + 1);
+            self.next = Some(next);
+        }
+        if self.has(next) {
             self.watch();
             (self.next, self.missed) = (Some(next + 1), 0);
             self.held -= 1;
-            let slot = &mut self.slots[at];
+            let slot = &mut self.slots[slot_of(next)];
             slot.sequence = None;
-            let Slot {
-                timestamp,
-                pt,
-                ref payload,
-                ..
-            } = *slot;
-            return Turn::Packet(Packet {
-                sequence: next as u16,
-                timestamp,
-                pt,
-                payload,
-            });
+            return Turn::Packet(slot.packet(next));
         }
         self.missed += 1;
-        if self.held > 0 {
-            self.next = Some(next + 1);
+        if self.held > 0 && !self.may_still_come(next, turn) {
+            (self.next, self.missed) = (Some(next + 1), 0);
             return Turn::Lost;
         }
-        if self.missed >= PAUSE {
+        if self.held == 0 && self.missed >= PAUSE {
             self.clear();
             return Turn::Paused;
         }
-        self.least_depth = 0;
+        (self.least_depth, self.missed_one) = (0, false);
         Turn::Empty
+    }
+
+    /// The packet that is due is only late, if later ones than the jitter accounts for are not here yet. But it is not
+    /// waited for longer than that jitter.
+    fn may_still_come(&self, next: u64, turn: Duration) -> bool {
+        let target = self.target_packets(turn);
+        (self.highest + 1).saturating_sub(next) as usize <= target && (self.missed as usize) < target
+    }
+
+    /// The packet whose turn is next, if it is here.
+    #[must_use]
+    pub fn peek(&self) -> Option<Packet<'_>> {
+        let next = self.next.filter(|&next| self.has(next))?;
+        Some(self.slots[slot_of(next)].packet(next))
+    }
+
+    /// Every packet that waits for its turn, in order.
+    pub fn waiting(&self) -> impl Iterator<Item = Packet<'_>> {
+        let numbers = self.next.into_iter().flat_map(|next| next..next + SLOTS as u64);
+        numbers
+            .filter(|&sequence| self.has(sequence))
+            .map(|sequence| self.slots[slot_of(sequence)].packet(sequence))
+            .filter(|packet| packet.pt != NO_SOUND)
+    }
+
+    fn has(&self, sequence: u64) -> bool {
+        self.slots[slot_of(sequence)].sequence == Some(sequence)
+    }
+
+    /// Packets came after their turn, and the jitter they show is more than the buffer holds: wait a turn, best in silence.
+    #[must_use]
+    pub fn wants_more(&self, turn: Duration) -> bool {
+        self.missed_one && !self.waiting && self.held < self.target_packets(turn)
+    }
+
+    /// The owner waits a turn.
+    pub fn grow(&mut self) {
+        (self.missed_one, self.least_depth, self.watched) = (false, usize::MAX, 0);
     }
 
     /// More packets are held than the jitter of the last second needed: one may be dropped.
@@ -175,14 +218,14 @@ impl JitterBuffer {
         }
     }
 
-    /// Drops the next packet, if it is there, and watches anew.
+    /// Drops the next packet, if it is there.
     pub fn drop_next(&mut self) {
         if let Some(next) = self.next {
-            let slot = &mut self.slots[(next % SLOTS as u64) as usize];
+            let slot = &mut self.slots[slot_of(next)];
             self.held -= usize::from(slot.sequence.take_if(|sequence| *sequence == next).is_some());
             self.next = Some(next + 1);
         }
-        (self.least_depth, self.watched) = (usize::MAX, 0);
+        self.least_depth = self.least_depth.saturating_sub(1);
     }
 
     /// Packets held now.
@@ -199,7 +242,8 @@ impl JitterBuffer {
 
     /// At least one packet, and enough to cover the jitter.
     fn target_packets(&self, turn: Duration) -> usize {
-        let turns = self.target().as_micros().div_ceil(turn.as_micros().max(1));
+        let jitter = self.target().saturating_sub(NEGLIGIBLE);
+        let turns = jitter.as_micros().div_ceil(turn.as_micros().max(1));
         (1 + turns as usize).min(SLOTS / 2)
     }
 
@@ -234,7 +278,7 @@ impl JitterBuffer {
     }
 
     fn store(&mut self, sequence: u64, packet: Packet<'_>) {
-        let slot = &mut self.slots[(sequence % SLOTS as u64) as usize];
+        let slot = &mut self.slots[slot_of(sequence)];
         if slot.sequence == Some(sequence) {
             return;
         }
@@ -243,6 +287,21 @@ impl JitterBuffer {
         slot.payload.clear();
         slot.payload.extend_from_slice(packet.payload);
         self.highest = self.highest.max(sequence);
+    }
+}
+
+fn slot_of(sequence: u64) -> usize {
+    (sequence % SLOTS as u64) as usize
+}
+
+impl Slot {
+    fn packet(&self, sequence: u64) -> Packet<'_> {
+        Packet {
+            sequence: sequence as u16,
+            timestamp: self.timestamp,
+            pt: self.pt,
+            payload: &self.payload,
+        }
     }
 }
 
@@ -277,8 +336,8 @@ impl Lateness {
         self.last = Some((timestamp, due));
         let late = (arrived - due) as f64;
         self.fastest = (self.fastest + step.max(0) as f64 / 1_000.0).min(late);
-        // Half of a peak is forgotten in some seven seconds of 20 ms packets.
-        self.peak = (self.peak * 0.998).max(late - self.fastest);
+        // Half of a peak is forgotten in some three seconds of 20 ms packets.
+        self.peak = (self.peak * 0.9955).max(late - self.fastest);
     }
 
     /// The times before say nothing about those to come, but the jitter stays.

@@ -114,6 +114,15 @@ pub enum Plan {
         /// Who hears it; edges from [`Source::Player`] add to it.
         to: Audience,
     },
+    /// Brings what members say to one level, slowly and within 12 dB (automatic level control), or ends that.
+    ControlLevel {
+        /// The room.
+        room: RoomId,
+        /// One member, wherever it goes; `None` is every member of the room.
+        leg: Option<LegId>,
+        /// From now on, or no more.
+        on: bool,
+    },
     /// Ends a sound.
     StopPlay {
         /// The room.

@@ -73,28 +73,43 @@ impl Concealment {
         self.history[kept - new..].copy_from_slice(&frame[frame.len() - new..]);
     }
 
-    /// The lag at which the last 15 ms look most like what came before them.
+    /// The next frame does not follow what was played: its beginning is blended with what would have.
+    pub fn splice(&mut self) {
+        if self.concealed == 0 {
+            (self.period, self.concealed) = (self.find_period(), 1);
+        }
+    }
+
+    /// The lag at which the last 15 ms look most like what came before them: looked for at some 8 kHz, then around the
+    /// best at the full rate.
     fn find_period(&self) -> usize {
         let (least, most) = (
             self.rate * MIN_PERIOD_US / 1_000_000,
             self.rate * MAX_PERIOD_US / 1_000_000,
         );
+        let stride = (self.rate / 8_000).max(1);
+        let coarse = self.likest((least..=most).step_by(stride), stride);
+        let (from, to) = (coarse.saturating_sub(stride).max(least), (coarse + stride).min(most));
+        if stride == 1 { coarse } else { self.likest(from..=to, 1) }
+    }
+
+    fn likest(&self, lags: impl Iterator<Item = usize>, stride: usize) -> usize {
+        let most = self.rate * MAX_PERIOD_US / 1_000_000;
         let end = self.history.len();
         let recent = &self.history[end - most..];
-        let likeness = |lag: &usize| {
+        let likeness = |lag: usize| {
             let before = &self.history[end - most - lag..end - lag];
-            let product: i64 = recent
-                .iter()
-                .zip(before)
-                .map(|(&a, &b)| i64::from(a) * i64::from(b))
-                .sum();
-            let power: i64 = before.iter().map(|&b| i64::from(b) * i64::from(b)).sum();
-            // Normalised, so that a loud moment does not win over a like one; in 1/1024 of the root.
+            let (mut product, mut power) = (0i64, 0i64);
+            for (&a, &b) in recent.iter().zip(before).step_by(stride) {
+                product += i64::from(a) * i64::from(b);
+                power += i64::from(b) * i64::from(b);
+            }
+            // Normalised, so that a loud moment does not win over a like one.
             product as f64 / (power.max(1) as f64).sqrt()
         };
-        (least..=most)
-            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-            .unwrap_or(most)
+        lags.map(|lag| (lag, likeness(lag)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or(most, |(lag, _)| lag)
     }
 }
 

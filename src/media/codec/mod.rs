@@ -171,7 +171,7 @@ impl Encoder {
         matches!(self, Encoder::Mu | Encoder::A | Encoder::L16(_))
     }
 
-    /// Appends the payload of 10 or 20 ms of samples to `out`. Nothing is appended when the far end needs no packet for
+    /// Appends the payload of 10, 20, 40 or 60 ms of samples to `out`, one frame of Opus. Nothing is appended when the far end needs no packet for
     /// them (discontinuous transmission).
     pub fn encode(&mut self, samples: &[i16], out: &mut Vec<u8>) {
         match self {

@@ -6,7 +6,7 @@ use std::fmt;
 /// Longest packet: 120 ms (RFC 6716 section 3.2.5).
 const MAX_PACKET_MS: usize = 120;
 
-/// No frame of ours is longer: 20 ms at 128 kbit/s have 320 bytes, twice that for what a variable rate may take.
+/// No frame of ours is longer: 60 ms at 40 kbit/s have 300 bytes, twice that for what a variable rate may take.
 const MAX_FRAME: usize = 640;
 
 /// Bits per second where the far end names no limit: RFC 7587 section 3.1.1 has 8-12, 16-20 and 28-40 kbit/s for speech.
@@ -188,7 +188,7 @@ impl Encoder {
         self.rate
     }
 
-    /// Appends one frame of 10 or 20 ms; nothing while the far end needs none.
+    /// Appends one frame of 10, 20, 40 or 60 ms; nothing while the far end needs none.
     pub fn encode(&mut self, samples: &[i16], out: &mut Vec<u8>) {
         if std::mem::take(&mut self.alone) {
             let _ = self.encoder.set_prediction_disabled(true);

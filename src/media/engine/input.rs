@@ -1,8 +1,12 @@
 //! A member's sound on its way into a mix: buffered, decoded, concealed, and judged to be speech or not.
 
-use crate::codec::g711;
-use crate::jitter::{JitterBuffer, Packet, Turn};
-use crate::plan::Codec;
+use super::level::LevelControl;
+use crate::codec::noise::{self, ComfortNoise};
+use crate::codec::resample::Resampler;
+use crate::codec::{Decoder, can_transcode};
+use crate::goertzel;
+use crate::jitter::{JitterBuffer, NO_SOUND, Packet, Turn};
+use crate::plan::{Codec, Format, Rate};
 use crate::plc::Concealment;
 use crate::rtp::RtpHeader;
 use clock::Mono;
@@ -17,68 +21,177 @@ const HANGOVER: u8 = 15;
 /// Packets above the wanted depth that are dropped even from speech.
 const URGENT_EXCESS: usize = 3;
 
+/// Turns between two packets dropped from speech: half a second.
+const URGENT_PAUSE: u32 = 25;
+
+/// Comfort noise in the buffer: no device's payload types are that high.
+const NOISE: u8 = 0xfe;
+
+/// Frames of the answer tone of a fax (ITU-T T.30: 2100 Hz for 2.6 s at least) after which it is believed: half a second.
+const FAX_FRAMES: u8 = 25;
+
 pub(super) struct Input {
     jitter: JitterBuffer,
-    concealment: Concealment,
-    /// Decoded and not yet played; less than one packet and one frame.
+    stage: Option<Stage>,
+    /// A decoder for packets that are not due yet, or the one before the present: devices change codecs in mid-stream.
+    other: Option<Stage>,
+    /// Decoded and not yet played, at the decoder's rate; less than one packet and one frame.
     pending: Vec<i16>,
-    frame: Box<[i16]>,
+    frame: Vec<i16>,
+    rate: Rate,
     ssrc: Option<u32>,
-    /// Samples in a packet of this device, by the last one.
-    packet_samples: usize,
-    rate: u32,
+    /// Sound in a packet of this device, by the last one.
+    turn: Duration,
     hangover: u8,
+    since_drop: u32,
+    /// Mean level of samples, smoothed over some 200 ms of talk.
+    level: u32,
+    noise: Option<ComfortNoise>,
+    /// The device sends nothing because there is nothing to hear.
+    resting: bool,
+    fax: u8,
+    control: Option<LevelControl>,
+    /// Packets that were played, and turns that were concealed.
+    pub played: u64,
+    pub concealed: u64,
+}
+
+/// One payload format on its way to samples of the room's rate.
+struct Stage {
+    pt: u8,
+    codec: Codec,
+    decoder: Decoder,
+    /// For codecs that have none of their own.
+    concealment: Option<Concealment>,
+    resampler: Option<Resampler>,
+}
+
+/// How the room treats its members now.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Treatment {
+    /// What lies below the threshold of talk is not heard. In a call of two nothing is gained by that.
+    pub gated: bool,
+    /// A fax is on the line: nothing is concealed, dropped or levelled (ITU-T V.152 section 10).
+    pub exact: bool,
 }
 
 impl Input {
-    pub fn new(rate: u32, frame: usize) -> Input {
+    pub fn new(rate: Rate) -> Input {
         Input {
             jitter: JitterBuffer::default(),
-            concealment: Concealment::new(rate),
-            pending: Vec::with_capacity(4 * frame),
-            frame: vec![0; frame].into(),
-            ssrc: None,
-            packet_samples: frame,
+            stage: None,
+            other: None,
+            pending: Vec::with_capacity(4 * rate.frame()),
+            frame: vec![0; rate.frame()],
             rate,
+            ssrc: None,
+            turn: Duration::from_millis(20),
             hangover: 0,
+            since_drop: 0,
+            level: 0,
+            noise: None,
+            resting: true,
+            fax: 0,
+            control: None,
+            played: 0,
+            concealed: 0,
         }
     }
 
     /// Codecs that can be mixed.
     pub fn decodes(codec: Codec) -> bool {
-        matches!(codec, Codec::Pcmu | Codec::Pcma)
+        can_transcode(codec)
     }
 
-    pub fn push(&mut self, now: Mono, header: &RtpHeader, codec: Codec, payload: &[u8]) {
+    pub fn push(&mut self, now: Mono, header: &RtpHeader, format: Format, payload: &[u8]) {
         if self.ssrc.replace(header.ssrc) != Some(header.ssrc) {
             self.jitter.clear();
         }
-        // The static number tells the codec again when the packet's turn comes.
-        let pt = if codec == Codec::Pcma { 8 } else { 0 };
+        let pt = match format.codec {
+            Codec::ComfortNoise(_) => NOISE,
+            Codec::TelephoneEvent(_) => NO_SOUND,
+            codec if self.prepare(format.pt_in, codec) => format.pt_in,
+            _ => return,
+        };
         let packet = Packet {
             sequence: header.sequence,
             timestamp: header.timestamp,
             pt,
             payload,
         };
-        self.jitter.push(now, packet, codec.clock_rate());
+        self.jitter.push(now, packet, format.codec.clock_rate());
+    }
+
+    /// Packets not played yet belong to a room that the member has left.
+    pub fn leave(&mut self) {
+        self.jitter.clear();
+        self.pending.clear();
+    }
+
+    /// Packets that were not played yet, as they came: to go on with when a mix becomes a relay.
+    pub fn waiting(&self) -> impl Iterator<Item = (RtpHeader, &[u8])> {
+        let ssrc = self.ssrc.unwrap_or_default();
+        self.jitter
+            .waiting()
+            .filter(|packet| packet.pt < NOISE)
+            .map(move |packet| {
+                let header = RtpHeader {
+                    marker: false,
+                    pt: packet.pt,
+                    sequence: packet.sequence,
+                    timestamp: packet.timestamp,
+                    ssrc,
+                    payload: 12..12 + packet.payload.len(),
+                };
+                (header, packet.payload)
+            })
+    }
+
+    /// Levels what the member says, or no longer does.
+    pub fn control_level(&mut self, on: bool) {
+        match (on, &self.control) {
+            (true, None) => self.control = Some(LevelControl::default()),
+            (true, Some(_)) => {}
+            (false, _) => self.control = None,
+        }
+    }
+
+    /// Another rate of the room. Decoders that can choose begin anew at it, so this is best done in silence.
+    pub fn set_rate(&mut self, rate: Rate) {
+        if self.rate == rate {
+            return;
+        }
+        self.rate = rate;
+        self.frame = vec![0; rate.frame()];
+        self.other = None;
+        if let Some(Stage { pt, codec, .. }) = self.stage.take() {
+            self.pending.clear();
+            self.stage = Stage::new(pt, codec, rate);
+        }
     }
 
     /// Makes the next frame; true if the member talks in it.
-    pub fn advance(&mut self) -> bool {
-        while self.pending.len() < self.frame.len() {
-            self.take_turn();
-        }
-        let length = self.frame.len();
-        self.frame.copy_from_slice(&self.pending[..length]);
-        self.pending.drain(..length);
-        let level: u32 = self.frame.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
-        let loud = level > TALK_LEVEL * length as u32;
-        self.hangover = if loud {
-            HANGOVER
-        } else {
-            self.hangover.saturating_sub(1)
+    pub fn advance(&mut self, how: Treatment) -> bool {
+        let Some(wanted) = self.stage.as_ref().map(|stage| stage.decoder.rate().frame()) else {
+            // Nothing ever came, or nothing but comfort noise.
+            self.rest(how);
+            return false;
         };
+        while self.pending.len() < wanted {
+            self.take_turn(how);
+        }
+        // The stage may have changed with the last turn; what is pending was brought to its rate then.
+        let wanted = self
+            .stage
+            .as_ref()
+            .map_or(wanted, |stage| stage.decoder.rate().frame())
+            .min(self.pending.len());
+        match self.stage.as_mut().and_then(|stage| stage.resampler.as_mut()) {
+            Some(resampler) => resampler.process(&self.pending[..wanted], &mut self.frame),
+            None => self.frame.copy_from_slice(&self.pending[..wanted]),
+        }
+        self.pending.drain(..wanted);
+        self.judge(how);
         self.talks()
     }
 
@@ -86,29 +199,242 @@ impl Input {
         self.hangover > 0
     }
 
+    /// Something has been played since the input was made.
+    pub fn has_begun(&self) -> bool {
+        self.played > 0
+    }
+
     pub fn frame(&self) -> &[i16] {
         &self.frame
     }
 
-    fn take_turn(&mut self) {
-        let turn = Duration::from_micros(self.packet_samples as u64 * 1_000_000 / u64::from(self.rate));
-        let excess = self.jitter.excess(turn);
-        if excess >= URGENT_EXCESS || (excess > 0 && !self.talks()) {
-            self.jitter.drop_next();
+    /// How loud it talks: mean level of samples.
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Packets that came after their turn.
+    pub fn late(&self) -> u64 {
+        self.jitter.late
+    }
+
+    /// The answer tone of a fax was heard.
+    pub fn is_fax(&self) -> bool {
+        self.fax >= FAX_FRAMES
+    }
+
+    /// Delay the jitter asks for, and packets held.
+    #[cfg(test)]
+    pub fn depth(&self) -> (Duration, usize) {
+        (self.jitter.target(), self.jitter.depth())
+    }
+
+    /// A decoder is there for this format; false if there is none. Only a device that changes its codec makes this allocate.
+    fn prepare(&mut self, pt: u8, codec: Codec) -> bool {
+        let fits = |stage: &Option<Stage>| {
+            stage
+                .as_ref()
+                .is_some_and(|stage| (stage.pt, stage.codec) == (pt, codec))
+        };
+        if fits(&self.stage) || fits(&self.other) {
+            return true;
         }
-        let start = self.pending.len();
-        match self.jitter.pop(turn) {
+        let slot = if self.stage.is_none() {
+            &mut self.stage
+        } else {
+            &mut self.other
+        };
+        *slot = Stage::new(pt, codec, self.rate);
+        slot.is_some()
+    }
+
+    /// A turn before any decoder is there.
+    fn rest(&mut self, how: Treatment) {
+        if let Turn::Packet(packet) = self.jitter.pop(self.turn)
+            && packet.pt == NOISE
+        {
+            let level = noise::level(packet.payload).unwrap_or(noise::USUAL_LEVEL);
+            self.noise
+                .get_or_insert_with(|| ComfortNoise::new(level, 1))
+                .set_level(level);
+        }
+        match self.noise.as_mut().filter(|_| !how.gated) {
+            Some(noise) => noise.fill(&mut self.frame),
+            None => self.frame.fill(0),
+        }
+        self.hangover = self.hangover.saturating_sub(1);
+    }
+
+    fn judge(&mut self, how: Treatment) {
+        let sum: u32 = self.frame.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
+        let level = sum / self.frame.len() as u32;
+        if level > TALK_LEVEL && !self.resting {
+            self.hangover = HANGOVER;
+            self.level = (self.level * 7 + level) / 8;
+        } else {
+            self.hangover = self.hangover.saturating_sub(1);
+            if self.hangover == 0 {
+                self.level = 0;
+            }
+        }
+        if !how.gated && self.hangover > 0 && !self.is_fax() {
+            self.listen_for_fax(level);
+        }
+        if let Some(control) = self.control.as_mut().filter(|_| !how.exact) {
+            control.apply(&mut self.frame, self.hangover == HANGOVER);
+        }
+    }
+
+    /// A sine has a peak of 1.57 times its mean level; if 2100 Hz has nearly all of that, it is alone.
+    fn listen_for_fax(&mut self, level: u32) {
+        let tone = goertzel::amplitude(&self.frame, 2_100.0, self.rate.hz());
+        let alone = tone > 1.57 * 0.9 * level as f32;
+        self.fax = if alone { self.fax + 1 } else { 0 };
+    }
+
+    fn take_turn(&mut self, how: Treatment) {
+        if !how.exact && self.adapt() {
+            return;
+        }
+        let Input {
+            jitter,
+            stage,
+            other,
+            pending,
+            ..
+        } = self;
+        let start = pending.len();
+        match jitter.pop(self.turn) {
+            Turn::Packet(packet) if packet.pt == NOISE => {
+                let level = noise::level(packet.payload).unwrap_or(noise::USUAL_LEVEL);
+                self.noise
+                    .get_or_insert_with(|| ComfortNoise::new(level, 1))
+                    .set_level(level);
+                self.resting = true;
+                self.fill_quiet();
+            }
             Turn::Packet(packet) => {
-                let decode = if packet.pt == 8 { g711::from_a } else { g711::from_mu };
-                self.pending.extend(packet.payload.iter().map(|&code| decode(code)));
-                self.packet_samples = packet.payload.len().max(1);
-                self.concealment.heard(&mut self.pending[start..]);
+                if stage.as_ref().is_some_and(|stage| stage.pt != packet.pt) {
+                    std::mem::swap(stage, other);
+                    // What is pending has the other decoder's rate; it is less than a frame.
+                    pending.clear();
+                }
+                let start = start.min(pending.len());
+                let Some(stage) = stage else { return };
+                self.played += 1;
+                let silent = how.gated && self.hangover == 0 && stage.decoder.is_silent(packet.payload, TALK_LEVEL);
+                if silent {
+                    let samples = stage.decoder.samples(packet.payload);
+                    pending.resize(start + samples, 0);
+                } else if !stage.decoder.decode(packet.payload, pending) {
+                    stage.conceal(None, self.turn, pending);
+                }
+                let made = pending.len() - start;
+                // An empty packet, or one nobody can read, takes a turn all the same.
+                if made == 0 {
+                    pending.resize(start + stage.samples(self.turn), 0);
+                } else {
+                    let hz = u64::from(stage.decoder.rate().hz());
+                    self.turn = Duration::from_micros(made as u64 * 1_000_000 / hz);
+                }
+                if let Some(concealment) = &mut stage.concealment {
+                    concealment.heard(&mut pending[start..]);
+                }
+                self.resting = crate::codec::opus::is_dtx(packet.payload) && stage.codec == Codec::Opus;
             }
-            Turn::Lost | Turn::Empty => {
-                self.pending.resize(start + self.packet_samples, 0);
-                self.concealment.conceal(&mut self.pending[start..]);
+            Turn::Paused => {
+                self.resting = true;
+                self.fill_quiet();
             }
-            Turn::Paused => self.pending.resize(start + self.packet_samples, 0),
+            Turn::Lost | Turn::Empty if self.resting || how.exact => self.fill_quiet(),
+            Turn::Lost => {
+                self.concealed += 1;
+                let next = jitter.peek();
+                if let Some(stage) = stage {
+                    let next = next.filter(|next| next.pt == stage.pt).map(|next| next.payload);
+                    stage.conceal(next, self.turn, pending);
+                }
+            }
+            Turn::Empty => {
+                self.concealed += 1;
+                if let Some(stage) = stage {
+                    stage.conceal(None, self.turn, pending);
+                }
+            }
+        }
+    }
+
+    /// Brings the buffer to the depth the jitter asks for: in silence if there is any, in speech only when it is far off. True
+    /// if this turn is spent on it.
+    fn adapt(&mut self) -> bool {
+        self.since_drop = self.since_drop.saturating_add(1);
+        let quiet = self.hangover == 0;
+        let excess = self.jitter.excess(self.turn);
+        if excess > 0 && quiet && self.next_is_silent() {
+            self.jitter.drop_next();
+        } else if excess >= URGENT_EXCESS && self.since_drop > URGENT_PAUSE {
+            self.jitter.drop_next();
+            self.since_drop = 0;
+            if let Some(concealment) = self.stage.as_mut().and_then(|stage| stage.concealment.as_mut()) {
+                concealment.splice();
+            }
+        } else if quiet && self.jitter.wants_more(self.turn) {
+            self.jitter.grow();
+            self.fill_quiet();
+            return true;
+        }
+        false
+    }
+
+    fn next_is_silent(&self) -> bool {
+        match (&self.stage, self.jitter.peek()) {
+            (Some(stage), Some(packet)) if stage.pt == packet.pt => {
+                let tells = matches!(stage.decoder, Decoder::Mu | Decoder::A);
+                !tells || stage.decoder.is_silent(packet.payload, TALK_LEVEL)
+            }
+            _ => true,
+        }
+    }
+
+    /// A turn of what is heard while the device sends nothing.
+    fn fill_quiet(&mut self) {
+        let Some(samples) = self.stage.as_ref().map(|stage| stage.samples(self.turn)) else {
+            return;
+        };
+        let start = self.pending.len();
+        self.pending.resize(start + samples, 0);
+        if let Some(noise) = &mut self.noise {
+            noise.fill(&mut self.pending[start..]);
+        }
+    }
+}
+
+impl Stage {
+    fn new(pt: u8, codec: Codec, rate: Rate) -> Option<Stage> {
+        let decoder = Decoder::new(codec, rate)?;
+        let own = decoder.rate();
+        Some(Stage {
+            pt,
+            codec,
+            concealment: (codec != Codec::Opus).then(|| Concealment::new(own.hz())),
+            resampler: Resampler::new(own, rate),
+            decoder,
+        })
+    }
+
+    /// Samples in so much time, at least one.
+    fn samples(&self, turn: Duration) -> usize {
+        (turn.as_micros() as usize * self.decoder.rate().hz() as usize / 1_000_000).max(1)
+    }
+
+    fn conceal(&mut self, next: Option<&[u8]>, turn: Duration, pending: &mut Vec<i16>) {
+        let (start, samples) = (pending.len(), self.samples(turn));
+        if !self.decoder.conceal(next, samples, pending) {
+            pending.truncate(start);
+            pending.resize(start + samples, 0);
+            if let Some(concealment) = &mut self.concealment {
+                concealment.conceal(&mut pending[start..]);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::EngineConfig;
 use super::input::Input;
+use super::output::Sending;
 use crate::dtmf::Dialer;
 use crate::event::{DtmfBy, Event, LegStats};
 use crate::plan::{Codec, DtmfTo, Format, LegId, LegMedia, OpenLeg};
@@ -31,6 +32,10 @@ pub(super) struct Leg {
     pub feed: Feed,
     /// Its sound on the way into a mix, while somebody is fed one.
     pub input: Option<Box<Input>>,
+    /// What it is sent in a mix.
+    pub sending: Sending,
+    /// Its level is controlled.
+    pub levelled: bool,
     /// It sends a codec its listener does not have: relay would be silence.
     pub transcode: bool,
     /// Where sound may go now; `None` on hold, before an address is known, or where nothing may be sent.
@@ -101,6 +106,8 @@ impl Leg {
             route: Route::Nowhere,
             feed: Feed::Nothing,
             input: None,
+            sending: Sending::default(),
+            levelled: false,
             transcode: false,
             rtp_to: None,
             dialer: Dialer::default(),
@@ -154,7 +161,8 @@ impl Leg {
         }
     }
 
-    fn format(&self, pt: u8) -> Option<Format> {
+    /// What this payload type means in packets from the device.
+    pub fn format(&self, pt: u8) -> Option<Format> {
         self.media
             .formats
             .get(usize::from(self.formats[usize::from(pt & 0x7f)]))
@@ -193,6 +201,32 @@ impl Leg {
     /// The format for key presses that we make: of the clock of what the device is sent now.
     pub fn own_key_format(&self) -> Option<Format> {
         self.key_format(self.outgoing.clock())
+    }
+
+    /// The format for comfort noise beside sound of this clock (RFC 3389 section 4).
+    pub fn noise_format(&self, clock: u32) -> Option<Format> {
+        self.media
+            .formats
+            .iter()
+            .find(|format| format.codec == Codec::ComfortNoise(clock))
+            .copied()
+    }
+
+    /// It goes to another room: what it said before is for those it said it to.
+    pub fn leave_room(&mut self) {
+        (self.route, self.feed, self.sending) = (Route::Nowhere, Feed::Nothing, Sending::default());
+        if let Some(input) = &mut self.input {
+            input.leave();
+        }
+    }
+
+    /// It is mixed no more.
+    pub fn end_input(&mut self) {
+        if let Some(input) = self.input.take() {
+            self.figures.late += input.late();
+            self.figures.concealed += input.concealed;
+        }
+        self.sending = Sending::default();
     }
 
     /// Some codec of sound is known to both, so that packets can be passed on.
@@ -415,6 +449,10 @@ impl Leg {
             jitter: self.incoming.jitter(),
             ..self.figures.clone()
         };
+        if let Some(input) = self.input.as_deref() {
+            stats.late += input.late();
+            stats.concealed += input.concealed;
+        }
         stats.mos = stats.estimate_mos();
         stats
     }

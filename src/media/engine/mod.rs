@@ -9,6 +9,9 @@
 mod input;
 mod keys;
 mod leg;
+mod level;
+mod mix;
+mod output;
 mod player;
 mod room;
 #[cfg(test)]
@@ -18,7 +21,7 @@ mod tick;
 
 use crate::event::{Event, LegStats};
 use crate::file::{FileNews, FileOrder};
-use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId};
+use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId, Source};
 use crate::rtp::RtpHeader;
 use crate::rtp::header::{HEADER, is_rtcp};
 use clock::Mono;
@@ -28,12 +31,13 @@ use keys::Dialling;
 use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
 use room::{Hears, Room};
 use slab::Slab;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 use stream::Streams;
-use tick::{FRAME, MIX_RATE, Outbox};
+use tick::Outbox;
 
 /// Bytes a packet buffer must hold: no RTP of ours is longer, and what is longer on the wire is dropped.
 pub const PACKET_BUFFER: usize = 2048;
@@ -41,10 +45,8 @@ pub const PACKET_BUFFER: usize = 2048;
 /// How often legs are looked at for silence and due reports.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The engine can mix this codec, and so turn it into any other of which that is true.
-pub(crate) fn can_mix(codec: Codec) -> bool {
-    Input::decodes(codec)
-}
+/// Ticks a member whose relay became a mix waits for the mix to have what the relay would have had.
+const HOLD_TICKS: u8 = 4;
 
 /// How an engine behaves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -141,7 +143,7 @@ impl Engine {
         self.now = now;
         let obeyed = match plan {
             Plan::BindPorts { .. } | Plan::HoldPort { .. } | Plan::ReleasePort { .. } => Some(()),
-            Plan::OpenRoom { room, matrix, rate: _ } => self.open_room(Room::new(room, matrix)),
+            Plan::OpenRoom { room, matrix, rate } => self.open_room(Room::new(room, matrix, rate)),
             Plan::CloseRoom { room } => self.close_room(room),
             Plan::OpenLeg(open) => self.open_leg(now, *open),
             Plan::UpdateLeg {
@@ -162,6 +164,7 @@ impl Engine {
                 sound,
                 to,
             } => self.with_room(room, |room, streams| room.play(player, sound, to, streams)),
+            Plan::ControlLevel { room, leg, on } => self.control_level(room, leg, on),
             Plan::StopPlay { room, player } => self.with_room(room, |room, streams| {
                 room.stop(player, streams);
                 true
@@ -195,15 +198,11 @@ impl Engine {
         let accepted = here.accept(now, source, packet, &self.config, &mut self.events)?;
         let payload = &packet[accepted.header.payload.clone()];
         let codec = accepted.format.codec;
+        if let Some(input) = here.input.as_mut().filter(|_| !payload.is_empty()) {
+            input.push(now, &accepted.header, accepted.format, payload);
+        }
         if let Codec::TelephoneEvent(_) = codec {
             return self.on_key_packet(now, leg, &accepted, buffer);
-        }
-        if let Some(input) = here
-            .input
-            .as_mut()
-            .filter(|_| Input::decodes(codec) && !payload.is_empty())
-        {
-            input.push(now, &accepted.header, codec, payload);
         }
         let Route::Relay { to, pts } = &here.route else {
             return None;
@@ -404,6 +403,7 @@ impl Engine {
         let from = std::mem::replace(&mut self.legs[slot].room, to);
         self.rooms[from].leave(id);
         self.rooms[to].join(id, slot);
+        self.legs[slot].leave_room();
         self.route(from);
         self.route(to);
         Some(())
@@ -430,35 +430,90 @@ impl Engine {
         done.then_some(())
     }
 
+    /// Levels what a member says, or all members of a room.
+    fn control_level(&mut self, room: RoomId, leg: Option<LegId>, on: bool) -> Option<()> {
+        let slot = *self.room_slots.get(&room)?;
+        match leg {
+            Some(leg) => self.legs[*self.leg_slots.get(&leg)?].levelled = on,
+            None => self.rooms[slot].mix.levelled = on,
+        }
+        self.route(slot);
+        Some(())
+    }
+
     /// Decides anew how the room's matrix is executed: relay where one member alone is heard by one other, else a mix.
     fn route(&mut self, room: usize) {
-        let Engine { rooms, legs, .. } = self;
+        let Engine {
+            rooms, legs, outbox, ..
+        } = self;
         let room = &mut rooms[room];
-        for &(_, slot) in &room.members {
-            legs[slot].route = Route::Nowhere;
-        }
+        let relayed = end_relays(room, legs);
         let mut mixes = false;
         for &(id, slot) in &room.members {
             let feed = match room.hears(id) {
                 Hears::Nothing => Feed::Nothing,
+                Hears::Only(from) if room.mix.levelled || legs[from].levelled => Feed::Mix,
                 Hears::Only(from) => relay(legs, from, slot),
                 Hears::Several => Feed::Mix,
             };
             mixes |= feed == Feed::Mix;
-            legs[slot].feed = feed;
+            let before = std::mem::replace(&mut legs[slot].feed, feed);
+            if before == Feed::Relay && feed == Feed::Mix {
+                let from = relayed.iter().find(|&&(_, to)| to == slot);
+                legs[slot].sending.hold = from.map(|&(from, _)| (from, HOLD_TICKS));
+            }
+            if before == Feed::Mix && feed == Feed::Relay {
+                pass_on(room, legs, outbox, slot);
+            }
         }
         self.mixing = self.mixing + usize::from(mixes) - usize::from(room.mixes);
-        room.mixes = mixes;
-        for &(_, slot) in &room.members {
-            let leg = &mut legs[slot];
-            leg.input = mixes.then(|| {
-                leg.input
-                    .take()
-                    .unwrap_or_else(|| Box::new(Input::new(MIX_RATE, FRAME)))
-            });
-        }
+        mix_or_end(room, legs, mixes);
         self.schedule_ticks();
     }
+}
+
+/// Ends every relay of a room; returns from and to of each.
+fn end_relays(room: &Room, legs: &mut Slab<Leg>) -> SmallVec<[(usize, usize); 2]> {
+    let mut relayed = SmallVec::new();
+    for &(_, slot) in &room.members {
+        if let Route::Relay { to, .. } = std::mem::replace(&mut legs[slot].route, Route::Nowhere) {
+            relayed.push((slot, to));
+        }
+    }
+    relayed
+}
+
+/// What was not yet mixed for the member in slot `to` goes to it as it came, before what is relayed from now on.
+fn pass_on(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, to: usize) {
+    for &(_, slot) in &room.members {
+        let from = &legs[slot];
+        if let Route::Relay { to: there, pts } = &from.route
+            && *there == to
+        {
+            outbox.pass_on(from, to, pts);
+        }
+    }
+}
+
+/// Prepares every member for a mix, or puts away what a mix needed.
+fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool) {
+    let before = std::mem::replace(&mut room.mixes, mixes);
+    if !mixes {
+        room.members.iter().for_each(|&(_, slot)| legs[slot].end_input());
+        room.mix.end();
+        return;
+    }
+    let mut mix = std::mem::take(&mut room.mix);
+    let rates = room.members.iter().map(|&(id, slot)| {
+        let echo = !room.gain(Source::Leg(id), id).is_mute();
+        (mix::rate_of(&legs[slot]), echo)
+    });
+    mix.choose_rate(rates, before);
+    mix.forget_unused(&room.members, legs);
+    for &(_, slot) in &room.members {
+        mix.enroll(&mut legs[slot]);
+    }
+    room.mix = mix;
 }
 
 /// Lets the packets of `from` go to `to`, unless they go to another already or `to` could not play them.

@@ -1,8 +1,9 @@
 //! A room's matrix, and the question the engine asks it: what does this member hear?
 
+use super::mix::RoomMix;
 use super::player::Player;
 use super::stream::Streams;
-use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, RoomId, Sound, Source};
+use crate::plan::{Audience, Edge, Gain, LegId, Matrix, PlayerId, Rate, RoomId, Sound, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Named edges of one room. Control names edges for special members only; a conference needs none.
@@ -17,6 +18,7 @@ pub(super) struct Room {
     pub players: Vec<Player>,
     /// Somebody is fed a mix.
     pub mixes: bool,
+    pub mix: RoomMix,
     matrix: Matrix,
     edges: BTreeMap<(LegId, Source), Gain>,
     /// Members nobody hears.
@@ -35,12 +37,13 @@ pub(super) enum Hears {
 }
 
 impl Room {
-    pub fn new(id: RoomId, matrix: Matrix) -> Room {
+    pub fn new(id: RoomId, matrix: Matrix, most: Rate) -> Room {
         Room {
             id,
             members: Vec::new(),
             players: Vec::new(),
             mixes: false,
+            mix: RoomMix::new(most),
             matrix,
             edges: BTreeMap::new(),
             muted: BTreeSet::new(),
@@ -150,13 +153,6 @@ impl Room {
         self.edges.get(&(to, from)).copied().unwrap_or_else(unnamed)
     }
 
-    /// Sounds that every member hears.
-    pub fn sounds_for_all(&self) -> impl Iterator<Item = &Player> {
-        self.players
-            .iter()
-            .filter(|player| player.sounding && player.to == Audience::Room)
-    }
-
     /// Somebody may hear what everybody hears.
     pub fn has_plain_listeners(&self) -> bool {
         self.matrix == Matrix::Everyone
@@ -253,7 +249,7 @@ mod tests {
     const C: LegId = LegId(3);
 
     fn room(matrix: Matrix, legs: &[LegId]) -> Room {
-        let mut room = Room::new(RoomId(1), matrix);
+        let mut room = Room::new(RoomId(1), matrix, Rate::Full);
         legs.iter().zip(10..).for_each(|(&leg, slot)| room.join(leg, slot));
         room
     }

@@ -1,17 +1,20 @@
 //! The 20 ms tick: mixing rooms, and the packets that come of it.
 //!
-//! In a room without exceptions the sum is made once; all who do not talk hear it, encoded once per codec, and each
-//! talker hears it without itself. Members with edges or sounds of their own are summed one by one.
+//! In a room without exceptions the sum is made once; all who do not talk hear it, encoded once per kind of listener, and
+//! each talker hears it without itself. Members with edges or sounds of their own are summed one by one.
 
-use super::input::Input;
+use super::input::{Input, Treatment};
 use super::leg::{Feed, Leg};
+use super::mix::RoomMix;
+use super::output::{Output, Payload};
 use super::room::Room;
 use super::stream::Streams;
-use super::{Engine, PACKET_BUFFER, Transmit};
-use crate::codec::g711;
+use super::{Engine, NO_FORMAT, PACKET_BUFFER, Transmit};
+use crate::codec::noise;
 use crate::event::Event;
 use crate::mixer::{MixBuffer, Mixed, mix_once};
-use crate::plan::{Codec, Format, LegId, Source};
+use crate::plan::{Audience, Format, LegId, Rate, Source};
+use crate::rtp::RtpHeader;
 use crate::rtp::header::HEADER;
 use clock::Mono;
 use slab::Slab;
@@ -24,42 +27,133 @@ const TICK: u64 = 20_000_000;
 /// Ticks made up for when the worker was late; what lies further back is left out.
 const MAX_CATCH_UP: u64 = 5;
 
-/// Samples of a tick. Every codec we decode has 8 kHz, so no room needs more.
-pub(super) const FRAME: usize = 160;
+/// Ticks of silence after which a member that takes comfort noise is sent no more sound: words end before that.
+const QUIET_TICKS: u32 = 20;
 
-/// Samples per second of every mix, for the same reason.
-pub(super) const MIX_RATE: u32 = 8_000;
+/// Ticks between two packets of comfort noise: a phone that hears nothing for longer may think the call is dead.
+const NOISE_TICKS: u32 = 50;
+
+/// Players make their sound at this rate; a room that mixes at a higher one raises it.
+pub(super) const PLAYER_RATE: Rate = Rate::Narrow;
+
+/// Samples of a player's tick.
+pub(super) const FRAME: usize = PLAYER_RATE.frame();
+
+/// Samples per second of a player.
+pub(super) const MIX_RATE: u32 = PLAYER_RATE.hz();
 
 /// What a tick made and nobody has sent yet. Grows to the largest tick and stays there.
 pub(super) struct Outbox {
+    sent: Sent,
+    heard: Heard,
+    buffer: MixBuffer,
+}
+
+#[derive(Default)]
+struct Sent {
     queue: VecDeque<Frame>,
     encoded: Vec<u8>,
-    talkers: Vec<usize>,
-    buffer: MixBuffer,
+}
+
+/// All that sounds in a room in this tick, at its rate, frame after frame: who talks, then players.
+#[derive(Default)]
+pub(super) struct Heard {
+    talkers: Vec<Talker>,
+    /// Places in the room's list of players.
+    sounds: Vec<usize>,
+    samples: Vec<i16>,
+}
+
+#[derive(Copy, Clone)]
+struct Talker {
+    id: LegId,
+    slot: usize,
+    talks: bool,
 }
 
 struct Frame {
     leg: usize,
     format: Format,
-    step: u32,
     bytes: Range<usize>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Made here, so many clock units after what was made before.
+    Sound { step: u32, marker: bool },
+    /// Came before a mix became a relay, and is passed on as the relay will pass on what follows.
+    Relayed(RtpHeader),
 }
 
 impl Default for Outbox {
     fn default() -> Outbox {
-        let (queue, encoded, talkers) = (VecDeque::new(), Vec::new(), Vec::new());
         Outbox {
-            queue,
-            encoded,
-            talkers,
-            buffer: MixBuffer::new(FRAME),
+            sent: Sent::default(),
+            heard: Heard::default(),
+            buffer: MixBuffer::new(Rate::Full.frame()),
         }
     }
 }
 
 impl Outbox {
     pub fn forget(&mut self, leg: usize) {
-        self.queue.retain(|frame| frame.leg != leg);
+        self.sent.queue.retain(|frame| frame.leg != leg);
+    }
+
+    /// Packets that waited for their turn in a mix go on to `to`, where the relay goes from now on.
+    pub fn pass_on(&mut self, from: &Leg, to: usize, pts: &[u8; 128]) {
+        let Some(input) = from.input.as_deref() else { return };
+        let Sent { queue, encoded } = &mut self.sent;
+        for (header, payload) in input.waiting() {
+            let pt_out = pts[usize::from(header.pt & 0x7f)];
+            let Some(format) = from.format(header.pt).filter(|_| pt_out != NO_FORMAT) else {
+                continue;
+            };
+            let start = encoded.len();
+            encoded.extend_from_slice(payload);
+            queue.push_back(Frame {
+                leg: to,
+                format: Format { pt_out, ..format },
+                bytes: start..encoded.len(),
+                kind: Kind::Relayed(header),
+            });
+        }
+    }
+}
+
+impl Heard {
+    fn clear(&mut self) {
+        self.talkers.clear();
+        self.sounds.clear();
+        self.samples.clear();
+    }
+
+    fn add_talker(&mut self, talker: Talker, frame: &[i16]) {
+        self.talkers.push(talker);
+        self.samples.extend_from_slice(frame);
+    }
+
+    /// Room for the frame of the player at this place. All talkers have been added.
+    pub fn add_sound(&mut self, place: usize, length: usize) -> &mut [i16] {
+        self.sounds.push(place);
+        let start = self.samples.len();
+        self.samples.resize(start + length, 0);
+        &mut self.samples[start..]
+    }
+
+    fn talkers(&self, length: usize) -> impl Iterator<Item = (usize, &[i16])> + Clone {
+        self.samples.chunks_exact(length).take(self.talkers.len()).enumerate()
+    }
+
+    fn sounds(&self, length: usize) -> impl Iterator<Item = (usize, &[i16])> {
+        let frames = self.samples.chunks_exact(length).skip(self.talkers.len());
+        self.sounds.iter().copied().zip(frames)
+    }
+
+    /// Nobody else talks, and nothing plays.
+    fn is_quiet_for(&self, listener: Option<LegId>) -> bool {
+        let talks = |talker: &Talker| talker.talks && Some(talker.id) != listener;
+        self.sounds.is_empty() && !self.talkers.iter().any(talks)
     }
 }
 
@@ -76,8 +170,8 @@ impl Engine {
         let ticks = 1 + (now.0 - due.0) / TICK;
         self.stats.late_ticks += ticks - 1;
         let left_out = ticks.saturating_sub(MAX_CATCH_UP);
-        self.outbox.queue.clear();
-        self.outbox.encoded.clear();
+        self.outbox.sent.queue.clear();
+        self.outbox.sent.encoded.clear();
         for tick in left_out..ticks {
             let steps = if tick == left_out { 1 + left_out } else { 1 };
             self.mix(steps as u32);
@@ -97,29 +191,57 @@ impl Engine {
         streams.advance();
         for (_, room) in rooms.iter_mut().filter(|(_, room)| room.mixes) {
             advance_players(room, streams, events);
-            advance_members(room, legs, &mut outbox.talkers, events);
-            mix_plain(room, legs, outbox, steps);
-            mix_exceptions(room, legs, outbox, steps);
+            // Out of the room for this while, so that room and mix can be borrowed side by side.
+            let mut mix = std::mem::take(&mut room.mix);
+            mix.tick += 1;
+            mix.adapt_rate(&room.members, legs);
+            let Outbox { sent, heard, buffer } = &mut *outbox;
+            heard.clear();
+            advance_members(room, &mut mix, legs, heard, events);
+            mix.raise_players(room, heard);
+            let mut turn = Turn {
+                room,
+                mix: &mut mix,
+                legs,
+                sent,
+                steps,
+            };
+            turn.mix_plain(heard, buffer);
+            turn.mix_exceptions(heard, buffer);
+            room.mix = mix;
         }
     }
 
     pub(super) fn poll_sound(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        let frame = self.outbox.queue.pop_front()?;
-        let leg = self.legs.get_mut(frame.leg)?;
-        let to = leg.rtp_to?;
-        let payload = &self.outbox.encoded[frame.bytes];
-        let Format { pt_out, codec, .. } = frame.format;
-        let header = leg
-            .outgoing
-            .make(self.now, pt_out, codec.clock_rate(), frame.step, payload.len());
-        debug_assert!(HEADER + payload.len() <= PACKET_BUFFER);
-        buffer[..HEADER].copy_from_slice(&header.to_bytes());
-        buffer[HEADER..HEADER + payload.len()].copy_from_slice(payload);
-        Some(Transmit {
-            port: leg.port,
-            to,
-            len: HEADER + payload.len(),
-        })
+        loop {
+            let frame = self.outbox.sent.queue.pop_front()?;
+            let Some(leg) = self.legs.get_mut(frame.leg) else {
+                continue;
+            };
+            let Some(to) = leg.rtp_to else { continue };
+            let payload = &self.outbox.sent.encoded[frame.bytes];
+            let Format { pt_out, codec, .. } = frame.format;
+            let clock = codec.clock_rate();
+            let header = match frame.kind {
+                Kind::Sound { step, marker } => {
+                    let mut header = leg.outgoing.make(self.now, pt_out, clock, step, payload.len());
+                    header.marker |= marker;
+                    header
+                }
+                Kind::Relayed(source) => match leg.outgoing.relay(self.now, &source, pt_out, clock) {
+                    Some(header) => header,
+                    None => continue,
+                },
+            };
+            debug_assert!(HEADER + payload.len() <= PACKET_BUFFER);
+            buffer[..HEADER].copy_from_slice(&header.to_bytes());
+            buffer[HEADER..HEADER + payload.len()].copy_from_slice(payload);
+            return Some(Transmit {
+                port: leg.port,
+                to,
+                len: HEADER + payload.len(),
+            });
+        }
     }
 }
 
@@ -138,121 +260,197 @@ fn advance_players(room: &mut Room, streams: &mut Streams, events: &mut VecDeque
 }
 
 /// Decodes every member that can be heard and notes who talks.
-fn advance_members(room: &Room, legs: &mut Slab<Leg>, talkers: &mut Vec<usize>, events: &mut VecDeque<Event>) {
-    talkers.clear();
+fn advance_members(
+    room: &Room,
+    mix: &mut RoomMix,
+    legs: &mut Slab<Leg>,
+    heard: &mut Heard,
+    events: &mut VecDeque<Event>,
+) {
+    let pair = room.members.len() == 2;
+    let fax = |slot: usize| legs[slot].input.as_deref().is_some_and(Input::is_fax);
+    let how = Treatment {
+        gated: room.members.len() > 2,
+        exact: pair && room.members.iter().any(|&(_, slot)| fax(slot)),
+    };
+    let (mut loudest, mut active_talks) = (None, false);
     for &(id, slot) in &room.members {
+        legs[slot].sending.hold = still_held(legs, slot);
         let Some(input) = legs[slot].input.as_mut() else {
             continue;
         };
         let before = input.talks();
-        let talking = input.advance();
+        let talking = input.advance(how);
         if talking != before {
             events.push_back(Event::Talking { leg: id, talking });
         }
-        if talking && !room.is_muted(id) {
-            talkers.push(slot);
+        if room.is_muted(id) {
+            continue;
         }
+        if talking || !how.gated && input.has_begun() {
+            let talks = talking;
+            heard.add_talker(Talker { id, slot, talks }, input.frame());
+        }
+        if talking {
+            active_talks |= mix.active() == Some(id);
+            loudest = loudest.max(Some((input.level(), id)));
+        }
+    }
+    if room.members.len() > 1 {
+        events.extend(mix.elect_speaker(room.id, loudest.map(|(_, id)| id), active_talks));
     }
 }
 
-/// Everybody hears everybody else: one sum, one encoding per codec for all who do not talk.
-fn mix_plain(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, steps: u32) {
-    if !room.has_plain_listeners() {
-        return;
-    }
-    let Outbox {
-        queue,
-        encoded,
-        talkers,
-        buffer,
-    } = outbox;
-    let listener = |id: LegId, slot: usize| (!room.is_exception(id)).then(|| listening(&legs[slot])).flatten();
-    let frames = talkers
-        .iter()
-        .filter_map(|&slot| Some((slot, legs[slot].input.as_deref()?.frame())));
-    let sounds = room.sounds_for_all().map(|player| (&player.frame[..], 256));
-    mix_once(buffer, FRAME, frames, sounds, |mixed| match mixed {
-        Mixed::All(samples) => {
-            let mut shared = [None, None];
-            for &(id, slot) in &room.members {
-                let silent = room.is_muted(id) || !legs[slot].input.as_deref().is_some_and(Input::talks);
-                let Some(format) = listener(id, slot).filter(|_| silent) else {
-                    continue;
-                };
-                let bytes = shared[usize::from(format.codec == Codec::Pcma)]
-                    .get_or_insert_with(|| encode(encoded, format.codec, samples))
-                    .clone();
-                queue.push_back(Frame {
-                    leg: slot,
-                    format,
-                    step: steps * step(format),
-                    bytes,
-                });
-            }
-        }
-        Mixed::Without(slot, samples) => {
-            if let Some(format) = listener(legs[slot].id, slot) {
-                let bytes = encode(encoded, format.codec, samples);
-                queue.push_back(Frame {
-                    leg: slot,
-                    format,
-                    step: steps * step(format),
-                    bytes,
-                });
-            }
-        }
-    });
+/// Whose relay became a mix waits until its source is heard there: silence between would be a hole in a word.
+fn still_held(legs: &Slab<Leg>, slot: usize) -> Option<(usize, u8)> {
+    let (from, left) = legs[slot].sending.hold?;
+    let begun = legs
+        .get(from)
+        .and_then(|leg| leg.input.as_deref())
+        .is_none_or(Input::has_begun);
+    (!begun && left > 0).then(|| (from, left - 1))
 }
 
-/// Members with edges or sounds of their own.
-fn mix_exceptions(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, steps: u32) {
-    if !room.has_exceptions() {
-        return;
-    }
-    let Outbox {
-        queue,
-        encoded,
-        talkers,
-        buffer,
-    } = outbox;
-    for &(id, slot) in room.members.iter().filter(|(id, _)| room.is_exception(*id)) {
-        let Some(format) = listening(&legs[slot]) else { continue };
-        buffer.clear(FRAME);
-        for player in room.players.iter().filter(|player| player.sounding) {
-            buffer.add_scaled(&player.frame, room.player_gain(player, id).factor());
+/// One room's tick after everybody was heard.
+struct Turn<'a> {
+    room: &'a Room,
+    mix: &'a mut RoomMix,
+    legs: &'a mut Slab<Leg>,
+    sent: &'a mut Sent,
+    steps: u32,
+}
+
+/// Who else hears the same samples, for an encoder that has to know what was heard before.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// All who do not talk.
+    All,
+    /// Nobody; but it heard what all heard until it began to talk.
+    Talker,
+    /// Nobody, ever.
+    Alone,
+}
+
+impl Turn<'_> {
+    /// Everybody hears everybody else: one sum, one encoding for each kind of listener that does not talk.
+    fn mix_plain(&mut self, heard: &Heard, buffer: &mut MixBuffer) {
+        if !self.room.has_plain_listeners() {
+            return;
         }
-        for &talker in talkers.iter() {
-            let gain = room.gain(Source::Leg(legs[talker].id), id);
-            if let Some(input) = legs[talker].input.as_deref().filter(|_| !gain.is_mute()) {
-                buffer.add_scaled(input.frame(), gain.factor());
+        let (room, length) = (self.room, self.mix.rate.frame());
+        let for_all = heard
+            .sounds(length)
+            .filter(|(place, _)| room.players[*place].to == Audience::Room)
+            .map(|(_, frame)| (frame, 256));
+        mix_once(buffer, length, heard.talkers(length), for_all, |mixed| match mixed {
+            Mixed::All(samples) => self.send_to_silent(samples, heard),
+            Mixed::Without(at, samples) => {
+                let Talker { id, slot, .. } = heard.talkers[at];
+                if !room.is_exception(id) {
+                    self.send(slot, samples, heard.is_quiet_for(Some(id)), Sharing::Talker);
+                }
             }
-        }
-        let bytes = encode(encoded, format.codec, buffer.all());
-        queue.push_back(Frame {
-            leg: slot,
-            format,
-            step: steps * step(format),
-            bytes,
         });
+    }
+
+    fn send_to_silent(&mut self, samples: &[i16], heard: &Heard) {
+        let (room, quiet) = (self.room, heard.is_quiet_for(None));
+        // Talkers stand in the order of members.
+        let mut talkers = heard.talkers.iter().map(|talker| talker.id).peekable();
+        for &(id, slot) in &room.members {
+            if talkers.next_if_eq(&id).is_none() && !room.is_exception(id) {
+                self.send(slot, samples, quiet, Sharing::All);
+            }
+        }
+        if self.mix.shared.iter().any(Output::has_state) {
+            self.mix.history.remember(samples);
+        }
+    }
+
+    /// Members with edges or sounds of their own.
+    fn mix_exceptions(&mut self, heard: &Heard, buffer: &mut MixBuffer) {
+        let (room, length) = (self.room, self.mix.rate.frame());
+        if !room.has_exceptions() {
+            return;
+        }
+        for &(id, slot) in room.members.iter().filter(|(id, _)| room.is_exception(*id)) {
+            buffer.clear(length);
+            for (place, frame) in heard.sounds(length) {
+                buffer.add_scaled(frame, room.player_gain(&room.players[place], id).factor());
+            }
+            for (at, frame) in heard.talkers(length) {
+                let gain = room.gain(Source::Leg(heard.talkers[at].id), id);
+                if !gain.is_mute() {
+                    buffer.add_scaled(frame, gain.factor());
+                }
+            }
+            self.send(slot, buffer.all(), heard.is_quiet_for(Some(id)), Sharing::Alone);
+        }
+    }
+
+    /// Sends a member what it hears in this tick, or nothing where it needs nothing.
+    fn send(&mut self, slot: usize, samples: &[i16], quiet: bool, sharing: Sharing) {
+        let Some(format) = listening(&self.legs[slot]) else {
+            return;
+        };
+        let clock = format.codec.clock_rate();
+        let leg = &mut self.legs[slot];
+        leg.sending.quiet = if quiet { leg.sending.quiet.saturating_add(1) } else { 0 };
+        if leg.sending.quiet > QUIET_TICKS
+            && let Some(format) = leg.noise_format(clock)
+        {
+            return self.send_noise(slot, format, samples);
+        }
+        let Turn {
+            mix, sent, legs, steps, ..
+        } = self;
+        let Sent { queue, encoded } = &mut **sent;
+        let (sending, tick) = (&mut legs[slot].sending, mix.tick);
+        let Some(shared) = mix.shared.get_mut(sending.shared) else {
+            return;
+        };
+        let made = match (sharing, &mut sending.own) {
+            (Sharing::All, _) => shared.make_shared(tick, samples, &mix.history, encoded),
+            (Sharing::Talker, Some(own)) => own.make(tick, samples, Some((&mix.history, 1)), encoded),
+            (Sharing::Alone, Some(own)) => own.make(tick, samples, None, encoded),
+            (_, None) => shared.make(tick, samples, None, encoded),
+        };
+        sending.take(*steps, clock, &made, encoded, |payload| {
+            queue.push_back(Frame::sound(slot, format, payload));
+        });
+    }
+
+    /// In silence a member that understands comfort noise is sent its level now and then (RFC 3389), and no sound.
+    fn send_noise(&mut self, slot: usize, format: Format, samples: &[i16]) {
+        let (sending, clock) = (&mut self.legs[slot].sending, format.codec.clock_rate());
+        if (sending.quiet - QUIET_TICKS) % NOISE_TICKS != 1 {
+            return sending.skip(self.steps, clock);
+        }
+        let Sent { queue, encoded } = &mut *self.sent;
+        let level = match noise::level_of(samples) {
+            127 => noise::USUAL_LEVEL,
+            level => level,
+        };
+        encoded.push(level);
+        let payload = sending.take_noise(self.steps, clock, encoded.len() - 1..encoded.len());
+        queue.push_back(Frame::sound(slot, format, payload));
+    }
+}
+
+impl Frame {
+    fn sound(leg: usize, format: Format, payload: Payload) -> Frame {
+        let Payload { bytes, step, marker } = payload;
+        Frame {
+            leg,
+            format,
+            bytes,
+            kind: Kind::Sound { step, marker },
+        }
     }
 }
 
 /// The format a member is sent a mix in, if it is sent one now.
 fn listening(leg: &Leg) -> Option<Format> {
-    leg.sound_format()
-        .filter(|_| leg.feed == Feed::Mix && leg.rtp_to.is_some())
-}
-
-/// Clock units of a tick.
-fn step(format: Format) -> u32 {
-    format.codec.clock_rate() / 50
-}
-
-fn encode(encoded: &mut Vec<u8>, codec: Codec, samples: &[i16]) -> Range<usize> {
-    let start = encoded.len();
-    match codec {
-        Codec::Pcma => encoded.extend(samples.iter().map(|&sample| g711::to_a(sample))),
-        _ => encoded.extend(samples.iter().map(|&sample| g711::to_mu(sample))),
-    }
-    start..encoded.len()
+    let now = leg.feed == Feed::Mix && leg.rtp_to.is_some() && leg.sending.hold.is_none();
+    leg.sound_format().filter(|_| now)
 }

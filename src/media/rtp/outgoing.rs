@@ -12,6 +12,9 @@ const MAX_DRIFT_SECS: i64 = 10;
 /// A gap in packets we make that is a pause; a worker that lags makes up for less.
 const PAUSE_SECS: u32 = 1;
 
+/// Two packets of 20 ms so far apart have a pause between them.
+const APART_MS: u32 = 80;
+
 /// The stream to one leg.
 #[derive(Debug)]
 pub struct OutgoingStream {
@@ -106,6 +109,7 @@ impl OutgoingStream {
         let spliced = self.splice.take().is_some() || clock != self.clock || self.has_paused(now, step);
         let timestamp = match (first, spliced) {
             (true, _) => self.timestamp,
+            (_, true) if !self.is_apart(now) => self.timestamp.wrapping_add(step),
             (_, true) => self.timestamp_at(now, clock).max_after(self.timestamp, step),
             _ => self.timestamp.wrapping_add(step),
         };
@@ -121,6 +125,12 @@ impl OutgoingStream {
             ssrc: self.ssrc,
             payload: 12..12 + length,
         }
+    }
+
+    /// What comes now does not follow right after what was sent last: to change from relay to a mix and back takes a buffer's
+    /// time, but no sound is missing between, and none shall seem to be.
+    fn is_apart(&self, now: Mono) -> bool {
+        self.timestamp_now(now).wrapping_sub(self.timestamp) > APART_MS * (self.clock / 1_000)
     }
 
     /// Nothing was made for a while, and it was not the worker that was late: the time shows in the timestamp, for the
@@ -198,6 +208,7 @@ impl OutgoingStream {
     fn splice_on(&mut self, now: Mono, source: &RtpHeader, clock: u32) {
         // At least 20 ms after the last packet: the same timestamp twice would merge two frames.
         let timestamp = match self.sent_at {
+            Some(_) if !self.is_apart(now) => self.timestamp.wrapping_add(clock / 50),
             Some(_) => self.timestamp_at(now, clock).max_after(self.timestamp, clock / 50),
             None => self.timestamp,
         };

@@ -13,8 +13,7 @@
 //! A refused exchange is undone with [`Negotiation::rollback`] on each leg; what was agreed before still holds.
 
 use super::{Address, Attribute, Connection, Direction, Origin, SdpFormat, SessionDescription, Stream};
-use crate::codec::{OpusParameters, transcoded};
-use crate::engine::can_mix;
+use crate::codec::{OpusParameters, can_transcode, transcoded};
 use crate::plan::{Codec, Format, LegMedia};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -660,8 +659,8 @@ fn with_transcoded(theirs: &[SdpFormat]) -> Vec<SdpFormat> {
     let Some(last) = theirs.iter().rposition(|format| format.codec().is_sound()) else {
         return formats;
     };
-    if theirs.iter().any(|format| can_mix(format.codec())) {
-        let can = transcoded().iter().filter(|&&codec| can_mix(codec));
+    if theirs.iter().any(|format| can_transcode(format.codec())) {
+        let can = transcoded().iter().filter(|&&codec| can_transcode(codec));
         let own = can.filter_map(|&codec| SdpFormat::of(codec));
         let new = own.filter(|own| !theirs.iter().any(|known| known.same_encoding(own)));
         formats.splice(last + 1..last + 1, new);
@@ -671,7 +670,7 @@ fn with_transcoded(theirs: &[SdpFormat]) -> Vec<SdpFormat> {
 
 /// The first format of this device that the engine can turn into what the other agreed to, and `beside` it what is no sound.
 fn transcodable(theirs: &[SdpFormat], beside: Vec<SdpFormat>, agreed: &Agreed) -> Option<Vec<SdpFormat>> {
-    let can = |format: &&SdpFormat| can_mix(format.codec());
+    let can = |format: &&SdpFormat| can_transcode(format.codec());
     agreed.formats.iter().map(|there| &there.format).find(can)?;
     let sound = theirs.iter().find(can)?;
     let same_clock = beside.into_iter().filter(|format| format.clock == sound.clock);

@@ -256,7 +256,7 @@ impl Calls {
                 let key = Key::unpack(leg.0);
                 self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
             }
-            Event::Latched { .. } | Event::Played { .. } => {}
+            Event::Latched { .. } | Event::ActiveSpeaker { .. } | Event::Played { .. } => {}
         }
     }
 
