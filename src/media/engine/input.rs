@@ -223,12 +223,6 @@ impl Input {
         self.fax >= FAX_FRAMES
     }
 
-    /// Delay the jitter asks for, and packets held.
-    #[cfg(test)]
-    pub fn depth(&self) -> (Duration, usize) {
-        (self.jitter.target(), self.jitter.depth())
-    }
-
     /// A decoder is there for this format; false if there is none. Only a device that changes its codec makes this allocate.
     fn prepare(&mut self, pt: u8, codec: Codec) -> bool {
         let fits = |stage: &Option<Stage>| {
