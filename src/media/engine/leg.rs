@@ -22,6 +22,9 @@ pub(super) const NO_FORMAT: u8 = 0xff;
 /// RTCP goes out this often (RFC 3550 section 6.2), spread by half either way so that legs do not beat in time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A device that sends sends this often: packets of 60 ms with jitter.
+const SENDS_WITHIN: Duration = Duration::from_millis(150);
+
 pub(super) struct Leg {
     pub id: LegId,
     pub port: u16,
@@ -218,6 +221,11 @@ impl Leg {
         if let Some(input) = &mut self.input {
             input.leave();
         }
+    }
+
+    /// A packet came in the last moments, so that another will soon.
+    pub fn sends(&self, now: Mono) -> bool {
+        self.incoming.ssrc().is_some() && now.since(self.heard_at) < SENDS_WITHIN
     }
 
     /// It is mixed no more.

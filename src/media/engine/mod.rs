@@ -188,6 +188,7 @@ impl Engine {
         buffer: &mut [u8],
         len: usize,
     ) -> Option<Forward> {
+        self.now = now;
         let packet = buffer.get(..len)?;
         let leg = self.leg_on(port)?;
         if is_rtcp(packet) {
@@ -444,7 +445,11 @@ impl Engine {
     /// Decides anew how the room's matrix is executed: relay where one member alone is heard by one other, else a mix.
     fn route(&mut self, room: usize) {
         let Engine {
-            rooms, legs, outbox, ..
+            rooms,
+            legs,
+            outbox,
+            now,
+            ..
         } = self;
         let room = &mut rooms[room];
         let relayed = end_relays(room, legs);
@@ -459,7 +464,7 @@ impl Engine {
             mixes |= feed == Feed::Mix;
             let before = std::mem::replace(&mut legs[slot].feed, feed);
             if before == Feed::Relay && feed == Feed::Mix {
-                let from = relayed.iter().find(|&&(_, to)| to == slot);
+                let from = relayed.iter().find(|&&(from, to)| to == slot && legs[from].sends(*now));
                 legs[slot].sending.hold = from.map(|&(from, _)| (from, HOLD_TICKS));
             }
             if before == Feed::Mix && feed == Feed::Relay {
