@@ -379,7 +379,7 @@ mod relay {
         b.handle_offer(&parse(&phone("192.0.2.2", offer))).unwrap();
         let relayed = a.relay_offer(&b).unwrap();
         assert!(
-            relayed.contains("RTP/AVP 107 0 8 101\r\na=rtpmap:107 opus/48000/2\r\n"),
+            relayed.contains("RTP/AVP 107 0 9 8 101\r\na=rtpmap:107 opus/48000/2\r\n"),
             "{relayed}"
         );
         // A new format whose number is taken gets another.
@@ -409,7 +409,7 @@ mod relay {
             &phone("192.0.2.1", &offer),
             &phone("192.0.2.2", &answer),
         );
-        assert!(offer.contains("RTP/AVP 18 0 8 101\r\n"), "{offer}");
+        assert!(offer.contains("RTP/AVP 18 0 107 9 8 101\r\n"), "{offer}");
         assert!(answer.contains("RTP/AVP 0 101\r\n"), "{answer}");
         let names = [&a, &b].map(|leg| leg.agreed().unwrap().codec_name().unwrap());
         assert_eq!(names, ["PCMU/8000", "PCMA/8000"]);
