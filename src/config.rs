@@ -1,6 +1,7 @@
 //! The operator's configuration: reads the files of sip-config/, lays `--set` over them, and checks all of it as a whole.
 //! Nothing is used unless nothing is wrong; everything that is wrong is reported at once.
 
+use crate::config_conference;
 use crate::config_dialplan::{self, RuleEntry};
 use crate::config_policy::{self, ImFile, SecurityFile};
 use crate::config_section::{Problems, Section, did_you_mean};
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use switch::config::conference::Conferences;
 use switch::config::{Action, Algorithm, Pattern};
 
 /// What a node needs to start. Changed only by reading it anew.
@@ -104,9 +106,9 @@ fn without_echoes(first: &[Problem], mut found: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Files that we read, by name without `.toml`.
-const FILES: [&str; 5] = ["switch", "users", "dialplan", "im", "security"];
+const FILES: [&str; 6] = ["switch", "users", "dialplan", "im", "security", "conference"];
 /// Files that come with what is not built yet.
-const LATER: [&str; 5] = ["conference", "voicemail", "groups", "trunks", "features"];
+const LATER: [&str; 4] = ["voicemail", "groups", "trunks", "features"];
 
 /// The files as tables, before their meaning is read.
 struct Files {
@@ -169,10 +171,11 @@ impl Files {
         let im = config_policy::im(self.section(source, "im", problems));
         let users = config_users::read(self.section(source, "users", problems), &main.domain, &security.0.realm);
         let rules = config_dialplan::read(self.section(source, "dialplan", problems));
+        let conferences = config_conference::read(self.section(source, "conference", problems));
         check_digest(&main.listen, &security, &users, problems);
         check_demo_passwords(&main, &users, problems);
         check_targets(&rules, &users, problems);
-        assemble(source, main, security, im, users, rules)
+        assemble(source, main, security, (im, conferences), users, rules)
     }
 }
 
@@ -288,7 +291,7 @@ fn assemble(
     source: &Source,
     main: SwitchFile,
     security: SecurityFile,
-    im: ImFile,
+    (im, conferences): (ImFile, Conferences),
     users: Vec<UserEntry>,
     rules: Vec<RuleEntry>,
 ) -> Config {
@@ -303,6 +306,7 @@ fn assemble(
         calls: main.calls,
         im: im.0,
         security: security.0,
+        conferences,
         subscriptions: main.subscriptions,
         media: main.media,
         limits: main.limits,

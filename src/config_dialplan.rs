@@ -80,7 +80,7 @@ fn pattern(section: &mut Section<'_>) -> Option<Pattern> {
 }
 
 /// `9196` is one number; `_10XX` a pattern in Asterisk's notation; `_.` everything.
-fn parse_match(text: &str) -> Result<Pattern, String> {
+pub(crate) fn parse_match(text: &str) -> Result<Pattern, String> {
     match text.strip_prefix('_') {
         Some(".") => Ok(Pattern::Any),
         Some(pattern) => wrong_pattern(pattern).map_or_else(|| Ok(Pattern::Digits(pattern.into())), Err),
@@ -131,13 +131,14 @@ fn is_set(inside: &str) -> bool {
     any
 }
 
-const ACTIONS: [&str; 4] = ["user", "echo", "tone", "reject"];
-const LATER: [&str; 6] = ["group", "room", "voicemail", "music", "trunk", "rewrite"];
+const ACTIONS: [&str; 5] = ["user", "room", "echo", "tone", "reject"];
+const LATER: [&str; 5] = ["group", "voicemail", "music", "trunk", "rewrite"];
 
 fn action(section: &mut Section<'_>) -> Option<Action> {
     let name: At<String> = section.need("action")?;
     match name.value.as_str() {
         "user" => Some(Action::User(section.read::<String>("user").map(Into::into))),
+        "room" => Some(Action::Room(section.read::<String>("room").map(Into::into))),
         "echo" => Some(Action::Echo),
         "tone" => Some(Action::Tone(section.within("hz", 1004, 20..=3_900))),
         "reject" => Some(Action::Reject(section.within("status", 403, 400..=699))),

@@ -5,6 +5,7 @@ use crate::config_toml::{Kind, Value};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use switch::config::conference::Waiting;
 use switch::config::{Algorithm, Audience, Role};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
@@ -233,6 +234,7 @@ one_of! {
     Algorithm: "MD5" => Algorithm::Md5, "SHA-256" => Algorithm::Sha256;
     Role: "agent" => Role::Agent, "supervisor" => Role::Supervisor, "admin" => Role::Admin;
     Audience: "everyone" => Audience::Everyone, "supervisors" => Audience::Supervisors, "nobody" => Audience::Nobody;
+    Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
 }
 

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod config;
+mod config_conference;
 mod config_dialplan;
 mod config_policy;
 mod config_section;

@@ -53,6 +53,9 @@ pub enum Verb {
     /// Calls that ring or talk.
     #[command(subcommand)]
     Calls(CallsVerb),
+    /// Conference rooms with somebody in them.
+    #[command(subcommand)]
+    Rooms(RoomsVerb),
     /// Messages that wait for their readers.
     #[command(subcommand)]
     Im(ImVerb),
@@ -114,6 +117,46 @@ pub enum CallsVerb {
     Why {
         /// As `calls list` showed it.
         id: Option<String>,
+    },
+}
+
+/// `rooms ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RoomsVerb {
+    /// Shows the rooms of now.
+    List,
+    /// Shows who is in a room.
+    Show {
+        /// Its number.
+        room: String,
+    },
+    /// Makes a member unheard, or deaf.
+    Mute {
+        /// The room's number.
+        room: String,
+        /// The member's number in the room, as `rooms show` shows it.
+        member: u32,
+        /// Takes the member's hearing instead of its voice.
+        #[arg(long)]
+        deaf: bool,
+        /// Gives it back.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Ends the call of a member, or of all.
+    Drop {
+        /// The room's number.
+        room: String,
+        /// The member's number in the room; all if not given.
+        member: Option<u32>,
+    },
+    /// Lets nobody in any more, but moderators by name.
+    Lock {
+        /// The room's number.
+        room: String,
+        /// Opens it again.
+        #[arg(long)]
+        off: bool,
     },
 }
 

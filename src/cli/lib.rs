@@ -7,10 +7,13 @@ mod arguments;
 mod client;
 mod exit;
 mod remote;
+mod rooms;
 mod table;
 mod time;
 
-pub use arguments::{Arguments, CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Serve, Switched, UserVerb, Verb};
+pub use arguments::{
+    Arguments, CallsVerb, ImVerb, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
+};
 pub use client::{Client, Failure};
 pub use exit::Exit;
 pub use remote::{reload, run};

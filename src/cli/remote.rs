@@ -1,6 +1,7 @@
 //! The verbs that a running node answers: one request, then its answer as JSON or as text for people.
 
 use crate::client::{Client, Failure, escaped};
+use crate::rooms;
 use crate::table::{shown, table};
 use crate::time::span;
 use crate::{CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
@@ -63,6 +64,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Trace { .. } => (Method::PUT, "/api/v1/trace".to_owned()),
         Verb::Registrations(verb) => registrations(verb),
         Verb::Calls(verb) => calls(verb),
+        Verb::Rooms(verb) => rooms::question(verb),
         Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
         Verb::Route(RouteVerb::Test { from, to }) => (
             Method::GET,
@@ -72,6 +74,7 @@ fn question(verb: &Verb) -> Option<Question> {
     };
     let body = match verb {
         Verb::Drain { limit } => Some(json!({ "limit_s": limit })),
+        Verb::Rooms(verb) => rooms::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
         _ => None,
     };
@@ -117,17 +120,18 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
             Some(format!("{} removed", counted(answer["done"].as_u64()?, "binding")))
         }
         Verb::Calls(verb) => told_calls(verb, answer),
+        Verb::Rooms(verb) => rooms::told(verb, answer),
         Verb::Im(ImVerb::Queue) => told_queue(answer),
         Verb::Route(_) => answer["route"].as_str().map(shown),
         Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,
     }
 }
 
-fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn counted(n: u64, what: &str) -> String {
+pub(crate) fn counted(n: u64, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{n} {what}{s}")
 }
@@ -325,6 +329,19 @@ mod tests {
             ("calls hangup i-1", "DELETE /api/v1/calls/i-1"),
             ("calls why i-1", "GET /api/v1/cdrs?call=i-1"),
             ("calls why", "GET /api/v1/cdrs?limit=20"),
+            ("rooms list", "GET /api/v1/rooms"),
+            ("rooms show 3000", "GET /api/v1/rooms/3000"),
+            (
+                "rooms mute 3000 2",
+                "PATCH /api/v1/rooms/3000/members/2 {\"muted\":true}",
+            ),
+            (
+                "rooms mute 3000 2 --deaf --off",
+                "PATCH /api/v1/rooms/3000/members/2 {\"deaf\":false}",
+            ),
+            ("rooms drop 3000", "DELETE /api/v1/rooms/3000"),
+            ("rooms drop 3000 2", "DELETE /api/v1/rooms/3000/members/2"),
+            ("rooms lock 3000 --off", "PATCH /api/v1/rooms/3000 {\"locked\":false}"),
             ("im queue", "GET /api/v1/im/queue"),
             ("route test 1000 *97", "GET /api/v1/routes/test?from=1000&to=%2A97"),
         ] {
@@ -385,6 +402,27 @@ mod tests {
             listed.contains("i-0000000000000001  ringing  sip:1@a  sip:2@a  1970-01-01"),
             "{listed}"
         );
+    }
+
+    #[test]
+    fn a_room_is_shown_with_its_members() {
+        let member = |id: u32, muted: bool| {
+            json!({
+                "id": id, "call": "i-0000000000000001", "user": "1000@a", "shown": "\"Kate\" <1000>", "state": "inside",
+                "moderator": id == 1, "muted": muted, "deaf": false, "talking": !muted, "came_at": 0,
+            })
+        };
+        let room = json!({
+            "name": "3000", "rate_hz": 16_000, "started_at": 0, "locked": true, "max_members": 100,
+            "members": [member(1, false), member(2, true)],
+        });
+        let shown = told(&verb("rooms show 3000"), &room).unwrap();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[0], "3000 at 16000 Hz, locked, 2 of 100 members");
+        assert!(lines[2].contains("inside  moderator talking"), "{shown}");
+        assert!(lines[3].contains("inside  muted"), "{shown}");
+        let listed = told(&verb("rooms list"), &json!({ "rooms": [room] })).unwrap();
+        assert!(listed.contains("3000  2        locked"), "{listed}");
     }
 
     #[test]

@@ -22,4 +22,4 @@ pub use interaction::{
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
 };
 pub use store::{StoreError, StoreOp, StoreReply};
-pub use view::{CallView, LegView, RegistrationView, StatusView};
+pub use view::{CallView, LegView, RegistrationView, RoomMemberView, RoomView, StatusView};

@@ -70,6 +70,50 @@ pub struct LegView {
     pub reason: Option<EndReason>,
 }
 
+/// One row of `rooms list`: a conference room with somebody in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomView {
+    /// What is dialled.
+    pub name: Box<str>,
+    /// Highest sampling rate of its mix, in Hz.
+    pub rate_hz: u32,
+    /// When its first member came.
+    #[serde(with = "crate::wall")]
+    pub started_at: Wall,
+    /// Nobody may come in, but moderators by name.
+    pub locked: bool,
+    /// Most members.
+    pub max_members: u64,
+    /// In the order they came.
+    pub members: Vec<RoomMemberView>,
+}
+
+/// One member of a conference room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMemberView {
+    /// Names the member in the room; never reused while the room is open.
+    pub id: u32,
+    /// Its call.
+    pub call: Option<InteractionId>,
+    /// The user, if one of ours.
+    pub user: Option<Aor>,
+    /// As shown to others: `"Name" <number>`.
+    pub shown: Box<str>,
+    /// `arriving`, `pin`, `waiting` (for a moderator) or `inside`.
+    pub state: Box<str>,
+    /// Lets the others in, and may end it by leaving.
+    pub moderator: bool,
+    /// Nobody hears the member.
+    pub muted: bool,
+    /// The member hears nobody.
+    pub deaf: bool,
+    /// Speaks now. Known in rooms that mix: from three members on.
+    pub talking: bool,
+    /// When the member dialled in.
+    #[serde(with = "crate::wall")]
+    pub came_at: Wall,
+}
+
 /// What `tandem status` shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {

@@ -35,6 +35,11 @@ impl Switch {
                 self.core.tell(token, Answer::Done(self.calls.len() as u64));
                 self.calls.handle_command(cx!(self, now), token, command);
             }
+            Command::Rooms
+            | Command::Room(_)
+            | Command::RoomMute { .. }
+            | Command::RoomDrop { .. }
+            | Command::RoomLock { .. } => self.calls.handle_room_command(cx!(self, now), token, &command),
             Command::Calls
             | Command::Call(_)
             | Command::Hangup(_)

@@ -1,5 +1,8 @@
 //! The configuration as plain data, already checked: the switch knows no TOML and no file.
 
+pub mod conference;
+
+use conference::Conferences;
 use model::Aor;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub struct Config {
     pub im: Im,
     /// Digest settings.
     pub security: Security,
+    /// Conference rooms.
+    pub conferences: Conferences,
     /// Subscription settings.
     pub subscriptions: Subscriptions,
     /// Media settings.
@@ -132,8 +137,8 @@ pub enum Action {
     Reject(u16),
     /// A group; not there yet: 480.
     Group(Box<str>),
-    /// A conference room; not there yet: 480.
-    Room(Box<str>),
+    /// The conference room with the dialled name, or this one.
+    Room(Option<Box<str>>),
     /// A mailbox; not there yet: 480.
     Voicemail(Box<str>),
     /// Music; not there yet: 480.

@@ -81,6 +81,35 @@ pub enum Command {
     Interactions(Option<InteractionId>),
     /// A verb: [`crate::Answer::Acted`], or refused.
     Act(Box<Act>),
+    /// Conference rooms with somebody in them: [`crate::Answer::Rooms`].
+    Rooms,
+    /// One of them: [`crate::Answer::Rooms`] with one element, or refused.
+    Room(Box<str>),
+    /// What a member may do; `None` leaves it as it is: [`crate::Answer::Done`].
+    RoomMute {
+        /// The room's name.
+        room: Box<str>,
+        /// Which member.
+        member: u32,
+        /// Nobody hears the member.
+        muted: Option<bool>,
+        /// The member hears nobody.
+        deaf: Option<bool>,
+    },
+    /// Ends the calls of a member, or of all, with reason `operator`: [`crate::Answer::Done`] with how many.
+    RoomDrop {
+        /// The room's name.
+        room: Box<str>,
+        /// Which member; `None`: all.
+        member: Option<u32>,
+    },
+    /// Nobody may come in, but moderators by name; until the room is empty or opened again: [`crate::Answer::Done`].
+    RoomLock {
+        /// The room's name.
+        room: Box<str>,
+        /// Locked from now on, or open.
+        locked: bool,
+    },
     /// What the dial plan would do: [`crate::Answer::Route`].
     RouteTest {
         /// Calling user.

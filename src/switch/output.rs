@@ -3,7 +3,9 @@
 use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
-use model::{CallView, InteractionView, Occurrence, RegistrationView, Snapshot, StatusView, StoreOp, VerbOutcome};
+use model::{
+    CallView, InteractionView, Occurrence, RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
+};
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
 
@@ -81,6 +83,8 @@ pub enum Answer {
     Acted(Box<Acted>),
     /// For [`crate::Command::Snapshot`].
     Snapshot(Box<Snapshot>),
+    /// For [`crate::Command::Rooms`] and [`crate::Command::Room`].
+    Rooms(Vec<RoomView>),
     /// For [`crate::Command::RouteTest`]: what would be done, in words.
     Route(Box<str>),
     /// Nothing was changed.

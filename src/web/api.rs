@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use switch::{Answer, Command};
 
-type Answered<T> = Result<Json<T>, ApiError>;
+pub(crate) type Answered<T> = Result<Json<T>, ApiError>;
 
 pub(crate) fn router() -> Router<Context> {
     Router::new()
@@ -30,6 +30,7 @@ pub(crate) fn router() -> Router<Context> {
         .route("/api/v1/trace", put(trace))
         .route("/api/v1/cdrs", get(cdrs))
         .route("/api/v1/im/queue", get(im_queue))
+        .merge(crate::rooms::router())
         .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this address") })
         .method_not_allowed_fallback(|| async { ApiError::new(Code::MethodNotAllowed, "not with this method") })
 }
@@ -236,18 +237,18 @@ async fn im_queue(State(context): State<Context>) -> Answered<Queue> {
 
 /// `{"done": 1}`: how many things were touched.
 #[derive(Serialize)]
-struct Done {
+pub(crate) struct Done {
     done: u64,
 }
 
-async fn done(context: &Context, command: Command) -> Answered<Done> {
+pub(crate) async fn done(context: &Context, command: Command) -> Answered<Done> {
     match ask(context, command).await? {
         Answer::Done(done) => Ok(Json(Done { done })),
         other => Err(unexpected(&other)),
     }
 }
 
-async fn ask(context: &Context, command: Command) -> Result<Answer, ApiError> {
+pub(crate) async fn ask(context: &Context, command: Command) -> Result<Answer, ApiError> {
     match context.node.command(command).await {
         Some(Answer::Refused(refusal)) => Err(refusal.into()),
         Some(answer) => Ok(answer),
@@ -255,7 +256,7 @@ async fn ask(context: &Context, command: Command) -> Result<Answer, ApiError> {
     }
 }
 
-fn unexpected(answer: &Answer) -> ApiError {
+pub(crate) fn unexpected(answer: &Answer) -> ApiError {
     tracing::error!(?answer, "an answer that does not fit its command");
     ApiError::unavailable("the switch")
 }
@@ -276,7 +277,7 @@ async fn read_store<T: Send + 'static>(
     }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(ApiError::bad)
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod failures;
 mod figures;
 mod health;
+mod rooms;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod baresip;
 mod cli;
 mod crash;
 mod health;
+mod rooms;
 mod security;
 mod signals;
 mod sipp;

@@ -519,6 +519,7 @@ fn config(users: usize) -> Config {
             max_nonces: 10_000,
             max_failures: 10,
         },
+        conferences: config::conference::Conferences::default(),
         subscriptions: config::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,

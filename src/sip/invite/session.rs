@@ -174,6 +174,14 @@ pub(super) mod timer {
 pub(super) const FIRST_CSEQ: u32 = 1;
 
 impl Session {
+    /// Our Contact says from now on that we are the focus of a conference (RFC 4579 section 5.1). Before it is sent: before
+    /// [`Session::accept`].
+    pub fn become_focus(&mut self) {
+        if !self.local.contact.ends_with(";isfocus") {
+            self.local.contact.push_str(";isfocus");
+        }
+    }
+
     // What happens to it.
 
     /// Whose this request inside a dialog is. A caller whose credentials were checked may be given to

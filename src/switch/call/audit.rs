@@ -13,6 +13,7 @@ impl Calls {
             .iter()
             .try_for_each(|(_, call)| self.audit_call(call))?;
         self.legs.iter().try_for_each(|(key, _)| self.audit_leg(key))?;
+        self.audit_conferences()?;
         let over = |call: &Interaction| matches!(call.call.state, State::Over);
         let active = self.interactions.iter().filter(|(_, call)| !over(call)).count();
         if active != self.active {

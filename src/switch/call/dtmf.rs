@@ -4,6 +4,7 @@
 use super::room::{Engine, leg_id};
 use super::{Calls, LegKey, State};
 use crate::core::Cx;
+use crate::route::Target;
 use media::plan::Codec;
 use media::{DtmfBy, Plan};
 use sip::{Body, Headers, Message, Method};
@@ -33,6 +34,7 @@ impl Calls {
                 let other = bridge.other(key);
                 self.pass_dtmf(cx, other, digit, duration, by);
             }
+            Some(State::Service(Target::Room)) => self.on_room_key(cx, key, digit),
             // Nobody here asks for digits.
             _ => {}
         }

@@ -166,6 +166,7 @@ impl Calls {
         if self.silence(cx, key) {
             self.record(cx, key, None, &LegStats::default());
         }
+        self.vacate(cx, key);
     }
 
     /// Forgets a leg that has its record and whose session is over, and with the last one the call.

@@ -11,6 +11,7 @@ mod body;
 mod bridge;
 mod cdr;
 mod commands;
+mod conference;
 mod dtmf;
 mod ending;
 mod identity;
@@ -28,6 +29,7 @@ mod setup;
 mod tests;
 mod view;
 
+pub(crate) use conference::{MemberPlace, MemberView, Roster, Since};
 pub(crate) use leg::{Leg, LegKey};
 pub(crate) use legs::{DialogPhase, DialogView};
 
@@ -38,6 +40,7 @@ use crate::room::Room;
 use crate::route::Target;
 use crate::subscribe::Watched;
 use bridge::{Bridge, Exchange, Step};
+use conference::Conferences;
 use dtmf::Heard;
 use leg::{Over, Relayed, Stage};
 use legs::Legs;
@@ -56,6 +59,7 @@ pub(crate) struct Calls {
     interactions: Arena<Interaction>,
     legs: Legs,
     ports: PortPool,
+    conferences: Conferences,
     figures: cdr::Figures,
     /// What we say of ourselves in each dialog: Allow, Supported, User-Agent.
     manners: Headers,
@@ -171,6 +175,7 @@ impl Calls {
             interactions: Arena::default(),
             legs: Legs::new(core.hasher.clone()),
             ports,
+            conferences: Conferences::default(),
             figures: cdr::Figures::default(),
             manners: manners(core),
             active: 0,
@@ -245,7 +250,10 @@ impl Calls {
                 }
             }
             Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
-            Event::Talking { leg, talking } => self.announce_talking(cx, Key::unpack(leg.0), talking),
+            Event::Talking { leg, talking } => {
+                self.on_talking(Key::unpack(leg.0), talking);
+                self.announce_talking(cx, Key::unpack(leg.0), talking);
+            }
             Event::Dtmf {
                 leg,
                 digit,
@@ -268,6 +276,7 @@ impl Calls {
             TIMER_DRAIN => self.on_drain_limit(cx),
             TIMER_DRAINED => self.on_drained(cx),
             TIMER_RECORDS => on_records_due(cx),
+            conference::TIMER_PIN => self.on_pin_timeout(cx, Key::unpack(number)),
             _ => {}
         }
     }

@@ -30,6 +30,9 @@ impl Calls {
             return Ok(());
         };
         leg.on_answered(cx.now.wall);
+        if service == Target::Room {
+            leg.session.become_focus();
+        }
         leg.accept(cx, &Headers::new(), Some(text));
         let call = leg.interaction;
         let Some(interaction) = self.interactions.get_mut(call) else {
@@ -39,6 +42,9 @@ impl Calls {
         interaction.answered_at = Some(cx.now.wall);
         self.figures.answered += 1;
         self.open_room(cx, call, Matrix::Nobody);
+        if service == Target::Room {
+            self.take_seat(cx, key);
+        }
         self.attend(cx, key);
         Ok(())
     }
@@ -55,6 +61,7 @@ impl Calls {
             Some(&State::Service(Target::Tone(hz))) => {
                 self.play(cx, key, Sound::Tone(Tone::steady(f32::from(hz), SPEECH_DBM0)));
             }
+            Some(&State::Service(Target::Room)) => self.at_the_door(cx, key),
             _ => self.echo(cx, key),
         }
     }

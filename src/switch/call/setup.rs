@@ -8,6 +8,7 @@ use crate::interaction::{Interaction, Party};
 use crate::route::{self, Devices, Target};
 use crate::text::loggable;
 use crate::users::UserIndex;
+use media::WorkerId;
 use media::sdp::SessionDescription;
 use model::{Direction, EndReason, EndedBy, InteractionId, PartyId};
 use sip::invite::{Local, Session};
@@ -101,7 +102,11 @@ impl Calls {
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
-        self.seat_caller(cx, key, caller, asked.flow, offer.as_ref())?;
+        let worker = match target {
+            Target::Room => self.knock(cx, key)?,
+            _ => None,
+        };
+        self.seat_caller(cx, key, (caller, worker), asked.flow, offer.as_ref())?;
         match target {
             Target::User(callee) => self.ring(cx, key, asked, callee, devices),
             service => self.serve(cx, caller, service, offer.is_some()),
@@ -129,17 +134,17 @@ impl Calls {
         }
     }
 
-    /// The caller's port, at the worker where the call will live from now on, and his offer.
+    /// The caller's port, at the worker where the call will live from now on, if that is known already, and his offer.
     fn seat_caller(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        caller: LegKey,
+        (caller, worker): (LegKey, Option<WorkerId>),
         flow: Flow,
         offer: Option<&SessionDescription>,
     ) -> Result<(), Failure> {
         let mut sound = self
-            .reserve(cx, None, Some(flow.local))
+            .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
         let worker = sound.port.worker;
         let understood = match offer {

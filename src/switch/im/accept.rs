@@ -148,7 +148,9 @@ fn recipient(cx: &Cx<'_>, request: &Message) -> Result<Aor, Reply> {
     let dialled = cx.core.dialled(request).unwrap_or_default();
     match route::target(cx.core, &dialled) {
         Target::User(user) => Ok(cx.core.users[user].aor.clone()),
-        Target::Echo | Target::Tone(_) => Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS")),
+        Target::Echo | Target::Tone(_) | Target::Room => {
+            Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS"))
+        }
         Target::Nobody(status) => Err(Reply::new(status)),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Target {
     Echo,
     /// Hear a tone of so many Hz.
     Tone(u16),
+    /// Talk to all others who dialled the same room: [`room`] says which.
+    Room,
     /// Nobody: this status.
     Nobody(u16),
 }
@@ -69,7 +71,17 @@ pub(crate) fn target(core: &Core, dialled: &str) -> Target {
         Action::Tone(hz) => Target::Tone(*hz),
         Action::Reject(status) => Target::Nobody(*status),
         // Kinds of target that answer as absent people do.
-        Action::Group(_) | Action::Room(_) | Action::Voicemail(_) | Action::Music => Target::Nobody(480),
+        Action::Room(_) => Target::Room,
+        Action::Group(_) | Action::Voicemail(_) | Action::Music => Target::Nobody(480),
+    }
+}
+
+/// The name of the conference room that a dialled string means.
+#[must_use]
+pub(crate) fn room<'a>(core: &'a Core, dialled: &'a str) -> Option<&'a str> {
+    match dialplan::action(&core.config.dialplan, dialled)? {
+        Action::Room(name) => Some(name.as_deref().unwrap_or(dialled)),
+        _ => None,
     }
 }
 
@@ -90,7 +102,7 @@ pub(crate) fn explain(core: &Core, dialled: &str) -> String {
         Some(Action::Tone(hz)) => format!("tone of {hz} Hz"),
         Some(Action::Reject(status)) => format!("reject {status}"),
         Some(Action::Group(name)) => quoted("group", name),
-        Some(Action::Room(name)) => quoted("room", name),
+        Some(Action::Room(name)) => format!("conference room {:?}", name.as_deref().unwrap_or(dialled)),
         Some(Action::Voicemail(name)) => quoted("voicemail", name),
         Some(Action::Music) => "music: answers 480".to_owned(),
     }

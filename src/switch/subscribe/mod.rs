@@ -4,6 +4,7 @@
 //! Whatever changes something that may be watched says so with [`crate::core::Core::touch`], as often as it likes; when
 //! the step is done [`Subscriptions::on_changed`] tells the watchers, each at most once in the configured interval.
 
+mod conference;
 mod dialog;
 mod mailbox;
 mod package;

@@ -1,7 +1,7 @@
 //! The event packages there are: what can be watched, by whom, and what a watcher is told.
 
-use super::{dialog, mailbox};
-use crate::call::Calls;
+use super::{conference, dialog, mailbox};
+use crate::call::{Calls, Since};
 use crate::core::Core;
 use crate::users::UserIndex;
 use model::Aor;
@@ -9,9 +9,10 @@ use sip::event::Lifetimes;
 use sip::{Body, Reply};
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The packages, for Allow-Events.
-pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog";
+pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog, conference";
 
 /// Seconds. A lamp may be refreshed as seldom as a registration.
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -41,6 +42,8 @@ pub(crate) enum Watched {
     Mailbox(Aor),
     /// A user's calls.
     Dialogs(Aor),
+    /// Who is in a conference room.
+    Conference(Arc<str>),
 }
 
 /// One event package (RFC 6665 section 5).
@@ -50,6 +53,8 @@ pub(super) enum Package {
     MessageSummary,
     /// RFC 4235.
     Dialog,
+    /// RFC 4575.
+    Conference,
 }
 
 /// What a watcher has been told, for packages that number or tell parts.
@@ -61,6 +66,8 @@ pub(super) struct Told {
     pub(super) version: u32,
     /// What was named in the last document, each with how it was.
     pub(super) named: SmallVec<[(u64, u8); 2]>,
+    /// Up to where the changes of a room.
+    pub(super) since: Since,
 }
 
 impl Told {
@@ -78,6 +85,7 @@ impl Package {
         match name {
             b"message-summary" => Some(Package::MessageSummary),
             b"dialog" => Some(Package::Dialog),
+            b"conference" => Some(Package::Conference),
             _ => None,
         }
     }
@@ -87,13 +95,14 @@ impl Package {
         match self {
             Package::MessageSummary => mailbox::MEDIA_TYPE,
             Package::Dialog => dialog::MEDIA_TYPE,
+            Package::Conference => conference::MEDIA_TYPE,
         }
     }
 
     /// How long a subscription may last.
     pub(super) fn lifetimes(self) -> Lifetimes {
         match self {
-            Package::MessageSummary | Package::Dialog => LIFETIMES,
+            Package::MessageSummary | Package::Dialog | Package::Conference => LIFETIMES,
         }
     }
 
@@ -101,7 +110,7 @@ impl Package {
     pub(super) fn is_numbered(self) -> bool {
         match self {
             Package::MessageSummary => false,
-            Package::Dialog => true,
+            Package::Dialog | Package::Conference => true,
         }
     }
 
@@ -109,13 +118,14 @@ impl Package {
     pub(super) fn admit(
         self,
         core: &Core,
-        _states: &States<'_>,
+        states: &States<'_>,
         watcher: UserIndex,
         dialled: Option<&str>,
     ) -> Result<Watched, Reply> {
         match self {
             Package::MessageSummary => mailbox::admit(core, watcher, dialled),
             Package::Dialog => dialog::admit(core, watcher, dialled),
+            Package::Conference => conference::admit(core, states, watcher, dialled),
         }
     }
 }
@@ -125,6 +135,7 @@ impl Watched {
         match self {
             Watched::Mailbox(_) => Package::MessageSummary,
             Watched::Dialogs(_) => Package::Dialog,
+            Watched::Conference(_) => Package::Conference,
         }
     }
 
@@ -132,6 +143,7 @@ impl Watched {
     pub(super) fn address(&self) -> Cow<'_, str> {
         match self {
             Watched::Mailbox(aor) | Watched::Dialogs(aor) => aor.user().into(),
+            Watched::Conference(room) => (&**room).into(),
         }
     }
 
@@ -150,6 +162,7 @@ impl Watched {
         match self {
             Watched::Mailbox(aor) => Some(mailbox::summary(aor)),
             Watched::Dialogs(aor) => Some(dialog::document(core, states, aor, watcher, told)),
+            Watched::Conference(room) => Some(conference::document(core, states, room, told, whole)),
         }
     }
 
@@ -159,6 +172,7 @@ impl Watched {
             || match self {
                 Watched::Mailbox(_) => false,
                 Watched::Dialogs(aor) => dialog::has_news(states, aor, told),
+                Watched::Conference(room) => conference::has_news(states, room, told),
             }
     }
 }

@@ -1,5 +1,7 @@
 //! Phones that watch: what they are told, when, and what they are refused.
 
+use crate::Command;
+use crate::config::conference::Pin;
 use crate::config::{Audience, Role};
 use crate::testing::{OnInvite, World, config};
 use sip::header::SubscriptionState;
@@ -371,5 +373,135 @@ fn who_may_watch_whom_is_a_setting() {
     assert_eq!(
         lamps(&mut world, jim, ids),
         ["1: 0 initiator confirmed 9196@example.com"]
+    );
+}
+
+/// The documents about room 3000 a phone was told since last asked: `version state count: user; ...`.
+fn rosters(world: &mut World, phone: usize) -> Vec<String> {
+    let requests = std::mem::take(&mut world.phones[phone].requests);
+    let told = requests.iter().filter(|r| r.method() == Method::Notify);
+    told.map(|notify| {
+        let kind = notify.header(Name::ContentType);
+        assert_eq!(kind, Some(&b"application/conference-info+xml"[..]));
+        let text = String::from_utf8(notify.body().to_vec()).unwrap();
+        assert!(text.contains(" entity=\"sip:3000@example.com\" state="), "{text}");
+        let users: Vec<String> = text.split("<user ").skip(1).map(member).collect();
+        let (version, state) = (between(&text, " version=\"", "\">"), between(&text, " state=\"", "\""));
+        let version = version.rsplit("version=\"").next().unwrap();
+        format!(
+            "{version} {state} {}: {}",
+            between(&text, "<user-count>", "<"),
+            users.join("; ")
+        )
+    })
+    .collect()
+}
+
+/// `1000 connected sendrecv`, or `1000 deleted`.
+fn member(user: &str) -> String {
+    let who = between(user, "sip:", "\"").replace("@example.com", "");
+    if user.contains("state=\"deleted\"") {
+        return format!("{who} deleted");
+    }
+    let words = [
+        between(user, "><status>", "<"),
+        between(user, "</type><status>", "<"),
+        between(user, "<entry>", "<"),
+    ];
+    format!("{who} {}", words.join(" ").trim_end())
+}
+
+#[test]
+fn a_roster_is_whole_at_first_and_then_tells_who_came_changed_and_left() {
+    let mut config = config();
+    config.conferences.default.moderators.push("1002".into());
+    let mut world = World::new(config, 1);
+    let phones = ["1000", "1001", "1002"].map(|user| world.phone(user));
+    let [kate, jim, carol] = phones;
+    for phone in phones {
+        world.register(phone);
+    }
+    let answer = subscribe(&mut world, kate, "3000", wishes("conference", 600));
+    assert_eq!(answer.status(), 200);
+    assert_eq!(rosters(&mut world, kate), ["0 full 0: "]);
+    world.run_ms(600);
+    let jims = world.call(jim, "3000");
+    world.run_ms(600);
+    assert_eq!(rosters(&mut world, kate), ["1 full 1: 1001 connected sendrecv"]);
+    let carols = world.call(carol, "3000");
+    world.run_ms(600);
+    assert_eq!(
+        rosters(&mut world, kate),
+        ["2 partial 2: 1002 connected sendrecv moderator"]
+    );
+    world.command(Command::RoomMute {
+        room: "3000".into(),
+        member: 1,
+        muted: Some(true),
+        deaf: None,
+    });
+    world.run_ms(600);
+    assert_eq!(
+        rosters(&mut world, kate),
+        ["3 partial 2: 1001 muted-via-focus recvonly"]
+    );
+    world.hang_up(jim, jims);
+    world.run_ms(600);
+    assert_eq!(rosters(&mut world, kate), ["4 partial 1: 1001 deleted"]);
+
+    let refresh = wishes("conference", 600);
+    let number = world.with(kate, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, refresh)
+    });
+    world.finish(kate, number);
+    world.run_ms(600);
+    assert_eq!(
+        rosters(&mut world, kate),
+        ["5 full 1: 1002 connected sendrecv moderator"]
+    );
+    world.hang_up(carol, carols);
+    world.run_ms(600);
+    assert_eq!(rosters(&mut world, kate), ["6 full 0: "]);
+}
+
+#[test]
+fn who_comes_and_goes_within_the_interval_is_told_in_one_document() {
+    let (mut world, kate, jim, carol) = watched();
+    world.phones[kate].requests.clear();
+    subscribe(&mut world, kate, "3000", wishes("conference", 600));
+    let stays = world.call(carol, "3000");
+    for _ in 0..3 {
+        let call = world.call(jim, "3000");
+        world.run_ms(20);
+        world.hang_up(jim, call);
+        world.run_ms(20);
+    }
+    world.call(jim, "3000");
+    world.run_ms(1_000);
+    world.phones[kate]
+        .requests
+        .retain(|request| request.header(Name::ContentType) == Some(&b"application/conference-info+xml"[..]));
+    let told = rosters(&mut world, kate);
+    let last = told.last().unwrap();
+    assert!(
+        told.len() <= 4 && last.contains("1001 connected") && !last.contains("deleted"),
+        "{told:?}"
+    );
+    world.hang_up(carol, stays);
+}
+
+#[test]
+fn a_room_with_a_pin_is_watched_by_those_who_are_in_it_and_those_who_oversee() {
+    let mut config = config();
+    config.conferences.default.pin = Pin::new("4711");
+    config.users[2].roles.push(Role::Supervisor);
+    let mut world = World::new(config, 1);
+    let (kate, carol) = (world.phone("1000"), world.phone("1002"));
+    world.register(kate);
+    world.register(carol);
+    let mut status = |phone, room| subscribe(&mut world, phone, room, wishes("conference", 600)).status();
+    assert_eq!(
+        [status(kate, "3000"), status(carol, "3000"), status(carol, "9196")],
+        [403, 200, 404]
     );
 }

@@ -75,6 +75,10 @@ pub fn config() -> Config {
             exact("9196", Action::Echo),
             exact("9197", Action::Tone(1004)),
             Rule {
+                matches: Pattern::Digits("3[0-2]XX".into()),
+                action: Action::Room(None),
+            },
+            Rule {
                 matches: Pattern::Any,
                 action: Action::User(None),
             },
@@ -110,6 +114,7 @@ pub fn config() -> Config {
             max_nonces: 100_000,
             max_failures: 10,
         },
+        conferences: settings::conference::Conferences::default(),
         subscriptions: settings::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,

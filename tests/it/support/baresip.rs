@@ -102,6 +102,18 @@ impl Baresip {
         });
     }
 
+    /// Waits until half a second of what it heard has these tones, and none of those.
+    pub fn hears_mix(&self, tones: &[f64], silent: &[f64]) {
+        wait_for(&format!("tones of {tones:?} Hz and not of {silent:?}"), || {
+            let heard = self.heard();
+            let last = &heard[heard.len().saturating_sub(4_000)..];
+            let share = |hz: &f64| tone::share_at(last, 8_000, *hz);
+            let wanted = 0.6 / tones.len() as f64;
+            let right = tones.iter().all(|hz| share(hz) > wanted) && silent.iter().all(|hz| share(hz) < 0.02);
+            (last.len() == 4_000 && right).then_some(())
+        });
+    }
+
     fn command(&mut self, command: &str, params: &str) {
         let json = serde_json::json!({ "command": command, "params": params, "token": "t" }).to_string();
         write!(self.control, "{}:{json},", json.len()).unwrap();

@@ -1,0 +1,135 @@
+//! What operators see of rooms and do with them.
+
+use super::{Calls, Conference, Member, Place};
+use crate::core::Cx;
+use crate::{Answer, Command, Refusal, Token};
+use model::{EndReason, EndedBy, RoomMemberView, RoomView};
+use std::sync::Arc;
+
+impl Calls {
+    /// `Rooms`, `Room`, `RoomMute`, `RoomDrop` and `RoomLock`.
+    pub(crate) fn handle_room_command(&mut self, cx: &mut Cx<'_>, token: Token, command: &Command) {
+        let answer = match command {
+            Command::Rooms => Ok(Answer::Rooms(self.room_views())),
+            Command::Room(name) => self.room_view(name).map(|view| Answer::Rooms(vec![view])),
+            Command::RoomMute {
+                room,
+                member,
+                muted,
+                deaf,
+            } => self.mute_member(cx, room, *member, (*muted, *deaf)),
+            Command::RoomDrop { room, member } => self.drop_members(cx, room, *member),
+            Command::RoomLock { room, locked } => self.lock_room(cx, room, *locked),
+            _ => Err(Refusal::Conflict("this is not about conference rooms".into())),
+        };
+        match answer {
+            Ok(answer) => cx.core.tell(token, answer),
+            Err(refusal) => cx.core.refuse(token, refusal),
+        }
+    }
+
+    fn mute_member(
+        &mut self,
+        cx: &mut Cx<'_>,
+        room: &str,
+        id: u32,
+        (muted, deaf): (Option<bool>, Option<bool>),
+    ) -> Result<Answer, Refusal> {
+        let conference = self.conferences.open.get_mut(room).ok_or_else(|| no_room(room))?;
+        let member = conference.members.iter_mut().find(|member| member.id == id);
+        let member = member.ok_or_else(|| no_member(room, id))?;
+        member.muted = muted.unwrap_or(member.muted);
+        member.deaf = deaf.unwrap_or(member.deaf);
+        let leg = member.leg;
+        self.restrict(cx, leg);
+        self.room_changed(cx, leg);
+        Ok(Answer::Done(1))
+    }
+
+    /// One member's call ends, or all.
+    fn drop_members(&mut self, cx: &mut Cx<'_>, room: &str, id: Option<u32>) -> Result<Answer, Refusal> {
+        let conference = self.conferences.open.get(room).ok_or_else(|| no_room(room))?;
+        let wanted = |member: &&Member| id.is_none_or(|id| member.id == id);
+        let legs: Vec<_> = conference
+            .members
+            .iter()
+            .filter(wanted)
+            .map(|member| member.leg)
+            .collect();
+        if let (true, Some(id)) = (legs.is_empty(), id) {
+            return Err(no_member(room, id));
+        }
+        let count = legs.len() as u64;
+        for leg in legs {
+            self.end_member(cx, leg, EndedBy::Switch, EndReason::Operator);
+        }
+        Ok(Answer::Done(count))
+    }
+
+    fn lock_room(&mut self, cx: &mut Cx<'_>, room: &str, locked: bool) -> Result<Answer, Refusal> {
+        let conference = self.conferences.open.get_mut(room).ok_or_else(|| no_room(room))?;
+        conference.locked = locked;
+        conference.changes += 1;
+        let name: Arc<str> = room.into();
+        self.tell_room(cx, &name);
+        Ok(Answer::Done(1))
+    }
+
+    /// All rooms with somebody in them, by name.
+    pub(crate) fn room_views(&self) -> Vec<RoomView> {
+        let open = self.conferences.open.iter();
+        open.map(|(name, conference)| self.room_shown(name, conference))
+            .collect()
+    }
+
+    fn room_view(&self, room: &str) -> Result<RoomView, Refusal> {
+        let conference = self.conferences.open.get(room).ok_or_else(|| no_room(room))?;
+        Ok(self.room_shown(room, conference))
+    }
+
+    fn room_shown(&self, name: &str, conference: &Conference) -> RoomView {
+        RoomView {
+            name: name.into(),
+            rate_hz: conference.settings.rate.hz(),
+            started_at: conference.started_at,
+            locked: conference.locked,
+            max_members: conference.settings.max_members as u64,
+            members: conference
+                .members
+                .iter()
+                .map(|member| self.shown_member(member))
+                .collect(),
+        }
+    }
+
+    fn shown_member(&self, member: &Member) -> RoomMemberView {
+        let leg = self.legs.get(member.leg);
+        let call = leg.and_then(|leg| self.interactions.get(leg.interaction));
+        RoomMemberView {
+            id: member.id,
+            call: call.map(|call| call.id),
+            user: member.user.clone(),
+            shown: member.shown.clone(),
+            state: match member.place {
+                Place::Arriving => "arriving",
+                Place::Door(_) => "pin",
+                Place::Waiting => "waiting",
+                Place::Inside => "inside",
+            }
+            .into(),
+            moderator: member.moderator,
+            muted: member.muted,
+            deaf: member.deaf,
+            talking: member.talking && !member.muted,
+            came_at: member.came_at,
+        }
+    }
+}
+
+fn no_room(room: &str) -> Refusal {
+    Refusal::NotFound(format!("nobody is in a room {room:?}").into())
+}
+
+fn no_member(room: &str, id: u32) -> Refusal {
+    Refusal::NotFound(format!("room {room} has no member {id}").into())
+}
