@@ -67,7 +67,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl SwitchFile {
     pub(crate) fn read(mut top: Section<'_>, directory: &Path) -> SwitchFile {
         let mut media_section = top.inner("media");
-        let files = files(&mut media_section, directory);
+        let data = data(top.inner("store"), directory);
+        let files = files(&mut media_section, directory, &data.directory);
         let (media, ports) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (data, keep_records) = data(top.inner("store"), directory);
@@ -265,11 +266,12 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
     (media, ports)
 }
 
-/// Where sound is kept, from the configuration directory.
-fn files(section: &mut Section<'_>, config: &Path) -> FileSettings {
+/// Where sound is kept: what the operator gives from the configuration directory, what we make from the data directory.
+fn files(section: &mut Section<'_>, config: &Path, data: &Path) -> FileSettings {
     FileSettings {
         prompts: config.join(section.or::<PathBuf>("prompts", "prompts".into())),
         music: config.join(section.or::<PathBuf>("music", "moh".into())),
+        recordings: data.join(section.or::<PathBuf>("recordings", "recordings".into())),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the media engine tells call control.
 
+use crate::ear::Heard;
 use crate::plan::{Codec, LegId, PlayerId, RoomId, WorkerId};
+use crate::record::{Recording, RecordingId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ pub enum Event {
         /// Its packets went on to the leg that [`crate::plan::DtmfTo`] says, which takes such packets.
         passed_on: bool,
     },
-    /// A member began or ceased to speak. Only in rooms that mix.
+    /// A member began or ceased to speak. Only in rooms that mix or are listened to.
     Talking {
         /// The member.
         leg: LegId,
@@ -67,6 +69,20 @@ pub enum Event {
         /// The player.
         player: PlayerId,
     },
+    /// A recording has ended.
+    Recorded {
+        /// Which.
+        recording: RecordingId,
+        /// What came of it.
+        result: Box<Recording>,
+    },
+    /// The answer to [`crate::Plan::Inspect`].
+    Inspected {
+        /// Of the question.
+        token: u64,
+        /// The legs that are there.
+        legs: Vec<LegSound>,
+    },
     /// The leg is closed; nothing more is said about it and its port may rest.
     LegClosed {
         /// The leg.
@@ -83,6 +99,19 @@ pub enum DtmfBy {
     Packets,
     /// As two tones in the sound (ITU-T Q.23), found by [`crate::dtmf::Detector`].
     Tones,
+}
+
+/// How a leg does and sounds just now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegSound {
+    /// The leg.
+    pub leg: LegId,
+    /// Its figures so far.
+    pub stats: LegStats,
+    /// What its device sends.
+    pub received: Heard,
+    /// What its device is sent.
+    pub sent: Heard,
 }
 
 /// Figures of one leg since it was opened.

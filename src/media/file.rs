@@ -4,7 +4,9 @@
 //! nothing to order.
 
 use crate::plan::Rate;
+use crate::record::{Recording, RecordingId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A file being read ahead. Chosen by the engine, unique in it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +21,7 @@ pub enum FileSound {
     Music(Arc<str>),
 }
 
-/// An order to the file thread. Orders of one stream are obeyed in the order given.
+/// An order to the file thread. Orders of one stream or recording are obeyed in the order given.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FileOrder {
     /// Begins a stream.
@@ -43,6 +45,42 @@ pub enum FileOrder {
         /// Which.
         stream: StreamId,
     },
+    /// Begins a file.
+    Create {
+        /// Its name from now on.
+        recording: RecordingId,
+        /// The file's name without `.wav`.
+        name: Box<str>,
+        /// Samples per second and channel.
+        rate: Rate,
+        /// One or two.
+        channels: u16,
+    },
+    /// Append these samples, the channels in turn: answered by [`FileNews::Written`], whatever came of it.
+    Write {
+        /// Which recording.
+        recording: RecordingId,
+        /// The samples.
+        block: Vec<i16>,
+    },
+    /// Nothing more comes: answered by [`FileNews::Recorded`] when it is on disk.
+    Finish {
+        /// Which recording.
+        recording: RecordingId,
+        /// Sound that was not written because too many blocks were under way.
+        missing: Duration,
+    },
+}
+
+impl FileOrder {
+    /// It is about a recording.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(
+            self,
+            FileOrder::Create { .. } | FileOrder::Write { .. } | FileOrder::Finish { .. }
+        )
+    }
 }
 
 /// From the file thread to the engine.
@@ -56,5 +94,19 @@ pub enum FileNews {
         block: Vec<i16>,
         /// Nothing comes after this.
         last: bool,
+    },
+    /// A block to be filled again.
+    Written {
+        /// Of which recording.
+        recording: RecordingId,
+        /// The block.
+        block: Vec<i16>,
+    },
+    /// A recording is at its end.
+    Recorded {
+        /// Which.
+        recording: RecordingId,
+        /// What came of it.
+        result: Box<Recording>,
     },
 }

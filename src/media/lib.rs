@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod dtmf;
+pub mod ear;
 pub mod engine;
 pub mod event;
 pub mod file;
@@ -14,6 +15,7 @@ pub mod mixer;
 pub mod plan;
 pub mod plc;
 pub mod ports;
+pub mod record;
 pub mod rtp;
 pub mod sdp;
 pub mod sound;
@@ -22,7 +24,8 @@ pub mod tone;
 pub mod tune;
 
 pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
-pub use event::{DtmfBy, Event, LegStats};
+pub use event::{DtmfBy, Event, LegSound, LegStats};
 pub use file::{FileNews, FileOrder, FileSound, StreamId};
 pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 pub use ports::{NoPort, PoolConfig, Port, PortPool};
+pub use record::{Recorded, Recording, RecordingId, Side, StartRecord};

@@ -4,6 +4,7 @@
 //! the matrix and never says how to execute it: the engine relays, transcodes or mixes as is cheapest.
 
 use crate::codec::OpusParameters;
+pub use crate::record::{Recorded, RecordingId, Side, StartRecord};
 use crate::sdp::Direction;
 pub use crate::sound::Sound;
 use crate::srtp::KeyPair;
@@ -129,6 +130,38 @@ pub enum Plan {
         room: RoomId,
         /// The player.
         player: PlayerId,
+    },
+    /// Begins to record. Who is relayed stays relayed: the recorder taps the packets.
+    StartRecord(Box<StartRecord>),
+    /// A leg joins a recording of sides, changes its side, or (`None`) leaves it.
+    RecordLeg {
+        /// The recording.
+        recording: RecordingId,
+        /// The leg.
+        leg: LegId,
+        /// In which channel.
+        side: Option<Side>,
+    },
+    /// What is said while a recording pauses is not in the file, and leaves no gap in it.
+    PauseRecord {
+        /// The recording.
+        recording: RecordingId,
+        /// From now on.
+        paused: bool,
+    },
+    /// Ends a recording: [`crate::Event::Recorded`] follows when it is on disk. It ends by itself with its last leg, or its
+    /// room.
+    StopRecord {
+        /// The recording.
+        recording: RecordingId,
+    },
+    /// Listens to legs for about half a second, unless somebody has asked within the last ten, and says
+    /// [`crate::Event::Inspected`].
+    Inspect {
+        /// Joins it to its answer.
+        token: u64,
+        /// Which legs.
+        legs: Vec<LegId>,
     },
     /// Presses keys towards a device: as packets (RFC 4733) where they were agreed, else as tones only it hears. They
     /// follow those it has not heard yet.

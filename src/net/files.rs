@@ -1,12 +1,15 @@
-//! The file thread: reads prompts and music for the media workers, which never touch a file.
+//! The file threads: one reads prompts and music for the media workers, one writes recordings, so that the one never waits
+//! for the other's disk. Workers never touch a file.
 //!
-//! A worker's engine orders blocks ([`media::FileOrder`]); they come back filled through a channel of the worker. Every
-//! block belongs to the engine that sent it, so a slow disk holds up no more than the blocks it was given.
+//! A worker's engine orders blocks ([`media::FileOrder`]); they come back filled, or to be filled, through a channel of the
+//! worker. Every block belongs to the engine that sent it, so a slow disk holds up no more than the blocks it was given.
 
 mod music;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod wav;
+mod writer;
 
 use crate::counters;
 use crate::wake::Post;
@@ -17,15 +20,26 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use wav::Wav;
+use writer::Writer;
 
 counters! {
     /// What the file thread did.
     FileCounters, "files_" {
         /// Prompts that could not be played: not there, or no WAV.
         unreadable,
+        /// Recordings being made.
+        recordings gauge,
+        /// Recordings that have ended.
+        recorded,
+        /// Of which some sound is missing.
+        recordings_incomplete,
+        /// Recordings that could not be begun.
+        recordings_failed,
+        /// Bytes of sound recorded.
+        recorded_bytes,
         /// Orders a worker had to keep for later because the disk is slow.
         delayed,
     }
@@ -41,20 +55,29 @@ pub struct FileSettings {
     pub prompts: PathBuf,
     /// Music on hold: WAV files of class `default`, and a folder for each other class.
     pub music: PathBuf,
+    /// Where recordings are written; made when it is needed.
+    pub recordings: PathBuf,
 }
 
-/// The file thread. Dropping it ends it, once no worker has a [`Door`] any more.
+/// The file threads. Dropping it ends them, once no worker has a [`Door`] any more.
 pub struct Files {
-    orders: Option<SyncSender<Job>>,
+    reader: Lane,
+    writer: Lane,
     counters: Arc<FileCounters>,
+}
+
+/// One thread and the way to it.
+struct Lane {
+    orders: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A worker's way to the file thread.
+/// A worker's way to the file threads.
 #[derive(Clone)]
 pub(crate) struct Door {
     worker: WorkerId,
-    orders: SyncSender<Job>,
+    reader: SyncSender<Job>,
+    writer: SyncSender<Job>,
     news: Post<FileNews>,
     counters: Arc<FileCounters>,
 }
@@ -66,45 +89,64 @@ struct Job {
 }
 
 impl Files {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(settings: FileSettings, counters: Arc<FileCounters>) -> io::Result<Files> {
-        let (orders, inbox) = sync_channel(ORDERS);
-        let library = Library {
+        let mut writer = Writer::new(settings.recordings.clone(), counters.clone());
+        let mut library = Library {
             settings,
             streams: HashMap::new(),
             counters: counters.clone(),
         };
-        let thread = std::thread::Builder::new()
-            .name("files".into())
-            .spawn(move || library.run(&inbox))?;
         Ok(Files {
-            orders: Some(orders),
+            reader: Lane::start("files-read", move |worker, order| library.obey(worker, order))?,
+            writer: Lane::start("files-write", move |worker, order| writer.obey(worker, order))?,
             counters,
-            thread: Some(thread),
         })
     }
 
     /// A way in for one worker, whose answers come through `news`; `None` when this is being dropped.
     pub(crate) fn door(&self, worker: WorkerId, news: Post<FileNews>) -> Option<Door> {
-        let orders = self.orders.clone()?;
         let counters = self.counters.clone();
         Some(Door {
             worker,
-            orders,
+            reader: self.reader.orders.clone()?,
+            writer: self.writer.orders.clone()?,
             news,
             counters,
         })
     }
 }
 
-impl Drop for Files {
+impl Lane {
+    fn start(
+        name: &str,
+        mut obey: impl FnMut(WorkerId, FileOrder) -> Option<FileNews> + Send + 'static,
+    ) -> io::Result<Lane> {
+        let (orders, inbox) = sync_channel::<Job>(ORDERS);
+        let work = move || {
+            while let Ok(Job { worker, order, news }) = inbox.recv() {
+                if let Some(done) = obey(worker, order) {
+                    // A worker that is gone needs no answer.
+                    let _ = news.put_blocking(done);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+        Ok(Lane {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Lane {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // It has caught and logged what went wrong; there is nothing more to learn here.
+            // It logs what goes wrong; there is nothing more to learn here.
             let _ = thread.join();
         }
     }
@@ -113,8 +155,9 @@ impl Drop for Files {
 impl Door {
     /// Hands an order over, or gives it back if too many wait. Without a thread the order is forgotten: the node ends.
     pub(crate) fn submit(&self, order: FileOrder) -> Result<(), FileOrder> {
+        let lane = if order.writes() { &self.writer } else { &self.reader };
         let (worker, news) = (self.worker, self.news.clone());
-        match self.orders.try_send(Job { worker, order, news }) {
+        match lane.try_send(Job { worker, order, news }) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
             Err(TrySendError::Full(job)) => {
                 self.counters.delayed.one();
@@ -138,15 +181,6 @@ enum Source {
 }
 
 impl Library {
-    fn run(mut self, inbox: &Receiver<Job>) {
-        while let Ok(Job { worker, order, news }) = inbox.recv() {
-            if let Some(done) = self.obey(worker, order) {
-                // A worker that is gone needs no answer.
-                let _ = news.put_blocking(done);
-            }
-        }
-    }
-
     fn obey(&mut self, worker: WorkerId, order: FileOrder) -> Option<FileNews> {
         match order {
             FileOrder::Open { stream, sound, rate } => {
@@ -163,6 +197,8 @@ impl Library {
                 self.streams.remove(&(worker, stream));
                 None
             }
+            // The writer's business.
+            FileOrder::Create { .. } | FileOrder::Write { .. } | FileOrder::Finish { .. } => None,
         }
     }
 

@@ -97,6 +97,9 @@ impl MediaPlane {
                     .get(&leg)
                     .ok_or_else(|| format!("{leg:?} restricted or dialled, and is not open"))?;
             }
+            // Who is recorded or listened to notices nothing, and may have gone.
+            Plan::StartRecord(_) | Plan::RecordLeg { .. } | Plan::PauseRecord { .. } => {}
+            Plan::StopRecord { .. } | Plan::Inspect { .. } => {}
             Plan::SetEdges { room, .. } | Plan::Play { room, .. } | Plan::StopPlay { room, .. } => {
                 if !self.rooms.contains(&room) {
                     return Err(format!("{room:?} is not open"));

@@ -2,6 +2,7 @@
 
 use super::EngineConfig;
 use super::input::Input;
+use super::listen::Tap;
 use super::output::Sending;
 use crate::dtmf::Dialer;
 use crate::event::{DtmfBy, Event, LegStats};
@@ -35,6 +36,9 @@ pub(super) struct Leg {
     pub feed: Feed,
     /// Its sound on the way into a mix, while somebody is fed one.
     pub input: Option<Box<Input>>,
+    /// Somebody listens to what it sends, and to what it is sent.
+    pub tap: Option<Box<Tap>>,
+    pub sent_tap: Option<Box<Tap>>,
     /// What it is sent in a mix.
     pub sending: Sending,
     /// Its level is controlled.
@@ -109,6 +113,8 @@ impl Leg {
             route: Route::Nowhere,
             feed: Feed::Nothing,
             input: None,
+            tap: None,
+            sent_tap: None,
             sending: Sending::default(),
             levelled: false,
             transcode: false,

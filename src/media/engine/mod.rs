@@ -10,9 +10,11 @@ mod input;
 mod keys;
 mod leg;
 mod level;
+mod listen;
 mod mix;
 mod output;
 mod player;
+mod recorder;
 mod room;
 #[cfg(test)]
 mod sound_tests;
@@ -29,6 +31,7 @@ use hashbrown::HashMap;
 use input::Input;
 use keys::Dialling;
 use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
+use listen::Listeners;
 use room::{Hears, Room};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -104,6 +107,7 @@ pub struct Engine {
     reports: VecDeque<usize>,
     outbox: Outbox,
     streams: Streams,
+    listeners: Listeners,
     dialling: Dialling,
     /// Rooms that mix.
     mixing: usize,
@@ -129,6 +133,7 @@ impl Engine {
             reports: VecDeque::new(),
             outbox: Outbox::default(),
             streams: Streams::default(),
+            listeners: Listeners::default(),
             dialling: Dialling::default(),
             mixing: 0,
             next_tick: None,
@@ -165,6 +170,11 @@ impl Engine {
                 to,
             } => self.with_room(room, |room, streams| room.play(player, sound, to, streams)),
             Plan::ControlLevel { room, leg, on } => self.control_level(room, leg, on),
+            Plan::StartRecord(start) => self.start_record(*start),
+            Plan::RecordLeg { recording, leg, side } => self.record_leg(recording, leg, side),
+            Plan::PauseRecord { recording, paused } => self.pause_record(recording, paused),
+            Plan::StopRecord { recording } => self.stop_record(recording),
+            Plan::Inspect { token, legs } => self.inspect(now, token, legs),
             Plan::StopPlay { room, player } => self.with_room(room, |room, streams| {
                 room.stop(player, streams);
                 true
@@ -205,6 +215,9 @@ impl Engine {
         if let Codec::TelephoneEvent(_) = codec {
             return self.on_key_packet(now, leg, &accepted, buffer);
         }
+        if let Some(tap) = &mut here.tap {
+            tap.push(now, &accepted.header, accepted.format, payload);
+        }
         let Route::Relay { to, pts } = &here.route else {
             return None;
         };
@@ -226,6 +239,9 @@ impl Engine {
         let destination = there.rtp_to?;
         let clock = accepted.format.codec.clock_rate();
         let header = there.outgoing.relay(now, &accepted.header, pt, clock)?;
+        if let Some(tap) = &mut there.sent_tap {
+            tap.push(now, &header, accepted.format, &buffer[accepted.header.payload.clone()]);
+        }
         Some(rewritten(buffer, there.port, destination, &header))
     }
 
@@ -239,8 +255,8 @@ impl Engine {
     /// When to call [`Engine::handle_timeout`] next; `None` while nothing is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        let pulse = self.next_pulse();
-        self.next_tick.into_iter().chain(self.next_sweep).chain(pulse).min()
+        let times = self.next_tick.into_iter().chain(self.next_sweep);
+        times.chain(self.next_pulse()).chain(self.listeners.next_due()).min()
     }
 
     /// Does what is due at `now`. Then ask [`Engine::poll_transmit`] and [`Engine::poll_event`] until both say `None`.
@@ -253,6 +269,7 @@ impl Engine {
         if self.next_sweep.is_some_and(|due| due <= now) {
             self.on_sweep(now);
         }
+        self.answer_inspections(now);
     }
 
     /// Writes the next packet the engine made into `buffer`, which holds at least [`PACKET_BUFFER`] bytes.
@@ -269,12 +286,16 @@ impl Engine {
 
     /// The next order for the file thread. Ask after [`Engine::apply`] and [`Engine::handle_timeout`], until it is `None`.
     pub fn poll_file_order(&mut self) -> Option<FileOrder> {
-        self.streams.poll_order()
+        self.streams.poll_order().or_else(|| self.listeners.orders.pop_front())
     }
 
     /// What the file thread says.
     pub fn handle_file(&mut self, news: FileNews) {
-        self.streams.handle_file(news);
+        match news {
+            FileNews::Read { stream, block, last } => self.streams.on_read(stream, block, last),
+            FileNews::Written { recording, block } => self.listeners.on_written(recording, block),
+            FileNews::Recorded { recording, result } => self.events.push_back(Event::Recorded { recording, result }),
+        }
     }
 
     /// Figures of a leg now.
@@ -321,6 +342,7 @@ impl Engine {
 
     fn on_sweep(&mut self, now: Mono) {
         self.next_sweep = (!self.legs.is_empty()).then(|| now + SWEEP);
+        self.close_ears(now);
         for (slot, leg) in &mut self.legs {
             leg.watch(now, &mut self.events);
             if leg.report_is_due(now, (self.random)()) {
@@ -358,6 +380,7 @@ impl Engine {
             self.close_leg(leg);
         });
         self.room_slots.remove(&id);
+        self.end_orphans();
         let mut room = self.rooms.remove(slot);
         room.silence(&mut self.streams);
         self.mixing -= usize::from(room.mixes);
@@ -380,6 +403,7 @@ impl Engine {
         self.rooms[room].join(id, slot);
         self.next_sweep = self.next_sweep.or(Some(now + SWEEP));
         self.route(room);
+        self.retap();
         Some(())
     }
 
@@ -392,6 +416,7 @@ impl Engine {
         self.reports.retain(|&due| due != slot);
         self.rooms[leg.room].leave(id);
         self.route(leg.room);
+        self.unrecord_leg(id);
         self.events.push_back(Event::LegClosed {
             leg: id,
             stats: Box::new(leg.stats()),
@@ -407,6 +432,7 @@ impl Engine {
         self.legs[slot].leave_room();
         self.route(from);
         self.route(to);
+        self.retap();
         Some(())
     }
 

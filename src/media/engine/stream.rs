@@ -4,7 +4,7 @@
 //! while nobody does.
 
 use super::tick::FRAME;
-use crate::file::{FileNews, FileOrder, FileSound, StreamId};
+use crate::file::{FileOrder, FileSound, StreamId};
 use crate::plan::Rate;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -136,8 +136,7 @@ impl Streams {
     }
 
     /// The file thread has filled a block.
-    pub fn handle_file(&mut self, news: FileNews) {
-        let FileNews::Read { stream, block, last } = news;
+    pub fn on_read(&mut self, stream: StreamId, block: Vec<i16>, last: bool) {
         let slot = (stream.0 & 0xffff) as usize;
         if let Some(stream) = self.streams.get_mut(slot).filter(|known| known.id == stream) {
             stream.last_came |= last;

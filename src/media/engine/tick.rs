@@ -158,10 +158,11 @@ impl Heard {
 }
 
 impl Engine {
-    /// Ticks run while a room mixes, on a grid all rooms share.
+    /// Ticks run while a room mixes or somebody is listened to, on a grid all rooms share.
     pub(super) fn schedule_ticks(&mut self) {
         let on_grid = Mono((self.now.0 / TICK + 1) * TICK);
-        self.next_tick = (self.mixing > 0).then(|| self.next_tick.unwrap_or(on_grid));
+        let ticks = self.mixing > 0 || self.listeners.listen();
+        self.next_tick = ticks.then(|| self.next_tick.unwrap_or(on_grid));
     }
 
     /// Runs every tick that is due, so that a late worker sends what is missing; each deadline is absolute.
@@ -175,6 +176,7 @@ impl Engine {
         for tick in left_out..ticks {
             let steps = if tick == left_out { 1 + left_out } else { 1 };
             self.mix(steps as u32);
+            self.listen(steps as u32);
         }
         self.next_tick = Some(Mono(due.0 + ticks * TICK));
     }
@@ -233,6 +235,9 @@ impl Engine {
                     None => continue,
                 },
             };
+            if let Some(tap) = &mut leg.sent_tap {
+                tap.push(self.now, &header, frame.format, payload);
+            }
             debug_assert!(HEADER + payload.len() <= PACKET_BUFFER);
             buffer[..HEADER].copy_from_slice(&header.to_bytes());
             buffer[HEADER..HEADER + payload.len()].copy_from_slice(payload);

@@ -3,6 +3,7 @@ use super::wav::{self, Wav};
 use super::*;
 use crate::wake::{self, Bell};
 use hound::{SampleFormat, WavSpec, WavWriter};
+use media::RecordingId;
 use media::goertzel::level_dbm0;
 use std::f64::consts::TAU;
 use std::path::Path;
@@ -176,7 +177,13 @@ fn workers_get_their_blocks_filled_in_order_and_a_missing_prompt_ends() {
     scratch.sine("hello.wav", spec(8_000, 1, 16), 440.0, 0.25);
     let (prompts, music) = (scratch.0.clone(), scratch.0.clone());
     let counters = Arc::<FileCounters>::default();
-    let files = Files::start(FileSettings { prompts, music }, counters.clone()).unwrap();
+    let recordings = scratch.0.join("recordings");
+    let settings = FileSettings {
+        prompts,
+        music,
+        recordings,
+    };
+    let files = Files::start(settings, counters.clone()).unwrap();
     let (news, mut answers) = wake::channel(10, &Bell::new().unwrap());
     let door = files.door(WorkerId(3), news).unwrap();
     let rate = Rate::Narrow;
@@ -193,6 +200,7 @@ fn workers_get_their_blocks_filled_in_order_and_a_missing_prompt_ends() {
     while got.len() < 4 && Instant::now() < until {
         match answers.try_recv() {
             Ok(FileNews::Read { stream, block, last }) => got.push((stream.0, block.len(), last)),
+            Ok(other) => panic!("{other:?}"),
             Err(TryRecvError::Empty) => std::thread::yield_now(),
             Err(TryRecvError::Disconnected) => break,
         }
@@ -200,4 +208,89 @@ fn workers_get_their_blocks_filled_in_order_and_a_missing_prompt_ends() {
     assert_eq!(got, [(1, 1_500, false), (1, 500, true), (2, 0, true), (2, 0, true)]);
     assert_eq!(counters.unreadable.value(), 1);
     drop(door);
+}
+
+#[test]
+fn a_recording_is_written_beside_others_readable_for_the_owner_only_and_never_over_another() {
+    let scratch = Scratch::new("record");
+    let directory = scratch.0.join("deep/recordings");
+    let counters = Arc::<FileCounters>::default();
+    let mut writer = Writer::new(directory.clone(), counters.clone());
+    let mut record = |n: u64, name: &str| {
+        let (worker, recording, rate) = (WorkerId(0), RecordingId(n), Rate::Narrow);
+        let name = name.into();
+        let create = FileOrder::Create {
+            recording,
+            name,
+            rate,
+            channels: 2,
+        };
+        assert_eq!(writer.obey(worker, create), None);
+        for _ in 0..4 {
+            let block = vec![7; 8_000];
+            let back = writer.obey(worker, FileOrder::Write { recording, block });
+            assert!(matches!(back, Some(FileNews::Written { block, .. }) if block.len() == 8_000));
+        }
+        let missing = Duration::ZERO;
+        match writer.obey(worker, FileOrder::Finish { recording, missing }) {
+            Some(FileNews::Recorded { result, .. }) => *result,
+            other => panic!("{other:?}"),
+        }
+    };
+    let result = record(1, "call-1");
+    assert!(
+        result.is_complete() && result.length == Duration::from_secs(2),
+        "{result:?}"
+    );
+    let mode = |path: &Path| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+    assert_eq!(
+        (mode(&directory) & 0o777, mode(&directory.join("call-1.wav")) & 0o777),
+        (0o700, 0o600)
+    );
+    for name in ["call-1", "../call", "a/b", "", "a.b"] {
+        let result = record(2, name);
+        assert!(!result.is_complete() && result.bytes == 0, "{name}: {result:?}");
+    }
+    assert_eq!(read_all(&directory.join("call-1.wav"), 8_000).len(), 16_000);
+    assert_eq!((counters.recorded.value(), counters.recordings_failed.value()), (6, 5));
+    assert_eq!(
+        (counters.recordings.value(), counters.recordings_incomplete.value()),
+        (0, 5)
+    );
+}
+
+/// The rest of the node is not asked: a process that is killed while its writer works leaves a file that can be played.
+#[test]
+fn a_recording_outlives_kill_9_up_to_the_last_second() {
+    const DIRECTORY: &str = "TANDEM_TEST_RECORDINGS";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        let mut writer = Writer::new(directory.into(), Arc::default());
+        let (worker, recording, rate) = (WorkerId(0), RecordingId(1), Rate::Narrow);
+        let (name, channels) = ("killed".into(), 1);
+        writer.obey(
+            worker,
+            FileOrder::Create {
+                recording,
+                name,
+                rate,
+                channels,
+            },
+        );
+        for _ in 0..5 {
+            let block = vec![7; 4_000];
+            writer.obey(worker, FileOrder::Write { recording, block });
+        }
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+    }
+    let scratch = Scratch::new("killed");
+    let this = std::thread::current().name().unwrap().to_owned();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &this])
+        .env(DIRECTORY, &scratch.0)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    let length = read_all(&scratch.0.join("killed.wav"), 8_000).len();
+    assert!((16_000..=20_000).contains(&length), "{length} samples of 20000");
 }

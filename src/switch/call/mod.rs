@@ -265,6 +265,7 @@ impl Calls {
                 self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
             }
             Event::Latched { .. } | Event::ActiveSpeaker { .. } | Event::Played { .. } => {}
+            Event::Recorded { .. } | Event::Inspected { .. } => {}
         }
     }
 

@@ -5,15 +5,17 @@ use crate::file::{FileNews, FileOrder, FileSound, StreamId};
 use crate::plan::{Audience, Codec, Format, Latch, LegMedia, Matrix, Rate, Sound};
 use crate::rtp::RtpHeader;
 use crate::tone::{Tone, ToneGenerator};
-use crate::{Engine, EngineConfig, Event, LegId, OpenLeg, Plan, PlayerId, RoomId};
+use crate::{Engine, EngineConfig, Event, LegId, OpenLeg, Plan, PlayerId, Recording, RecordingId, RoomId};
 use clock::Mono;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub const ROOM: RoomId = RoomId(9);
 pub const PLAYER: PlayerId = PlayerId(1);
 pub const A: LegId = LegId(1);
 pub const B: LegId = LegId(2);
+pub const C: LegId = LegId(3);
 
 pub struct Studio {
     pub engine: Engine,
@@ -43,6 +45,29 @@ pub struct Files {
     /// What was opened.
     pub opened: Vec<FileSound>,
     pub closed: usize,
+    pub tapes: BTreeMap<RecordingId, Tape>,
+}
+
+/// What was written of one recording.
+#[derive(Default)]
+pub struct Tape {
+    pub name: String,
+    pub channels: u16,
+    pub samples: Vec<i16>,
+    /// When it ended: what is missing.
+    pub missing: Option<Duration>,
+}
+
+impl Tape {
+    /// How loud a frequency is in a channel, in dBm0.
+    pub fn level(&self, channel: usize, hz: f32) -> f32 {
+        let samples: Vec<i16> = self
+            .samples
+            .chunks(self.channels.into())
+            .map(|frame| frame[channel])
+            .collect();
+        crate::goertzel::level_dbm0(&samples, hz, 8_000)
+    }
 }
 
 impl Studio {
@@ -157,7 +182,8 @@ impl Studio {
         }
     }
 
-    fn settle(&mut self) {
+    /// The file thread is done with what it has, and the engine with what that says.
+    pub fn settle(&mut self) {
         let mut buffer = [0; 2048];
         while let Some(sent) = self.engine.poll_transmit(&mut buffer) {
             self.deliver(sent.to, &buffer[..sent.len]);
@@ -174,6 +200,7 @@ impl Studio {
                     .for_each(|news| self.engine.handle_file(news));
             }
         }
+        self.events.extend(std::iter::from_fn(|| self.engine.poll_event()));
     }
 
     fn deliver(&mut self, to: SocketAddr, packet: &[u8]) {
@@ -244,6 +271,36 @@ impl Files {
                 self.streams.remove(&stream);
                 self.closed += 1;
                 None
+            }
+            FileOrder::Create {
+                recording,
+                name,
+                channels,
+                ..
+            } => {
+                let tape = Tape {
+                    name: name.into(),
+                    channels,
+                    ..Tape::default()
+                };
+                self.tapes.insert(recording, tape);
+                None
+            }
+            FileOrder::Write { recording, block } => {
+                self.tapes
+                    .get_mut(&recording)
+                    .unwrap()
+                    .samples
+                    .extend_from_slice(&block);
+                Some(FileNews::Written { recording, block })
+            }
+            FileOrder::Finish { recording, missing } => {
+                self.tapes.get_mut(&recording).unwrap().missing = Some(missing);
+                let result = Box::new(Recording {
+                    missing,
+                    ..Recording::default()
+                });
+                Some(FileNews::Recorded { recording, result })
             }
         }
     }
