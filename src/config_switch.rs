@@ -251,6 +251,8 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
             0 => usual_workers(),
             workers => workers,
         },
+        sdes_over_clear: section.or("sdes_over_clear", false),
+        inband_dtmf: section.or("inband_dtmf", false),
     };
     if let Some(at) = address.filter(|at| at.value.is_unspecified()) {
         section.problem(&at.place, format!("`address`: {}: {NO_WILDCARD}", at.value));

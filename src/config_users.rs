@@ -3,6 +3,7 @@
 use crate::config_section::{At, Section};
 use crate::config_toml::Place;
 use md5::Md5;
+use media::sdp::SrtpUse;
 use model::Aor;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -61,6 +62,7 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
         ha1_sha256: ha1_sha256.map(Into::into),
         roles: section.or("roles", Vec::new()),
         im: section.or("im", true),
+        srtp: section.or("srtp", SrtpUse::Off),
         ring_timeout: section
             .has("ring_timeout")
             .then(|| section.within("ring_timeout", 60 * second, second..=600 * second)),

@@ -2,6 +2,7 @@
 
 use crate::config_section::{At, Setting, did_you_mean};
 use crate::config_toml::{Kind, Value};
+use media::sdp::SrtpUse;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -235,6 +236,7 @@ one_of! {
     Role: "agent" => Role::Agent, "supervisor" => Role::Supervisor, "admin" => Role::Admin;
     Audience: "everyone" => Audience::Everyone, "supervisors" => Audience::Supervisors, "nobody" => Audience::Nobody;
     Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
+    SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
 }
 

@@ -223,6 +223,7 @@ mod tests {
             roles: Vec::new(),
             im: true,
             ring_timeout: None,
+            srtp: Default::default(),
         };
         let hash = |algorithm| Some(ha1(algorithm, "1000", "r", "secret").into());
         for known in [user(hash(Algorithm::Md5), None), user(None, hash(Algorithm::Sha256))] {

@@ -70,7 +70,13 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
             .map(|rule| (rule.matches.clone(), rule.action.clone()))
             .collect()
     };
-    let media = |config: &switch::Config| (config.media.advertised, config.media.timeout, config.media.port_rest);
+    let media = |config: &switch::Config| {
+        let media = &config.media;
+        (
+            (media.advertised, media.timeout, media.port_rest),
+            (media.sdes_over_clear, media.inband_dtmf),
+        )
+    };
     let mut changed = changed_users(&a.users, &b.users);
     let sections = [
         (

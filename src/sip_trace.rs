@@ -18,6 +18,11 @@ fn masked(bytes: &[u8]) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut secret = false;
     for line in text.split_inclusive('\n') {
+        if let Some(key) = line.find("inline:").filter(|_| line.starts_with("a=crypto")) {
+            masked.push_str(&line[..key]);
+            masked.push_str("inline:***\r\n");
+            continue;
+        }
         secret = if line.starts_with([' ', '\t']) {
             secret
         } else {
@@ -79,6 +84,18 @@ mod tests {
         );
         assert!(text.contains(" Response=\"***\"\r\nTo: <sip:h>\r\n"), "{text}");
         assert!(text.contains("X: response=\"seen\"\r\n"), "{text}");
+    }
+
+    #[test]
+    fn keys_of_srtp_are_masked() {
+        let text = masked(
+            b"INVITE sip:h SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AEAD_AES_128_GCM inline:c2VjcmV0|2^31\r\na=sendrecv\r\n",
+        );
+        assert!(!text.contains("c2VjcmV0"), "{text}");
+        assert!(
+            text.ends_with("a=crypto:1 AEAD_AES_128_GCM inline:***\r\na=sendrecv\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

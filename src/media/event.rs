@@ -139,6 +139,10 @@ pub struct LegStats {
     pub strangers: u64,
     /// Packets that were no RTP or RTCP, or carried a payload type nobody agreed to.
     pub invalid: u64,
+    /// Packets of an encrypted leg that were not signed with the device's key: dropped, and nothing else (S15).
+    pub forged: u64,
+    /// Packets of an encrypted leg that came before: dropped.
+    pub replayed: u64,
     /// Interarrival jitter of packets from the device (RFC 3550 section 6.4.1).
     pub jitter: Duration,
     /// Jitter the device reports of our packets.

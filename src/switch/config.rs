@@ -81,6 +81,8 @@ pub struct User {
     pub im: bool,
     /// How long its phones ring before `no answer`.
     pub ring_timeout: Option<Duration>,
+    /// Whether media of its devices is encrypted: what they are offered, and what they must offer.
+    pub srtp: media::sdp::SrtpUse,
 }
 
 impl User {
@@ -249,6 +251,10 @@ pub struct Media {
     pub port_rest: Duration,
     /// Media workers of the node, at least one: [`media::WorkerId`]s below this exist.
     pub workers: u16,
+    /// SRTP keys may be spoken of over UDP and TCP, where everybody on the way can read them. Default no.
+    pub sdes_over_clear: bool,
+    /// Listen for key presses in the sound of devices that agreed to no packets for them. Default no.
+    pub inband_dtmf: bool,
 }
 
 /// Bounds with their reasons in docs/operations.md.

@@ -462,6 +462,7 @@ fn config(users: usize) -> Config {
             roles: Vec::new(),
             im: true,
             ring_timeout: None,
+            srtp: Default::default(),
         }
     };
     let exact = |text: &str, action| Rule {

@@ -1,7 +1,9 @@
 //! Key presses: their names and tones (ITU-T Q.23), and how to hear them in sound.
 
+mod detector;
 mod dialer;
 
+pub use detector::{Detector, Press, RATE};
 pub(crate) use dialer::{Dialer, Pulse};
 
 use crate::tone::Tone;

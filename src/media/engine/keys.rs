@@ -61,7 +61,7 @@ impl Engine {
         let there = &mut self.legs[to];
         let destination = there.rtp_to?;
         let header = there.outgoing.key_press(now, &accepted.header, format.pt_out);
-        Some(rewritten(buffer, there.port, destination, &header))
+        there.sealed(rewritten(buffer, there.port, destination, &header), buffer)
     }
 
     /// Who is to hear the keys of this leg ([`DtmfTo`]). A member alone hears its own, as it does in an echo.
@@ -161,7 +161,7 @@ fn write_key(now: Mono, leg: &mut Leg, pulse: Pulse, buffer: &mut [u8]) -> Optio
     let [high, low] = u16::try_from(units).unwrap_or(u16::MAX).to_be_bytes();
     buffer[..HEADER].copy_from_slice(&header.to_bytes());
     buffer[HEADER..HEADER + 4].copy_from_slice(&[event, u8::from(ends) << 7 | VOLUME, high, low]);
-    let (port, len) = (leg.port, HEADER + 4);
+    let (port, len) = (leg.port, leg.protect(buffer, HEADER + 4)?);
     Some(Transmit { port, to, len })
 }
 

@@ -1,13 +1,16 @@
 //! One device's media: its two streams, where they come from and go to, and its figures.
 
-use super::EngineConfig;
 use super::input::Input;
 use super::listen::Tap;
 use super::output::Sending;
-use crate::dtmf::Dialer;
+use super::secure::Secure;
+use super::tones::Tones;
+use super::{EngineConfig, Forward, PACKET_BUFFER};
+use crate::dtmf::{Dialer, Press, key_of};
 use crate::event::{DtmfBy, Event, LegStats};
 use crate::plan::{Codec, DtmfTo, Format, LegId, LegMedia, OpenLeg};
 use crate::rtp::RtpHeader;
+use crate::rtp::header::PacketId;
 use crate::rtp::key_press::{KeyPress, KeyPresses};
 use crate::rtp::latch::{RtcpLatch, RtpLatch, Verdict};
 use crate::rtp::outgoing::OutgoingStream;
@@ -53,6 +56,8 @@ pub(super) struct Leg {
     pub keys_to: DtmfTo,
     /// The present press goes on to somebody as packets.
     pub keys_pass: bool,
+    /// Listens for keys in the sound, where that is wanted.
+    tones: Option<Box<Tones>>,
     formats: [u8; 128],
     incoming: IncomingStream,
     rtp_latch: RtpLatch,
@@ -64,6 +69,7 @@ pub(super) struct Leg {
     timed_out: bool,
     report_at: Mono,
     cname: u64,
+    secure: Option<Box<Secure>>,
     last_sender_report: Option<(u32, Mono)>,
     sent_at_last_report: u64,
     figures: LegStats,
@@ -122,6 +128,7 @@ impl Leg {
             dialer: Dialer::default(),
             keys_to: DtmfTo::default(),
             keys_pass: false,
+            tones: media.inband_dtmf.then(Box::default),
             formats: [NO_FORMAT; 128],
             incoming: IncomingStream::default(),
             rtp_latch: RtpLatch::new(latch, media.remote),
@@ -133,6 +140,7 @@ impl Leg {
             timed_out: false,
             report_at: now,
             cname: random(),
+            secure: Secure::renewed(None, media.srtp.as_deref()),
             last_sender_report: None,
             sent_at_last_report: 0,
             figures: LegStats::default(),
@@ -149,6 +157,8 @@ impl Leg {
         self.rtp_latch.rearm(media.remote);
         self.rtcp_latch.rearm(media.remote_rtcp);
         self.incoming.forget_previous();
+        self.secure = Secure::renewed(self.secure.take(), media.srtp.as_deref());
+        self.tones = media.inband_dtmf.then(|| self.tones.take().unwrap_or_default());
         (self.media, self.media_timeout) = (media, media_timeout);
         (self.heard_at, self.timed_out, self.transcode) = (now, false, false);
         self.number_formats();
@@ -269,16 +279,17 @@ impl Leg {
         &mut self,
         now: Mono,
         source: SocketAddr,
-        packet: &[u8],
+        packet: &mut [u8],
         config: &EngineConfig,
         events: &mut impl Extend<Event>,
     ) -> Option<Accepted> {
-        let formats = &self.formats;
-        let agreed = |header: &RtpHeader| formats[usize::from(header.pt)] != NO_FORMAT;
+        let (formats, secure) = (&self.formats, self.secure.as_deref());
+        let agreed = |id: &PacketId| formats[usize::from(id.pt)] != NO_FORMAT;
+        // A source is believed only if it has the key.
+        let authentic = |_: &PacketId| secure.is_none_or(|secure| secure.is_authentic(packet));
         let identity = || {
-            RtpHeader::parse(packet)
-                .filter(agreed)
-                .map(|header| (header.ssrc, header.sequence))
+            let id = PacketId::read(packet).filter(agreed).filter(authentic)?;
+            Some((id.ssrc, id.sequence))
         };
         match self.rtp_latch.judge(source, identity) {
             Verdict::Held => {}
@@ -295,6 +306,10 @@ impl Leg {
                 return None;
             }
         }
+        let packet = match &mut self.secure {
+            Some(secure) => secure.open_rtp(packet, &mut self.figures)?,
+            None => packet,
+        };
         let accepted = RtpHeader::parse(packet).and_then(|header| {
             Some(Accepted {
                 format: self.format(header.pt)?,
@@ -323,6 +338,22 @@ impl Leg {
         Some(self.pressed(press))
     }
 
+    /// A packet of sound: says the press that ended with it, if the device's keys are heard as tones.
+    pub fn key_tones(&mut self, now: Mono, accepted: &Accepted, payload: &[u8]) -> Option<Event> {
+        let press = self.tones.as_mut()?.hear(now, accepted, payload)?;
+        self.sounded(press)
+    }
+
+    fn sounded(&self, press: Press) -> Option<Event> {
+        Some(Event::Dtmf {
+            leg: self.id,
+            digit: key_of(press.event)?,
+            duration: press.duration,
+            by: DtmfBy::Tones,
+            passed_on: false,
+        })
+    }
+
     fn pressed(&self, press: KeyPress) -> Event {
         let clock = self.media.formats.iter().find_map(|format| match format.codec {
             Codec::TelephoneEvent(rate) => Some(rate),
@@ -348,6 +379,19 @@ impl Leg {
             self.figures.strangers += 1;
             return;
         }
+        // In place, but of a copy: reports are rare, and the caller's packet stays as it came.
+        let mut copy = [0; PACKET_BUFFER];
+        let Some(copy) = copy.get_mut(..packet.len()) else {
+            return;
+        };
+        copy.copy_from_slice(packet);
+        let packet = match &mut self.secure {
+            Some(secure) => match secure.open_rtcp(copy, &mut self.figures) {
+                Some(compound) => compound,
+                None => return,
+            },
+            None => copy,
+        };
         let Some(reports) = rtcp::parse(packet) else {
             self.figures.invalid += 1;
             return;
@@ -373,10 +417,15 @@ impl Leg {
         if self.media.rtcp_mux {
             return rtp == Some(source);
         }
-        let ssrc = self.incoming.ssrc();
+        let (ssrc, secure) = (self.incoming.ssrc(), self.secure.as_deref());
         self.rtcp_latch.judge(source, || {
             let maker = || rtcp::parse(packet).and_then(|mut reports| reports.next()?.ssrc());
-            rtp.is_some_and(|rtp| rtp.ip() == source.ip()) && ssrc.is_some() && maker() == ssrc
+            let same_host = rtp.is_some_and(|rtp| rtp.ip() == source.ip());
+            same_host
+                && match secure {
+                    Some(secure) => secure.is_authentic_report(packet),
+                    None => ssrc.is_some() && maker() == ssrc,
+                }
         })
     }
 
@@ -404,6 +453,9 @@ impl Leg {
     pub fn watch(&mut self, now: Mono, events: &mut impl Extend<Event>) {
         if let Some(press) = self.keys.overdue(now) {
             events.extend([self.pressed(press)]);
+        }
+        if let Some(press) = self.tones.as_mut().and_then(|tones| tones.overdue(now)) {
+            events.extend(self.sounded(press));
         }
         let should_send = self.media.direction.receives() && !self.media.on_hold;
         let silent = |limit| now.since(self.heard_at) >= limit;
@@ -442,9 +494,30 @@ impl Leg {
         let delay = rtcp::middle(rtcp::ntp(Mono(now.since(at).as_nanos() as u64)));
         let block = self.incoming.report(last_sr, delay);
         let len = rtcp::write(buffer, self.outgoing.ssrc, info, block, self.cname);
+        let len = match &mut self.secure {
+            Some(secure) => secure.protect_rtcp(buffer, len)?,
+            None => len,
+        };
         self.figures.rtcp.1 += 1;
         let port = if self.media.rtcp_mux { self.port } else { self.port + 1 };
         Some((port, to, len))
+    }
+
+    /// Encrypts an RTP packet to the device in the first `len` bytes, where that was agreed; its length then. `None`: it must
+    /// not be sent.
+    pub fn protect(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        match &mut self.secure {
+            Some(secure) => secure.protect_rtp(buffer, len),
+            None => Some(len),
+        }
+    }
+
+    /// The same for a packet that is passed on.
+    pub fn sealed(&mut self, forward: Forward, buffer: &mut [u8]) -> Option<Forward> {
+        let start = forward.range.start;
+        let length = self.protect(buffer.get_mut(start..)?, forward.range.len())?;
+        let range = start..start + length;
+        Some(Forward { range, ..forward })
     }
 
     /// A packet nobody could use: RTCP on the RTP port, too short, or of a codec its listener does not have.

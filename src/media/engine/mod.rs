@@ -16,10 +16,12 @@ mod output;
 mod player;
 mod recorder;
 mod room;
+mod secure;
 #[cfg(test)]
 mod sound_tests;
 mod stream;
 mod tick;
+mod tones;
 
 use crate::event::{Event, LegStats};
 use crate::file::{FileNews, FileOrder};
@@ -199,7 +201,7 @@ impl Engine {
         len: usize,
     ) -> Option<Forward> {
         self.now = now;
-        let packet = buffer.get(..len)?;
+        let packet = buffer.get_mut(..len)?;
         let leg = self.leg_on(port)?;
         if is_rtcp(packet) {
             self.on_rtcp_at_rtp_port(now, leg, source, len, buffer);
@@ -218,6 +220,7 @@ impl Engine {
         if let Some(tap) = &mut here.tap {
             tap.push(now, &accepted.header, accepted.format, payload);
         }
+        self.events.extend(here.key_tones(now, &accepted, payload));
         let Route::Relay { to, pts } = &here.route else {
             return None;
         };
@@ -242,7 +245,7 @@ impl Engine {
         if let Some(tap) = &mut there.sent_tap {
             tap.push(now, &header, accepted.format, &buffer[accepted.header.payload.clone()]);
         }
-        Some(rewritten(buffer, there.port, destination, &header))
+        there.sealed(rewritten(buffer, there.port, destination, &header), buffer)
     }
 
     /// A datagram came to the RTCP port above our even port `port`.

@@ -10,6 +10,7 @@ use crate::sdp::Direction;
 use crate::tone::Tone;
 
 mod keys;
+mod secure;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);

@@ -16,6 +16,7 @@ use crate::mixer::{MixBuffer, Mixed, mix_once};
 use crate::plan::{Audience, Format, LegId, Rate, Source};
 use crate::rtp::RtpHeader;
 use crate::rtp::header::HEADER;
+use crate::srtp::MAX_GROWTH;
 use clock::Mono;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -238,14 +239,14 @@ impl Engine {
             if let Some(tap) = &mut leg.sent_tap {
                 tap.push(self.now, &header, frame.format, payload);
             }
-            debug_assert!(HEADER + payload.len() <= PACKET_BUFFER);
+            debug_assert!(HEADER + payload.len() + MAX_GROWTH <= PACKET_BUFFER);
             buffer[..HEADER].copy_from_slice(&header.to_bytes());
             buffer[HEADER..HEADER + payload.len()].copy_from_slice(payload);
-            return Some(Transmit {
-                port: leg.port,
-                to,
-                len: HEADER + payload.len(),
-            });
+            let Some(len) = leg.protect(buffer, HEADER + payload.len()) else {
+                continue;
+            };
+            let port = leg.port;
+            return Some(Transmit { port, to, len });
         }
     }
 }

@@ -4,15 +4,18 @@
 //! order within attributes and streams is kept; lines that only people read (`i=`, `u=`, `e=`, `p=`, `r=`, `z=`, `k=`) are
 //! checked and dropped.
 
+mod crypto;
 mod format;
 mod offer_answer;
 mod parse;
 mod print;
 
+pub use crypto::{SrtpPolicy, SrtpUse};
 pub use format::SdpFormat;
 pub use offer_answer::{Agreed, AgreedFormat, Local, Negotiation, OfferAnswerError, decline};
 pub use parse::{SdpError, SdpErrorKind};
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// Longest description read: a UDP datagram's worth of streams with room to spare.
@@ -84,13 +87,21 @@ impl Address {
     }
 }
 
-/// `a=name` or `a=name:value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `a=name` or `a=name:value`. Its `Debug` does not show keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// Case counts (RFC 8866 section 5.13).
     pub name: Box<str>,
     /// What follows the colon.
     pub value: Option<Box<str>>,
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value.as_deref().unwrap_or_default();
+        let shown = if &*self.name == "crypto" { "***" } else { value };
+        write!(f, "a={}:{shown}", self.name)
+    }
 }
 
 impl Attribute {

@@ -12,9 +12,13 @@
 //!
 //! A refused exchange is undone with [`Negotiation::rollback`] on each leg; what was agreed before still holds.
 
+mod secure;
+
+use super::crypto::{Crypto, OurKeys, SrtpPolicy};
 use super::{Address, Attribute, Connection, Direction, Origin, SdpFormat, SessionDescription, Stream};
 use crate::codec::{OpusParameters, can_transcode, transcoded};
 use crate::plan::{Codec, Format, LegMedia};
+use crate::srtp::KeyPair;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -40,6 +44,12 @@ pub enum OfferAnswerError {
     Glare,
     /// An offer came while an earlier one of the same device is unanswered: answer 500 with Retry-After.
     Pending,
+    /// Keys for SRTP over signalling that anybody on the way can read: answer 488, warning 399.
+    KeysInClear,
+    /// Encryption without a key that we can use: answer 488, warning 399.
+    NoKey,
+    /// Clear RTP where the user must have SRTP, or the call had it before (it never falls back): answer 488, warning 399.
+    ClearRefused,
     /// An answer without an offer, or a relay out of order: a fault of whoever called.
     Unexpected,
 }
@@ -51,6 +61,9 @@ impl fmt::Display for OfferAnswerError {
             OfferAnswerError::NoFormat => "no common codec",
             OfferAnswerError::Glare => "our own offer is unanswered",
             OfferAnswerError::Pending => "an earlier offer is unanswered",
+            OfferAnswerError::KeysInClear => "keys for SRTP need encrypted signalling",
+            OfferAnswerError::NoKey => "no usable key for SRTP",
+            OfferAnswerError::ClearRefused => "media must be encrypted",
             OfferAnswerError::Unexpected => "no offer is outstanding",
         })
     }
@@ -74,6 +87,7 @@ pub struct Agreed {
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
     rtcp_mux: bool,
+    srtp: Option<KeyPair>,
 }
 
 /// A format with its number in each direction (they may differ: RFC 3264 section 5.1).
@@ -102,7 +116,7 @@ impl Agreed {
 }
 
 /// The offer/answer state of one leg.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Negotiation {
     local: Local,
     version: u64,
@@ -111,6 +125,22 @@ pub struct Negotiation {
     numbers: Vec<SdpFormat>,
     state: State,
     agreed: Option<Agreed>,
+    policy: SrtpPolicy,
+    keys: Option<OurKeys>,
+    /// Our line of the SRTP that is in use.
+    crypto: Option<Crypto>,
+}
+
+/// Without the description, which may hold keys.
+impl fmt::Debug for Negotiation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiation")
+            .field("local", &self.local)
+            .field("version", &self.version)
+            .field("state", &self.state)
+            .field("agreed", &self.agreed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whose offer is open. An answered offer of ours is kept: the 200 repeats the answer of the 183, and some devices
@@ -136,6 +166,7 @@ struct Ours {
     lines: Vec<Line>,
     formats: Vec<SdpFormat>,
     direction: Direction,
+    crypto: Vec<Crypto>,
 }
 
 /// Whose format parameters an answer tells: they say what is wanted of packets sent to the answerer.
@@ -169,6 +200,8 @@ struct Theirs {
     rtcp_mux: bool,
     ptime_ms: Option<u8>,
     maxptime_ms: Option<u8>,
+    /// Usable keys; empty where they may not be spoken of.
+    crypto: Vec<Crypto>,
 }
 
 impl Negotiation {
@@ -183,7 +216,16 @@ impl Negotiation {
             numbers: Vec::new(),
             state: State::Stable { answered: None },
             agreed: None,
+            policy: SrtpPolicy::default(),
+            keys: None,
+            crypto: None,
         }
+    }
+
+    /// How to deal with SRTP; before the first offer. `random` is a CSPRNG in a node: our keys come from it.
+    pub fn secure(&mut self, policy: SrtpPolicy, random: &mut dyn FnMut() -> u64) {
+        self.policy = policy;
+        self.keys = policy.allowed.then(|| OurKeys::generate(random));
     }
 
     /// The device offers. Answer with [`Negotiation::answer`] or [`Negotiation::relay_answer`].
@@ -196,12 +238,8 @@ impl Negotiation {
             State::Asked(_) => return Err(OfferAnswerError::Pending),
             State::Stable { .. } => {}
         }
-        let at = offer
-            .streams
-            .iter()
-            .position(is_audio)
-            .ok_or(OfferAnswerError::NoAudio)?;
-        let theirs = Theirs::read(offer, at)?;
+        let at = self.choose(offer)?;
+        let theirs = self.read(offer, at)?;
         self.remember(&theirs.formats);
         self.state = State::Asked(theirs);
         Ok(())
@@ -216,20 +254,22 @@ impl Negotiation {
             return Err(OfferAnswerError::Unexpected);
         };
         let stream = answer.streams.get(ours.at).ok_or(OfferAnswerError::NoAudio)?;
-        if !is_audio(stream) {
+        let offered_secure = ours.lines.get(ours.at).is_some_and(|line| is_secure(&line.protocol));
+        if !is_audio(stream) || is_secure(&stream.protocol) != offered_secure {
             return Err(OfferAnswerError::NoAudio);
         }
-        let theirs = Theirs::read(answer, ours.at)?;
+        let theirs = self.read(answer, ours.at)?;
+        let (crypto, srtp) = self.answered_keys(ours, &theirs)?;
         let formats = matched(&ours.formats, &theirs.formats);
         if !formats.iter().any(|agreed| agreed.format.codec().is_sound()) {
             return Err(OfferAnswerError::NoFormat);
         }
         let direction = ours.direction.and(theirs.direction.reversed());
-        self.agreed = Some(theirs.agreed(formats, direction));
+        self.agreed = Some(theirs.agreed(formats, direction, srtp));
         self.lines.clone_from(&ours.lines);
-        self.state = State::Stable {
-            answered: Some(ours.clone()),
-        };
+        let answered = Some(ours.clone());
+        self.crypto = crypto;
+        self.state = State::Stable { answered };
         Ok(())
     }
 
@@ -251,7 +291,11 @@ impl Negotiation {
         let State::Asked(theirs) = &from.state else {
             return Err(OfferAnswerError::Unexpected);
         };
-        let formats = with_transcoded(&theirs.formats);
+        let mut formats = with_transcoded(&theirs.formats);
+        // Key presses cross to devices that have no packets for them, so they are offered in any case.
+        if !formats.iter().any(is_key) {
+            formats.extend(SdpFormat::of(Codec::TelephoneEvent(8_000)));
+        }
         self.send_offer(&formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms)
     }
 
@@ -304,6 +348,7 @@ impl Negotiation {
                 (ours.ok_or(OfferAnswerError::NoFormat)?, Parameters::Ours)
             }
         };
+        let formats = with_keys(formats, &theirs.formats);
         let (direction, ptime, maxptime) = (agreed.remote_direction, agreed.ptime_ms, agreed.maxptime_ms);
         self.send_answer(formats, parameters, direction, ptime, maxptime)
     }
@@ -358,7 +403,7 @@ impl Negotiation {
             ptime_ms: agreed.ptime_ms.unwrap_or(0),
             maxptime_ms: agreed.maxptime_ms.unwrap_or(0),
             opus: agreed.opus(),
-            srtp: None,
+            srtp: agreed.srtp.clone().map(Box::new),
             inband_dtmf: false,
         })
     }
@@ -373,24 +418,30 @@ impl Negotiation {
         if self.is_open() {
             return Err(OfferAnswerError::Glare);
         }
+        if self.must_encrypt() && self.keys.is_none() {
+            return Err(OfferAnswerError::KeysInClear);
+        }
+        let (protocol, crypto) = self.offered_keys();
         let formats = self.numbered(wanted);
         let mut lines = self.lines.clone();
         let at = lines
             .iter()
             .position(|line| &*line.kind == "audio")
             .unwrap_or(lines.len());
-        let audio = Line::audio(&formats, "RTP/AVP");
+        let audio = Line::audio(&formats, &protocol);
         match lines.get_mut(at) {
             Some(line) => *line = audio,
             None => lines.push(audio),
         }
         self.remember(&formats);
-        let stream = audio_stream(&lines[at], self.local.port, &formats, direction, ptime, maxptime, false);
+        let mut stream = audio_stream(&lines[at], self.local.port, &formats, direction, ptime, maxptime, false);
+        stream.attributes.extend(crypto.iter().map(Crypto::attribute));
         self.state = State::Offered(Ours {
             at,
             lines: lines.clone(),
             formats,
             direction,
+            crypto,
         });
         Ok(self.describe(&lines, at, stream))
     }
@@ -413,7 +464,9 @@ impl Negotiation {
         lines[theirs.at] = Line::audio(&formats, &theirs.lines[theirs.at].protocol);
         let line = &lines[theirs.at];
         let said: Vec<SdpFormat> = formats.iter().map(|format| parameters.of(format)).collect();
-        let stream = audio_stream(
+        let secured = self.keys.as_ref().and_then(|keys| keys.answer(&theirs.crypto));
+        let (crypto, srtp) = secured.unzip();
+        let mut stream = audio_stream(
             line,
             self.local.port,
             &said,
@@ -422,6 +475,8 @@ impl Negotiation {
             maxptime,
             theirs.rtcp_mux,
         );
+        stream.attributes.extend(crypto.as_ref().map(Crypto::attribute));
+        self.crypto = crypto;
         let given = |format: SdpFormat| {
             let offered = theirs.formats.iter().find(|offered| offered.pt == format.pt);
             SdpFormat {
@@ -437,7 +492,7 @@ impl Negotiation {
             })
             .collect();
         let at = theirs.at;
-        self.agreed = Some(theirs.agreed(agreed, direction));
+        self.agreed = Some(theirs.agreed(agreed, direction, srtp));
         self.lines.clone_from(&lines);
         Ok(self.describe(&lines, at, stream))
     }
@@ -568,10 +623,11 @@ impl Theirs {
             rtcp_mux,
             ptime_ms: milliseconds(stream, "ptime"),
             maxptime_ms: milliseconds(stream, "maxptime"),
+            crypto: Vec::new(),
         })
     }
 
-    fn agreed(self, formats: Vec<AgreedFormat>, direction: Direction) -> Agreed {
+    fn agreed(self, formats: Vec<AgreedFormat>, direction: Direction, srtp: Option<KeyPair>) -> Agreed {
         Agreed {
             formats,
             direction,
@@ -581,6 +637,7 @@ impl Theirs {
             remote: self.remote,
             remote_rtcp: self.remote_rtcp,
             rtcp_mux: self.rtcp_mux,
+            srtp,
         }
     }
 }
@@ -604,9 +661,14 @@ pub fn decline(offer: &SessionDescription) -> String {
     answer.to_string()
 }
 
-/// RTP without encryption; `RTP/AVPF` differs only in when feedback may be sent.
+/// Sound over RTP; the profiles with F differ only in when feedback may be sent.
 fn is_audio(stream: &Stream) -> bool {
-    &*stream.kind == "audio" && stream.port != 0 && matches!(&*stream.protocol, "RTP/AVP" | "RTP/AVPF")
+    let clear = || matches!(&*stream.protocol, "RTP/AVP" | "RTP/AVPF");
+    &*stream.kind == "audio" && stream.port != 0 && (clear() || is_secure(&stream.protocol))
+}
+
+fn is_secure(protocol: &str) -> bool {
+    matches!(protocol, "RTP/SAVP" | "RTP/SAVPF")
 }
 
 /// 0.0.0.0 is the hold of RFC 2543: the maker does not receive.
@@ -675,6 +737,23 @@ fn transcodable(theirs: &[SdpFormat], beside: Vec<SdpFormat>, agreed: &Agreed) -
     let sound = theirs.iter().find(can)?;
     let same_clock = beside.into_iter().filter(|format| format.clock == sound.clock);
     Some(std::iter::once(sound.clone()).chain(same_clock).collect())
+}
+
+/// The formats of an answer with key presses beside them, if the device has packets for those: of the clock of its sound
+/// where there is a choice. They cross to the other side whatever it takes.
+fn with_keys(mut formats: Vec<SdpFormat>, theirs: &[SdpFormat]) -> Vec<SdpFormat> {
+    let sound = formats.iter().find(|format| format.codec().is_sound());
+    let clock = sound.map(|format| format.clock);
+    if !formats.iter().any(is_key) {
+        let keys = || theirs.iter().filter(|format| is_key(format));
+        let same = keys().find(|format| Some(format.clock) == clock);
+        formats.extend(same.or_else(|| keys().next()).cloned());
+    }
+    formats
+}
+
+fn is_key(format: &SdpFormat) -> bool {
+    matches!(format.codec(), Codec::TelephoneEvent(_))
 }
 
 /// The same format under the number it has in `here`.

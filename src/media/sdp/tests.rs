@@ -32,6 +32,8 @@ a=fmtp:101 0-15
 a=ptime:20
 a=sendrecv";
 
+mod secure;
+
 mod grammar {
     use super::*;
 
@@ -393,7 +395,7 @@ mod relay {
         assert!(
             a.relay_offer(&b)
                 .unwrap()
-                .contains("RTP/AVP 96\r\na=rtpmap:96 speex/8000\r\n")
+                .contains("RTP/AVP 96 101\r\na=rtpmap:96 speex/8000\r\n")
         );
     }
 
@@ -421,7 +423,7 @@ mod relay {
         a.handle_offer(&parse(&phone("192.0.2.1", "m=audio 4000 RTP/AVP 18")))
             .unwrap();
         let offer = b.relay_offer(&a).unwrap();
-        assert!(offer.contains("RTP/AVP 18\r\n"), "{offer}");
+        assert!(offer.contains("RTP/AVP 18 101\r\n"), "{offer}");
         let answer = parse(&phone("192.0.2.2", "m=audio 5000 RTP/AVP 8"));
         assert_eq!(b.handle_answer(&answer), Err(OfferAnswerError::NoFormat));
     }
@@ -472,7 +474,7 @@ mod relay {
         for (rest, error) in [
             ("m=image 7 udptl t38", OfferAnswerError::NoAudio),
             ("m=audio 0 RTP/AVP 0", OfferAnswerError::NoAudio),
-            ("m=audio 5000 RTP/SAVP 0", OfferAnswerError::NoAudio),
+            ("m=audio 5000 RTP/SAVP 0", OfferAnswerError::KeysInClear),
             (
                 "m=audio 5000 RTP/AVP 101\na=rtpmap:101 telephone-event/8000",
                 OfferAnswerError::NoFormat,

@@ -84,6 +84,23 @@ impl Receiver {
     /// # Errors
     /// [`Rejected`]; the packet may be spoilt.
     pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Rejected> {
+        let claim = self.check_rtcp(packet)?;
+        self.stream_mut(claim.place.ssrc).rtcp.accept(claim.place.index);
+        Ok(claim.end)
+    }
+
+    /// As [`Receiver::is_authentic`], for SRTCP.
+    #[must_use]
+    pub fn is_authentic_report(&self, packet: &[u8]) -> bool {
+        let mut copy = [0; crate::engine::PACKET_BUFFER];
+        let Some(copy) = copy.get_mut(..packet.len()) else {
+            return false;
+        };
+        copy.copy_from_slice(packet);
+        self.check_rtcp(copy).is_ok()
+    }
+
+    fn check_rtcp(&self, packet: &mut [u8]) -> Result<Claim, Rejected> {
         let claim = self.claim_rtcp(packet).ok_or(Rejected::Forged)?;
         if self.stream(claim.place.ssrc).rtcp.is_replay(claim.place.index) {
             return Err(Rejected::Replayed);
@@ -99,8 +116,7 @@ impl Receiver {
         ) {
             return Err(Rejected::Forged);
         }
-        self.stream_mut(claim.place.ssrc).rtcp.accept(claim.place.index);
-        Ok(claim.end)
+        Ok(claim)
     }
 
     fn claim_rtp(&self, packet: &[u8]) -> Result<Claim, Rejected> {

@@ -56,6 +56,9 @@ pub(crate) fn refusal(error: OfferAnswerError) -> Failure {
     let (status, warning) = match error {
         OfferAnswerError::NoAudio => (488, Some((304, "no audio over RTP"))),
         OfferAnswerError::NoFormat => (488, Some((305, "no common codec"))),
+        OfferAnswerError::KeysInClear | OfferAnswerError::NoKey | OfferAnswerError::ClearRefused => {
+            return refused(399, &error.to_string());
+        }
         OfferAnswerError::Glare => (491, None),
         OfferAnswerError::Pending => (500, None),
         OfferAnswerError::Unexpected => (488, Some((399, "no offer to answer"))),
@@ -67,6 +70,12 @@ pub(crate) fn refusal(error: OfferAnswerError) -> Failure {
     if status == 500 {
         reply = reply.header(Name::RetryAfter, "5");
     }
+    Failure::new(reply, EndReason::NoCommonCodec)
+}
+
+fn refused(code: u16, text: &str) -> Failure {
+    let warning = format!("{code} tandem \"{text}\"");
+    let reply = Reply::new(488).header(Name::Warning, warning);
     Failure::new(reply, EndReason::NoCommonCodec)
 }
 

@@ -85,7 +85,7 @@ impl Calls {
         device: Device,
     ) -> Result<LegKey, Failure> {
         let flow = device.flow();
-        let (sound, offer) = self.seat_callee(cx, key, flow)?;
+        let (sound, offer) = self.seat_callee(cx, key, callee, flow)?;
         let leg_key = self.legs.next_key();
         let invitation = Invitation {
             destination: device.destination,
@@ -120,12 +120,14 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
+        callee: &Aor,
         flow: Flow,
     ) -> Result<(Sound, Option<Body>), Failure> {
         let worker = self.interactions.get(key).and_then(|call| call.call.worker);
         let mut sound = self
             .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
+        sound.secure(cx, Some(callee), flow.transport);
         let from = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.sound.as_ref());
         let Some(from) = from.filter(|from| from.negotiation.owes_answer()) else {
             return Ok((sound, None));

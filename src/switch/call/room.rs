@@ -4,9 +4,11 @@ use super::{Calls, LegKey, TIMER_LINGER, leg_timer};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
-use media::plan::{Audience, Edge, Gain, Latch, Matrix, Rate, Source};
-use media::sdp::{Local, Negotiation};
+use media::plan::{Audience, Codec, Edge, Gain, Latch, Matrix, Rate, Source};
+use media::sdp::{Local, Negotiation, SrtpPolicy, SrtpUse};
 use media::{LegId, LegStats, OpenLeg, Plan, PlayerId, Port, RoomId, WorkerId};
+use model::Aor;
+use sip::Transport;
 use sip::endpoint::Alarm;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,6 +22,18 @@ pub(crate) struct Sound {
     pub(crate) negotiation: Negotiation,
     /// What the engine knows of it.
     pub(crate) engine: Engine,
+}
+
+impl Sound {
+    /// How SRTP is dealt with on this leg (RFC 4568 section 7: keys need signalling that others cannot read).
+    pub(super) fn secure(&mut self, cx: &mut Cx<'_>, user: Option<&Aor>, transport: Transport) {
+        let user = user.and_then(|aor| cx.core.users.named(aor.user()));
+        let policy = SrtpPolicy {
+            allowed: transport.is_secure() || cx.core.config.media.sdes_over_clear,
+            wanted: user.map_or(SrtpUse::Off, |user| user.srtp),
+        };
+        self.negotiation.secure(policy, &mut || cx.core.random());
+    }
 }
 
 /// What the media engine knows of a leg.
@@ -106,15 +120,18 @@ impl Calls {
     /// is `true`. Until the call is answered nobody has to send, so nobody is silent.
     pub(super) fn listen(&mut self, cx: &mut Cx<'_>, key: LegKey) -> bool {
         let media_timeout = Some(cx.core.config.media.timeout);
+        let inband = cx.core.config.media.inband_dtmf;
+        let is_key = |codec| matches!(codec, Codec::TelephoneEvent(_));
         let Some(leg) = self.legs.get_mut(key) else {
             return false;
         };
         let media_timeout = media_timeout.filter(|_| leg.is_up());
         let (room, host) = (room_id(leg.interaction), leg.host);
         let Some(sound) = &mut leg.sound else { return false };
-        let Some(media) = sound.negotiation.leg_media() else {
+        let Some(mut media) = sound.negotiation.leg_media() else {
             return false;
         };
+        media.inband_dtmf = inband && !media.formats.iter().any(|format| is_key(format.codec));
         let leg = leg_id(key);
         let plan = match sound.engine {
             Engine::Idle => Plan::OpenLeg(Box::new(OpenLeg {

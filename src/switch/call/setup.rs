@@ -146,6 +146,8 @@ impl Calls {
         let mut sound = self
             .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
+        let user = self.legs.get(caller).and_then(|leg| leg.user.clone());
+        sound.secure(cx, user.as_ref(), flow.transport);
         let worker = sound.port.worker;
         let understood = match offer {
             Some(offer) => sound.negotiation.handle_offer(offer).map_err(body::refusal),

@@ -127,6 +127,8 @@ pub fn config() -> Config {
             timeout: seconds(60),
             port_rest: seconds(2),
             workers: 1,
+            sdes_over_clear: false,
+            inband_dtmf: false,
         },
         limits: settings::Limits {
             max_transactions: 100_000,
@@ -157,6 +159,7 @@ pub fn user(extension: &str) -> User {
         roles: Vec::new(),
         im: true,
         ring_timeout: None,
+        srtp: Default::default(),
     }
 }
 

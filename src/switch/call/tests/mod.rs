@@ -11,6 +11,7 @@ mod operator;
 mod panic;
 mod refusal;
 mod relay;
+mod secure;
 mod service;
 mod setup;
 mod watch;
