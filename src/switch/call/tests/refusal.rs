@@ -317,7 +317,7 @@ fn a_body_of_another_kind_is_refused_unless_it_may_be_passed_over() {
 
 #[test]
 fn an_answer_that_cannot_be_used_ends_both_sides() {
-    for answer in ["rubbish", "", &sdp(7100, &[9])] {
+    for answer in ["rubbish", "", &sdp(7100, &[18])] {
         let (mut lab, kate, jim, kates, invite) = ringing();
         jim.reply(&mut lab, &invite, 200, Some(answer).filter(|answer| !answer.is_empty()));
         jim.expect_request(&mut lab, Method::Ack);
