@@ -131,8 +131,8 @@ fn is_set(inside: &str) -> bool {
     any
 }
 
-const ACTIONS: [&str; 5] = ["user", "room", "echo", "tone", "reject"];
-const LATER: [&str; 5] = ["group", "voicemail", "music", "trunk", "rewrite"];
+const ACTIONS: [&str; 7] = ["user", "room", "echo", "tone", "music", "digits", "reject"];
+const LATER: [&str; 4] = ["group", "voicemail", "trunk", "rewrite"];
 
 fn action(section: &mut Section<'_>) -> Option<Action> {
     let name: At<String> = section.need("action")?;
@@ -141,6 +141,8 @@ fn action(section: &mut Section<'_>) -> Option<Action> {
         "room" => Some(Action::Room(section.read::<String>("room").map(Into::into))),
         "echo" => Some(Action::Echo),
         "tone" => Some(Action::Tone(section.within("hz", 1004, 20..=3_900))),
+        "music" => Some(Action::Music(section.read::<String>("class").map(Into::into))),
+        "digits" => Some(Action::Digits),
         "reject" => Some(Action::Reject(section.within("status", 403, 400..=699))),
         later if LATER.contains(&later) => {
             section.problem(&name.place, format!("`action`: {later:?} is not built yet"));

@@ -113,6 +113,18 @@ pub enum CallsVerb {
         /// As `calls list` shows it.
         id: String,
     },
+    /// Records a call, pauses that, or ends it.
+    Record {
+        /// As `calls list` shows it.
+        id: String,
+        /// What is wanted.
+        state: RecordState,
+    },
+    /// Says how the legs of a call do, and what is heard on them: codec, packets, level, tones.
+    Media {
+        /// As `calls list` shows it.
+        id: String,
+    },
     /// Says how and why a call ended, or the latest ones.
     Why {
         /// As `calls list` showed it.
@@ -220,4 +232,27 @@ pub enum Switched {
     On,
     /// No longer.
     Off,
+}
+
+/// `on`, `off` or `pause`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordState {
+    /// Begin, or go on after a pause.
+    On,
+    /// End it.
+    Off,
+    /// What is said from now on is not kept.
+    Pause,
+}
+
+impl RecordState {
+    /// As the API has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecordState::On => "on",
+            RecordState::Off => "off",
+            RecordState::Pause => "pause",
+        }
+    }
 }

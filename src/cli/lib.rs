@@ -12,7 +12,7 @@ mod table;
 mod time;
 
 pub use arguments::{
-    Arguments, CallsVerb, ImVerb, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
+    Arguments, CallsVerb, ImVerb, RecordState, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
 };
 pub use client::{Client, Failure};
 pub use exit::Exit;

@@ -6,7 +6,7 @@ use crate::table::{shown, table};
 use crate::time::span;
 use crate::{CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
 use hyper::Method;
-use model::{CallView, Cdr, RegistrationView, StatusView};
+use model::{CallView, Cdr, HeardView, LegSoundView, RegistrationView, StatusView};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -74,6 +74,7 @@ fn question(verb: &Verb) -> Option<Question> {
     };
     let body = match verb {
         Verb::Drain { limit } => Some(json!({ "limit_s": limit })),
+        Verb::Calls(CallsVerb::Record { state, .. }) => Some(json!({ "state": state.as_str() })),
         Verb::Rooms(verb) => rooms::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
         _ => None,
@@ -102,6 +103,8 @@ fn calls(verb: &CallsVerb) -> (Method, String) {
         CallsVerb::List => (Method::GET, all.to_owned()),
         CallsVerb::Show { id } => (Method::GET, format!("{all}/{}", escaped(id))),
         CallsVerb::Hangup { id } => (Method::DELETE, format!("{all}/{}", escaped(id))),
+        CallsVerb::Record { id, .. } => (Method::PUT, format!("{all}/{}/record", escaped(id))),
+        CallsVerb::Media { id } => (Method::GET, format!("{all}/{}/media", escaped(id))),
         CallsVerb::Why { id: Some(id) } => (Method::GET, format!("/api/v1/cdrs?call={}", escaped(id))),
         CallsVerb::Why { id: None } => (Method::GET, "/api/v1/cdrs?limit=20".to_owned()),
     }
@@ -191,8 +194,52 @@ fn told_calls(verb: &CallsVerb, answer: &Value) -> Option<String> {
         CallsVerb::List => told_list(&read::<Vec<CallView>>(&answer["calls"])?),
         CallsVerb::Show { .. } => told_call(&read(answer)?),
         CallsVerb::Hangup { .. } => Some("hung up".to_owned()),
+        CallsVerb::Record { state, .. } => Some(format!("recording {}", state.as_str())),
+        CallsVerb::Media { .. } => told_media(&read::<Vec<LegSoundView>>(&answer["legs"])?),
         CallsVerb::Why { .. } => told_why(&read::<Vec<Cdr>>(&answer["cdrs"])?),
     }
+}
+
+fn told_media(legs: &[LegSoundView]) -> Option<String> {
+    let level = |heard: &HeardView| {
+        heard
+            .level_dbov
+            .map_or_else(|| "-".to_owned(), |level| format!("{level:.0}"))
+    };
+    let tones = |heard: &HeardView| {
+        let tones: Vec<String> = heard.tones.iter().map(|tone| format!("{:.0}", tone.hz)).collect();
+        if tones.is_empty() {
+            "-".to_owned()
+        } else {
+            tones.join(" ")
+        }
+    };
+    let row = |leg: &LegSoundView| {
+        [
+            leg.uri.to_string(),
+            leg.codec.to_string(),
+            format!("{}/{}", leg.packets_in, leg.packets_out),
+            format!("{}/{}", leg.lost, leg.remote_lost),
+            format!("{:.0}", leg.jitter_ms),
+            leg.mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.1}")),
+            format!("{}/{}", level(&leg.received), level(&leg.sent)),
+            tones(&leg.received),
+            tones(&leg.sent),
+        ]
+    };
+    let rows: Vec<_> = legs.iter().map(row).collect();
+    let heads = [
+        "LEG",
+        "CODEC",
+        "IN/OUT",
+        "LOST",
+        "JITTER ms",
+        "MOS",
+        "dBov",
+        "SENDS Hz",
+        "IS SENT Hz",
+    ];
+    Some(table(heads, &rows, "no sound"))
 }
 
 fn told_list(calls: &[CallView]) -> Option<String> {

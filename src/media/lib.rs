@@ -23,6 +23,7 @@ pub mod srtp;
 pub mod tone;
 pub mod tune;
 
+pub use ear::{Heard, HeardTone};
 pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
 pub use event::{DtmfBy, Event, LegSound, LegStats};
 pub use file::{FileNews, FileOrder, FileSound, StreamId};

@@ -22,4 +22,6 @@ pub use interaction::{
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
 };
 pub use store::{StoreError, StoreOp, StoreReply};
-pub use view::{CallView, LegView, RegistrationView, RoomMemberView, RoomView, StatusView};
+pub use view::{
+    CallView, HeardToneView, HeardView, LegSoundView, LegView, RegistrationView, RoomMemberView, RoomView, StatusView,
+};

@@ -114,6 +114,65 @@ pub struct RoomMemberView {
     pub came_at: Wall,
 }
 
+/// One leg of a call as its media is just now: for people and test tools who cannot listen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegSoundView {
+    /// The leg.
+    pub leg: LegId,
+    /// The user, if one of ours.
+    pub user: Option<Aor>,
+    /// The other end's URI.
+    pub uri: Box<str>,
+    /// Negotiated codec.
+    pub codec: Box<str>,
+    /// RTP packets accepted from the device.
+    pub packets_in: u64,
+    /// RTP packets sent to the device.
+    pub packets_out: u64,
+    /// Packets of the device that never came.
+    pub lost: u64,
+    /// Packets that came a second time.
+    pub duplicates: u64,
+    /// Packets from elsewhere, dropped.
+    pub strangers: u64,
+    /// Interarrival jitter of the device's packets (RFC 3550 section 6.4.1).
+    pub jitter_ms: f32,
+    /// Packets of ours the device reports lost.
+    pub remote_lost: u64,
+    /// Jitter the device reports.
+    pub remote_jitter_ms: f32,
+    /// By the device's last report.
+    pub round_trip_ms: Option<f32>,
+    /// How the device sounds to us, 1 to 4.5 (ITU-T G.107).
+    pub mos: Option<f32>,
+    /// What the device sends.
+    pub received: HeardView,
+    /// What the device is sent.
+    pub sent: HeardView,
+}
+
+/// What is heard on one direction of a leg.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeardView {
+    /// Mean level: 0 is a square wave at full scale, speech some -26; none if there was no sound.
+    pub level_dbov: Option<f32>,
+    /// Tones of the last three seconds, the loudest first.
+    pub tones: Vec<HeardToneView>,
+}
+
+/// A tone that was heard.
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeardToneView {
+    /// Frequency.
+    pub hz: f32,
+    /// How loud.
+    pub dbm0: f32,
+    /// For how long in all.
+    pub ms: u32,
+    /// How long ago it was heard last.
+    pub ago_ms: u32,
+}
+
 /// What `tandem status` shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {

@@ -45,6 +45,8 @@ impl Switch {
             | Command::Hangup(_)
             | Command::Interactions(_)
             | Command::Act(_)
+            | Command::Record { .. }
+            | Command::Inspect(_)
             | Command::RouteTest { .. } => {
                 self.calls.handle_command(cx!(self, now), token, command);
             }

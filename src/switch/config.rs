@@ -143,8 +143,10 @@ pub enum Action {
     Room(Option<Box<str>>),
     /// A mailbox; not there yet: 480.
     Voicemail(Box<str>),
-    /// Music; not there yet: 480.
-    Music,
+    /// Music of this class, or of the class `default`.
+    Music(Option<Box<str>>),
+    /// Reads back the keys that are pressed.
+    Digits,
 }
 
 /// RFC 3261 timer values.

@@ -110,6 +110,15 @@ pub enum Command {
         /// Locked from now on, or open.
         locked: bool,
     },
+    /// Records a call, or no longer: [`crate::Answer::Done`].
+    Record {
+        /// Which call.
+        call: InteractionId,
+        /// What is wanted.
+        wish: RecordWish,
+    },
+    /// Listens to a call's legs for half a second: [`crate::Answer::Media`].
+    Inspect(InteractionId),
     /// What the dial plan would do: [`crate::Answer::Route`].
     RouteTest {
         /// Calling user.
@@ -128,4 +137,15 @@ pub enum Command {
         /// How long calls may go on, in seconds.
         limit_s: u32,
     },
+}
+
+/// What is wanted of a recording.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum RecordWish {
+    /// Begin, or go on after a pause.
+    On,
+    /// What is said from now on is not kept.
+    Pause,
+    /// End it.
+    Off,
 }

@@ -42,7 +42,7 @@ mod users;
 mod verb;
 
 pub use config::Config;
-pub use input::{Command, Input};
+pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Supervision, Verb};
 

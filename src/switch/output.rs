@@ -4,7 +4,8 @@ use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
 use model::{
-    CallView, InteractionView, Occurrence, RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
+    CallView, InteractionView, LegSoundView, Occurrence, RegistrationView, RoomView, Snapshot, StatusView, StoreOp,
+    VerbOutcome,
 };
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
@@ -85,6 +86,8 @@ pub enum Answer {
     Snapshot(Box<Snapshot>),
     /// For [`crate::Command::Rooms`] and [`crate::Command::Room`].
     Rooms(Vec<RoomView>),
+    /// For [`crate::Command::Inspect`]: legs that have sound.
+    Media(Vec<LegSoundView>),
     /// For [`crate::Command::RouteTest`]: what would be done, in words.
     Route(Box<str>),
     /// Nothing was changed.

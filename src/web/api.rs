@@ -7,10 +7,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use model::{Aor, CallView, Cdr, InteractionId, RegistrationView, StatusView};
+use model::{Aor, CallView, Cdr, InteractionId, LegSoundView, RegistrationView, StatusView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use switch::{Answer, Command};
+use switch::{Answer, Command, RecordWish};
 
 pub(crate) type Answered<T> = Result<Json<T>, ApiError>;
 
@@ -24,6 +24,8 @@ pub(crate) fn router() -> Router<Context> {
         )
         .route("/api/v1/calls", get(calls))
         .route("/api/v1/calls/{id}", get(call).delete(hangup))
+        .route("/api/v1/calls/{id}/media", get(call_media))
+        .route("/api/v1/calls/{id}/record", put(record))
         .route("/api/v1/routes/test", get(route_test))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/drain", post(drain))
@@ -107,6 +109,44 @@ async fn list_calls(context: &Context, command: Command) -> Answered<Calls> {
 
 async fn hangup(State(context): State<Context>, Path(id): Path<String>) -> Answered<Done> {
     done(&context, Command::Hangup(interaction(&id)?)).await
+}
+
+/// `{"legs": [...]}`: how each leg does, and what is heard on it.
+#[derive(Serialize)]
+struct CallMedia {
+    legs: Vec<LegSoundView>,
+}
+
+async fn call_media(State(context): State<Context>, Path(id): Path<String>) -> Answered<CallMedia> {
+    match ask(&context, Command::Inspect(interaction(&id)?)).await? {
+        Answer::Media(legs) => Ok(Json(CallMedia { legs })),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `{"state": "on"}`, or `off`, or `pause`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordBody {
+    state: RecordState,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RecordState {
+    On,
+    Off,
+    Pause,
+}
+
+async fn record(State(context): State<Context>, Path(id): Path<String>, body: Bytes) -> Answered<Done> {
+    let call = interaction(&id)?;
+    let wish = match read::<RecordBody>(&body)?.state {
+        RecordState::On => RecordWish::On,
+        RecordState::Off => RecordWish::Off,
+        RecordState::Pause => RecordWish::Pause,
+    };
+    done(&context, Command::Record { call, wish }).await
 }
 
 #[derive(Deserialize)]

@@ -82,6 +82,8 @@ pub(super) struct Figures {
     pub(super) answered: u64,
     /// Milliseconds from INVITE to 200, summed over answered calls.
     pub(super) setup_ms: u64,
+    /// Recordings that ended, and those of which sound is missing.
+    recordings: (u64, u64),
     /// Legs recorded.
     legs: u64,
     /// Calls by the reason on their caller's leg: [`REASONS`].
@@ -116,6 +118,11 @@ impl Figures {
         }
     }
 
+    pub(super) fn on_recording(&mut self, result: &media::Recording) {
+        self.recordings.0 += 1;
+        self.recordings.1 += u64::from(!result.is_complete());
+    }
+
     /// Adds them to the switch's own.
     pub(super) fn write(&self, values: &mut Vec<(&'static str, u64, bool)>) {
         let Figures {
@@ -123,6 +130,7 @@ impl Figures {
             shed,
             answered,
             setup_ms,
+            recordings,
             legs,
             ended,
         } = *self;
@@ -132,6 +140,8 @@ impl Figures {
             ("calls_answered_total", answered, false),
             ("calls_setup_ms_total", setup_ms, false),
             ("legs_ended_total", legs, false),
+            ("recordings_total", recordings.0, false),
+            ("recordings_incomplete_total", recordings.1, false),
         ]);
         values.extend(
             REASONS

@@ -44,6 +44,14 @@ impl Calls {
                 let answer = self.act(cx, &act);
                 cx.core.tell(token, answer);
             }
+            Command::Record { call, wish } => match self.find(call).map(|(key, _)| key) {
+                Some(key) => self.record_call(cx, token, key, wish),
+                None => cx.core.refuse(token, unknown(call)),
+            },
+            Command::Inspect(id) => match self.find(id).map(|(key, _)| key) {
+                Some(key) => self.inspect(cx, token, key),
+                None => cx.core.refuse(token, unknown(id)),
+            },
             Command::RouteTest { from, to } => match cx.core.users.named(&from) {
                 Some(_) => {
                     let route = route::explain(cx.core, &to);

@@ -35,6 +35,7 @@ impl Calls {
                 self.pass_dtmf(cx, other, digit, duration, by);
             }
             Some(State::Service(Target::Room)) => self.on_room_key(cx, key, digit),
+            Some(State::Service(Target::Digits)) => self.read_back(cx, key, digit),
             // Nobody here asks for digits.
             _ => {}
         }

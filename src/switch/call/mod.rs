@@ -19,6 +19,7 @@ mod leg;
 mod legs;
 mod pickup;
 mod plumb;
+mod record;
 mod relay;
 mod restore;
 mod ring;
@@ -67,6 +68,7 @@ pub(crate) struct Calls {
     active: usize,
     /// What those who watch were told of each call; `None`: nobody watches.
     told: Option<announce::Told>,
+    listening: record::Listening,
     /// While a drain lasts: its limit.
     draining: Option<Alarm>,
     /// The verb in whose midst a test wants a panic.
@@ -83,6 +85,8 @@ pub(crate) struct Call {
     open: bool,
     /// What the engine was told of the room.
     plumbed: plumb::Plumbed,
+    /// Keys that a service reads back.
+    keys: service::Keys,
     /// Consultations, transfers and invitations made for this call, oldest first.
     sides: SmallVec<[Key<Interaction>; 2]>,
     state: State,
@@ -180,6 +184,7 @@ impl Calls {
             manners: manners(core),
             active: 0,
             told: None,
+            listening: record::Listening::default(),
             draining: None,
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
@@ -264,8 +269,10 @@ impl Calls {
                 let key = Key::unpack(leg.0);
                 self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
             }
-            Event::Latched { .. } | Event::ActiveSpeaker { .. } | Event::Played { .. } => {}
-            Event::Recorded { .. } | Event::Inspected { .. } => {}
+            Event::Played { room, player } => self.on_played(cx, Key::unpack(room.0), player),
+            Event::Recorded { recording, result } => self.on_recorded(recording, &result),
+            Event::Inspected { token, legs } => self.on_inspected(cx, token, &legs),
+            Event::Latched { .. } | Event::ActiveSpeaker { .. } => {}
         }
     }
 

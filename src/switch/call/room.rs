@@ -51,7 +51,7 @@ pub(crate) enum Engine {
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The one player in a room that serves a sound.
-const PLAYER: PlayerId = PlayerId(1);
+pub(super) const PLAYER: PlayerId = PlayerId(1);
 
 /// The engine's name of a leg.
 #[must_use]
@@ -152,6 +152,9 @@ impl Calls {
         let enters = matches!(sound.engine, Engine::Idle);
         sound.engine = Engine::Open;
         cx.core.media(sound.port.worker, plan);
+        if enters {
+            self.record_newcomer(cx, key);
+        }
         enters
     }
 

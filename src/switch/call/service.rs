@@ -1,9 +1,13 @@
 //! Extensions that the switch answers itself: a room with one leg and what it hears.
 
 use super::ending::reason_header;
+use super::room::PLAYER;
 use super::{Calls, Failure, LegKey, State, body};
+use crate::arena::Key;
 use crate::core::Cx;
-use crate::route::Target;
+use crate::interaction::Interaction;
+use crate::route::{self, Target};
+use media::PlayerId;
 use media::plan::{Codec, Matrix, Sound};
 use media::sdp::Direction;
 use media::tone::Tone;
@@ -15,6 +19,17 @@ const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent(8_00
 
 /// 1004 Hz at 0 dBm0 is the milliwatt; other tones are as loud as speech.
 const SPEECH_DBM0: f32 = -10.0;
+
+/// Keys pressed while others are read back; more are not heard.
+const MAX_KEYS: usize = 32;
+
+/// What the service that reads back keys has in hand.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    waiting: String,
+    /// Whose keys sound now.
+    sounding: Option<LegKey>,
+}
 
 impl Calls {
     /// Answers the caller for a service. Without an offer of the caller ours is in the 200, and the ACK brings the answer.
@@ -61,8 +76,60 @@ impl Calls {
             Some(&State::Service(Target::Tone(hz))) => {
                 self.play(cx, key, Sound::Tone(Tone::steady(f32::from(hz), SPEECH_DBM0)));
             }
+            Some(&State::Service(Target::Music)) => self.play_music(cx, key),
+            // It speaks when it is spoken to.
+            Some(&State::Service(Target::Digits)) => {}
             Some(&State::Service(Target::Room)) => self.at_the_door(cx, key),
             _ => self.echo(cx, key),
+        }
+    }
+
+    /// Music of the class that the dial plan names.
+    fn play_music(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let call = self.legs.get(key).map(|leg| leg.interaction);
+        let dialled = call
+            .and_then(|call| self.interactions.get(call))
+            .map(|call| call.dialled.clone());
+        let class = route::music(cx.core, &dialled.unwrap_or_default());
+        self.play(cx, key, Sound::Music(class));
+    }
+
+    /// The service that reads back what it hears: each key as its tone, after those that still sound.
+    pub(super) fn read_back(&mut self, cx: &mut Cx<'_>, key: LegKey, digit: char) {
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
+        };
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        let keys = &mut interaction.call.keys;
+        if keys.waiting.len() < MAX_KEYS {
+            keys.waiting.push(digit);
+        }
+        if keys.sounding.is_none() {
+            self.read_on(cx, call, key);
+        }
+    }
+
+    /// A player has come to its end.
+    pub(super) fn on_played(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, player: PlayerId) {
+        let Some(interaction) = self.interactions.get_mut(call).filter(|_| player == PLAYER) else {
+            return;
+        };
+        if let Some(key) = interaction.call.keys.sounding.take() {
+            self.read_on(cx, call, key);
+        }
+    }
+
+    fn read_on(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey) {
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        let keys = &mut interaction.call.keys;
+        if !keys.waiting.is_empty() {
+            keys.sounding = Some(key);
+            let digits = std::mem::take(&mut keys.waiting);
+            self.play(cx, key, Sound::digits(&digits));
         }
     }
 

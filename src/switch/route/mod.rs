@@ -10,6 +10,7 @@ use model::Aor;
 use sip::{Destination, Flow, Message, Name};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a dialled string means.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub(crate) enum Target {
     Echo,
     /// Hear a tone of so many Hz.
     Tone(u16),
+    /// Hear music: [`music`] says which.
+    Music,
+    /// Hear the keys one presses.
+    Digits,
     /// Talk to all others who dialled the same room: [`room`] says which.
     Room,
     /// Nobody: this status.
@@ -72,7 +77,9 @@ pub(crate) fn target(core: &Core, dialled: &str) -> Target {
         Action::Reject(status) => Target::Nobody(*status),
         // Kinds of target that answer as absent people do.
         Action::Room(_) => Target::Room,
-        Action::Group(_) | Action::Voicemail(_) | Action::Music => Target::Nobody(480),
+        Action::Music(_) => Target::Music,
+        Action::Digits => Target::Digits,
+        Action::Group(_) | Action::Voicemail(_) => Target::Nobody(480),
     }
 }
 
@@ -82,6 +89,15 @@ pub(crate) fn room<'a>(core: &'a Core, dialled: &'a str) -> Option<&'a str> {
     match dialplan::action(&core.config.dialplan, dialled)? {
         Action::Room(name) => Some(name.as_deref().unwrap_or(dialled)),
         _ => None,
+    }
+}
+
+/// The class of music that a dialled string means.
+#[must_use]
+pub(crate) fn music(core: &Core, dialled: &str) -> Arc<str> {
+    match dialplan::action(&core.config.dialplan, dialled) {
+        Some(Action::Music(Some(class))) => class.as_ref().into(),
+        _ => media::sound::DEFAULT_MUSIC.into(),
     }
 }
 
@@ -104,7 +120,8 @@ pub(crate) fn explain(core: &Core, dialled: &str) -> String {
         Some(Action::Group(name)) => quoted("group", name),
         Some(Action::Room(name)) => format!("conference room {:?}", name.as_deref().unwrap_or(dialled)),
         Some(Action::Voicemail(name)) => quoted("voicemail", name),
-        Some(Action::Music) => "music: answers 480".to_owned(),
+        Some(Action::Music(_)) => format!("music of class {:?}", music(core, dialled)),
+        Some(Action::Digits) => "reads back the keys that are pressed".to_owned(),
     }
 }
 

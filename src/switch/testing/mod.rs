@@ -74,6 +74,8 @@ pub fn config() -> Config {
         dialplan: vec![
             exact("9196", Action::Echo),
             exact("9197", Action::Tone(1004)),
+            exact("9198", Action::Digits),
+            exact("9664", Action::Music(None)),
             Rule {
                 matches: Pattern::Digits("3[0-2]XX".into()),
                 action: Action::Room(None),

@@ -1,7 +1,8 @@
 //! A media plane that keeps account instead of making sound.
 
 use media::plan::{Audience, Edge};
-use media::{Event, LegId, LegMedia, LegStats, OpenLeg, Plan, RoomId, WorkerId};
+use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, RoomId, WorkerId};
+use media::{Heard, HeardTone, Recorded, Recording, RecordingId, StartRecord};
 use std::collections::BTreeMap;
 
 /// What the media workers were told.
@@ -12,6 +13,8 @@ pub struct Studio {
     /// Rooms that are open.
     rooms: Vec<RoomId>,
     legs: BTreeMap<u64, OpenLeg>,
+    /// Recordings being made, with the legs in them.
+    tapes: Vec<(RecordingId, Vec<LegId>)>,
     ports_bound: u16,
     /// So many ports exist; none for 8,192.
     pub port_limit: Option<u16>,
@@ -83,6 +86,10 @@ impl Studio {
                 media_timeout,
             } => self.update(leg, media, media_timeout),
             Plan::CloseLeg { leg } => return self.close(leg),
+            Plan::StartRecord(start) => self.record(*start),
+            Plan::RecordLeg { recording, leg, side } => self.record_leg(recording, leg, side.is_some()),
+            Plan::StopRecord { recording } => return self.stop_record(recording),
+            Plan::Inspect { token, legs } => return vec![inspected(token, legs)],
             Plan::SetEdges { edges, .. } => {
                 let in_room = |edge: &Edge| self.legs.contains_key(&edge.to.0);
                 assert!(edges.iter().all(in_room), "an edge to a leg that is not there");
@@ -95,6 +102,37 @@ impl Studio {
             _ => {}
         }
         vec![]
+    }
+
+    fn record(&mut self, start: StartRecord) {
+        let legs = match start.of {
+            Recorded::Leg(leg) => vec![leg],
+            Recorded::Sides(sides) => sides.iter().map(|(leg, _)| *leg).collect(),
+            Recorded::Room(_) => Vec::new(),
+        };
+        assert!(
+            legs.iter().all(|leg| self.legs.contains_key(&leg.0)),
+            "a recording of a stranger"
+        );
+        self.tapes.push((start.recording, legs));
+    }
+
+    fn record_leg(&mut self, recording: RecordingId, leg: LegId, joins: bool) {
+        for (_, legs) in self.tapes.iter_mut().filter(|(known, _)| *known == recording) {
+            legs.retain(|known| *known != leg);
+            legs.extend(joins.then_some(leg));
+        }
+    }
+
+    fn stop_record(&mut self, recording: RecordingId) -> Vec<Event> {
+        let known = self.tapes.iter().any(|(known, _)| *known == recording);
+        self.tapes.retain(|(known, _)| *known != recording);
+        let result = Box::new(Recording::default());
+        if known {
+            vec![Event::Recorded { recording, result }]
+        } else {
+            vec![]
+        }
     }
 
     fn bind(&mut self, worker: WorkerId, count: u16) -> Event {
@@ -126,6 +164,42 @@ impl Studio {
             lost,
             ..LegStats::default()
         });
-        vec![Event::LegClosed { leg, stats }]
+        let mut events = vec![Event::LegClosed { leg, stats }];
+        // A recording ends with its last leg.
+        let tapes: Vec<_> = self
+            .tapes
+            .iter()
+            .filter(|(_, legs)| legs == &[leg])
+            .map(|(tape, _)| *tape)
+            .collect();
+        self.tapes
+            .iter_mut()
+            .for_each(|(_, legs)| legs.retain(|known| *known != leg));
+        tapes.into_iter().for_each(|tape| events.extend(self.stop_record(tape)));
+        events
     }
+}
+
+/// Every leg sends 400 Hz and is sent nothing.
+fn inspected(token: u64, legs: Vec<LegId>) -> Event {
+    let tone = HeardTone {
+        hz: 400.04,
+        dbm0: -16.0,
+        ms: 512,
+        ago_ms: 0,
+    };
+    let sound = |leg| LegSound {
+        leg,
+        stats: LegStats {
+            received: 30,
+            ..LegStats::default()
+        },
+        received: Heard {
+            level_dbov: Some(-22.0),
+            tones: vec![tone],
+        },
+        sent: Heard::default(),
+    };
+    let legs = legs.into_iter().map(sound).collect();
+    Event::Inspected { token, legs }
 }

@@ -9,6 +9,7 @@ pub(crate) mod handset;
 pub(crate) mod lab;
 mod operator;
 mod panic;
+mod record;
 mod refusal;
 mod relay;
 mod secure;

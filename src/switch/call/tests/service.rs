@@ -1,8 +1,9 @@
 //! Extensions that the switch answers itself.
 
 use super::*;
+use crate::Input;
 use media::Plan;
-use media::plan::{Matrix, Source};
+use media::plan::{Audience, Matrix, Sound, Source};
 
 #[test]
 fn the_echo_hears_itself() {
@@ -120,4 +121,62 @@ fn a_key_press_by_info_is_taken() {
         Some(("text/plain", "anybody?")),
     );
     kate.expect(&mut lab, 480);
+}
+
+#[test]
+fn music_plays_to_its_caller() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9664", Some(&sdp(7000, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let leg = lab.studio.towards(7000).unwrap().leg;
+    let plays = |plan: &Plan| match plan {
+        Plan::Play { sound, to, .. } => *sound == Sound::hold_music() && *to == Audience::Leg(leg),
+        _ => false,
+    };
+    assert!(lab.studio.plans.iter().any(plays));
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    lab.assert_clean();
+}
+
+#[test]
+fn keys_are_read_back_each_once_and_in_order() {
+    let mut lab = Lab::new();
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut kates = kate.invite(&mut lab, "9198", Some(&sdp(7000, &[0, 101])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let leg = lab.studio.towards(7000).unwrap().leg;
+    let press = |lab: &mut Lab, digit| {
+        lab.input(Input::Media(media::Event::Dtmf {
+            leg,
+            digit,
+            duration: std::time::Duration::from_millis(100),
+            by: media::DtmfBy::Packets,
+            passed_on: false,
+        }));
+    };
+    let last = |lab: &Lab| {
+        lab.studio.plans.iter().rev().find_map(|plan| match plan {
+            Plan::Play {
+                room, player, sound, ..
+            } => Some((*room, *player, sound.clone())),
+            _ => None,
+        })
+    };
+    assert_eq!(last(&lab), None);
+    press(&mut lab, '4');
+    let (room, player, sound) = last(&lab).unwrap();
+    assert_eq!(sound, Sound::digits("4"));
+    press(&mut lab, '2');
+    press(&mut lab, '#');
+    assert_eq!(last(&lab).unwrap().2, Sound::digits("4"), "one after the other");
+    lab.input(Input::Media(media::Event::Played { room, player }));
+    assert_eq!(last(&lab).unwrap().2, Sound::digits("2#"));
+    let played = lab.studio.plans.len();
+    lab.input(Input::Media(media::Event::Played { room, player }));
+    assert_eq!(lab.studio.plans.len(), played);
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    lab.assert_clean();
 }
