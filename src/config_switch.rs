@@ -67,11 +67,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl SwitchFile {
     pub(crate) fn read(mut top: Section<'_>, directory: &Path) -> SwitchFile {
         let mut media_section = top.inner("media");
-        let data = data(top.inner("store"), directory);
+        let (data, keep_records) = data(top.inner("store"), directory);
         let files = files(&mut media_section, directory, &data.directory);
         let (media, ports) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
-        let (data, keep_records) = data(top.inner("store"), directory);
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
         SwitchFile {
             domain: domain(&mut top),
