@@ -5,7 +5,8 @@ use clock::Mono;
 use media::plan::{Codec, Format, Latch, Matrix, Rate};
 use media::rtp::RtpHeader;
 use media::rtp::rtcp::{self, Report};
-use media::sdp::{Direction, Local, Negotiation, SessionDescription};
+use media::sdp::{Direction, Local, Negotiation, SessionDescription, SrtpPolicy, SrtpUse};
+use media::srtp::{MAX_GROWTH, MasterKey, Receiver, Sender, Suite};
 use media::{Engine, EngineConfig, LegId, LegMedia, OpenLeg, Plan, RoomId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -36,9 +37,76 @@ pub fn sdp(input: &[u8]) {
     let answer = SessionDescription::parse(answer.as_bytes()).expect("we write what we can read");
     assert_eq!(answer.streams.len(), sdp.streams.len());
     assert!(a.leg_media().is_some() && b.leg_media().is_some());
+    secured(&sdp);
     let _ = b
         .handle_offer(&sdp)
         .and_then(|()| b.answer(&[Codec::Pcmu], Direction::SendRecv).map(drop));
+}
+
+/// The same where keys may be spoken of: whatever they are, what we write of them is an answer to itself.
+fn secured(sdp: &SessionDescription) {
+    let leg = |wanted, seed: u64| {
+        let mut leg = Negotiation::new(Local {
+            address: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+            port: 16388,
+            session_id: seed,
+        });
+        let mut n = seed;
+        leg.secure(SrtpPolicy { allowed: true, wanted }, &mut || {
+            n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            n
+        });
+        leg
+    };
+    for wanted in [SrtpUse::Off, SrtpUse::Optional, SrtpUse::Required] {
+        let (mut a, mut b) = (leg(SrtpUse::Off, 1), leg(wanted, 2));
+        if a.handle_offer(sdp).is_err() {
+            return;
+        }
+        let offer = b.relay_offer(&a).expect("an offer that was taken can be relayed").to_owned();
+        let offer = SessionDescription::parse(offer.as_bytes()).expect("we write what we can read");
+        b.handle_answer(&offer).expect("an offer is an answer to itself");
+        let encrypted = b.leg_media().is_some_and(|media| media.srtp.is_some());
+        assert_eq!(encrypted, wanted != SrtpUse::Off);
+        let _ = a.relay_answer(&b);
+    }
+}
+
+/// Two bytes for suite and packet, then for each packet a byte for what it is and one for its length: a packet that we
+/// protect, one damaged after that, or rubbish. Only the first opens, and only once.
+pub fn srtp(input: &[u8]) {
+    let Some((&suite, mut rest)) = input.split_first() else { return };
+    let suite = Suite::ALL[usize::from(suite & 3)];
+    let master = vec![suite.master_len() as u8; suite.master_len()];
+    let key = MasterKey::new(suite, &master).expect("as long as the suite wants");
+    let (mut sender, mut receiver) = (Sender::new(&key).expect("a key"), Receiver::new(&key).expect("a key"));
+    while let Some((&[way, length], tail)) = rest.split_first_chunk() {
+        let (packet, tail) = tail.split_at(usize::from(length).min(tail.len()));
+        rest = tail;
+        let mut buffer = [packet, &[0; MAX_GROWTH]].concat();
+        let protected = match way & 1 {
+            0 => sender.protect_rtp(&mut buffer, packet.len()),
+            _ => sender.protect_rtcp(&mut buffer, packet.len()),
+        };
+        let mut open = |bytes: &mut [u8]| match way & 1 {
+            0 => receiver.open_rtp(bytes),
+            _ => receiver.open_rtcp(bytes),
+        };
+        assert!(open(&mut packet.to_vec()).is_err(), "nobody guesses a tag");
+        let Some(protected) = protected else { continue };
+        buffer.truncate(protected);
+        if way & 2 != 0 {
+            let at = usize::from(way >> 2) % protected;
+            buffer[at] ^= 0x40;
+            assert!(open(&mut buffer).is_err());
+            continue;
+        }
+        let mut copy = buffer.clone();
+        if let Ok(length) = open(&mut copy) {
+            assert_eq!(&copy[..length], packet);
+        }
+        assert!(open(&mut buffer).is_err(), "it came before");
+    }
 }
 
 /// Sends packets to the ports of a call: each is a byte for the way, two for the length, and so many bytes.

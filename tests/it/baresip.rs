@@ -1,6 +1,6 @@
 //! Two real softphones through a real node: what the first five minutes of a user look like.
 
-use crate::support::baresip::{Account, Baresip};
+use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::TestNode;
 use crate::support::{node, wait_for};
 
@@ -13,6 +13,7 @@ fn phone(node: &TestNode, user: &str, peer: &str, tone_hz: f64, answers: bool) -
         tone_hz,
         answers,
         writes_to: peer,
+        speech: Speech::PLAIN,
     })
     .registered()
 }

@@ -12,4 +12,5 @@ mod rooms;
 mod security;
 mod signals;
 mod sipp;
+mod speech;
 mod support;

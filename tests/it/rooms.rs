@@ -1,6 +1,6 @@
 //! A conference of real softphones, and the operator beside it.
 
-use crate::support::baresip::{Account, Baresip};
+use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::TestNode;
 use crate::support::served::{TANDEM, text};
 use crate::support::{node, wait_for};
@@ -18,6 +18,7 @@ fn phone(node: &TestNode, n: usize) -> Baresip {
         tone_hz: TONES[n],
         answers: false,
         writes_to: "1000",
+        speech: Speech::PLAIN,
     };
     Baresip::start(&account).registered()
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test
 
+mod srtp;
+
 use clock::Mono;
 use media::plan::{Latch, Matrix, Rate};
 use media::sdp::{Local, Negotiation, SessionDescription};

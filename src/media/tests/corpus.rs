@@ -10,7 +10,12 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 3] = [("sdp", targets::sdp), ("rtp", targets::rtp), ("rtcp", targets::rtcp)];
+const TARGETS: [(&str, Target); 4] = [
+    ("sdp", targets::sdp),
+    ("rtp", targets::rtp),
+    ("rtcp", targets::rtcp),
+    ("srtp", targets::srtp),
+];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

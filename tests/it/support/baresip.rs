@@ -25,6 +25,25 @@ pub struct Account<'a> {
     pub answers: bool,
     /// Whom its messages go to.
     pub writes_to: &'a str,
+    /// How it speaks.
+    pub speech: Speech,
+}
+
+/// A codec, and whether it comes encrypted.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Speech {
+    /// As baresip names it: `PCMU/8000/1`.
+    pub codec: &'static str,
+    /// SRTP with keys in the SDP, and nothing else.
+    pub srtp: bool,
+}
+
+impl Speech {
+    /// G.711 without encryption: what every phone has.
+    pub const PLAIN: Speech = Speech {
+        codec: "PCMU/8000/1",
+        srtp: false,
+    };
 }
 
 impl Baresip {
@@ -81,37 +100,50 @@ impl Baresip {
         String::from_utf8_lossy(&fs::read(self.home.path().join("log")).unwrap()).into_owned()
     }
 
-    /// What it has heard in the call so far, 8 kHz.
-    pub fn heard(&self) -> Vec<i16> {
-        let recording = fs::read_dir(self.home.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().ends_with("-dec.wav"));
+    /// What it has heard in its latest call so far: samples of one channel, and how many there are in a second.
+    pub fn heard(&self) -> (Vec<i16>, u32) {
+        let entries = fs::read_dir(self.home.path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        // Their names begin with the time.
+        let latest = paths.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).max();
         // The header's length is written when the call ends; 44 bytes of header, then samples.
-        let bytes = recording.map(|path| fs::read(path).unwrap()).unwrap_or_default();
-        let samples = bytes.get(44..).unwrap_or_default().chunks_exact(2);
-        samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+        let bytes = latest.map(|path| fs::read(path).unwrap()).unwrap_or_default();
+        let Some((header, samples)) = bytes.split_at_checked(44) else {
+            return (Vec::new(), 8_000);
+        };
+        let channels = usize::from(u16::from_le_bytes([header[22], header[23]])).max(1);
+        let rate = u32::from_le_bytes([header[24], header[25], header[26], header[27]]);
+        let first = samples.chunks_exact(2 * channels);
+        (
+            first.map(|frame| i16::from_le_bytes([frame[0], frame[1]])).collect(),
+            rate,
+        )
     }
 
     /// Waits until half a second of what it heard is the tone of `hz`.
     pub fn hears(&self, hz: f64) {
         wait_for(&format!("a tone of {hz} Hz"), || {
-            let heard = self.heard();
-            let last = &heard[heard.len().saturating_sub(4_000)..];
-            (last.len() == 4_000 && tone::share_at(last, 8_000, hz) > 0.9).then_some(())
+            let (last, rate) = self.last_half_second()?;
+            (tone::share_at(&last, rate, hz) > 0.9).then_some(())
         });
     }
 
     /// Waits until half a second of what it heard has these tones, and none of those.
     pub fn hears_mix(&self, tones: &[f64], silent: &[f64]) {
         wait_for(&format!("tones of {tones:?} Hz and not of {silent:?}"), || {
-            let heard = self.heard();
-            let last = &heard[heard.len().saturating_sub(4_000)..];
-            let share = |hz: &f64| tone::share_at(last, 8_000, *hz);
+            let (last, rate) = self.last_half_second()?;
+            let share = |hz: &f64| tone::share_at(&last, rate, *hz);
             let wanted = 0.6 / tones.len() as f64;
             let right = tones.iter().all(|hz| share(hz) > wanted) && silent.iter().all(|hz| share(hz) < 0.02);
-            (last.len() == 4_000 && right).then_some(())
+            right.then_some(())
         });
+    }
+
+    fn last_half_second(&self) -> Option<(Vec<i16>, u32)> {
+        let (heard, rate) = self.heard();
+        let length = rate as usize / 2;
+        let from = heard.len().checked_sub(length).filter(|_| length > 0)?;
+        Some((heard[from..].to_vec(), rate))
     }
 
     fn command(&mut self, command: &str, params: &str) {
@@ -139,20 +171,23 @@ fn write_home(home: &Path, account: &Account<'_>, control_port: u16) {
     let (user, server) = (account.user, account.server);
     let tone_file: PathBuf = home.join("tone.wav");
     write_tone(&tone_file, account.tone_hz);
-    let modules = ["stdio", "g711", "aufile", "aubridge", "sndfile"]
+    let modules = ["stdio", "g711", "g722", "opus", "srtp", "aufile", "aubridge", "sndfile"]
         .map(|m| format!("module {m}.so\n"))
         .concat();
     let config = format!(
         "sip_listen 127.0.0.1:0\nnet_interface 127.0.0.1\ncall_local_timeout 60\naudio_player aubridge,sink\n\
-         audio_alert aubridge,bell\naudio_source aufile,{}\nmodule_path /usr/lib/baresip/modules\n{modules}\
+         audio_alert aubridge,bell\naudio_source aufile,{}\n\
+         ausrc_srate 8000\nausrc_channels 1\nauplay_srate 8000\nauplay_channels 1\nmodule_path /usr/lib/baresip/modules\n{modules}\
          module_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {}\n",
         tone_file.display(),
         home.display()
     );
     let mode = if account.answers { "auto" } else { "manual" };
+    let Speech { codec, srtp } = account.speech;
+    let encryption = if srtp { ";mediaenc=srtp-mand" } else { "" };
     let accounts = format!(
-        "<sip:{user}@{server}>;auth_pass={};answermode={mode}\n",
+        "<sip:{user}@{server}>;auth_pass={};answermode={mode};audio_codecs={codec}{encryption}\n",
         account.password
     );
     let contacts = format!("\"Peer\" <sip:{}@{server}>\n", account.writes_to);
