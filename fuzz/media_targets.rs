@@ -63,7 +63,10 @@ fn secured(sdp: &SessionDescription) {
         if a.handle_offer(sdp).is_err() {
             return;
         }
-        let offer = b.relay_offer(&a).expect("an offer that was taken can be relayed").to_owned();
+        let offer = b
+            .relay_offer(&a)
+            .expect("an offer that was taken can be relayed")
+            .to_owned();
         let offer = SessionDescription::parse(offer.as_bytes()).expect("we write what we can read");
         b.handle_answer(&offer).expect("an offer is an answer to itself");
         let encrypted = b.leg_media().is_some_and(|media| media.srtp.is_some());
@@ -75,7 +78,9 @@ fn secured(sdp: &SessionDescription) {
 /// Two bytes for suite and packet, then for each packet a byte for what it is and one for its length: a packet that we
 /// protect, one damaged after that, or rubbish. Only the first opens, and only once.
 pub fn srtp(input: &[u8]) {
-    let Some((&suite, mut rest)) = input.split_first() else { return };
+    let Some((&suite, mut rest)) = input.split_first() else {
+        return;
+    };
     let suite = Suite::ALL[usize::from(suite & 3)];
     let master = vec![suite.master_len() as u8; suite.master_len()];
     let key = MasterKey::new(suite, &master).expect("as long as the suite wants");

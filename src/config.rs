@@ -30,6 +30,10 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where HTTP listens; `None`: only on the Unix socket.
     pub http: Option<SocketAddr>,
+    /// What HTTP may cost.
+    pub http_limits: web::Limits,
+    /// Where call records are written as CSV; `None`: only into the store.
+    pub csv: Option<PathBuf>,
     /// Ports of the media plane.
     pub ports: PortRange,
     /// Where prompts and music are.
@@ -316,6 +320,8 @@ fn assemble(
         switch,
         listen: main.listen,
         http: main.http.map(|at| at.value),
+        http_limits: main.http_limits,
+        csv: main.csv,
         ports: main.ports,
         files: main.files,
         data: main.data,

@@ -48,6 +48,8 @@ pub(crate) struct SwitchFile {
     pub(crate) aliases: Vec<String>,
     pub(crate) listen: Vec<Listen>,
     pub(crate) http: Option<At<SocketAddr>>,
+    pub(crate) http_limits: web::Limits,
+    pub(crate) csv: Option<PathBuf>,
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
     pub(crate) files: FileSettings,
@@ -72,11 +74,14 @@ impl SwitchFile {
         let (media, ports) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
+        let (http, http_limits) = http(top.inner("http"));
         SwitchFile {
             domain: domain(&mut top),
             aliases: top.or("aliases", Vec::new()),
             listen: listen(&mut top),
-            http: top.inner("http").read("listen"),
+            http,
+            http_limits,
+            csv: csv(top.inner("cdr"), directory),
             media,
             ports,
             files,
@@ -299,6 +304,26 @@ fn data(mut section: Section<'_>, config: &Path) -> (Data, Option<Duration>) {
         url: url.map_or_else(|| "sqlite:tandem.db".to_owned(), |url| url.value),
     };
     (data, (keep_cdrs_days > 0).then(|| keep_cdrs_days * DAY))
+}
+
+fn http(mut section: Section<'_>) -> (Option<At<SocketAddr>>, web::Limits) {
+    let usual = web::Limits::default();
+    let limits = web::Limits {
+        websockets: section.within("websockets", usual.websockets, 1..=100_000),
+        tokens: web::Lives {
+            idle: section.within("token_idle", usual.tokens.idle, 60 * SECOND..=DAY),
+            total: section.within("token_life", usual.tokens.total, 60 * SECOND..=7 * DAY),
+        },
+        ..usual
+    };
+    (section.read("listen"), limits)
+}
+
+/// The directory of the files, if they are wanted.
+fn csv(mut section: Section<'_>, config: &Path) -> Option<PathBuf> {
+    let wanted = section.or("csv", false);
+    let directory: PathBuf = section.or("directory", "../run/cdr".into());
+    wanted.then(|| config.join(directory))
 }
 
 fn registrar(mut section: Section<'_>) -> Registrar {

@@ -3,18 +3,20 @@
 use crate::config::{Config, ha1};
 use crate::eventloop::Handle;
 use crate::{process, reload};
+use model::Aor;
 use net::files::FileCounters;
 use net::rtp::RtpCounters;
 use net::tcp::TcpCounters;
 use net::udp::UdpCounters;
+use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::Store;
 use subtle::ConstantTimeEq;
-use switch::config::{Algorithm, Role, User};
+use switch::config::{Algorithm, User};
 use switch::{Answer, Command};
-use web::{Asked, Figure, Reloaded, State};
+use web::{Account, Asked, Figure, Reloaded, State};
 
 /// What the sockets and media workers count.
 #[derive(Clone, Default)]
@@ -148,16 +150,44 @@ impl web::Node for Control {
         Ok(reloaded)
     }
 
-    fn login(&self, user: &str, password: &str) -> Option<Vec<Role>> {
+    fn login(&self, user: &str, password: &str) -> Option<Account> {
         let config = self.config();
         let found = config.switch.users.iter().find(|known| known.aor.user() == user);
         let right = is_right(found, user, &config.switch.security.realm, password);
-        found.filter(|_| right).map(|known| known.roles.clone())
+        found.filter(|_| right).map(account)
+    }
+
+    fn account(&self, user: &Aor) -> Option<Account> {
+        let config = self.config();
+        config.switch.users.iter().find(|known| known.aor == *user).map(account)
     }
 
     fn domain(&self) -> Box<str> {
         self.config().switch.domain.clone()
     }
+}
+
+fn account(user: &User) -> Account {
+    Account {
+        aor: user.aor.clone(),
+        name: user.name.clone(),
+        roles: user.roles.clone(),
+        stamp: stamp(user),
+    }
+}
+
+/// Tells one password of a user from another; it says nothing of either.
+fn stamp(user: &User) -> u64 {
+    let mut digest = Sha256::new();
+    for ha1 in [&user.ha1_md5, &user.ha1_sha256] {
+        digest.update(ha1.as_deref().unwrap_or("-"));
+        digest.update("\n");
+    }
+    digest
+        .finalize()
+        .iter()
+        .take(8)
+        .fold(0, |stamp, byte| stamp << 8 | u64::from(*byte))
 }
 
 /// Both hashes are computed and compared whether or not the user exists or has both: the time tells nothing.
@@ -212,6 +242,23 @@ fn store_figures(health: &store::Health) -> Vec<Figure> {
 mod tests {
     use super::*;
     use model::Aor;
+
+    #[test]
+    fn another_password_has_another_stamp() {
+        let user = |md5: &str, sha256: Option<&str>| User {
+            aor: Aor::new("1000", "a"),
+            name: "".into(),
+            ha1_md5: Some(md5.into()),
+            ha1_sha256: sha256.map(Into::into),
+            roles: Vec::new(),
+            im: true,
+            ring_timeout: None,
+            srtp: Default::default(),
+        };
+        let stamps = [user("a", None), user("b", None), user("a", Some("b"))].map(|user| stamp(&user));
+        assert_eq!(stamps[0], stamp(&user("a", None)));
+        assert!(stamps[0] != stamps[1] && stamps[0] != stamps[2]);
+    }
 
     #[test]
     fn the_right_password_is_known_by_either_hash() {

@@ -163,6 +163,8 @@ struct EventLoop<C> {
     counters: Arc<LoopCounters>,
     drained: watch::Sender<bool>,
     events: mpsc::Sender<Occurrence>,
+    /// The last event that could not be told.
+    unheard: Option<Occurrence>,
 }
 
 impl<C: Core> EventLoop<C> {
@@ -195,6 +197,7 @@ impl<C: Core> EventLoop<C> {
             counters,
             drained,
             events: parts.events,
+            unheard: None,
         })
     }
 
@@ -414,6 +417,9 @@ impl<C: Core> EventLoop<C> {
             .set(micros(std::mem::take(&mut self.slowest)));
         self.sockets.count_kernel_drops();
         self.answers.retain(|_, reply| !reply.is_closed());
+        if let Some(occurrence) = self.unheard.take() {
+            self.announce(occurrence);
+        }
         self.backlog.check().map_err(Stop::Failed)
     }
 
@@ -469,8 +475,7 @@ impl<C: Core> EventLoop<C> {
                 Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
                 Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
-                // Nobody is waited for: the switch does not stop because somebody watches slowly.
-                Output::Notice(Notice::Event(occurrence)) => drop(self.events.try_send(*occurrence)),
+                Output::Notice(Notice::Event(occurrence)) => self.announce(*occurrence),
                 Output::Notice(Notice::Drained) => {
                     self.drained.send_replace(true);
                 }
@@ -515,6 +520,15 @@ impl<C: Core> EventLoop<C> {
             let reply = StoreReply::Failed(why);
             self.own.push_back(Input::Stored { token, reply });
         }
+    }
+
+    /// Nobody is waited for: the switch does not stop because somebody watches slowly. What could not be told is tried again
+    /// once a second, until something later was told: either way its number shows the gap.
+    fn announce(&mut self, occurrence: Occurrence) {
+        self.unheard = match self.events.try_send(occurrence) {
+            Err(mpsc::error::TrySendError::Full(occurrence)) => Some(occurrence),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
+        };
     }
 
     fn answer(&mut self, token: Token, answer: Answer) {

@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod cdr_files;
 pub mod config;
 mod config_conference;
 mod config_dialplan;
@@ -45,12 +46,14 @@ pub use process::raise_descriptor_limit;
 pub use users_file::{Refused, UsersFile};
 pub use web::Reloaded;
 
+use cdr_files::CdrFiles;
 use clock::System;
 use config::{Config, Listen};
 use control::{Control, Counts};
 use data::DataDirectory;
 use eventloop::{Ended, Handle, Inlets, Parts, Posts};
 use media::EngineConfig;
+use model::Occurrence;
 use net::files::Files;
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
@@ -68,6 +71,7 @@ use store::Store;
 use switch::config::Listener;
 use switch::{Answer, Command, Switch};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use web::{Node as _, Server};
 
 /// A running switch with all that belongs to it. Dropping it stops it.
@@ -77,6 +81,7 @@ pub struct Node {
     socket: PathBuf,
     // What is taken apart at the end, in this order.
     server: Option<Server>,
+    cdr_files: Option<CdrFiles>,
     runtime: Option<Runtime>,
 }
 
@@ -148,17 +153,21 @@ impl Node {
         let mut config = config;
         config.switch.listeners = sockets.listeners.clone();
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
-        let handle = start_switch(&config, sockets, &store, &posts, inlets, key, &counts)?;
+        let (events, watched) = mpsc::channel(web::EVENTS_AHEAD);
+        let handle = start_switch(&config, sockets, &store, &posts, inlets, key, &counts, events)?;
         await_ports(&counts);
         let reader = store.reader().map_err(failed("the store"))?;
+        let cdr_files = start_cdr_files(&config, &store)?;
+        let limits = config.http_limits;
         let control = Arc::new(Control::new(config, handle, store, counts));
         let _in_runtime = runtime.enter();
         let unix = tokio::net::UnixListener::from_std(unix).map_err(failed("the socket of the command line"))?;
-        let server = Server::start(http, unix, control.clone(), reader, web::Limits::default());
+        let server = Server::start(http, unix, control.clone(), reader, watched, limits);
         drop(_in_runtime);
         tracing::info!(%addresses, version = env!("CARGO_PKG_VERSION"), "started");
         let (server, runtime) = (Some(server), Some(runtime));
         Ok(Node {
+            cdr_files,
             addresses,
             control,
             socket,
@@ -232,6 +241,7 @@ impl Drop for Node {
         }
         let ended = runtime.block_on(self.handle().stop());
         runtime.shutdown_timeout(Duration::from_secs(2));
+        drop(self.cdr_files.take());
         let _ = std::fs::remove_file(&self.socket);
         tracing::info!(?ended, "stopped");
     }
@@ -331,6 +341,7 @@ fn start_switch(
     inlets: Inlets,
     nonce_key: [u8; 32],
     counts: &Counts,
+    events: mpsc::Sender<Occurrence>,
 ) -> Result<Handle, StartError> {
     let clock = System::start();
     let media = start_media(config, posts, clock, counts)?;
@@ -344,9 +355,16 @@ fn start_switch(
         tcp,
         media,
         store: store.clone(),
-        events: tokio::sync::mpsc::channel(1).0,
+        events,
     };
     eventloop::start(switch, parts, inlets).map_err(failed("the event loop"))
+}
+
+fn start_cdr_files(config: &Config, store: &Store) -> Result<Option<CdrFiles>, StartError> {
+    let Some(directory) = &config.csv else { return Ok(None) };
+    let reader = store.reader().map_err(failed("the store"))?;
+    let files = CdrFiles::start(directory.clone(), reader);
+    files.map(Some).map_err(failed(directory.display()))
 }
 
 /// Waits for the first bound media ports: a call that comes right after `ready` is to find one. A machine that gives none

@@ -32,6 +32,8 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.switch.media.workers = current.switch.media.workers;
     next.listen.clone_from(&current.listen);
     next.http = current.http;
+    next.http_limits = current.http_limits;
+    next.csv.clone_from(&current.csv);
     next.ports = current.ports;
     next.files = current.files.clone();
     next.data.clone_from(&current.data);
@@ -48,7 +50,11 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
     let (a, b) = (&current.switch.media, &next.switch.media);
     let differ = [
         (wanted(current) != wanted(next), "[[listen]]"),
-        (current.http != next.http, "[http]"),
+        (
+            (current.http, current.http_limits) != (next.http, next.http_limits),
+            "[http]",
+        ),
+        (current.csv != next.csv, "[cdr]"),
         (
             (a.local, a.workers) != (b.local, b.workers)
                 || (current.ports, &current.files) != (next.ports, &next.files),

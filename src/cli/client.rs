@@ -120,17 +120,17 @@ fn read(status: u16, body: &[u8]) -> Result<Value, Failure> {
 }
 
 fn refused(status: u16, json: Option<&Value>) -> Failure {
-    let error = json.and_then(|json| json.get("error"));
     let text = |key| {
-        error
-            .and_then(|error| error.get(key))
+        json.and_then(|problem| problem.get(key))
             .and_then(Value::as_str)
             .map(ToOwned::to_owned)
     };
-    let lines = error.and_then(|error| error.get("problems")).and_then(Value::as_array);
+    let lines = json
+        .and_then(|problem| problem.get("problems"))
+        .and_then(Value::as_array);
     Failure::Refused {
         code: text("code").unwrap_or_else(|| status.to_string()),
-        message: text("message").unwrap_or_else(|| format!("the switch answered {status}")),
+        message: text("detail").unwrap_or_else(|| format!("the switch answered {status}")),
         problems: lines
             .into_iter()
             .flatten()
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_api_is_shown_with_its_problems() {
-        let body = br#"{"error":{"code":"bad-configuration","message":"no","problems":["f:1:2: x"]}}"#;
+        let body = br#"{"code":"bad-configuration","detail":"no","problems":["f:1:2: x"]}"#;
         let failure = read(422, body).unwrap_err();
         assert_eq!(failure.to_string(), "f:1:2: x\nno");
         assert_eq!(failure.exit(), Exit::Refused);

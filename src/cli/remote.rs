@@ -103,7 +103,7 @@ fn calls(verb: &CallsVerb) -> (Method, String) {
         CallsVerb::List => (Method::GET, all.to_owned()),
         CallsVerb::Show { id } => (Method::GET, format!("{all}/{}", escaped(id))),
         CallsVerb::Hangup { id } => (Method::DELETE, format!("{all}/{}", escaped(id))),
-        CallsVerb::Record { id, .. } => (Method::PUT, format!("{all}/{}/record", escaped(id))),
+        CallsVerb::Record { id, .. } => (Method::POST, format!("{all}/{}/record", escaped(id))),
         CallsVerb::Media { id } => (Method::GET, format!("{all}/{}/media", escaped(id))),
         CallsVerb::Why { id: Some(id) } => (Method::GET, format!("/api/v1/cdrs?call={}", escaped(id))),
         CallsVerb::Why { id: None } => (Method::GET, "/api/v1/cdrs?limit=20".to_owned()),
@@ -196,7 +196,14 @@ fn told_calls(verb: &CallsVerb, answer: &Value) -> Option<String> {
         CallsVerb::Hangup { .. } => Some("hung up".to_owned()),
         CallsVerb::Record { state, .. } => Some(format!("recording {}", state.as_str())),
         CallsVerb::Media { .. } => told_media(&read::<Vec<LegSoundView>>(&answer["legs"])?),
-        CallsVerb::Why { .. } => told_why(&read::<Vec<Cdr>>(&answer["cdrs"])?),
+        CallsVerb::Why { id } => {
+            let mut cdrs: Vec<Cdr> = read(&answer["cdrs"])?;
+            if id.is_some() {
+                // The story of one call is told from its beginning.
+                cdrs.reverse();
+            }
+            told_why(&cdrs)
+        }
     }
 }
 

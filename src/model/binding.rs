@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// An address of record: `user@domain`, user unescaped and case kept, domain in lower case and one of the switch's own
 /// (aliases already replaced by the main one).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = String, example = "1000@example.org")]
 pub struct Aor(Arc<str>);
 
 impl Aor {
@@ -67,7 +69,7 @@ impl fmt::Display for Aor {
 }
 
 /// How SIP messages travel (RFC 3261 section 18, RFC 7118).
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Datagrams.

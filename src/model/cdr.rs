@@ -3,9 +3,10 @@
 use crate::{Aor, InteractionId, LegId};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Who called whom on this leg.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The device called the switch.
@@ -15,7 +16,7 @@ pub enum Direction {
 }
 
 /// Who ended a leg.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EndedBy {
     /// The device of this leg.
@@ -27,7 +28,7 @@ pub enum EndedBy {
 }
 
 /// Why a leg ended, in the operator's words.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndReason {
     /// BYE after an answer.
@@ -65,7 +66,7 @@ pub enum EndReason {
 }
 
 /// One leg's record, written when the leg ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cdr {
     /// The call it belongs to.
     pub interaction: InteractionId,
@@ -76,22 +77,29 @@ pub struct Cdr {
     /// The user of this leg's device, if it is one of ours.
     pub user: Option<Aor>,
     /// From as shown to this leg: display name and number, `"Name" <user>`.
+    #[schema(value_type = String)]
     pub caller: Box<str>,
     /// What was dialled.
+    #[schema(value_type = String)]
     pub callee: Box<str>,
     /// SIP Call-ID of the leg's dialog.
+    #[schema(value_type = String)]
     pub call_id: Box<str>,
     /// INVITE received or sent.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub started_at: Wall,
     /// First 180 or 183.
     #[serde(with = "crate::wall::option")]
+    #[schema(value_type = Option<i64>)]
     pub ringing_at: Option<Wall>,
     /// 2xx.
     #[serde(with = "crate::wall::option")]
+    #[schema(value_type = Option<i64>)]
     pub answered_at: Option<Wall>,
     /// The end.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub ended_at: Wall,
     /// Who ended it.
     pub ended_by: EndedBy,
@@ -100,7 +108,9 @@ pub struct Cdr {
     /// Final SIP status of the INVITE.
     pub status: u16,
     /// Negotiated audio codec, for example `PCMU/8000`; empty if none.
+    #[schema(value_type = String)]
     pub codec: Box<str>,
     /// RTP packets received from and sent to the device, and lost on the way in.
+    #[schema(value_type = Vec<u64>)]
     pub packets: (u64, u64, u64),
 }

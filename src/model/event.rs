@@ -3,10 +3,11 @@
 use crate::{Aor, CallView, InteractionId, LegId, RegistrationView};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that happened. In JSON it carries its name: `{"event": "call-changed", "call": {...}}`. Each tells the whole
 /// present state of what it is about, so that who missed some is right again with the next.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A contact was bound, or is reached another way than before. A mere refresh is not told.
@@ -19,6 +20,7 @@ pub enum Event {
         /// Whose.
         aor: Aor,
         /// Its contact URI.
+        #[schema(value_type = String)]
         contact: Box<str>,
     },
     /// A call began.
@@ -75,12 +77,13 @@ impl Event {
 }
 
 /// An event with its place among all events of a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Occurrence {
     /// Rises by one from event to event; also above all numbers given before a restart, unless the wall clock was put back.
     pub seq: u64,
     /// When.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub at: Wall,
     /// What.
     #[serde(flatten)]
@@ -88,7 +91,7 @@ pub struct Occurrence {
 }
 
 /// Everything that events keep up to date, at one moment: events with a higher number than `seq` apply to it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Snapshot {
     /// Number of the last event that is already in it.
     pub seq: u64,

@@ -4,9 +4,10 @@ use crate::{Aor, InteractionId, LegId, PartyId};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// An interaction, or a consultation, which is one with a `parent`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InteractionView {
     /// It stays the same through transfers and conferences.
     pub id: InteractionId,
@@ -19,12 +20,15 @@ pub struct InteractionView {
     /// Who is responsible for it.
     pub owner: Option<PartyId>,
     /// What was dialled.
+    #[schema(value_type = String)]
     pub dialled: Box<str>,
     /// When it was asked for.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub started_at: Wall,
     /// When the second party answered.
     #[serde(with = "crate::wall::option")]
+    #[schema(value_type = Option<i64>)]
     pub answered_at: Option<Wall>,
     /// Who takes part, in the order of coming; hidden supervisors only in views for supervisors.
     pub parties: Vec<PartyView>,
@@ -33,6 +37,7 @@ pub struct InteractionView {
     /// Why this side call was made, if it is one.
     pub purpose: Option<Purpose>,
     /// Key and value, as attached: at most [`CASE_DATA_MAX`] pairs.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
     pub case_data: BTreeMap<Box<str>, Box<str>>,
     /// It is being recorded.
     pub recording: bool,
@@ -40,14 +45,23 @@ pub struct InteractionView {
     pub history: Vec<HistoryView>,
 }
 
+impl InteractionView {
+    /// Whether this user takes part.
+    #[must_use]
+    pub fn includes(&self, user: &Aor) -> bool {
+        self.parties.iter().any(|party| party.user.as_ref() == Some(user))
+    }
+}
+
 /// One who takes part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartyView {
     /// Names the party in verbs; never reused.
     pub id: PartyId,
     /// The user, if one of ours.
     pub user: Option<Aor>,
     /// As shown to others: `"Name" <number>`.
+    #[schema(value_type = String)]
     pub shown: Box<str>,
     /// How far.
     pub state: PartyState,
@@ -68,7 +82,7 @@ pub struct PartyView {
 }
 
 /// How far an interaction is.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InteractionState {
     /// Somebody is being called.
@@ -80,7 +94,7 @@ pub enum InteractionState {
 }
 
 /// How far a party is.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartyState {
     /// Its devices ring.
@@ -92,7 +106,7 @@ pub enum PartyState {
 }
 
 /// What kind of party.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartyRole {
     /// Hears and is heard.
@@ -106,7 +120,7 @@ pub enum PartyRole {
 }
 
 /// What a consultation goes over.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Medium {
     /// Speech.
@@ -117,7 +131,7 @@ pub enum Medium {
 }
 
 /// Why a side call is made.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// To talk to the target while the contact waits.
@@ -133,29 +147,35 @@ pub enum Purpose {
 }
 
 /// One event of an interaction's past.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryView {
     /// When.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub at: Wall,
     /// Who did it, as shown; empty: the switch.
+    #[schema(value_type = String)]
     pub who: Box<str>,
     /// What: a verb's name or `joined`, `left`, `refused`.
+    #[schema(value_type = String)]
     pub what: Box<str>,
     /// To whom, or with what outcome.
+    #[schema(value_type = String)]
     pub detail: Box<str>,
 }
 
 /// What came of a verb that took its time, told to whoever watches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerbOutcome {
     /// The interaction it was about.
     pub interaction: InteractionId,
     /// Who asked, if a user of ours.
     pub by: Option<Aor>,
     /// The verb's name, as [`HistoryView::what`].
+    #[schema(value_type = String)]
     pub verb: Box<str>,
     /// The client's id of the command; empty for a gesture.
+    #[schema(value_type = String)]
     pub client: Box<str>,
     /// 200: done. Any other SIP status says why it came to nothing: then everything is as it was, but a contact that was put
     /// on hold for it stays on hold until the agent resumes (R109).

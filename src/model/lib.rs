@@ -4,6 +4,7 @@
 
 mod binding;
 mod cdr;
+mod csv;
 mod event;
 mod id;
 mod im;
@@ -14,6 +15,7 @@ mod wall;
 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, Direction, EndReason, EndedBy};
+pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
 pub use im::StoredMessage;

@@ -43,7 +43,8 @@ pub enum StoreOp {
     CountMessages,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
-    /// Forgets records of legs that ended at or before this moment: those among the [`StoreOp::CDRS_AT_ONCE`] oldest. To be
+    /// Forgets records of legs that ended at or before this moment: those among the [`StoreOp::CDRS_AT_ONCE`] oldest, and
+    /// never the last one, so that numbers rise for ever. To be
     /// asked every minute or so.
     ExpireCdrs(Wall),
 }

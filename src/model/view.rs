@@ -4,38 +4,45 @@ use crate::{Aor, EndReason, InteractionId, LegId, Transport};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use utoipa::ToSchema;
 
 /// One row of `registrations list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RegistrationView {
     /// Whose.
     pub aor: Aor,
     /// Contact URI.
+    #[schema(value_type = String)]
     pub contact: Box<str>,
     /// How it is reached.
     pub transport: Transport,
     /// Where its packets come from.
+    #[schema(value_type = String)]
     pub source: SocketAddr,
     /// Preference, 0 to 1000 thousandths.
     pub q: u16,
     /// Seconds until it ends.
     pub expires_s: u64,
     /// User-Agent header.
+    #[schema(value_type = String)]
     pub user_agent: Box<str>,
 }
 
 /// One row of `calls list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallView {
     /// The call.
     pub id: InteractionId,
     /// When it began.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub started_at: Wall,
     /// When it was answered.
     #[serde(with = "crate::wall::option")]
+    #[schema(value_type = Option<i64>)]
     pub answered_at: Option<Wall>,
     /// `ringing`, `answered` or `ending`.
+    #[schema(value_type = String)]
     pub state: Box<str>,
     /// Its legs, the caller's first.
     pub legs: Vec<LegView>,
@@ -50,19 +57,23 @@ impl CallView {
 }
 
 /// One leg of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LegView {
     /// The leg.
     pub id: LegId,
     /// The user, if one of ours.
     pub user: Option<Aor>,
     /// The other end's URI.
+    #[schema(value_type = String)]
     pub uri: Box<str>,
     /// SIP Call-ID.
+    #[schema(value_type = String)]
     pub call_id: Box<str>,
     /// `calling`, `ringing`, `up`, `ended`.
+    #[schema(value_type = String)]
     pub state: Box<str>,
     /// Negotiated codec; empty if none yet.
+    #[schema(value_type = String)]
     pub codec: Box<str>,
     /// Our RTP port; 0 if none.
     pub rtp_port: u16,
@@ -71,14 +82,16 @@ pub struct LegView {
 }
 
 /// One row of `rooms list`: a conference room with somebody in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoomView {
     /// What is dialled.
+    #[schema(value_type = String)]
     pub name: Box<str>,
     /// Highest sampling rate of its mix, in Hz.
     pub rate_hz: u32,
     /// When its first member came.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub started_at: Wall,
     /// Nobody may come in, but moderators by name.
     pub locked: bool,
@@ -89,7 +102,7 @@ pub struct RoomView {
 }
 
 /// One member of a conference room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoomMemberView {
     /// Names the member in the room; never reused while the room is open.
     pub id: u32,
@@ -98,8 +111,10 @@ pub struct RoomMemberView {
     /// The user, if one of ours.
     pub user: Option<Aor>,
     /// As shown to others: `"Name" <number>`.
+    #[schema(value_type = String)]
     pub shown: Box<str>,
     /// `arriving`, `pin`, `waiting` (for a moderator) or `inside`.
+    #[schema(value_type = String)]
     pub state: Box<str>,
     /// Lets the others in, and may end it by leaving.
     pub moderator: bool,
@@ -111,19 +126,22 @@ pub struct RoomMemberView {
     pub talking: bool,
     /// When the member dialled in.
     #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
     pub came_at: Wall,
 }
 
 /// One leg of a call as its media is just now: for people and test tools who cannot listen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LegSoundView {
     /// The leg.
     pub leg: LegId,
     /// The user, if one of ours.
     pub user: Option<Aor>,
     /// The other end's URI.
+    #[schema(value_type = String)]
     pub uri: Box<str>,
     /// Negotiated codec.
+    #[schema(value_type = String)]
     pub codec: Box<str>,
     /// RTP packets accepted from the device.
     pub packets_in: u64,
@@ -152,7 +170,7 @@ pub struct LegSoundView {
 }
 
 /// What is heard on one direction of a leg.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeardView {
     /// Mean level: 0 is a square wave at full scale, speech some -26; none if there was no sound.
     pub level_dbov: Option<f32>,
@@ -161,7 +179,7 @@ pub struct HeardView {
 }
 
 /// A tone that was heard.
-#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeardToneView {
     /// Frequency.
     pub hz: f32,
@@ -174,13 +192,15 @@ pub struct HeardToneView {
 }
 
 /// What `tandem status` shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Version of the program.
+    #[schema(value_type = String)]
     pub version: Box<str>,
     /// Seconds since it started.
     pub uptime_s: u64,
     /// `running` or `draining`.
+    #[schema(value_type = String)]
     pub state: Box<str>,
     /// Bound contacts.
     pub registrations: u64,

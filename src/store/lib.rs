@@ -32,7 +32,7 @@ mod tests;
 pub use error::{OpenError, Refused};
 pub use faults::Faults;
 pub use health::Health;
-pub use reader::{CdrRow, Reader};
+pub use reader::{CdrQuery, CdrRow, Reader};
 
 use location::Location;
 use model::{StoreError, StoreOp, StoreReply};

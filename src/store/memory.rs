@@ -1,8 +1,8 @@
 //! A store that forgets everything at the end of the process: for tests, trials and sites that want no file.
 
-use crate::CdrRow;
 use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
+use crate::{CdrQuery, CdrRow};
 use model::{
     Aor, Binding, BindingKey, Cdr, InteractionId, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
 };
@@ -63,6 +63,25 @@ impl Read for Shared {
         let tables = self.tables();
         let of_call = tables.numbered_cdrs().filter(|(_, cdr)| cdr.interaction == call);
         Ok(of_call.take(1_000).map(row).collect())
+    }
+
+    fn find_cdrs(&mut self, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        let tables = self.tables();
+        let meant = |(seq, cdr): &(u64, &Cdr)| {
+            query.before.is_none_or(|before| *seq < before)
+                && query.call.is_none_or(|call| cdr.interaction == call)
+                && query.user.as_ref().is_none_or(|user| cdr.user.as_ref() == Some(user))
+                && query.since.is_none_or(|since| cdr.ended_at >= since)
+                && query.until.is_none_or(|until| cdr.ended_at < until)
+        };
+        let latest_first = tables.numbered_cdrs().rev().filter(meant);
+        Ok(latest_first.take(limit as usize).map(row).collect())
+    }
+
+    fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        let tables = self.tables();
+        let later = tables.numbered_cdrs().filter(|(number, _)| *number > seq);
+        Ok(later.take(limit as usize).map(row).collect())
     }
 
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
@@ -289,7 +308,9 @@ impl Tables {
 
     fn expire_cdrs(&mut self, until: clock::Wall) -> StoreReply {
         for _ in 0..StoreOp::CDRS_AT_ONCE {
-            let Some(cdr) = self.cdrs.pop_front_if(|cdr| cdr.ended_at <= until) else {
+            // The last one stays, as in a database, where the next number is counted from it.
+            let is_last = self.cdrs.len() <= 1;
+            let Some(cdr) = self.cdrs.pop_front_if(|cdr| !is_last && cdr.ended_at <= until) else {
                 break;
             };
             self.forgotten_cdrs += 1;

@@ -1,5 +1,6 @@
 //! Reading beside the writer, for listings and searches.
 
+use clock::Wall;
 use model::{Aor, Cdr, InteractionId, StoreError};
 
 /// A call record with its place in the listing.
@@ -9,6 +10,21 @@ pub struct CdrRow {
     pub seq: u64,
     /// The record.
     pub cdr: Cdr,
+}
+
+/// Which call records: all that are not excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CdrQuery {
+    /// Only legs of this call.
+    pub call: Option<InteractionId>,
+    /// Only legs of this user's devices.
+    pub user: Option<Aor>,
+    /// Only legs that ended at this moment or later.
+    pub since: Option<Wall>,
+    /// Only legs that ended before this moment.
+    pub until: Option<Wall>,
+    /// Only records kept before the one with this number.
+    pub before: Option<u64>,
 }
 
 /// A read-only way into the store, for one thread at a time. It sees what is committed, and never delays the writer.
@@ -35,6 +51,22 @@ impl Reader {
         self.0.cdrs_of(call)
     }
 
+    /// The latest `limit` call records that the query is for; the latest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn find_cdrs(&mut self, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        self.0.find_cdrs(query, limit)
+    }
+
+    /// The first `limit` call records kept after the one with this number, in the order in which they were kept.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        self.0.cdrs_after(seq, limit)
+    }
+
     /// How many messages wait for whom, by the name of the target; who has none is left out.
     ///
     /// # Errors
@@ -56,6 +88,8 @@ impl Reader {
 pub(crate) trait Read: Send {
     fn cdrs(&mut self, limit: u32, before: Option<u64>) -> Result<Vec<CdrRow>, StoreError>;
     fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError>;
+    fn find_cdrs(&mut self, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>, StoreError>;
+    fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError>;
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError>;
     fn messages_waiting(&mut self) -> Result<u64, StoreError>;
 }

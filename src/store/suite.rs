@@ -1,10 +1,10 @@
 //! What every backend must do. Each test here runs against each of them.
 
-use crate::Reader;
 use crate::backend::Backend;
 use crate::location::Location;
 use crate::memory::Shared;
 use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr};
+use crate::{CdrQuery, Reader};
 use clock::Wall;
 use model::{
     Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, StoreError, StoreOp,
@@ -114,6 +114,8 @@ suite! {
     records_are_forgotten_at_their_time,
     records_come_latest_first_in_pages,
     the_records_of_one_call_come_in_their_order,
+    records_are_found_by_call_user_and_time,
+    records_are_read_on_from_a_number,
     a_question_sees_what_the_same_batch_wrote,
     a_failed_commit_leaves_nothing,
     a_failed_commit_takes_back_changes_of_old_rows,
@@ -406,6 +408,10 @@ fn records_are_forgotten_at_their_time(mut s: Subject) {
     assert_eq!(legs(&s), [3]);
     s.run(&[ended(4, 4_000)]);
     assert_eq!(legs(&s), [4, 3]);
+    s.ask(StoreOp::ExpireCdrs(Wall(9_000)));
+    assert_eq!(legs(&s), [4], "numbers go on from the last one");
+    s.run(&[ended(5, 5_000)]);
+    assert_eq!(s.reader().cdrs_after(4, 9).unwrap().len(), 1);
 }
 
 fn records_come_latest_first_in_pages(mut s: Subject) {
@@ -440,6 +446,58 @@ fn the_records_of_one_call_come_in_their_order(mut s: Subject) {
     assert_eq!(legs(&s, 1), [LegId(30), LegId(20)]);
     assert_eq!(legs(&s, u64::MAX), [LegId(10)]);
     assert_eq!(legs(&s, 2), []);
+}
+
+fn records_are_found_by_call_user_and_time(mut s: Subject) {
+    let at = |leg, user: &str, ended_at| {
+        StoreOp::PutCdr(Box::new(Cdr {
+            interaction: InteractionId(leg / 10),
+            user: Some(Aor::new(user, "a")),
+            ended_at: Wall(ended_at),
+            ..cdr(leg)
+        }))
+    };
+    s.run(&[at(10, "x", 100), at(11, "y", 200), at(20, "x", 300), at(21, "y", 400)]);
+    let mut reader = s.reader();
+    let mut legs = |query: CdrQuery| -> Vec<u64> {
+        let rows = reader.find_cdrs(&query, 3).unwrap();
+        rows.into_iter().map(|row| row.cdr.leg.0).collect()
+    };
+    let all = CdrQuery::default;
+    assert_eq!(legs(all()), [21, 20, 11]);
+    assert_eq!(
+        legs(CdrQuery {
+            before: Some(3),
+            ..all()
+        }),
+        [11, 10]
+    );
+    assert_eq!(
+        legs(CdrQuery {
+            call: Some(InteractionId(1)),
+            ..all()
+        }),
+        [11, 10]
+    );
+    assert_eq!(
+        legs(CdrQuery {
+            user: Some(Aor::new("x", "a")),
+            ..all()
+        }),
+        [20, 10]
+    );
+    let (since, until) = (Some(Wall(200)), Some(Wall(400)));
+    assert_eq!(legs(CdrQuery { since, until, ..all() }), [20, 11]);
+}
+
+fn records_are_read_on_from_a_number(mut s: Subject) {
+    s.run(&[30, 10, 50, 20].map(put_cdr));
+    let mut reader = s.reader();
+    let first = reader.cdrs_after(0, 3).unwrap();
+    assert_eq!(first.iter().map(|row| row.cdr.leg.0).collect::<Vec<_>>(), [30, 10, 50]);
+    let second = reader.cdrs_after(first[2].seq, 3).unwrap();
+    assert_eq!(second.iter().map(|row| row.cdr.leg.0).collect::<Vec<_>>(), [20]);
+    assert_eq!(reader.cdrs_after(second[0].seq, 3).unwrap(), []);
 }
 
 fn a_question_sees_what_the_same_batch_wrote(mut s: Subject) {

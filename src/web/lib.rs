@@ -1,24 +1,34 @@
 //! HTTP API and metrics; sends commands, gets notices, never builds a SIP message.
 //!
 //! Two doors lead to the same rooms. The Unix socket belongs to the operator of the machine: its file mode decides who may
-//! come in. The TCP port shows `/healthz`, `/readyz` and `/metrics` to everyone who reaches it, and `/api/v1` only to users
-//! with the role admin.
+//! come in. The TCP port shows `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and `/docs` to everyone who reaches it, and
+//! `/api/v1` to users: what each may is said by the arguments of the handlers (`access`). What happens is told over a
+//! websocket (`socket`) out of one ring for all (`watch`).
 
+mod access;
 mod api;
-mod auth;
 mod error;
 mod failures;
 mod figures;
 mod health;
-mod rooms;
+mod login;
+mod openapi;
+mod requests;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod verbs;
+mod watch;
 
-pub use error::{ApiError, Code};
+pub use error::{ApiError, Code, Problem};
 pub use figures::Figure;
 pub use server::{Limits, Server};
+pub use tokens::Lives;
+pub use watch::EVENTS_AHEAD;
 
+use model::Aor;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -45,12 +55,28 @@ pub trait Node: Send + Sync + 'static {
     /// Every problem in it, as `file:line:column: problem`.
     fn reload(&self) -> Result<Reloaded, Vec<String>>;
 
-    /// The roles of the user with this extension if the password is theirs, else `None`. Takes the same work whether or
-    /// not the user exists.
-    fn login(&self, user: &str, password: &str) -> Option<Vec<Role>>;
+    /// The user with this extension if the password is theirs, else `None`. Takes the same work whether or not the user
+    /// exists.
+    fn login(&self, user: &str, password: &str) -> Option<Account>;
+
+    /// The user as the configuration in force has them.
+    fn account(&self, user: &Aor) -> Option<Account>;
 
     /// The domain of every AOR: the API takes an extension where it means `extension@domain`.
     fn domain(&self) -> Box<str>;
+}
+
+/// A user of users.toml, as the API needs to know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// `extension@domain`.
+    pub aor: Aor,
+    /// Display name.
+    pub name: Box<str>,
+    /// What they may.
+    pub roles: Vec<Role>,
+    /// Another one means that the password is another one.
+    pub stamp: u64,
 }
 
 /// What a node is at.
@@ -63,7 +89,7 @@ pub enum State {
 }
 
 /// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Reloaded {
     /// In words, one line each; empty if nothing changed.
     pub changed: Vec<String>,
@@ -77,4 +103,11 @@ pub(crate) struct Context {
     pub(crate) node: Arc<dyn Node>,
     /// One reader for all requests: listings are rare, and the lock keeps them to one thread of reading.
     pub(crate) reader: Arc<Mutex<store::Reader>>,
+    pub(crate) failures: Arc<failures::Failures>,
+    pub(crate) tokens: Arc<tokens::Tokens>,
+    pub(crate) requests: Arc<requests::Requests>,
+    pub(crate) watch: Arc<watch::Watch>,
+    pub(crate) places: Arc<socket::Places>,
+    /// Turns true when the node stops.
+    pub(crate) stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -1,8 +1,12 @@
 //! Sockets and bounds: how many connections, how long each step may take, how much a request may hold.
 
-use crate::auth::{Guard, Peer, admins_only};
+use crate::access::{Caller, Peer, known_only};
 use crate::failures::Failures;
-use crate::{ApiError, Code, Context, Node, api, health};
+use crate::requests::Requests;
+use crate::socket::Places;
+use crate::tokens::Tokens;
+use crate::watch::Watch;
+use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, socket};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -10,18 +14,22 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use model::Occurrence;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_http::limit::RequestBodyLimitLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What one node spends on HTTP.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at one time on each door; more wait in the kernel.
     pub connections: usize,
@@ -29,8 +37,14 @@ pub struct Limits {
     pub headers_within: Duration,
     /// From the headers to the answer.
     pub answer_within: Duration,
+    /// Bytes of a request's headers: a token and what browsers add are some kilobytes.
+    pub headers: usize,
     /// Bytes of a request's body: no request of ours is a tenth of it.
     pub body: usize,
+    /// Websockets at one time, beside the connections.
+    pub websockets: usize,
+    /// How long tokens are good.
+    pub tokens: Lives,
 }
 
 impl Default for Limits {
@@ -39,7 +53,10 @@ impl Default for Limits {
             connections: 128,
             headers_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(10),
+            headers: 32 * 1024,
             body: 64 * 1024,
+            websockets: 1_000,
+            tokens: Lives::default(),
         }
     }
 }
@@ -48,34 +65,45 @@ impl Default for Limits {
 pub struct Server {
     stop: watch::Sender<bool>,
     doors: Vec<JoinHandle<()>>,
+    watch: JoinHandle<()>,
 }
 
 impl Server {
-    /// Serves on these sockets until [`Server::stop`]. Must be called within a tokio runtime.
+    /// Serves on these sockets until [`Server::stop`]. `events` is what the switch tells: a channel with room for
+    /// [`crate::EVENTS_AHEAD`]. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(
         tcp: Option<TcpListener>,
         unix: UnixListener,
         node: Arc<dyn Node>,
         reader: store::Reader,
+        events: mpsc::Receiver<Occurrence>,
         limits: Limits,
     ) -> Server {
+        let (stop, stopping) = watch::channel(false);
         let context = Context {
             node,
             reader: Arc::new(Mutex::new(reader)),
+            failures: Arc::new(Failures::new(Instant::now())),
+            tokens: Arc::new(Tokens::new(limits.tokens)),
+            requests: Arc::new(Requests::default()),
+            watch: Arc::new(Watch::new()),
+            places: Arc::new(Places::new(limits.websockets)),
+            stopping: stopping.clone(),
         };
-        let (stop, stopping) = watch::channel(false);
+        let watch = tokio::spawn(context.watch.clone().run(events));
         let local = Door::new(local_router(&context, &limits), limits, stopping.clone());
         let mut doors = vec![tokio::spawn(local.serve_unix(unix))];
         if let Some(tcp) = tcp {
             let public = Door::new(public_router(&context, &limits), limits, stopping);
             doors.push(tokio::spawn(public.serve_tcp(tcp)));
         }
-        Server { stop, doors }
+        Server { stop, doors, watch }
     }
 
     /// Takes no new connection and lets each finish the request it is at, for at most two seconds.
     pub async fn stop(self) {
+        self.watch.abort();
         let _ = self.stop.send(true);
         for mut door in self.doors {
             if tokio::time::timeout(Duration::from_secs(2), &mut door).await.is_err() {
@@ -87,21 +115,34 @@ impl Server {
 
 /// Over the Unix socket: the file's mode has already asked who it is.
 fn local_router(context: &Context, limits: &Limits) -> Router {
-    bounded(
-        health::router().merge(api::router()).with_state(context.clone()),
-        limits,
-    )
+    let (api, known, open) = routers();
+    let everything = known
+        .merge(open)
+        .merge(health::router())
+        .merge(openapi::pages(api))
+        .layer(axum::Extension(Caller::Operator));
+    bounded(everything.with_state(context.clone()), limits)
 }
 
-/// Over TCP: figures for everyone, the rest for admins.
+/// Over TCP: figures and descriptions for everyone, the rest for those who are known.
 fn public_router(context: &Context, limits: &Limits) -> Router {
-    let failures = Arc::new(Failures::new(Instant::now()));
-    let guard = Guard {
-        context: context.clone(),
-        failures,
-    };
-    let api = api::router().layer(middleware::from_fn_with_state(guard, admins_only));
-    bounded(api.merge(health::router()).with_state(context.clone()), limits)
+    let (api, known, open) = routers();
+    let known = known.layer(middleware::from_fn_with_state(context.clone(), known_only));
+    let everything = known.merge(open).merge(health::router()).merge(openapi::pages(api));
+    bounded(everything.with_state(context.clone()), limits)
+}
+
+/// The description of the API, the handlers that need to know who asks, and those that find out themselves.
+pub(crate) fn routers() -> (OpenApi, Router<Context>, Router<Context>) {
+    let open = OpenApiRouter::new()
+        .routes(routes!(login::login))
+        .routes(routes!(socket::connect));
+    let (known, mut api) = api::router().split_for_parts();
+    let (open, open_api) = open.split_for_parts();
+    api.merge(open_api);
+    let known =
+        known.method_not_allowed_fallback(|| async { ApiError::new(Code::MethodNotAllowed, "not with this method") });
+    (openapi::finish(api), known, open)
 }
 
 fn bounded(router: Router, limits: &Limits) -> Router {
@@ -121,7 +162,7 @@ async fn answer_within(within: Duration, request: Request, next: Next) -> Respon
         .unwrap_or_else(late)
 }
 
-/// Nothing here is a page: no browser may guess otherwise, keep it, or show it in a frame.
+/// Nothing here is a page, unless it has said so itself: no browser may guess otherwise, keep it, or show it in a frame.
 async fn plain_data(mut response: Response) -> Response {
     let fixed: [(HeaderName, &'static str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -131,16 +172,18 @@ async fn plain_data(mut response: Response) -> Response {
             "default-src 'none'; frame-ancestors 'none'",
         ),
     ];
-    for (name, value) in fixed {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n").into_response();
+        response = ApiError::new(Code::TooLarge, "the body is too large").into_response();
+    }
+    for (name, value) in fixed {
+        let headers = response.headers_mut();
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+/// Comes when the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
@@ -219,7 +262,9 @@ impl Door {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.headers_within)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            .max_buf_size(self.limits.headers)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .with_upgrades();
         let mut stopping = self.stopping.clone();
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);

@@ -1,7 +1,7 @@
 //! Call records.
 
 use super::names::Named;
-use crate::CdrRow;
+use crate::{CdrQuery, CdrRow};
 use clock::Wall;
 use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, StoreOp, StoreReply};
 use rusqlite::{Connection, Result, Row, params};
@@ -12,8 +12,10 @@ const PUT: &str = "INSERT INTO cdr
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
     ON CONFLICT (leg) DO NOTHING";
 
-/// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed.
-const EXPIRE: &str = "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr ORDER BY seq LIMIT ?1) AND ended_at <= ?2";
+/// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed. The last one
+/// stays, whatever its age: the next number is counted from it, and who exports records goes on by number.
+const EXPIRE: &str = "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr ORDER BY seq LIMIT ?1) AND ended_at <= ?2
+    AND seq < (SELECT max(seq) FROM cdr)";
 
 /// The columns in the order in which [`row`] reads them, before the condition.
 macro_rules! select {
@@ -29,6 +31,14 @@ macro_rules! select {
 const LIST: &str = select!("WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
 
 const OF_CALL: &str = select!("WHERE interaction = ?1 ORDER BY seq LIMIT 1000");
+
+/// The index leads by number; a filter is looked at row by row, so the time a query takes grows with how far back it goes.
+const FIND: &str = select!(
+    "WHERE seq < ?1 AND (?3 IS NULL OR interaction = ?3) AND (?4 IS NULL OR user = ?4)
+     AND (?5 IS NULL OR ended_at >= ?5) AND (?6 IS NULL OR ended_at < ?6) ORDER BY seq DESC LIMIT ?2"
+);
+
+const AFTER: &str = select!("WHERE seq > ?1 ORDER BY seq LIMIT ?2");
 
 pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
     connection.prepare_cached(PUT)?.execute(params![
@@ -74,6 +84,30 @@ pub(super) fn list(connection: &Connection, limit: u32, before: Option<u64>) -> 
 pub(super) fn of_call(connection: &Connection, call: InteractionId) -> Result<Vec<CdrRow>> {
     let mut statement = connection.prepare_cached(OF_CALL)?;
     let rows = statement.query_map((call.0.cast_signed(),), row)?;
+    rows.collect()
+}
+
+/// The latest `limit` that the query is for, the latest first.
+pub(super) fn find(connection: &Connection, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>> {
+    let before = query.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(FIND)?;
+    let values = params![
+        before,
+        limit,
+        query.call.map(|call| call.0.cast_signed()),
+        query.user.as_ref().map(Aor::as_str),
+        query.since.map(|at| at.0),
+        query.until.map(|at| at.0),
+    ];
+    let rows = statement.query_map(values, row)?;
+    rows.collect()
+}
+
+/// The first `limit` after the one numbered `seq`.
+pub(super) fn after(connection: &Connection, seq: u64, limit: u32) -> Result<Vec<CdrRow>> {
+    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(AFTER)?;
+    let rows = statement.query_map((seq, limit), row)?;
     rows.collect()
 }
 

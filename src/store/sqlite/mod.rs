@@ -14,7 +14,7 @@ mod schema;
 
 use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
-use crate::{CdrRow, OpenError};
+use crate::{CdrQuery, CdrRow, OpenError};
 use failure::kind_of;
 use file::Lock;
 use model::{Aor, InteractionId, StoreError, StoreOp, StoreReply};
@@ -182,6 +182,14 @@ impl Read for SqliteReader {
 
     fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError> {
         cdr::of_call(&self.0, call).map_err(|why| kind_of(&why))
+    }
+
+    fn find_cdrs(&mut self, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        cdr::find(&self.0, query, limit).map_err(|why| kind_of(&why))
+    }
+
+    fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
+        cdr::after(&self.0, seq, limit).map_err(|why| kind_of(&why))
     }
 
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {

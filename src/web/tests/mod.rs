@@ -1,21 +1,34 @@
 //! The server over its real sockets, with a node that only remembers what it was asked.
 
-use crate::{Asked, Figure, Limits, Node, Reloaded, Server, State};
-use model::{InteractionId, StatusView};
+mod login;
+mod openapi;
+mod socket;
+
+use crate::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Node, Reloaded, Server, State};
+use model::{
+    Aor, CallView, HeardToneView, HeardView, HistoryView, InteractionId, InteractionState, InteractionView, LegId,
+    LegSoundView, LegView, Medium, Occurrence, PartyId, PartyRole, PartyState, PartyView, Purpose, RoomMemberView,
+    RoomView, Snapshot, StatusView,
+};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switch::config::Role;
-use switch::{Answer, Command, Refusal};
+use switch::{Act, Acted, Answer, Command, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 #[derive(Default)]
 struct Fake {
     asked: Mutex<Vec<Command>>,
     logins: Mutex<u32>,
+    /// Number of the last event.
+    seq: Mutex<u64>,
+    /// Another password for everybody.
+    reloads: Mutex<u64>,
     deaf: bool,
 }
 
@@ -30,7 +43,18 @@ impl Node for Fake {
             })),
             Command::Hangup(id) if *id != CALL => Answer::Refused(Refusal::NotFound("no such call".into())),
             Command::Registrations(_) => Answer::Registrations(Vec::new()),
-            Command::Calls | Command::Call(_) => Answer::Calls(Vec::new()),
+            Command::Calls => Answer::Calls(vec![call("1001")]),
+            Command::Call(id) if *id == CALL => Answer::Calls(vec![call("1001")]),
+            Command::Call(_) => Answer::Calls(Vec::new()),
+            Command::Interactions(_) => Answer::Interactions(vec![interaction("1001")]),
+            Command::Inspect(_) => Answer::Media(vec![sound()]),
+            Command::Rooms | Command::Room(_) => Answer::Rooms(vec![room()]),
+            Command::Snapshot(_) => Answer::Snapshot(Box::new(Snapshot {
+                seq: *self.seq.lock().unwrap(),
+                calls: vec![call("1001")],
+                ..Snapshot::default()
+            })),
+            Command::Act(act) => acted(act),
             Command::RouteTest { to, .. } => Answer::Route(format!("to {to}").into()),
             _ => Answer::Done(1),
         };
@@ -57,13 +81,25 @@ impl Node for Fake {
         Err(vec!["users.toml:1:2: wrong".to_owned()])
     }
 
-    fn login(&self, user: &str, password: &str) -> Option<Vec<Role>> {
+    fn login(&self, user: &str, password: &str) -> Option<Account> {
         *self.logins.lock().unwrap() += 1;
-        match (user, password) {
-            ("1000", "right") => Some(vec![Role::Admin]),
-            ("1001", "right") => Some(vec![Role::Agent]),
-            _ => None,
-        }
+        let account = self.account(&aor(user));
+        account.filter(|_| password == "right")
+    }
+
+    fn account(&self, user: &Aor) -> Option<Account> {
+        let roles = match user.user() {
+            "1000" => vec![Role::Admin],
+            "1001" | "1002" => vec![Role::Agent],
+            "1003" => vec![Role::Supervisor],
+            _ => return None,
+        };
+        Some(Account {
+            aor: user.clone(),
+            name: format!("User {}", user.user()).into(),
+            roles,
+            stamp: *self.reloads.lock().unwrap(),
+        })
     }
 
     fn domain(&self) -> Box<str> {
@@ -71,7 +107,135 @@ impl Node for Fake {
     }
 }
 
+fn aor(user: &str) -> Aor {
+    Aor::new(user, "example.org")
+}
+
+/// A call of this user.
+fn call(user: &str) -> CallView {
+    let leg = LegView {
+        id: LegId(1),
+        user: Some(aor(user)),
+        uri: "sip:x".into(),
+        call_id: "c".into(),
+        state: "up".into(),
+        codec: "PCMU/8000".into(),
+        rtp_port: 16_384,
+        reason: None,
+    };
+    CallView {
+        id: CALL,
+        started_at: clock::Wall(1),
+        answered_at: Some(clock::Wall(2)),
+        state: "answered".into(),
+        legs: vec![leg],
+    }
+}
+
+/// An interaction of this user.
+fn interaction(user: &str) -> InteractionView {
+    InteractionView {
+        id: CALL,
+        parent: None,
+        medium: Medium::Voice,
+        state: InteractionState::Up,
+        owner: Some(PartyId(1)),
+        dialled: "1001".into(),
+        started_at: clock::Wall(1),
+        answered_at: Some(clock::Wall(2)),
+        parties: vec![PartyView {
+            id: PartyId(1),
+            user: Some(aor(user)),
+            shown: "<1001>".into(),
+            state: PartyState::Up,
+            role: PartyRole::Member,
+            holds: false,
+            held: false,
+            muted: false,
+            deaf: false,
+            unheard_by: vec![PartyId(2)],
+            legs: vec![LegId(1)],
+        }],
+        consultations: vec![InteractionId(7)],
+        purpose: Some(Purpose::Consult),
+        case_data: [("k".into(), "v".into())].into(),
+        recording: false,
+        history: vec![HistoryView {
+            at: clock::Wall(3),
+            who: "".into(),
+            what: "joined".into(),
+            detail: "".into(),
+        }],
+    }
+}
+
+/// The sound of a leg.
+fn sound() -> LegSoundView {
+    let heard = HeardView {
+        level_dbov: Some(-26.0),
+        tones: vec![HeardToneView {
+            hz: 440.0,
+            dbm0: -10.0,
+            ms: 100,
+            ago_ms: 0,
+        }],
+    };
+    LegSoundView {
+        leg: LegId(1),
+        user: Some(aor("1001")),
+        uri: "sip:x".into(),
+        codec: "PCMU/8000".into(),
+        packets_in: 1,
+        packets_out: 2,
+        lost: 0,
+        duplicates: 0,
+        strangers: 0,
+        jitter_ms: 0.5,
+        remote_lost: 0,
+        remote_jitter_ms: 0.5,
+        round_trip_ms: None,
+        mos: Some(4.4),
+        received: heard.clone(),
+        sent: heard,
+    }
+}
+
+/// A conference room of this user.
+fn room() -> RoomView {
+    RoomView {
+        name: "3000".into(),
+        rate_hz: 8_000,
+        started_at: clock::Wall(1),
+        locked: false,
+        max_members: 10,
+        members: vec![RoomMemberView {
+            id: 1,
+            call: Some(CALL),
+            user: Some(aor("1001")),
+            shown: "<1001>".into(),
+            state: "inside".into(),
+            moderator: true,
+            muted: false,
+            deaf: false,
+            talking: true,
+            came_at: clock::Wall(2),
+        }],
+    }
+}
+
+/// Agents may act on the call of 1001; the switch is who knows.
+fn acted(act: &Act) -> Answer {
+    if act.verb.interaction() != CALL {
+        return Answer::Refused(Refusal::NotFound("no such interaction".into()));
+    }
+    Answer::Acted(Box::new(Acted {
+        done: true,
+        view: interaction("1001"),
+    }))
+}
+
 struct Subject {
+    events: mpsc::Sender<Occurrence>,
     node: Arc<Fake>,
     tcp: SocketAddr,
     unix: PathBuf,
@@ -85,6 +249,7 @@ impl Subject {
         let unix = directory.path().join("sock");
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let node = Arc::new(node);
+        let (events, told) = mpsc::channel(EVENTS_AHEAD);
         let reader = store::Store::open("memory:", |_, _| {}).unwrap().reader().unwrap();
         Subject {
             tcp: tcp.local_addr().unwrap(),
@@ -93,8 +258,10 @@ impl Subject {
                 UnixListener::bind(&unix).unwrap(),
                 node.clone(),
                 reader,
+                told,
                 limits,
             ),
+            events,
             node,
             unix,
             _directory: directory,
@@ -163,12 +330,11 @@ async fn the_unix_socket_carries_every_question() {
         json_of(&s.local("GET", "/api/v1/im/queue", "").await.1),
         json!({"queue": []})
     );
-    let aor = |user, domain| model::Aor::new(user, domain);
     let expected = [
         Command::Status,
-        Command::Registrations(Some(aor("1000", "example.org"))),
+        Command::Registrations(Some(aor("1000"))),
         Command::DropRegistration {
-            aor: aor("1000", "a.b"),
+            aor: Aor::new("1000", "a.b"),
             contact: Some("sip:x".into()),
         },
         Command::Hangup(CALL),
@@ -198,13 +364,23 @@ async fn every_error_has_the_same_shape() {
         ("POST", "/api/v1/reload", "", 422, "bad-configuration"),
     ] {
         let (got, answer) = s.local(method, path, body).await;
-        let error = &json_of(&answer)["error"];
+        let problem = json_of(&answer);
         assert_eq!(
-            (got, error["code"].as_str()),
-            (status, Some(code)),
+            (got, problem["status"].as_u64(), problem["code"].as_str()),
+            (status, Some(u64::from(status)), Some(code)),
             "{method} {path}: {answer}"
         );
-        assert!(error["message"].is_string() && error["problems"].is_array(), "{answer}");
+        assert_eq!(problem["type"], format!("urn:tandem:problem:{code}"));
+        assert!(
+            problem["detail"].is_string() && problem["problems"].is_array(),
+            "{answer}"
+        );
+        assert!(
+            answer
+                .to_lowercase()
+                .contains("\r\ncontent-type: application/problem+json"),
+            "{answer}"
+        );
     }
 }
 
@@ -285,13 +461,10 @@ async fn what_is_too_large_or_too_slow_is_refused() {
         limits,
     )
     .await;
-    let (status, _) = s.local("PUT", "/api/v1/trace", &" ".repeat(2048)).await;
-    assert_eq!(status, 413);
+    let (status, answer) = s.local("PUT", "/api/v1/trace", &" ".repeat(2048)).await;
+    assert_eq!((status, &json_of(&answer)["code"]), (413, &json!("too-large")));
     let (status, answer) = s.local("GET", "/api/v1/status", "").await;
-    assert_eq!(
-        (status, &json_of(&answer)["error"]["code"]),
-        (503, &json!("unavailable"))
-    );
+    assert_eq!((status, &json_of(&answer)["code"]), (503, &json!("unavailable")));
     let mut silent = TcpStream::connect(s.tcp).await.unwrap();
     silent.write_all(b"GET /healthz HT").await.unwrap();
     let mut rest = Vec::new();

@@ -1,0 +1,346 @@
+//! Commands: what a client wants done, by HTTP or websocket. Both ways end here.
+
+use crate::access::Caller;
+use crate::api::{self, calls};
+use crate::requests::Outcome;
+use crate::{ApiError, Context};
+use model::{InteractionId, InteractionView, Medium, PartyId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use switch::{Act, Answer, By, Command, Mute, RecordWish, Supervision, Verb};
+use utoipa::ToSchema;
+
+/// A command. In JSON it carries its name: `{"command": "consult", "interaction": "i-...", "target": "1002"}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Wish {
+    /// Ends the call.
+    Hangup { interaction: InteractionId },
+    /// Puts the others on hold.
+    Hold { interaction: InteractionId },
+    /// Takes them off hold.
+    Resume { interaction: InteractionId },
+    /// Changes between the interaction and its consultation.
+    Toggle { interaction: InteractionId },
+    /// Holds the interaction and calls somebody to talk about it.
+    Consult {
+        interaction: InteractionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+        #[serde(default)]
+        medium: Medium,
+    },
+    /// Ends a consultation, and resumes its interaction.
+    EndConsult { consultation: InteractionId },
+    /// The consulted party takes the place of the one who consulted.
+    CompleteTransfer { consultation: InteractionId },
+    /// Calls somebody who takes one's place when they answer.
+    InstantTransfer {
+        interaction: InteractionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// The consulted party joins the interaction.
+    CompleteConference { consultation: InteractionId },
+    /// Calls somebody who joins as soon as they answer.
+    InstantConference {
+        interaction: InteractionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// The same in a conference that stands.
+    Add {
+        interaction: InteractionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// Takes a party out.
+    Drop { interaction: InteractionId, party: PartyId },
+    /// Goes; the others stay.
+    Leave { interaction: InteractionId },
+    /// Who hears a party, and whom it hears.
+    Mute {
+        interaction: InteractionId,
+        party: PartyId,
+        /// Only this listener; else all.
+        #[serde(default)]
+        listener: Option<PartyId>,
+        #[serde(default)]
+        mute: Silence,
+        /// Mute, or no more.
+        on: bool,
+    },
+    /// A supervisor listens.
+    Monitor {
+        interaction: InteractionId,
+        /// The agent; else the owner.
+        #[serde(default)]
+        party: Option<PartyId>,
+    },
+    /// A supervisor listens, and is heard by the agent alone.
+    Whisper {
+        interaction: InteractionId,
+        /// The agent; else the owner.
+        #[serde(default)]
+        party: Option<PartyId>,
+    },
+    /// A supervisor takes part.
+    Barge {
+        interaction: InteractionId,
+        /// The agent; else the owner.
+        #[serde(default)]
+        party: Option<PartyId>,
+    },
+    /// Takes the place of the owner, who leaves.
+    TakeOver { interaction: InteractionId },
+    /// Begins, pauses or ends a recording.
+    Record {
+        interaction: InteractionId,
+        state: Recording,
+    },
+    /// Transfers the contact to a mailbox.
+    SendToVoicemail {
+        interaction: InteractionId,
+        /// Whose mailbox.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// Attaches a value to the case; an empty one removes the key.
+    SetCaseData {
+        interaction: InteractionId,
+        #[schema(value_type = String)]
+        key: Box<str>,
+        #[schema(value_type = String)]
+        value: Box<str>,
+    },
+}
+
+/// What is wanted of a recording.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Recording {
+    /// Begin, or go on after a pause.
+    On,
+    /// What is said from now on is not kept.
+    Pause,
+    /// End it.
+    Off,
+}
+
+/// A direction of silence.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Silence {
+    /// The party is not heard.
+    #[default]
+    Speech,
+    /// The party does not hear.
+    Hearing,
+    /// Neither.
+    Both,
+}
+
+/// What came of a verb.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ActView {
+    /// True: done. False: somebody is being called; the event `verb` says what came of it, with the command's id.
+    done: bool,
+    /// The interaction as it is now; for `consult` the consultation.
+    interaction: InteractionView,
+}
+
+/// The field that names what a verb is about; `None`: there is no such verb.
+pub(crate) fn subject(verb: &str) -> Option<&'static str> {
+    match verb {
+        "end-consult" | "complete-transfer" | "complete-conference" => Some("consultation"),
+        "hangup" | "hold" | "resume" | "toggle" | "consult" | "instant-transfer" | "instant-conference" | "add"
+        | "drop" | "leave" | "mute" | "monitor" | "whisper" | "barge" | "take-over" | "record"
+        | "send-to-voicemail" | "set-case-data" => Some("interaction"),
+        _ => None,
+    }
+}
+
+/// Carries out a command once, however often it comes with this id.
+pub(crate) async fn once(context: &Context, caller: &Caller, id: &str, wish: Wish) -> Outcome {
+    let user = caller.user().map(ToString::to_string).unwrap_or_default();
+    // Two ways to write one command are one command.
+    let command = serde_json::to_string(&wish).map_err(ApiError::bad)?;
+    let work = perform(context.clone(), caller.clone(), id.into(), wish);
+    context.requests.once(&user, id, command, work).await
+}
+
+/// Carries out a command for who may.
+pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, wish: Wish) -> Outcome {
+    if let Some((call, command)) = wish.command() {
+        calls::may_touch(&context, &caller, call).await?;
+        let done = api::done(&context, command).await?.0.done;
+        return Ok(json!({ "done": done }));
+    }
+    let by = match caller.user() {
+        Some(user) => By::User(user.clone()),
+        None => By::Operator(None),
+    };
+    let Some(verb) = wish.verb() else {
+        return Err(ApiError::bad("not a verb"));
+    };
+    match api::ask(&context, Command::Act(Box::new(Act { by, client, verb }))).await? {
+        Answer::Acted(acted) => {
+            let view = ActView {
+                done: acted.done,
+                interaction: acted.view,
+            };
+            serde_json::to_value(view).map_err(|_| ApiError::unavailable("the switch"))
+        }
+        other => Err(api::unexpected(&other)),
+    }
+}
+
+impl Wish {
+    /// What is a command of its own to the switch, and for which call.
+    fn command(&self) -> Option<(InteractionId, Command)> {
+        match *self {
+            Wish::Hangup { interaction } => Some((interaction, Command::Hangup(interaction))),
+            Wish::Record { interaction, state } => {
+                let wish = state.into();
+                let call = interaction;
+                Some((call, Command::Record { call, wish }))
+            }
+            _ => None,
+        }
+    }
+
+    /// As the switch knows it; `None` for what is no verb there.
+    fn verb(self) -> Option<Verb> {
+        let supervise = |interaction, party, mode| Verb::Supervise {
+            interaction,
+            party,
+            mode,
+        };
+        Some(match self {
+            Wish::Hangup { .. } | Wish::Record { .. } => return None,
+            Wish::Hold { interaction } => Verb::Hold { interaction },
+            Wish::Resume { interaction } => Verb::Resume { interaction },
+            Wish::Toggle { interaction } => Verb::Toggle { interaction },
+            Wish::Consult {
+                interaction,
+                target,
+                medium,
+            } => Verb::Consult {
+                interaction,
+                target,
+                medium,
+            },
+            Wish::EndConsult { consultation } => Verb::EndConsult { consultation },
+            Wish::CompleteTransfer { consultation } => Verb::CompleteTransfer { consultation },
+            Wish::InstantTransfer { interaction, target } => Verb::InstantTransfer { interaction, target },
+            Wish::CompleteConference { consultation } => Verb::CompleteConference { consultation },
+            Wish::InstantConference { interaction, target } => Verb::InstantConference { interaction, target },
+            Wish::Add { interaction, target } => Verb::Add { interaction, target },
+            Wish::Drop { interaction, party } => Verb::Drop { interaction, party },
+            Wish::Leave { interaction } => Verb::Leave { interaction },
+            Wish::Mute {
+                interaction,
+                party,
+                listener,
+                mute,
+                on,
+            } => {
+                let mute = mute.into();
+                Verb::Mute {
+                    interaction,
+                    party,
+                    listener,
+                    mute,
+                    on,
+                }
+            }
+            Wish::Monitor { interaction, party } => supervise(interaction, party, Supervision::Listen),
+            Wish::Whisper { interaction, party } => supervise(interaction, party, Supervision::Whisper),
+            Wish::Barge { interaction, party } => supervise(interaction, party, Supervision::Barge),
+            Wish::TakeOver { interaction } => Verb::TakeOver { interaction },
+            Wish::SendToVoicemail { interaction, target } => Verb::SendToVoicemail { interaction, target },
+            Wish::SetCaseData {
+                interaction,
+                key,
+                value,
+            } => Verb::SetCaseData {
+                interaction,
+                key,
+                value,
+            },
+        })
+    }
+}
+
+impl From<Recording> for RecordWish {
+    fn from(state: Recording) -> RecordWish {
+        match state {
+            Recording::On => RecordWish::On,
+            Recording::Pause => RecordWish::Pause,
+            Recording::Off => RecordWish::Off,
+        }
+    }
+}
+
+impl From<Silence> for Mute {
+    fn from(silence: Silence) -> Mute {
+        match silence {
+            Silence::Speech => Mute::Speech,
+            Silence::Hearing => Mute::Hearing,
+            Silence::Both => Mute::Both,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: &str = "i-0123456789abcdef";
+
+    #[test]
+    fn every_verb_of_the_switch_can_be_wished_by_its_name() {
+        let party = "p-0000000000000001";
+        for fields in [
+            json!({ "command": "hold" }),
+            json!({ "command": "resume" }),
+            json!({ "command": "toggle" }),
+            json!({ "command": "consult", "target": "1002" }),
+            json!({ "command": "end-consult" }),
+            json!({ "command": "complete-transfer" }),
+            json!({ "command": "instant-transfer", "target": "1002" }),
+            json!({ "command": "complete-conference" }),
+            json!({ "command": "instant-conference", "target": "1002" }),
+            json!({ "command": "add", "target": "1002" }),
+            json!({ "command": "drop", "party": party }),
+            json!({ "command": "leave" }),
+            json!({ "command": "mute", "party": party, "on": true }),
+            json!({ "command": "monitor" }),
+            json!({ "command": "whisper", "party": party }),
+            json!({ "command": "barge" }),
+            json!({ "command": "take-over" }),
+            json!({ "command": "send-to-voicemail", "target": "1002" }),
+            json!({ "command": "set-case-data", "key": "k", "value": "v" }),
+        ] {
+            let name = fields["command"].as_str().unwrap().to_owned();
+            let mut fields = fields;
+            fields[subject(&name).unwrap()] = json!(CALL);
+            let verb = serde_json::from_value::<Wish>(fields.clone()).unwrap().verb().unwrap();
+            assert_eq!((verb.name(), verb.interaction()), (&*name, CALL.parse().unwrap()));
+            fields["typo"] = json!(1);
+            assert!(
+                serde_json::from_value::<Wish>(fields).is_err(),
+                "{name} takes what it does not know"
+            );
+        }
+        assert_eq!(subject("dance"), None);
+        let record = json!({ "command": "record", "interaction": CALL, "state": "pause" });
+        let (_, command) = serde_json::from_value::<Wish>(record).unwrap().command().unwrap();
+        let (call, wish) = (CALL.parse().unwrap(), RecordWish::Pause);
+        assert_eq!(command, Command::Record { call, wish });
+    }
+}
