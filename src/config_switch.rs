@@ -360,7 +360,14 @@ fn timers(mut section: Section<'_>) -> Timers {
         t1: section.within("t1", ms(500), ms(10)..=ms(10_000)),
         t2: section.within("t2", ms(4_000), ms(10)..=ms(60_000)),
         t4: section.within("t4", ms(5_000), ms(10)..=ms(60_000)),
+        session_expires: Some(section.within("session_expires", 1800 * SECOND, Duration::ZERO..=DAY))
+            .filter(|s| !s.is_zero()),
+        min_se: section.within("min_se", 90 * SECOND, 90 * SECOND..=DAY),
     };
+    if timers.session_expires.is_some_and(|expires| expires < timers.min_se) {
+        let text = "`session_expires` must be 0s or at least `min_se` (RFC 4028 section 5)".to_owned();
+        section.problem(&section.place(), text);
+    }
     if timers.t2 < timers.t1 {
         section.problem(
             &section.place(),

@@ -37,6 +37,8 @@ pub(crate) struct User {
     /// SUBSCRIBEs from outside of all dialogs, for the test to take.
     pub subscribes: Vec<(Flow, Message)>,
     next_owner: u64,
+    /// What it knows of session timers.
+    pub expiry: Option<invite::Expiry>,
 }
 
 pub(crate) struct Network {
@@ -99,6 +101,7 @@ pub(crate) fn local(side: Side) -> Local {
                 content: content.into(),
             })
         }),
+        expiry: None,
     }
 }
 
@@ -115,6 +118,7 @@ impl Link {
             notes: Vec::new(),
             subscribes: Vec::new(),
             next_owner: 1,
+            expiry: None,
         };
         Link {
             now: Mono(0),
@@ -340,9 +344,16 @@ impl User {
                 self.endpoint.reply(flow, &message, &Reply::new(481), &mut self.out);
             }
             Method::Invite => {
+                if let Some(reply) = self.expiry.and_then(|expiry| invite::too_brief(&message, expiry)) {
+                    return self.endpoint.reply(flow, &message, &reply, &mut self.out);
+                }
                 let owner = self.new_owner();
+                let local = Local {
+                    expiry: self.expiry,
+                    ..local(side)
+                };
                 let (endpoint, out) = (&mut self.endpoint, &mut self.out);
-                let session = Session::receive(now, Owner(owner), flow, message, local(side), endpoint, out);
+                let session = Session::receive(now, Owner(owner), flow, message, local, endpoint, out);
                 self.sessions.insert(owner, session);
             }
             Method::Subscribe => self.subscribes.push((flow, message)),
@@ -373,12 +384,13 @@ pub(crate) fn short(event: &invite::Event) -> String {
             .map_or(String::from("-"), |b| String::from_utf8_lossy(&b.content).into_owned())
     };
     match event {
-        Progress { fork, message } => format!("progress {} {fork} {}", message.status(), text(message))
+        Progress { fork, message, .. } => format!("progress {} {fork} {}", message.status(), text(message))
             .trim()
             .into(),
         Answered {
             message, wants_answer, ..
         } => format!("answered {} {wants_answer}", text(message)),
+        Pracked { body: b } => format!("pracked {}", body(b)),
         Rejected { status, .. } => format!("rejected {status}"),
         Acked { body: b } => format!("acked {}", body(b)),
         Offer { body: b, .. } => format!("offer {}", body(b)),

@@ -6,9 +6,9 @@ use sip::uri::Scheme;
 use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 
 /// Methods we take, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE";
-/// Extensions we speak, for Supported and for what Require may ask: none yet.
-const SUPPORTED: [&str; 0] = [];
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE, PRACK";
+/// Extensions we speak, for Supported and for what Require may ask.
+const SUPPORTED: [&str; 2] = ["100rel", "timer"];
 /// Option tags of one request that are looked at and listed in Unsupported.
 const MAX_UNSUPPORTED: usize = 16;
 
@@ -79,7 +79,8 @@ pub(crate) fn from_outside(request: &Message) -> Reply {
 }
 
 /// Section 8.2.2.3. What asks proxies asks us too: a request through us is answered by us first.
-fn unsupported_extension(request: &Message) -> Option<Reply> {
+#[must_use]
+pub(crate) fn unsupported_extension(request: &Message) -> Option<Reply> {
     let required = [Name::Require, Name::ProxyRequire]
         .into_iter()
         .flat_map(|name| request.values(name));

@@ -158,6 +158,10 @@ pub struct Timers {
     pub t2: Duration,
     /// Longest life of a message in the network, default 5 s.
     pub t4: Duration,
+    /// Calls are refreshed within this, or end (RFC 4028); `None`: not. Default 30 minutes.
+    pub session_expires: Option<Duration>,
+    /// Shorter wishes are answered 422; at least 90 s.
+    pub min_se: Duration,
 }
 
 /// How long bindings last and how many there may be.

@@ -100,7 +100,10 @@ impl MediaPlane {
             // Who is recorded or listened to notices nothing, and may have gone.
             Plan::StartRecord(_) | Plan::RecordLeg { .. } | Plan::PauseRecord { .. } => {}
             Plan::StopRecord { .. } | Plan::Inspect { .. } => {}
-            Plan::SetEdges { room, .. } | Plan::Play { room, .. } | Plan::StopPlay { room, .. } => {
+            Plan::SetEdges { room, .. }
+            | Plan::Play { room, .. }
+            | Plan::StopPlay { room, .. }
+            | Plan::ControlLevel { room, .. } => {
                 if !self.rooms.contains(&room) {
                     return Err(format!("{room:?} is not open"));
                 }

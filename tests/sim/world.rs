@@ -493,6 +493,8 @@ fn config(users: usize) -> Config {
             t1: Duration::from_millis(500),
             t2: seconds(4),
             t4: seconds(5),
+            session_expires: Some(seconds(1_800)),
+            min_se: seconds(90),
         },
         registrar: config::Registrar {
             min_expires: seconds(60),
@@ -533,6 +535,8 @@ fn config(users: usize) -> Config {
             timeout: seconds(60),
             port_rest: seconds(2),
             workers: 1,
+            sdes_over_clear: false,
+            inband_dtmf: false,
         },
         limits: config::Limits {
             max_transactions: 20_000,

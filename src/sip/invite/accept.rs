@@ -35,6 +35,7 @@ impl Session {
             call_id: String::from_utf8_lossy(invite.call_id()).into_owned(),
             tag,
             is_caller: false,
+            first_cseq: 0,
             allowed: None,
             phase: Phase::Over,
             exchange: Exchange::Idle,
@@ -44,6 +45,9 @@ impl Session {
             acked: None,
             strangers: Vec::new(),
             farewell: None,
+            refresh: None,
+            least_s: 0,
+            described: None,
             requests: SmallVec::new(),
         };
         session.learn(&invite);
@@ -53,6 +57,7 @@ impl Session {
             invite,
             dialog,
             progress,
+            reliable: super::prack::Reliable::default(),
         }));
         session
     }
@@ -68,22 +73,49 @@ impl Session {
         endpoint: &mut Endpoint,
         out: &mut impl Sink,
     ) -> Result<(), Refused> {
-        let cx = &mut Cx { now, endpoint, out };
+        self.provide(&mut Cx { now, endpoint, out }, reply, false)
+    }
+
+    /// Sends a provisional response, reliably if the caller requires it, or can have it and `reliably` is wanted.
+    pub(super) fn provide(&mut self, cx: &mut Cx<'_, impl Sink>, reply: Reply, reliably: bool) -> Result<(), Refused> {
         if !(101..200).contains(&reply.status) || !matches!(self.phase, Phase::Ringing(_)) {
             return Err(Refused::State);
         }
-        let reply = self.make_dialog(reply);
+        self.describe(reply.body.as_ref());
+        let status = reply.status;
+        let mut reply = self.make_dialog(reply);
+        if self.is_reliable(reliably) {
+            reply = reply.headers(&self.local.headers);
+            self.send_reliable(cx, reply)?;
+            // Nothing that is said again may claim to be reliable, and what is reliable needs not be said again.
+            let again = self.make_dialog(Reply::new(status));
+            return self.keep_ringing(cx, again);
+        }
         let Phase::Ringing(ringing) = &mut self.phase else {
             return Err(Refused::State);
         };
         cx.respond(ringing.server, &reply);
+        self.keep_ringing(cx, reply)
+    }
+
+    fn keep_ringing(&mut self, cx: &mut Cx<'_, impl Sink>, reply: Reply) -> Result<(), Refused> {
+        let Phase::Ringing(ringing) = &mut self.phase else {
+            return Err(Refused::State);
+        };
         if let Some((_, alarm, _)) = ringing.progress.take() {
             cx.endpoint.cancel_timer(alarm);
         }
-        let at = now + PROGRESS_INTERVAL;
+        let at = cx.now + PROGRESS_INTERVAL;
         let alarm = cx.endpoint.set_timer(at, self.owner, timer::REPEAT_PROGRESS);
         ringing.progress = Some((reply, alarm, at));
         Ok(())
+    }
+
+    /// Remembers our description.
+    pub(super) fn describe(&mut self, body: Option<&Body>) {
+        if let Some(body) = body {
+            self.described = Some(body.clone());
+        }
     }
 
     pub(super) fn repeat_progress(&mut self, cx: &mut Cx<'_, impl Sink>) {
@@ -96,9 +128,16 @@ impl Session {
         if cx.now < *at {
             return;
         }
-        cx.respond(ringing.server, reply);
         *at = cx.now + PROGRESS_INTERVAL;
         *alarm = cx.endpoint.set_timer(*at, self.owner, timer::REPEAT_PROGRESS);
+        let (server, reply) = (ringing.server, reply.clone());
+        // A caller who requires reliable responses gets this one so too.
+        match self.is_reliable(false) {
+            true => drop(self.send_reliable(cx, reply)),
+            false => {
+                cx.respond(server, &reply);
+            }
+        }
     }
 
     /// Sends 200 and repeats it until its ACK. The body is the answer, or the offer if the INVITE had none.
@@ -117,20 +156,35 @@ impl Session {
         if !matches!(self.phase, Phase::Ringing(_)) {
             return Err(Refused::State);
         }
+        self.describe(body.as_ref());
         let mut reply = self
             .make_dialog(Reply::new(200))
             .headers(&self.local.headers)
+            .headers(&self.local.extensions())
             .headers(headers);
         reply.body = body;
+        if let Phase::Ringing(ringing) = &self.phase
+            && ringing.reliable.holds_success()
+        {
+            self.hold_success(reply);
+            return Ok(());
+        }
+        self.succeed(cx, reply);
+        Ok(())
+    }
+
+    /// Sends the 2xx.
+    pub(super) fn succeed(&mut self, cx: &mut Cx<'_, impl Sink>, reply: Reply) {
         self.stop_timers(cx);
         let Phase::Ringing(ringing) = std::mem::replace(&mut self.phase, Phase::Over) else {
-            return Err(Refused::State);
+            return;
         };
         self.phase = Phase::Talking(ringing.dialog);
+        let expiry = self.grant_expiry(cx, &ringing.invite);
+        let reply = reply.headers(&expiry);
         cx.respond(ringing.server, &reply);
         let offered = Body::of(&ringing.invite).is_none() && reply.body.is_some();
         self.await_ack(cx, ringing.server, ringing.invite.cseq(), true, offered);
-        Ok(())
     }
 
     /// Sends a final refusal, 300 to 699; [`Event::Ended`] follows.

@@ -59,6 +59,7 @@ impl Session {
         }
         let decline = || self.local.decline?(owed.offer.as_ref()?);
         let answer = answer.or_else(decline);
+        self.describe(answer.as_ref());
         let Some(dialog) = self.dialogs().first() else { return };
         let mut draft = dialog.ack(owed.cseq);
         draft.body = answer;

@@ -1,6 +1,7 @@
 //! We call: INVITE until its final response (RFC 3261 section 13.2).
 
 use super::session::{Acked, Calling, Cx, Exchange, FIRST_CSEQ, Phase, Session};
+use super::timer::least_of;
 use super::{Cause, Event, Invitation};
 use crate::dialog::Dialog;
 use crate::draft::{Draft, Headers};
@@ -24,7 +25,7 @@ impl Session {
     ) -> Session {
         let (tag, call_id) = (endpoint.new_tag(), endpoint.new_call_id());
         let from = format!("{};tag={tag}", invitation.from);
-        let draft = invite(&invitation, &from, &call_id);
+        let draft = invite(&invitation, &from, &call_id, FIRST_CSEQ, 0);
         let invite = endpoint.send(now, invitation.destination, &draft, owner, out);
         endpoint.bind_dialog(tag, owner);
         let calling = Calling {
@@ -34,6 +35,11 @@ impl Session {
             offered: draft.body.is_some(),
             closing: None,
             forks: Vec::new(),
+            rseqs: Vec::new(),
+            settled: None,
+            owes_prack: None,
+            // Only session timers have a refusal of which we learn something.
+            invitation: invitation.local.expiry.map(|_| Box::new(invitation.clone())),
         };
         Session {
             owner,
@@ -41,6 +47,7 @@ impl Session {
             call_id,
             tag,
             is_caller: true,
+            first_cseq: FIRST_CSEQ,
             allowed: None,
             phase: Phase::Calling(calling),
             exchange: Exchange::Idle,
@@ -50,6 +57,9 @@ impl Session {
             acked: None,
             strangers: Vec::new(),
             farewell: None,
+            refresh: None,
+            least_s: 0,
+            described: invitation.offer,
             requests: SmallVec::new(),
         }
     }
@@ -66,8 +76,17 @@ impl Session {
     fn on_progress(&mut self, cx: &mut Cx<'_, impl Sink>, flow: Flow, message: Message) {
         self.learn(&message);
         let fork = self.fork_of(flow, &message);
+        let Some((reliable, wants_answer)) = self.take_reliable(cx, fork, &message) else {
+            return;
+        };
         if !self.is_closing() {
-            self.tell(cx, Event::Progress { fork, message });
+            let event = Event::Progress {
+                fork,
+                message,
+                reliable,
+                wants_answer,
+            };
+            self.tell(cx, event);
         }
     }
 
@@ -113,13 +132,17 @@ impl Session {
             None => Dialog::as_caller(flow, &message, &calling.from, tag, &calling.uri),
         };
         dialog.confirm(flow, &message);
-        let (offered, closing, invite) = (calling.offered, calling.closing.take(), calling.invite);
+        // Offer and answer may have been exchanged before, reliably, in this very fork.
+        let settled = calling.settled.is_some() && calling.settled == known;
+        let offered = calling.offered || settled;
+        let (closing, invite) = (calling.closing.take(), calling.invite);
         self.phase = Phase::Talking(dialog);
         self.owe(cx, invite, &message, !offered);
         // It answered before our CANCEL reached it: the call is ended as any other (section 15).
         if let Some(headers) = closing {
             return self.leave(cx, &headers);
         }
+        self.learn_expiry(cx, &message);
         if offered {
             self.acknowledge(cx, None);
         }
@@ -136,6 +159,9 @@ impl Session {
 
     fn on_refusal(&mut self, cx: &mut Cx<'_, impl Sink>, status: u16, message: Option<Message>) {
         let closing = self.is_closing();
+        if status == 422 && !closing && self.ask_longer(cx, message.as_ref()) {
+            return;
+        }
         let status = if closing && message.is_none() { 487 } else { status };
         self.tell(
             cx,
@@ -145,6 +171,28 @@ impl Session {
             },
         );
         self.end(cx, if closing { Cause::Local } else { Cause::Rejected }, message);
+    }
+
+    /// The INVITE once more with the life that a 422 wants (RFC 4028 section 7.3); false if it wants nothing new.
+    fn ask_longer(&mut self, cx: &mut Cx<'_, impl Sink>, refusal: Option<&Message>) -> bool {
+        let least_s = refusal.and_then(least_of).unwrap_or(0);
+        let Phase::Calling(calling) = &mut self.phase else {
+            return false;
+        };
+        let Some(invitation) = calling.invitation.as_ref().filter(|_| least_s > self.least_s) else {
+            return false;
+        };
+        self.least_s = least_s;
+        self.first_cseq += 1;
+        let from = String::from_utf8_lossy(&calling.from).into_owned();
+        let draft = invite(invitation, &from, &self.call_id, self.first_cseq, least_s);
+        calling.invite = cx
+            .endpoint
+            .send(cx.now, invitation.destination, &draft, self.owner, cx.out);
+        calling.forks.clear();
+        calling.rseqs.clear();
+        (calling.settled, calling.owes_prack) = (None, None);
+        true
     }
 
     fn is_closing(&self) -> bool {
@@ -164,7 +212,7 @@ impl Session {
         match &self.acked {
             Some(Acked { cseq: last, draft, .. }) if same && cseq == *last => cx.send_ack(dialog, draft),
             Some(Acked { cseq: last, .. }) if same && cseq < *last => cx.send_ack(dialog, &dialog.ack(cseq)),
-            _ if !same && self.is_caller && cseq == FIRST_CSEQ => self.turn_away(cx, flow, message),
+            _ if !same && self.is_caller && cseq == self.first_cseq => self.turn_away(cx, flow, message),
             _ => {}
         }
     }
@@ -192,14 +240,21 @@ impl Session {
     }
 }
 
-fn invite(invitation: &Invitation, from: &str, call_id: &str) -> Draft {
-    let headers = Headers::new()
+fn invite(invitation: &Invitation, from: &str, call_id: &str, cseq: u32, least_s: u32) -> Draft {
+    let mut headers = Headers::new()
         .with(Name::MaxForwards, invitation.max_forwards.to_string())
         .with(Name::From, from)
         .with(Name::To, &invitation.to)
         .with(Name::CallId, call_id)
-        .with(Name::CSeq, format!("{FIRST_CSEQ} INVITE"))
+        .with(Name::CSeq, format!("{cseq} INVITE"))
         .with(Name::Contact, &invitation.local.contact);
+    headers.append(&invitation.local.extensions());
+    if let Some(expiry) = invitation.local.expiry {
+        expiry.ask(least_s, &mut headers);
+    }
+    if invitation.reliable {
+        headers.add(Name::Supported, "100rel");
+    }
     let draft = Draft {
         method: Method::Invite,
         uri: invitation.uri.clone().into_bytes(),

@@ -14,17 +14,21 @@ mod ack;
 mod close;
 mod connect;
 mod modify;
+mod prack;
 mod refer;
 mod session;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod update;
 
+pub use prack::knows_reliable;
 pub use session::Session;
+pub use timer::{Expiry, too_brief};
 
-use crate::Message;
 use crate::draft::{Body, Headers};
 use crate::endpoint::{ClientId, Destination, ServerId};
+use crate::{Message, Name};
 
 /// How we present ourselves in a session.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +40,18 @@ pub struct Local {
     /// Makes the answer that takes nothing of an offer. An ACK that has to bring an answer brings this one when the call
     /// is over before the TU has answered; without it, none.
     pub decline: Option<Decline>,
+    /// Session timers (RFC 4028); `None`: we do not know them.
+    pub expiry: Option<Expiry>,
+}
+
+impl Local {
+    /// Supported: what a session does by itself. 100rel is said where it can be had, in INVITE alone.
+    fn extensions(&self) -> Headers {
+        match self.expiry {
+            Some(_) => Headers::new().with(Name::Supported, "timer"),
+            None => Headers::new(),
+        }
+    }
 }
 
 /// The answer to an offer of which nothing is taken; `None` if it cannot be read.
@@ -60,6 +76,9 @@ pub struct Invitation {
     pub max_forwards: u8,
     /// The offer; `None` asks the other side for one (delayed offer).
     pub offer: Option<Body>,
+    /// We take reliable provisional responses (RFC 3262). Without an offer that means that the TU has an answer for the offer
+    /// in one: [`Session::prack`].
+    pub reliable: bool,
 }
 
 /// What a session tells its TU.
@@ -71,6 +90,15 @@ pub enum Event {
         fork: u32,
         /// The response; early media is in its body.
         message: Message,
+        /// It came reliably (RFC 3262): what its body answers is settled.
+        reliable: bool,
+        /// Its body is the offer, and [`Session::prack`] has to be called.
+        wants_answer: bool,
+    },
+    /// We were called: what we sent reliably has its PRACK.
+    Pracked {
+        /// The answer, if we had sent the offer.
+        body: Option<Body>,
     },
     /// We call: 2xx came. If the INVITE had an offer the ACK has been sent; if not, the body is the offer, and the TU
     /// owes the answer: [`Session::ack`], before the other side gives up (64*T1 - T2); after that the session ends
@@ -162,7 +190,7 @@ pub enum Cause {
     /// Our 2xx was never acknowledged (RFC 3261 section 13.3.1.4), or the TU had no answer for the offer in theirs in
     /// time; BYE has been sent.
     NoAck,
-    /// The other side does not know the dialog any more (481), or does not answer in it (408).
+    /// The other side does not know the dialog any more (481), does not answer in it (408), or did not refresh it (RFC 4028).
     Gone,
 }
 

@@ -1,6 +1,7 @@
 //! re-INVITE, both ways (RFC 3261 section 14, RFC 6141).
 
 use super::session::{Attempt, Cx, Exchange, Phase, Retry, Session, timer};
+use super::timer::least_of;
 use super::{Cause, Event, Refused};
 use crate::draft::{Body, Headers, Reply};
 use crate::endpoint::{ClientId, Endpoint, ServerId};
@@ -41,6 +42,7 @@ impl Session {
             headers: headers.clone(),
             offer,
             refused: 0,
+            is_refresh: false,
         };
         self.attempt(&mut Cx { now, endpoint, out }, attempt);
         Ok(())
@@ -50,9 +52,11 @@ impl Session {
     pub(super) fn attempt(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: Attempt) {
         let mut headers = Headers::new();
         self.introduce(&mut headers);
+        self.ask_expiry(&mut headers);
         headers.append(&attempt.headers);
+        self.describe(attempt.offer.as_ref());
         let owner = self.owner;
-        let Some(dialog) = self.dialogs_mut().first_mut() else {
+        let Some(dialog) = self.main_dialog() else {
             return;
         };
         let mut draft = dialog.request(attempt.method).headers(&headers);
@@ -76,16 +80,23 @@ impl Session {
         };
         match (status, got) {
             (200..300, Some((_, message))) => self.on_taken(cx, client, &attempt, message),
+            (422, Some((_, message))) if least_of(&message).is_some_and(|least_s| least_s > self.least_s) => {
+                self.least_s = least_of(&message).unwrap_or(0);
+                self.attempt(cx, attempt);
+            }
             (491, _) if attempt.refused < MAX_TRIES && matches!(self.phase, Phase::Talking(_)) => {
                 self.back_off(cx, attempt)
             }
-            (_, got) => self.on_not_taken(cx, status, got.map(|(_, message)| message)),
+            (_, got) => self.on_not_taken(cx, &attempt, status, got.map(|(_, message)| message)),
         }
     }
 
     fn on_taken(&mut self, cx: &mut Cx<'_, impl Sink>, client: ClientId, attempt: &Attempt, message: Message) {
         self.learn(&message);
-        if let Some(dialog) = self.dialogs_mut().first_mut() {
+        if self.is_confirmed() {
+            self.learn_expiry(cx, &message);
+        }
+        if let Some(dialog) = self.main_dialog() {
             dialog.refresh_target(&message);
         }
         let wants_answer = attempt.method == Method::Invite && attempt.offer.is_none();
@@ -97,7 +108,7 @@ impl Session {
                 self.acknowledge(cx, None);
             }
         }
-        if !leaving {
+        if !leaving && !attempt.is_refresh {
             let body = Body::of(&message);
             self.tell(
                 cx,
@@ -111,14 +122,16 @@ impl Session {
     }
 
     /// The session is as before (section 14.1), unless the other side does not know it any more (section 12.2.1.2).
-    fn on_not_taken(&mut self, cx: &mut Cx<'_, impl Sink>, status: u16, message: Option<Message>) {
-        self.tell(
-            cx,
-            Event::OfferRefused {
-                status,
-                message: message.clone(),
-            },
-        );
+    fn on_not_taken(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: &Attempt, status: u16, message: Option<Message>) {
+        if !attempt.is_refresh {
+            self.tell(
+                cx,
+                Event::OfferRefused {
+                    status,
+                    message: message.clone(),
+                },
+            );
+        }
         if matches!(status, 408 | 481) && self.is_confirmed() {
             self.part(cx, Cause::Gone, message);
         }
@@ -157,7 +170,7 @@ impl Session {
     // Theirs.
 
     pub(super) fn on_reinvite(&mut self, cx: &mut Cx<'_, impl Sink>, flow: Flow, message: Message) {
-        if let Some(refusal) = self.conflict(cx) {
+        if let Some(refusal) = self.conflict(cx).or_else(|| self.too_brief(&message)) {
             // In a transaction: its retransmission would be a late request, and get another answer than the first copy.
             let server = cx.endpoint.accept(cx.now, flow, message, self.owner, cx.out);
             return cx.respond(server, &refusal);
@@ -177,8 +190,10 @@ impl Session {
         match (&self.phase, &self.exchange) {
             (Phase::Leaving(_) | Phase::Over, _) => Some(Reply::new(481)),
             _ if self.farewell.is_some() => Some(Reply::new(481)),
-            (Phase::Ringing(_), _) | (_, Exchange::Received { .. }) => Some(later(cx)),
-            (Phase::Calling(_), _) | (_, Exchange::Sent { .. }) => Some(Reply::new(491)),
+            (_, Exchange::Received { .. }) => Some(later(cx)),
+            (_, Exchange::Sent { .. }) => Some(Reply::new(491)),
+            (Phase::Ringing(_), _) if !self.is_settled() => Some(later(cx)),
+            (Phase::Calling(_), _) if !self.is_settled() => Some(Reply::new(491)),
             _ => ours_waits.then(|| Reply::new(491)),
         }
     }
@@ -219,6 +234,11 @@ impl Session {
         };
         let mut reply = Reply::new(200);
         self.introduce(&mut reply.headers);
+        let request = cx.endpoint.request(server).cloned();
+        if let Some(request) = request.filter(|_| self.is_confirmed()) {
+            reply.headers.append(&self.grant_expiry(cx, &request));
+        }
+        self.describe(body.as_ref());
         let mut reply = reply.headers(headers);
         let offered = wants_offer && body.is_some();
         reply.body = body;

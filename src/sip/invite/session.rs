@@ -20,6 +20,8 @@ pub struct Session {
     pub(super) tag: Tag,
     /// We made the call, and so its Call-ID.
     pub(super) is_caller: bool,
+    /// CSeq of the INVITE that began it, if that was ours.
+    pub(super) first_cseq: u32,
     /// What the other side said in Allow; none if it never did.
     pub(super) allowed: Option<Methods>,
     pub(super) phase: Phase,
@@ -36,6 +38,12 @@ pub struct Session {
     pub(super) strangers: Vec<Box<[u8]>>,
     /// The TU has closed, but BYE has to wait for the ACK to our first 2xx (section 15): its headers.
     pub(super) farewell: Option<Headers>,
+    /// Who refreshes it, and when.
+    pub(super) refresh: Option<super::timer::Refresh>,
+    /// The least life the other side bears, once a 422 has said so.
+    pub(super) least_s: u32,
+    /// Our last description, for a refresh by re-INVITE.
+    pub(super) described: Option<Body>,
     /// Other requests of ours that wait for their answer.
     pub(super) requests: SmallVec<[ClientId; 2]>,
 }
@@ -68,6 +76,14 @@ pub(super) struct Calling {
     pub closing: Option<Headers>,
     /// Early dialogs: one for each fork that rang.
     pub forks: Vec<Dialog>,
+    /// The last RSeq of each fork, by its place.
+    pub rseqs: Vec<Option<u32>>,
+    /// Offer and answer of the INVITE have been exchanged reliably in this fork.
+    pub settled: Option<usize>,
+    /// A reliable response had the offer; our TU owes the answer that goes into the PRACK.
+    pub owes_prack: Option<super::prack::OwedPrack>,
+    /// For another try after a 422.
+    pub invitation: Option<Box<super::Invitation>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +93,8 @@ pub(super) struct Ringing {
     pub dialog: Dialog,
     /// The last provisional response, repeated every minute so that proxies do not give up (section 13.3.1.1).
     pub progress: Option<(Reply, Alarm, Mono)>,
+    /// What was sent reliably, and what waits for its PRACK.
+    pub reliable: super::prack::Reliable,
 }
 
 #[derive(Debug)]
@@ -110,8 +128,10 @@ pub(super) struct Attempt {
     pub method: Method,
     pub headers: Headers,
     pub offer: Option<Body>,
-    /// How often it met a 491.
+    /// How often it met a 491 or 422.
     pub refused: u32,
+    /// It only keeps the session alive; our TU knows nothing of it.
+    pub is_refresh: bool,
 }
 
 #[derive(Debug)]
@@ -168,9 +188,13 @@ pub(super) mod timer {
     pub const RETRY: u32 = 3;
     /// Their 2xx wants its ACK now, with or without the TU.
     pub const OWED: u32 = 4;
+    /// The session is to be refreshed, or was not.
+    pub const REFRESH: u32 = 5;
+    /// Our reliable provisional response again, or no more.
+    pub const REPEAT_RELIABLE: u32 = 6;
 }
 
-/// CSeq of the INVITE that begins a session of ours.
+/// CSeq of the INVITE that begins a session of ours, but for what a 422 adds.
 pub(super) const FIRST_CSEQ: u32 = 1;
 
 impl Session {
@@ -231,8 +255,7 @@ impl Session {
             Method::Invite => self.on_reinvite(cx, flow, message),
             Method::Update => self.on_update(cx, flow, message),
             Method::Bye => self.on_bye(cx, flow, message),
-            // Nothing of ours has ever asked for one (RFC 3262 section 3).
-            Method::Prack => cx.answer(flow, &message, Reply::new(481)),
+            Method::Prack => self.on_prack(cx, flow, message),
             _ => self.on_other_request(cx, flow, message),
         }
     }
@@ -257,6 +280,8 @@ impl Session {
             timer::REPEAT_PROGRESS => self.repeat_progress(cx),
             timer::RETRY => self.on_retry(cx),
             timer::OWED => self.on_owed(cx),
+            timer::REFRESH => self.on_refresh_due(cx),
+            timer::REPEAT_RELIABLE => self.repeat_reliable(cx),
             _ => {}
         }
     }
@@ -281,6 +306,7 @@ impl Session {
     pub(super) fn introduce(&self, headers: &mut Headers) {
         headers.add(Name::Contact, &self.local.contact);
         headers.append(&self.local.headers);
+        headers.append(&self.local.extensions());
     }
 
     pub(super) fn dialogs(&self) -> &[Dialog] {
@@ -321,6 +347,7 @@ impl Session {
     }
 
     pub(super) fn stop_timers(&mut self, cx: &mut Cx<'_, impl Sink>) {
+        self.stop_refresh(cx);
         let mut alarms: SmallVec<[Alarm; 4]> = SmallVec::new();
         alarms.extend(self.retry.take().map(|retry| retry.alarm));
         let limit = self.owes_ack.as_mut().and_then(|owed| owed.limit.take());
@@ -328,6 +355,7 @@ impl Session {
         alarms.extend(self.unacked.take().map(|unacked| unacked.alarm));
         if let Phase::Ringing(ringing) = &mut self.phase {
             alarms.extend(ringing.progress.take().map(|(_, alarm, _)| alarm));
+            alarms.extend(ringing.reliable.stop());
         }
         for alarm in alarms {
             cx.endpoint.cancel_timer(alarm);
@@ -378,7 +406,25 @@ impl Session {
     pub fn offer_pending(&self) -> bool {
         let exchanging = !matches!(self.exchange, Exchange::Idle) || self.retry.is_some();
         let acknowledging = self.owes_ack.is_some() || self.unacked.is_some();
-        exchanging || acknowledging || matches!(self.phase, Phase::Calling(_) | Phase::Ringing(_))
+        exchanging || acknowledging || !self.is_settled()
+    }
+
+    /// The offer of the first INVITE has its answer, as far as both sides know: by a 2xx, or reliably before it.
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.phase {
+            Phase::Calling(calling) => calling.settled.is_some(),
+            Phase::Ringing(ringing) => ringing.reliable.is_settled(),
+            Phase::Talking(_) | Phase::Leaving(_) | Phase::Over => true,
+        }
+    }
+
+    /// The dialog in which requests of ours go.
+    pub(super) fn main_dialog(&mut self) -> Option<&mut Dialog> {
+        let at = match &self.phase {
+            Phase::Calling(calling) => calling.settled.unwrap_or(0),
+            _ => 0,
+        };
+        self.dialogs_mut().get_mut(at)
     }
 
     /// True if the other side said in Allow that it knows this method.

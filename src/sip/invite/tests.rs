@@ -24,6 +24,15 @@ fn call(link: &mut Link, offer: Option<Body>) -> u64 {
 }
 
 fn call_from(link: &mut Link, side: Side, offer: Option<Body>) -> u64 {
+    call_with(link, side, offer, false, none())
+}
+
+/// A call of somebody who takes reliable responses.
+fn call_reliably(link: &mut Link, offer: Option<Body>) -> u64 {
+    call_with(link, A, offer, true, none())
+}
+
+fn call_with(link: &mut Link, side: Side, offer: Option<Body>, reliable: bool, headers: Headers) -> u64 {
     let user = &mut link.users[side];
     let owner = user.new_owner();
     let invitation = Invitation {
@@ -31,10 +40,14 @@ fn call_from(link: &mut Link, side: Side, offer: Option<Body>) -> u64 {
         uri: "sip:b@192.0.2.2".into(),
         from: "<sip:a@example.com>".into(),
         to: "<sip:b@example.com>".into(),
-        local: local(side),
-        headers: none(),
+        local: Local {
+            expiry: user.expiry,
+            ..local(side)
+        },
+        headers,
         max_forwards: 70,
         offer,
+        reliable,
     };
     let session = Session::connect(link.now, Owner(owner), invitation, &mut user.endpoint, &mut user.out);
     user.sessions.insert(owner, session);
@@ -45,6 +58,15 @@ fn call_from(link: &mut Link, side: Side, offer: Option<Body>) -> u64 {
 impl Link {
     fn progress(&mut self, side: Side, status: u16) {
         self.with(side, 1, |s, now, e, out| s.progress(now, Reply::new(status), e, out))
+            .unwrap();
+    }
+
+    fn progress_reliably(&mut self, side: Side, body: Option<Body>) {
+        let reply = Reply {
+            body,
+            ..Reply::new(183)
+        };
+        self.with(side, 1, |s, now, e, out| s.progress_reliably(now, reply, e, out))
             .unwrap();
     }
 
@@ -258,6 +280,209 @@ fn a_call_closed_before_anything_came_back_is_cancelled_as_soon_as_it_may() {
     assert_eq!(link.told(A), ["rejected 487", "ended Local"]);
     assert_eq!(link.told(B), ["ended Cancelled"]);
     link.ends();
+}
+
+// ---- reliable provisional responses ----
+
+#[test]
+fn a_reliable_response_is_repeated_until_its_prack_and_a_2xx_waits_for_it() {
+    let mut link = Link::new(1);
+    let mut pracks = 0;
+    link.network.drop = Box::new(move |_, what| {
+        what == "PRACK 2" && {
+            pracks += 1;
+            pracks <= 2
+        }
+    });
+    call_reliably(&mut link, word("offer"));
+    link.at(20).progress_reliably(B, word("early"));
+    link.accept(B, word("early"));
+    link.at(1_520);
+    assert_eq!(link.times(B, "183"), [20, 520, 1_520]);
+    assert_eq!(link.times(B, "200 INVITE"), [0; 0]);
+    link.at(3_000);
+    assert_eq!(link.times(A, "PRACK"), [30, 530, 1_530]);
+    assert_eq!(link.times(B, "200"), [1_540, 1_540], "to the PRACK, then to the INVITE");
+    assert_eq!(link.told(A), ["progress 183 0 early", "answered early false"], "once");
+    assert_eq!(link.told(B), ["pracked -", "acked -"]);
+    link.close(A);
+    link.ends();
+}
+
+#[test]
+fn a_caller_who_never_acknowledges_a_reliable_response_gets_504() {
+    let mut link = Link::new(1);
+    link.network.drop = Box::new(|_, what| what.starts_with("PRACK"));
+    call_reliably(&mut link, word("offer"));
+    link.at(20).progress_reliably(B, word("early"));
+    link.at(33_000);
+    assert_eq!(link.times(B, "183"), [20, 520, 1_520, 3_520, 7_520, 15_520, 31_520]);
+    assert_eq!(link.told(B), ["ended NoAck"]);
+    assert_eq!(link.told(A), ["progress 183 0 early", "rejected 504", "ended Rejected"]);
+    link.ends();
+}
+
+#[test]
+fn one_reliable_response_is_on_its_way_at_a_time() {
+    let mut link = Link::new(1);
+    call_reliably(&mut link, word("offer"));
+    link.at(20).progress_reliably(B, None);
+    link.progress_reliably(B, word("early"));
+    assert_eq!(link.times(B, "183"), [20]);
+    link.at(200);
+    assert_eq!(link.times(B, "183"), [20, 40]);
+    assert_eq!(link.told(A), ["progress 183 0", "progress 183 0 early"]);
+    link.accept(B, None);
+    link.at(300);
+    assert_eq!(link.told(A), ["answered  false"]);
+    link.close(A);
+    link.ends();
+}
+
+#[test]
+fn a_reliable_offer_is_answered_in_the_prack() {
+    let mut link = Link::new(1);
+    call_reliably(&mut link, None);
+    link.at(20).progress_reliably(B, word("offer"));
+    link.at(100);
+    assert_eq!(link.told(A), ["progress 183 0 offer"]);
+    link.with(A, 1, |s, now, e, out| s.prack(now, word("answer"), e, out))
+        .unwrap();
+    link.at(200);
+    assert_eq!(link.told(B), ["pracked answer"]);
+    link.accept(B, None);
+    link.at(300);
+    assert_eq!(link.told(A), ["answered  false"]);
+    assert_eq!(link.told(B), ["acked -"]);
+    link.close(B);
+    link.ends();
+}
+
+#[test]
+fn who_requires_reliable_responses_gets_all_of_them_so_and_who_does_not_know_them_none() {
+    let mut link = Link::new(1);
+    let headers = none().with(Name::Require, "100rel");
+    call_with(&mut link, A, word("offer"), true, headers);
+    link.at(20).progress(B, 180);
+    link.at(100);
+    assert_eq!(link.times(A, "PRACK").len(), 1);
+    link.close(A);
+    link.ends();
+    let mut link = Link::new(1);
+    call(&mut link, word("offer"));
+    link.at(20).progress_reliably(B, word("early"));
+    link.at(100);
+    assert_eq!(link.times(A, "PRACK").len(), 0);
+    assert_eq!(link.told(A), ["progress 183 0 early"]);
+    link.close(A);
+    link.ends();
+}
+
+#[test]
+fn what_was_agreed_reliably_can_be_changed_before_the_answer() {
+    for asks in [A, B] {
+        let mut link = Link::new(1);
+        call_reliably(&mut link, word("offer"));
+        link.at(20).progress_reliably(B, word("early"));
+        assert_eq!(link.update(B, word("x")), Err(Refused::Pending), "no PRACK yet");
+        link.at(100);
+        link.told(A);
+        link.told(B);
+        link.update(asks, word("hold")).unwrap();
+        link.at(200);
+        assert_eq!(link.told(1 - asks), ["offer hold"]);
+        link.answer(1 - asks, word("held"));
+        link.at(300);
+        assert_eq!(link.told(asks), ["answer held false"]);
+        link.accept(B, None);
+        link.at(400).close(A);
+        link.ends();
+    }
+}
+
+// ---- session timers ----
+
+fn timed(interval_s: u64, least_s: u64) -> Option<Expiry> {
+    let s = std::time::Duration::from_secs;
+    Some(Expiry {
+        interval: s(interval_s),
+        least: s(least_s),
+    })
+}
+
+fn timed_call(a: Option<Expiry>, b: Option<Expiry>) -> Link {
+    let mut link = Link::new(1);
+    (link.users[A].expiry, link.users[B].expiry) = (a, b);
+    call(&mut link, word("offer"));
+    link.at(1_000);
+    link.accept(B, word("answer"));
+    link.at(2_000);
+    link.told(A);
+    link.told(B);
+    link
+}
+
+#[test]
+fn the_caller_refreshes_when_half_of_the_interval_is_over() {
+    let mut link = timed_call(timed(1_800, 90), timed(600, 90));
+    link.at(1_000_000);
+    assert_eq!(link.times(A, "UPDATE"), [301_010, 601_030, 901_050]);
+    assert_eq!(link.times(B, "UPDATE"), [0; 0]);
+    assert_eq!((link.told(A).len(), link.told(B).len()), (0, 0), "nobody needs to know");
+    link.close(A);
+    link.ends();
+}
+
+#[test]
+fn a_session_that_is_not_refreshed_ends_on_both_sides() {
+    let mut link = timed_call(timed(600, 90), timed(600, 90));
+    link.network.loss = 1_000;
+    link.at(332_000);
+    assert_eq!(link.told(A), [""; 0]);
+    link.at(334_000);
+    assert_eq!(link.told(A), ["ended Gone"], "the refresh was not answered");
+    link.at(568_000);
+    assert_eq!(link.told(B), [""; 0]);
+    link.at(570_000);
+    assert_eq!(link.told(B), ["ended Gone"], "32 s before the end");
+    link.ends();
+}
+
+#[test]
+fn a_phone_without_update_is_refreshed_by_an_offer_that_changes_nothing() {
+    let mut link = timed_call(timed(600, 90), timed(600, 90));
+    link.users[A].sessions.get_mut(&1).unwrap().allowed = None;
+    link.at(301_100);
+    assert_eq!(link.told(B), ["offer offer"]);
+    link.answer(B, word("answer"));
+    link.at(310_000);
+    assert_eq!(link.told(A), [""; 0]);
+    assert_eq!(link.times(A, "INVITE 2").len(), 1);
+    link.close(B);
+    link.ends();
+}
+
+#[test]
+fn too_short_a_life_is_refused_and_asked_for_longer() {
+    let mut link = timed_call(timed(100, 90), timed(1_800, 300));
+    assert_eq!(link.sent(B)[..2], ["422 INVITE 1", "100 INVITE 2"]);
+    assert_eq!(link.sent(A), ["INVITE 1", "ACK 1", "INVITE 2", "ACK 2"]);
+    link.at(400_000);
+    assert_eq!(link.times(A, "UPDATE"), [151_010, 301_030]);
+    link.close(A);
+    link.ends();
+}
+
+#[test]
+fn who_knows_no_session_timers_is_left_alone() {
+    for (a, b) in [(None, timed(600, 90)), (timed(600, 90), None)] {
+        let mut link = timed_call(a, b);
+        link.at(2_000_000);
+        assert_eq!([link.told(A), link.told(B)].concat(), [""; 0]);
+        assert_eq!(link.times(A, "UPDATE").len() + link.times(B, "UPDATE").len(), 0);
+        link.close(A);
+        link.ends();
+    }
 }
 
 // ---- ACK and 2xx ----
@@ -775,6 +1000,9 @@ fn storm(seed: u64) {
     link.network.duplication = 100;
     link.network.delay = (5, 300);
     let mut random = Random(seed ^ 0xabcd);
+    for user in &mut link.users {
+        user.expiry = timed(90, 90).filter(|_| random.below(2) == 0);
+    }
     let mut calls = 0;
     for _ in 0..60 {
         let (side, step) = (random.below(2) as usize, random.below(2_000));
@@ -782,13 +1010,23 @@ fn storm(seed: u64) {
         let owners: Vec<u64> = link.users[side].sessions.keys().copied().collect();
         if owners.is_empty() || random.below(10) == 0 {
             let offer = if random.below(2) == 0 { word("offer") } else { None };
-            call_from(&mut link, side, offer);
+            call_with(&mut link, side, offer, random.below(2) == 0, none());
             calls += 1;
             continue;
         }
         let owner = owners[random.below(owners.len() as u64) as usize];
         let body = if random.below(3) > 0 { word("body") } else { None };
-        link.with(side, owner, |s, now, e, out| match random.below(11) {
+        link.with(side, owner, |s, now, e, out| match random.below(13) {
+            9 => drop(s.progress_reliably(
+                now,
+                Reply {
+                    body,
+                    ..Reply::new(183)
+                },
+                e,
+                out,
+            )),
+            10 => drop(s.prack(now, body, e, out)),
             0 => drop(s.progress(now, Reply::new(183), e, out)),
             1 | 2 => drop(s.accept(now, &none(), body, e, out)),
             3 => drop(s.reject(now, Reply::new(486), e, out)),
@@ -797,7 +1035,7 @@ fn storm(seed: u64) {
             6 => drop(s.update(now, &none(), body, e, out)),
             7 => drop(s.answer(now, &none(), body, e, out)),
             8 => drop(s.refuse(now, Reply::new(488), e, out)),
-            9 => drop(s.request(now, Method::Info, &none(), body, e, out)),
+            11 => drop(s.request(now, Method::Info, &none(), body, e, out)),
             _ => s.close(now, &none(), e, out),
         });
     }

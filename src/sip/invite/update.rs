@@ -1,7 +1,7 @@
 //! UPDATE, both ways (RFC 3311).
 
 use super::Refused;
-use super::session::{Attempt, Cx, Exchange, Phase, Session};
+use super::session::{Attempt, Cx, Phase, Session};
 use crate::draft::{Body, Headers, Reply};
 use crate::endpoint::Endpoint;
 use crate::output::Sink;
@@ -14,7 +14,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Refused::NotAllowed`] if the other side has not listed UPDATE in Allow, [`Refused::Pending`] while an offer is under
-    /// way in either direction (before the answer one always is) or, without offer, another request of this kind,
+    /// way in either direction (before the answer one always is, unless it was answered reliably) or, without offer, another request of this kind,
     /// [`Refused::State`] before there is a dialog and after the end.
     pub fn update(
         &mut self,
@@ -30,7 +30,7 @@ impl Session {
         if !self.allows(Method::Update) {
             return Err(Refused::NotAllowed);
         }
-        let busy = !matches!(self.exchange, Exchange::Idle) || self.retry.is_some();
+        let busy = !self.is_idle() || self.retry.is_some();
         if busy || offer.is_some() && self.offer_pending() {
             return Err(Refused::Pending);
         }
@@ -39,6 +39,7 @@ impl Session {
             headers: headers.clone(),
             offer,
             refused: 0,
+            is_refresh: false,
         };
         self.attempt(&mut Cx { now, endpoint, out }, attempt);
         Ok(())
@@ -55,9 +56,15 @@ impl Session {
     }
 
     pub(super) fn on_update(&mut self, cx: &mut Cx<'_, impl Sink>, flow: Flow, message: Message) {
+        if let Some(refusal) = self.too_brief(&message) {
+            return cx.answer(flow, &message, refusal);
+        }
         if Body::of(&message).is_none() {
             let mut reply = Reply::new(200);
             self.introduce(&mut reply.headers);
+            if self.is_confirmed() {
+                reply.headers.append(&self.grant_expiry(cx, &message));
+            }
             return cx.answer(flow, &message, reply);
         }
         if let Some(refusal) = self.conflict(cx) {

@@ -1,6 +1,7 @@
 //! Two devices talk, and change what they agreed: hold, resume, session refresh, other codecs. An offer of one is an offer
 //! of ours to the other; whatever the other says to it, the first hears. A refusal leaves both as they were.
 
+use super::ring::Ringing;
 use super::{Calls, Failure, LegKey, State, body};
 use crate::core::Cx;
 use crate::route::best;
@@ -53,7 +54,7 @@ impl Bridge {
 impl Calls {
     /// A device wants to change the session; `None`: it wants an offer from us.
     pub(super) fn on_offer(&mut self, cx: &mut Cx<'_>, key: LegKey, body: Option<Body>, message: &Message) {
-        let result = match (super::unsupported(message), self.is_service(key)) {
+        let result = match (crate::admission::unsupported_extension(message), self.is_service(key)) {
             (Some(reply), _) => Err(reply),
             (None, true) => self.serve_again(cx, key, body.as_ref()),
             (None, false) => self.pass_offer(cx, key, body.as_ref(), message.method()),
@@ -225,6 +226,13 @@ impl Calls {
             let done = self.on_lent_answer(cx, key, body);
             self.on_exchanged(cx, key, done);
         }
+        if self
+            .legs
+            .get_mut(key)
+            .is_some_and(|leg| std::mem::take(&mut leg.renews))
+        {
+            self.renew(cx, key);
+        }
     }
 
     /// The device did not take what we offered: the one that began hears it, and all stays as it was.
@@ -253,6 +261,7 @@ impl Calls {
     pub(super) fn bridge(&self, key: LegKey) -> Option<&Bridge> {
         match &self.interactions.get(self.legs.get(key)?.interaction)?.call.state {
             State::Bridged(bridge) => Some(bridge),
+            State::Ringing(ringing) => ringing.early.as_ref().filter(|early| early.legs.contains(&key)),
             _ => None,
         }
     }
@@ -261,8 +270,10 @@ impl Calls {
         let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
             return;
         };
-        if let Some(State::Bridged(bridge)) = self.interactions.get_mut(call).map(|i| &mut i.call.state) {
-            bridge.exchange = exchange;
+        match self.interactions.get_mut(call).map(|i| &mut i.call.state) {
+            Some(State::Bridged(bridge)) => bridge.exchange = exchange,
+            Some(State::Ringing(Ringing { early: Some(early), .. })) => early.exchange = exchange,
+            _ => {}
         }
     }
 

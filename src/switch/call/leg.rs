@@ -47,6 +47,8 @@ pub(crate) struct Leg {
     pub(crate) answered_at: Option<Wall>,
     /// Final status of its INVITE; 0 before.
     pub(crate) status: u16,
+    /// Its 200 said something else than the provisional response before: the caller is to be told once he has acknowledged.
+    pub(crate) renews: bool,
     /// Requests of other legs that this device has to answer.
     pub(crate) relayed: SmallVec<[Relayed; 1]>,
 }
@@ -116,6 +118,7 @@ impl Leg {
             ringing_at: None,
             answered_at: None,
             status: 0,
+            renews: false,
             relayed: SmallVec::new(),
         }
     }
@@ -170,12 +173,14 @@ impl Leg {
     // The session's verbs with what they need from the context. A refused verb means that the session has ended or that
     // the other side was quicker; its event is on the way and puts things right.
 
-    /// 101 to 199.
-    pub(crate) fn progress(&mut self, cx: &mut Cx<'_>, reply: Reply) {
+    /// 101 to 199; `reliably`: so that it arrives, if the caller knows how (RFC 3262).
+    pub(crate) fn progress(&mut self, cx: &mut Cx<'_>, reply: Reply, reliably: bool) {
         let core = &mut *cx.core;
-        let done = self
-            .session
-            .progress(cx.now.mono, reply, &mut core.endpoint, &mut core.effects);
+        let (now, endpoint, effects) = (cx.now.mono, &mut core.endpoint, &mut core.effects);
+        let done = match reliably {
+            true => self.session.progress_reliably(now, reply, endpoint, effects),
+            false => self.session.progress(now, reply, endpoint, effects),
+        };
         self.note("progress", done);
     }
 
@@ -198,12 +203,14 @@ impl Leg {
         self.note("reject", done);
     }
 
-    /// The answer the device's 200 waits for.
+    /// The answer the device's 200, or its reliable provisional response, waits for.
     pub(crate) fn ack(&mut self, cx: &mut Cx<'_>, answer: Option<Body>) {
         let core = &mut *cx.core;
-        let done = self
-            .session
-            .ack(cx.now.mono, answer, &mut core.endpoint, &mut core.effects);
+        let (now, endpoint, effects) = (cx.now.mono, &mut core.endpoint, &mut core.effects);
+        let done = match self.session.is_confirmed() {
+            true => self.session.ack(now, answer, endpoint, effects),
+            false => self.session.prack(now, answer, endpoint, effects),
+        };
         self.note("ack", done);
     }
 

@@ -224,7 +224,14 @@ impl Calls {
         use sip::invite::Event;
         let Some((key, _)) = self.leg(owner) else { return };
         match event {
-            Event::Progress { message, .. } => self.on_progress(cx, key, &message),
+            Event::Progress {
+                message,
+                reliable,
+                wants_answer,
+                ..
+            } => self.on_progress(cx, key, &message, reliable, wants_answer),
+            Event::Pracked { body: None } => {}
+            Event::Pracked { body } => self.on_acked(cx, key, body.as_ref()),
             Event::Answered {
                 message, wants_answer, ..
             } => self.on_answered(cx, key, &message, wants_answer),
@@ -385,12 +392,4 @@ fn manners(core: &Core) -> Headers {
     Headers::new()
         .with(Name::Allow, relay::ALLOW)
         .with(Name::UserAgent, &*core.config.product)
-}
-
-/// 420 if the request needs an extension that is not there: none is yet.
-fn unsupported(message: &Message) -> Option<Reply> {
-    let mut required = message.values(Name::Require).peekable();
-    required.peek()?;
-    let names: Vec<&[u8]> = required.collect();
-    Some(Reply::new(420).header(Name::Unsupported, names.join(&b", "[..])))
 }

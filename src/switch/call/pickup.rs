@@ -6,7 +6,8 @@ use super::{Bridge, Calls, Exchange, Failure, LegKey, State, Step, body};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
-use media::plan::Matrix;
+use media::plan::{Codec, Matrix};
+use media::sdp::Negotiation;
 use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Message, Reply};
 use std::borrow::Cow;
@@ -18,7 +19,14 @@ const REPEAT: Duration = Duration::from_secs(50);
 
 impl Calls {
     /// 101 to 199 from a device.
-    pub(super) fn on_progress(&mut self, cx: &mut Cx<'_>, key: LegKey, message: &Message) {
+    pub(super) fn on_progress(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: LegKey,
+        message: &Message,
+        reliable: bool,
+        wants_answer: bool,
+    ) {
         // RFC 6228: one fork beyond the device has failed; the caller's one dialog goes on.
         if message.status() == 199 {
             return;
@@ -28,10 +36,17 @@ impl Calls {
         leg.on_ringing(cx.now.wall);
         let Some(ringing) = self.ringing(call) else { return };
         let alone = ringing.devices == 1;
-        let early = match alone {
-            true => self.early_media(cx, call, key, message),
-            false => None,
+        let early = match (alone, wants_answer) {
+            (true, false) => self.early_media(cx, call, key, message),
+            (true, true) => self.lend_early(call, key, message),
+            (false, _) => None,
         };
+        if wants_answer && early.is_none() {
+            return self.decline_early(cx, key);
+        }
+        if alone && reliable {
+            self.bridge_early(call, key, wants_answer);
+        }
         let status = if alone { message.status() } else { 180 };
         let now = cx.now.mono;
         let Some(ringing) = self.ringing(call) else { return };
@@ -46,7 +61,40 @@ impl Calls {
         reply.body = early;
         if let Some(caller) = self.caller_of(call).and_then(|caller| self.legs.get_mut(caller)) {
             caller.on_ringing(cx.now.wall);
-            caller.progress(cx, reply);
+            caller.progress(cx, reply, reliable);
+        }
+    }
+
+    /// The device's offer in a reliable response, passed to a caller who made none; his answer comes in the PRACK.
+    fn lend_early(&mut self, call: Key<Interaction>, key: LegKey, message: &Message) -> Option<Body> {
+        let offer = body::description(message).ok().flatten()?;
+        let caller = self.caller_of(call)?;
+        let (from, to) = self.legs.pair_mut(caller, key)?;
+        let (from, to) = (from.sound.as_mut()?, to.sound.as_mut()?);
+        to.negotiation.handle_offer(&offer).ok()?;
+        let text = from.negotiation.relay_offer(&to.negotiation).ok()?;
+        Some(body::sdp(text))
+    }
+
+    /// An offer nobody can answer: the session refuses all of its streams.
+    fn decline_early(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.ack(cx, None);
+        }
+    }
+
+    /// From now on the two can change the session before the answer (RFC 3311 section 5.1).
+    fn bridge_early(&mut self, call: Key<Interaction>, key: LegKey, is_lent: bool) {
+        let Some(caller) = self.caller_of(call) else { return };
+        let Some(ringing) = self.ringing(call) else { return };
+        ringing.is_lent |= is_lent;
+        if ringing.early.is_none() {
+            let exchange = is_lent.then_some(Exchange {
+                by: caller,
+                step: Step::Lent,
+            });
+            let legs = [caller, key];
+            ringing.early = Some(Bridge { legs, exchange });
         }
     }
 
@@ -80,12 +128,16 @@ impl Calls {
         let Some(caller) = self.caller_of(call) else { return };
         let Some(ringing) = self.ringing(call) else { return };
         let (alarm, callee) = (ringing.alarm.take(), std::mem::take(&mut ringing.callee));
+        let is_lent = ringing.is_lent;
         if let Some(alarm) = alarm {
             cx.core.endpoint.cancel_timer(alarm);
         }
         self.cancel_others(cx, call, key);
         self.midst_of("answer");
-        match self.join(caller, key, message, wants_answer) {
+        match self
+            .join(caller, key, message, wants_answer)
+            .map(|text| (!is_lent).then_some(text))
+        {
             Ok(text) => self.connect(cx, [caller, key], &told_of(&callee, message), text, wants_answer),
             Err(failure) => {
                 if wants_answer && let Some(leg) = self.legs.get_mut(key) {
@@ -101,9 +153,11 @@ impl Calls {
         let unusable = || Failure::of(488);
         let description = body::description(message).map_err(|_| unusable())?;
         let (from, to) = self.legs.pair_mut(caller, callee).ok_or_else(unusable)?;
+        let renews = &mut from.renews;
         let (Some(from), Some(to)) = (&mut from.sound, &mut to.sound) else {
             return Err(unusable());
         };
+        let before = meaning(&to.negotiation);
         if wants_answer {
             let offer = description.ok_or_else(unusable)?;
             to.negotiation.handle_offer(&offer).map_err(body::refusal)?;
@@ -116,6 +170,8 @@ impl Calls {
             None if to.negotiation.agreed().is_some() => {}
             None => return Err(unusable()),
         }
+        // Another answer than the one the caller has: he is told by an offer of ours, when he has acknowledged.
+        *renews = !from.negotiation.owes_answer() && before.is_some() && before != meaning(&to.negotiation);
         if from.negotiation.owes_answer() {
             let text = from.negotiation.relay_answer(&to.negotiation).map_err(body::refusal)?;
             return Ok(body::sdp(text));
@@ -125,19 +181,32 @@ impl Calls {
     }
 
     /// The caller is answered, and both hear each other.
-    fn connect(&mut self, cx: &mut Cx<'_>, legs: [LegKey; 2], callee: &Headers, text: Body, wants_answer: bool) {
+    fn connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        legs: [LegKey; 2],
+        callee: &Headers,
+        text: Option<Body>,
+        wants_answer: bool,
+    ) {
         let [caller, _] = legs;
         let Some(leg) = self.legs.get_mut(caller) else { return };
         leg.on_answered(cx.now.wall);
-        leg.accept(cx, callee, Some(text));
+        leg.accept(cx, callee, text);
         let call = leg.interaction;
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
         };
-        let exchange = wants_answer.then_some(Exchange {
+        let lent = wants_answer.then_some(Exchange {
             by: caller,
             step: Step::Lent,
         });
+        // What the two began to change before the answer goes on.
+        let early = match &interaction.call.state {
+            State::Ringing(ringing) => ringing.early.as_ref().and_then(|early| early.exchange),
+            _ => None,
+        };
+        let exchange = lent.or(early);
         interaction.call.state = State::Bridged(Bridge { legs, exchange });
         interaction.answered_at = Some(cx.now.wall);
         self.figures.answered += 1;
@@ -172,4 +241,11 @@ fn told_of<'h>(callee: &'h Headers, response: &Message) -> Cow<'h, Headers> {
         true => Cow::Owned(Headers::new()),
         false => Cow::Borrowed(callee),
     }
+}
+
+/// What an agreement means for the other side: codecs and direction.
+fn meaning(negotiation: &Negotiation) -> Option<(Vec<Codec>, media::sdp::Direction)> {
+    let agreed = negotiation.agreed()?;
+    let codecs = agreed.formats.iter().map(|agreed| agreed.format.codec()).collect();
+    Some((codecs, agreed.remote_direction))
 }

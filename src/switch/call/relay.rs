@@ -9,7 +9,7 @@ use sip::{Body, Headers, Message, Method, Name, Reply};
 use smallvec::SmallVec;
 
 /// What a device may send us: Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 
 /// Requests a device may owe answers to at one time. A key press takes a round trip; nobody presses faster.
 const RELAYED_MAX: usize = 16;
@@ -21,7 +21,7 @@ impl Calls {
     /// A request in a leg's dialog.
     pub(super) fn on_request(&mut self, cx: &mut Cx<'_>, key: LegKey, server: ServerId, message: &Message) {
         let is_over = self.legs.get(key).is_none_or(super::Leg::is_over);
-        let reply = match (super::unsupported(message), message.method()) {
+        let reply = match (crate::admission::unsupported_extension(message), message.method()) {
             _ if is_over => Some(Reply::new(481)),
             (Some(reply), _) => Some(reply),
             (None, Method::Info | Method::Message) => self.pass_request(cx, key, server, message),

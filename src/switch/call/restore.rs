@@ -44,6 +44,19 @@ impl Calls {
         self.set_exchange(key, sent.then_some(Exchange { by, step }));
     }
 
+    /// The callee's 200 said something else than its 183: the caller is offered what holds now.
+    pub(super) fn renew(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some(bridge) = self.bridge(key).filter(|bridge| bridge.exchange.is_none()) else {
+            return;
+        };
+        let by = bridge.other(key);
+        let now = self.held(by);
+        if self.offer_as_before(cx, key, &now) {
+            let step = Step::Restoring;
+            self.set_exchange(key, Some(Exchange { by, step }));
+        }
+    }
+
     /// Codecs and direction of what holds with a leg's device.
     fn held(&self, key: LegKey) -> (Vec<Codec>, Direction) {
         let sound = self.legs.get(key).and_then(|leg| leg.sound.as_ref());

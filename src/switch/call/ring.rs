@@ -5,7 +5,7 @@ use super::ending::{passed_reason, reason_header};
 use super::identity::Identity;
 use super::room::Sound;
 use super::setup::Asked;
-use super::{Calls, Failure, Leg, LegKey, State, TIMER_RING, body, call_timer, cdr, leg_owner};
+use super::{Bridge, Calls, Failure, Leg, LegKey, State, TIMER_RING, body, call_timer, cdr, leg_owner};
 use crate::arena::Key;
 use crate::core::{Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
@@ -32,6 +32,10 @@ pub(crate) struct Ringing {
     pub(super) told: Option<(u16, Mono)>,
     /// The headers that say who is called.
     pub(super) callee: Headers,
+    /// The only device has described itself reliably: what the two change before the answer goes from end to end.
+    pub(super) early: Option<Bridge>,
+    /// The offer was the device's, in a reliable provisional response.
+    pub(super) is_lent: bool,
 }
 
 impl Calls {
@@ -47,8 +51,9 @@ impl Calls {
         let user = &cx.core.users[callee];
         let (aor, timeout) = (user.aor.clone(), user.ring_timeout);
         let mut legs: SmallVec<[LegKey; 1]> = smallvec![];
+        let alone = devices.len() == 1;
         for device in devices {
-            match self.invite(cx, key, asked, &aor, device) {
+            match self.invite(cx, key, asked, &aor, device, alone) {
                 Ok(leg) => legs.push(leg),
                 // What rings, rings; without any there is no call.
                 Err(failure) if legs.is_empty() => return Err(failure),
@@ -68,6 +73,8 @@ impl Calls {
             best: None,
             told: None,
             callee: callee.headers(),
+            early: None,
+            is_lent: false,
         });
         let mut party = Party::new(PartyId(cx.core.random()), Some(aor), callee.shown, legs);
         party.asserted = callee.asserted.map(Into::into);
@@ -83,6 +90,7 @@ impl Calls {
         asked: &Asked,
         callee: &Aor,
         device: Device,
+        alone: bool,
     ) -> Result<LegKey, Failure> {
         let flow = device.flow();
         let (sound, offer) = self.seat_callee(cx, key, callee, flow)?;
@@ -95,6 +103,8 @@ impl Calls {
             local: self.local(cx.core, &asked.identity.number, flow),
             headers: routed(asked.identity.headers(), &device.path),
             max_forwards: hops_left(&asked.invite),
+            // Its offer in a provisional response would be the caller's to answer, in a PRACK.
+            reliable: offer.is_some() || alone && sip::invite::knows_reliable(&asked.invite),
             offer,
         };
         let core = &mut *cx.core;

@@ -11,7 +11,7 @@ use crate::users::UserIndex;
 use media::WorkerId;
 use media::sdp::SessionDescription;
 use model::{Direction, EndReason, EndedBy, InteractionId, PartyId};
-use sip::invite::{Local, Session};
+use sip::invite::{Expiry, Local, Session, too_brief};
 use sip::{Flow, Message, Name, Reply};
 use smallvec::smallvec;
 use std::borrow::Cow;
@@ -38,6 +38,9 @@ impl Calls {
     /// An INVITE from outside of any dialog, admitted (hops, Require, scheme, our domain) and its caller authenticated;
     /// From and P-Asserted-Identity are the caller's. No transaction has been made for it yet.
     pub(crate) fn handle_invite(&mut self, cx: &mut Cx<'_>, caller: UserIndex, flow: Flow, invite: Message) {
+        if let Some(reply) = expiry(cx.core).and_then(|expiry| too_brief(&invite, expiry)) {
+            return cx.core.answer(cx.now, flow, &invite, &reply);
+        }
         self.figures.offered += 1;
         if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
             self.figures.shed += 1;
@@ -168,8 +171,16 @@ impl Calls {
             contact: core.contact(number, flow.transport, flow.local),
             headers: self.manners.clone(),
             decline: Some(body::decline),
+            expiry: expiry(core),
         }
     }
+}
+
+/// Session timers as configured.
+fn expiry(core: &Core) -> Option<Expiry> {
+    let timers = &core.config.timers;
+    let least = timers.min_se;
+    timers.session_expires.map(|interval| Expiry { interval, least })
 }
 
 /// What was dialled, bounded. What is not text or has control characters in it was dialled by nobody: it stays empty, and

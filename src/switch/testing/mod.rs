@@ -89,6 +89,8 @@ pub fn config() -> Config {
             t1: Duration::from_millis(500),
             t2: seconds(4),
             t4: seconds(5),
+            session_expires: None,
+            min_se: seconds(90),
         },
         registrar: settings::Registrar {
             min_expires: seconds(60),

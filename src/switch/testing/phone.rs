@@ -358,6 +358,7 @@ impl Phone {
             headers,
             max_forwards: 70,
             offer: Some(Body::sdp(self.sdp())),
+            reliable: false,
         };
         let owner = Owner(CALLS + index as u64);
         let session = Session::connect(now.mono, owner, invitation, &mut self.endpoint, &mut self.effects);

@@ -12,6 +12,7 @@ mod panic;
 mod record;
 mod refusal;
 mod relay;
+mod reliable;
 mod secure;
 mod service;
 mod setup;

@@ -196,6 +196,21 @@ fn privacy_hides_the_caller_from_the_callee_but_not_from_the_record() {
 }
 
 #[test]
+fn who_asks_for_no_privacy_is_shown_and_unknown_wishes_hide_nobody() {
+    for wish in ["none", "session", "critical"] {
+        let (mut lab, mut kate, jim) = pair();
+        kate.invite_with(
+            &mut lab,
+            "1001",
+            &format!("Privacy: {wish}\r\n"),
+            Some(&sdp(7000, &[0])),
+        );
+        let invite = jim.expect_request(&mut lab, Method::Invite);
+        assert!(header(&invite, Name::PAssertedIdentity).contains("1000"), "{wish}");
+    }
+}
+
+#[test]
 fn early_media_of_one_target_reaches_the_caller_and_the_200_repeats_it() {
     let (mut lab, mut kate, jim) = pair();
     let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0, 8])));
