@@ -285,6 +285,8 @@ impl JitterBuffer {
         self.held += usize::from(slot.sequence.is_none());
         (slot.sequence, slot.timestamp, slot.pt) = (Some(sequence), packet.timestamp, packet.pt);
         slot.payload.clear();
+        // 20 ms of G.711 exactly, and room for what varies in codecs of a variable rate.
+        slot.payload.reserve_exact(packet.payload.len().next_multiple_of(160));
         slot.payload.extend_from_slice(packet.payload);
         self.highest = self.highest.max(sequence);
     }

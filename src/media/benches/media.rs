@@ -2,6 +2,8 @@
 
 use clock::Mono;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use media::codec::resample::Resampler;
+use media::codec::{Decoder, Encoder, OpusParameters};
 use media::mixer::{MixBuffer, mix_once};
 use media::plan::{Codec, Format, Latch, Matrix, Rate};
 use media::rtp::RtpHeader;
@@ -151,5 +153,44 @@ fn ticks(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, relay, sums, ticks);
+/// 20 ms of each codec at its own rate, both ways; Opus also at the lower rates a room may ask for.
+fn codecs(c: &mut Criterion) {
+    let mut group = c.benchmark_group("20 ms of");
+    let plain = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::L16(16_000)].map(|codec| (codec, Rate::Full));
+    let opus = [Rate::Narrow, Rate::Wide, Rate::Full].map(|rate| (Codec::Opus, rate));
+    for (codec, rate) in plain.into_iter().chain(opus) {
+        let mut encoder = Encoder::new(codec, rate, &OpusParameters::default()).expect("transcoded");
+        let mut decoder = Decoder::new(codec, rate).expect("transcoded");
+        let wave = |n: usize| (8_000.0 * (n as f32 * 0.07).sin() + 2_000.0 * (n as f32 * 0.31).sin()) as i16;
+        let frame: Vec<i16> = (0..encoder.rate().frame()).map(wave).collect();
+        let (mut payload, mut samples) = (Vec::with_capacity(4_096), Vec::with_capacity(8_192));
+        let hz = encoder.rate().hz();
+        group.bench_function(format!("{codec:?} encoded at {hz} Hz"), |b| {
+            b.iter(|| {
+                payload.clear();
+                encoder.encode(black_box(&frame), &mut payload);
+            });
+        });
+        group.bench_function(format!("{codec:?} decoded at {hz} Hz"), |b| {
+            b.iter(|| {
+                samples.clear();
+                decoder.decode(black_box(&payload), &mut samples)
+            });
+        });
+    }
+    for (from, to) in [
+        (Rate::Narrow, Rate::Wide),
+        (Rate::Narrow, Rate::Full),
+        (Rate::Full, Rate::Narrow),
+    ] {
+        let mut resampler = Resampler::new(from, to).expect("another rate");
+        let (frame, mut made) = (vec![1_000i16; from.frame()], vec![0; to.frame()]);
+        group.bench_function(format!("samples from {} to {} Hz", from.hz(), to.hz()), |b| {
+            b.iter(|| resampler.process(black_box(&frame), &mut made));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, relay, sums, ticks, codecs);
 criterion_main!(benches);

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     /// Half a second at 16 kHz of a sweep, noise, full-scale steps, silence and two tones; its code and what that code decodes
-    /// to, both by ffmpeg's G.722, which shares no source with ours (docs/decisions/0006).
+    /// to, both by ffmpeg's G.722, which shares no source with ours (docs/decisions/0007).
     const INPUT: &[u8] = include_bytes!("../tests/g722/input.s16");
     const ENCODED: &[u8] = include_bytes!("../tests/g722/encoded.g722");
     const DECODED: &[u8] = include_bytes!("../tests/g722/decoded.s16");

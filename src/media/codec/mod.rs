@@ -183,6 +183,13 @@ impl Encoder {
         }
     }
 
+    /// The next frame is understood by a decoder that has not heard the one before, where the codec can do that.
+    pub fn stand_alone(&mut self) {
+        if let Encoder::Opus(encoder) = self {
+            encoder.stand_alone();
+        }
+    }
+
     /// Forgets the stream: the next frame does not build upon frames the far end has not heard.
     pub fn begin_anew(&mut self) {
         match self {

@@ -199,6 +199,11 @@ impl Encoder {
         }
     }
 
+    /// The next frame leans on none before it.
+    pub fn stand_alone(&mut self) {
+        self.alone = true;
+    }
+
     /// Forgets the stream.
     pub fn begin_anew(&mut self) {
         // It fails for a bad pointer only.

@@ -1,6 +1,7 @@
 //! A member's sound on its way into a mix: buffered, decoded, concealed, and judged to be speech or not.
 
 use super::level::LevelControl;
+use super::recent::Recent;
 use crate::codec::noise::{self, ComfortNoise};
 use crate::codec::resample::Resampler;
 use crate::codec::{Decoder, can_transcode};
@@ -19,7 +20,7 @@ const TALK_LEVEL: u32 = 72;
 const HANGOVER: u8 = 15;
 
 /// Packets above the wanted depth that are dropped even from speech.
-const URGENT_EXCESS: usize = 3;
+const URGENT_EXCESS: usize = 2;
 
 /// Turns between two packets dropped from speech: half a second.
 const URGENT_PAUSE: u32 = 25;
@@ -128,6 +129,32 @@ impl Input {
         self.pending.clear();
     }
 
+    /// Runs the decoder through packets that were relayed; returns what they sounded like, at the room's rate.
+    pub fn go_on_from(&mut self, recent: &Recent) -> Vec<Vec<i16>> {
+        let fits = recent
+            .format
+            .is_some_and(|format| self.prepare(format.pt_in, format.codec));
+        let (rate, Some(stage)) = (self.rate, self.stage.as_mut().filter(|_| fits)) else {
+            return Vec::new();
+        };
+        let mut samples = Vec::new();
+        for payload in &recent.payloads {
+            stage.decoder.decode(payload, &mut samples);
+        }
+        if let Some(concealment) = &mut stage.concealment {
+            concealment.heard(&mut samples);
+        }
+        let frame = |chunk: &[i16]| match &mut stage.resampler {
+            Some(resampler) => {
+                let mut raised = vec![0; rate.frame()];
+                resampler.process(chunk, &mut raised);
+                raised
+            }
+            None => chunk.to_vec(),
+        };
+        samples.chunks_exact(stage.decoder.rate().frame()).map(frame).collect()
+    }
+
     /// Packets that were not played yet, as they came: to go on with when a mix becomes a relay.
     pub fn waiting(&self) -> impl Iterator<Item = (RtpHeader, &[u8])> {
         let ssrc = self.ssrc.unwrap_or_default();
@@ -211,6 +238,13 @@ impl Input {
     /// How loud it talks: mean level of samples.
     pub fn level(&self) -> u32 {
         self.level
+    }
+
+    /// How long sound waits here: packets held, and samples made of the one before them.
+    #[cfg(test)]
+    pub fn delay(&self) -> Duration {
+        let hz = self.stage.as_ref().map_or(8_000, |stage| stage.decoder.rate().hz());
+        self.turn * self.jitter.depth() as u32 + Duration::from_millis(self.pending.len() as u64 * 1000 / u64::from(hz))
     }
 
     /// Packets that came after their turn.

@@ -3,6 +3,7 @@
 use super::input::Input;
 use super::listen::Tap;
 use super::output::Sending;
+use super::recent::Recent;
 use super::secure::Secure;
 use super::tones::Tones;
 use super::{EngineConfig, Forward, PACKET_BUFFER};
@@ -44,6 +45,8 @@ pub(super) struct Leg {
     pub sent_tap: Option<Box<Tap>>,
     /// What it is sent in a mix.
     pub sending: Sending,
+    /// What of it was relayed last.
+    pub recent: Recent,
     /// Its level is controlled.
     pub levelled: bool,
     /// It sends a codec its listener does not have: relay would be silence.
@@ -122,6 +125,7 @@ impl Leg {
             tap: None,
             sent_tap: None,
             sending: Sending::default(),
+            recent: Recent::default(),
             levelled: false,
             transcode: false,
             rtp_to: None,
@@ -234,6 +238,7 @@ impl Leg {
     /// It goes to another room: what it said before is for those it said it to.
     pub fn leave_room(&mut self) {
         (self.route, self.feed, self.sending) = (Route::Nowhere, Feed::Nothing, Sending::default());
+        self.recent = Recent::default();
         if let Some(input) = &mut self.input {
             input.leave();
         }

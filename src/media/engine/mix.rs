@@ -51,6 +51,19 @@ impl RoomMix {
         }
     }
 
+    /// What `to` heard of `from` in a relay goes on in the mix: all encoders begin where that ended.
+    pub fn go_on(&mut self, legs: &mut Slab<Leg>, from: usize, to: usize) {
+        let Some(leg) = legs.get_mut(from) else { return };
+        let recent = std::mem::take(&mut leg.recent);
+        let Some(frames) = leg.input.as_mut().map(|input| input.go_on_from(&recent)) else {
+            return;
+        };
+        self.history.add(&frames);
+        if let Some(own) = legs.get_mut(to).and_then(|leg| leg.sending.own.as_mut()) {
+            own.go_on_from(self.tick, &frames);
+        }
+    }
+
     /// Nobody is fed a mix any more.
     pub fn end(&mut self) {
         self.shared.clear();

@@ -14,6 +14,7 @@ mod listen;
 mod mix;
 mod output;
 mod player;
+mod recent;
 mod recorder;
 mod room;
 mod secure;
@@ -230,9 +231,11 @@ impl Engine {
             return None;
         }
         if pt == NO_FORMAT {
-            self.on_unrelayable(leg, codec);
+            let payload = accepted.header.payload.clone();
+            self.on_unrelayable(now, leg, &accepted, &buffer[payload]);
             return None;
         }
+        here.recent.keep(accepted.format, payload);
         self.pass_on(now, to, pt, &accepted, buffer)
     }
 
@@ -323,14 +326,16 @@ impl Engine {
     }
 
     /// The device sends a codec its listener does not have: from now on it is transcoded, if we can.
-    fn on_unrelayable(&mut self, leg: usize, codec: Codec) {
+    fn on_unrelayable(&mut self, now: Mono, leg: usize, accepted: &Accepted, payload: &[u8]) {
         let here = &mut self.legs[leg];
-        if Input::decodes(codec) && !here.transcode {
-            here.transcode = true;
-            let room = here.room;
-            self.route(room);
-        } else {
-            here.count_invalid();
+        if !Input::decodes(accepted.format.codec) || here.transcode {
+            return here.count_invalid();
+        }
+        here.transcode = true;
+        let room = here.room;
+        self.route(room);
+        if let Some(input) = self.legs[leg].input.as_mut() {
+            input.push(now, &accepted.header, accepted.format, payload);
         }
     }
 
@@ -501,7 +506,7 @@ impl Engine {
             }
         }
         self.mixing = self.mixing + usize::from(mixes) - usize::from(room.mixes);
-        mix_or_end(room, legs, mixes);
+        mix_or_end(room, legs, mixes, &relayed);
         self.schedule_ticks();
     }
 }
@@ -530,7 +535,7 @@ fn pass_on(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, to: usize) {
 }
 
 /// Prepares every member for a mix, or puts away what a mix needed.
-fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool) {
+fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool, relayed: &[(usize, usize)]) {
     let before = std::mem::replace(&mut room.mixes, mixes);
     if !mixes {
         room.members.iter().for_each(|&(_, slot)| legs[slot].end_input());
@@ -546,6 +551,9 @@ fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool) {
     mix.forget_unused(&room.members, legs);
     for &(_, slot) in &room.members {
         mix.enroll(&mut legs[slot]);
+    }
+    for &(from, to) in relayed {
+        mix.go_on(legs, from, to);
     }
     room.mix = mix;
 }

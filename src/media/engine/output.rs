@@ -138,6 +138,24 @@ impl Output {
             self.run(tick.wrapping_sub(before), frame, encoded);
         }
         encoded.truncate(keep);
+        self.encoder.stand_alone();
+    }
+
+    /// Begins as if these frames had been sent by it, in the ticks up to this one.
+    pub fn go_on_from(&mut self, tick: u64, frames: &[Vec<i16>]) {
+        self.encoder.begin_anew();
+        self.work.clear();
+        let (mut nowhere, count) = (Vec::new(), frames.len() as u64);
+        for (frame, before) in frames.iter().zip((0..count).rev()) {
+            self.run(tick.wrapping_sub(before), frame, &mut nowhere);
+        }
+        self.encoder.stand_alone();
+        self.rest(tick);
+    }
+
+    /// Its listener is sent nothing in this tick, but misses nothing either.
+    pub fn rest(&mut self, tick: u64) {
+        self.ran_at = tick;
     }
 
     fn run(&mut self, tick: u64, samples: &[i16], encoded: &mut Vec<u8>) -> Made {
@@ -201,6 +219,19 @@ impl History {
         oldest.clear();
         oldest.extend_from_slice(frame);
         self.frames.push_back(oldest);
+    }
+
+    /// More that was heard at the same time as what is here.
+    pub fn add(&mut self, frames: &[Vec<i16>]) {
+        if self.frames.len() != frames.len() {
+            self.frames = frames.iter().cloned().collect();
+            return;
+        }
+        for (sum, frame) in self.frames.iter_mut().zip(frames) {
+            sum.iter_mut()
+                .zip(frame)
+                .for_each(|(sum, sample)| *sum = sum.saturating_add(*sample));
+        }
     }
 
     pub fn clear(&mut self) {

@@ -9,7 +9,11 @@ use crate::rtp::rtcp::{self, Report, ReportBlock};
 use crate::sdp::Direction;
 use crate::tone::Tone;
 
+mod device;
 mod keys;
+mod matrix;
+mod moves;
+mod network;
 mod secure;
 
 const A: LegId = LegId(1);

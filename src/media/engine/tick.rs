@@ -281,7 +281,6 @@ fn advance_members(
     };
     let (mut loudest, mut active_talks) = (None, false);
     for &(id, slot) in &room.members {
-        legs[slot].sending.hold = still_held(legs, slot);
         let Some(input) = legs[slot].input.as_mut() else {
             continue;
         };
@@ -300,6 +299,14 @@ fn advance_members(
         if talking {
             active_talks |= mix.active() == Some(id);
             loudest = loudest.max(Some((input.level(), id)));
+        }
+    }
+    for &(_, slot) in &room.members {
+        let held = still_held(legs, slot);
+        let sending = &mut legs[slot].sending;
+        sending.hold = held;
+        if let Some(own) = sending.own.as_mut().filter(|_| held.is_some()) {
+            own.rest(mix.tick);
         }
     }
     if room.members.len() > 1 {
@@ -368,7 +375,12 @@ impl Turn<'_> {
                 self.send(slot, samples, quiet, Sharing::All);
             }
         }
-        if self.mix.shared.iter().any(Output::has_state) {
+        // While all wait for what was relayed to them, nothing has been heard.
+        let waits = room
+            .members
+            .iter()
+            .any(|&(_, slot)| self.legs[slot].sending.hold.is_some());
+        if !waits && self.mix.shared.iter().any(Output::has_state) {
             self.mix.history.remember(samples);
         }
     }

@@ -26,6 +26,8 @@ pub struct OutgoingStream {
     pub bytes: u64,
     next_sequence: u16,
     timestamp: u32,
+    /// Units of sound in the last packet, as far as two in a row have told.
+    length: u32,
     sent_at: Option<Mono>,
     clock: u32,
     splice: Option<Splice>,
@@ -59,6 +61,7 @@ impl OutgoingStream {
             bytes: 0,
             next_sequence: ids as u16,
             timestamp: start as u32,
+            length: 160,
             sent_at: None,
             clock: 8_000,
             splice: None,
@@ -88,6 +91,10 @@ impl OutgoingStream {
                 true => step.unsigned_abs() - 1,
                 false => splice.span.saturating_add(step.unsigned_abs()),
             };
+            let units = source.timestamp.wrapping_sub(splice.source_timestamp);
+            if step == 1 && (1..=clock / 10).contains(&units) {
+                self.length = units;
+            }
             (splice.highest, splice.source_timestamp) = (source.sequence, source.timestamp);
             self.next_sequence = sequence.wrapping_add(1);
             (self.timestamp, self.sent_at) = (timestamp, Some(now));
@@ -109,11 +116,12 @@ impl OutgoingStream {
         let spliced = self.splice.take().is_some() || clock != self.clock || self.has_paused(now, step);
         let timestamp = match (first, spliced) {
             (true, _) => self.timestamp,
-            (_, true) if !self.is_apart(now) => self.timestamp.wrapping_add(step),
+            (_, true) if !self.is_apart(now) => self.timestamp.wrapping_add(self.last_length(clock)),
             (_, true) => self.timestamp_at(now, clock).max_after(self.timestamp, step),
             _ => self.timestamp.wrapping_add(step),
         };
         (self.clock, self.timestamp, self.sent_at) = (clock, timestamp, Some(now));
+        self.length = step.min(clock / 10);
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
         self.count(length);
@@ -125,6 +133,12 @@ impl OutgoingStream {
             ssrc: self.ssrc,
             payload: 12..12 + length,
         }
+    }
+
+    /// How long the packet before was, in units of a clock: what follows it right away begins there.
+    fn last_length(&self, clock: u32) -> u32 {
+        let length = u64::from(self.length) * u64::from(clock) / u64::from(self.clock.max(1));
+        u32::try_from(length).unwrap_or(clock / 50).max(1)
     }
 
     /// What comes now does not follow right after what was sent last: to change from relay to a mix and back takes a buffer's
@@ -208,7 +222,7 @@ impl OutgoingStream {
     fn splice_on(&mut self, now: Mono, source: &RtpHeader, clock: u32) {
         // At least 20 ms after the last packet: the same timestamp twice would merge two frames.
         let timestamp = match self.sent_at {
-            Some(_) if !self.is_apart(now) => self.timestamp.wrapping_add(clock / 50),
+            Some(_) if !self.is_apart(now) => self.timestamp.wrapping_add(self.last_length(clock)),
             Some(_) => self.timestamp_at(now, clock).max_after(self.timestamp, clock / 50),
             None => self.timestamp,
         };

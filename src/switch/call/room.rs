@@ -111,7 +111,8 @@ impl Calls {
         if let (false, Some(worker)) = (call.open, call.worker) {
             call.open = true;
             let room = room_id(key);
-            let rate = Rate::default();
+            // Only as high as the members' devices need: the engine sees to that.
+            let rate = Rate::Full;
             cx.core.media(worker, Plan::OpenRoom { room, matrix, rate });
         }
     }

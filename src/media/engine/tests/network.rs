@@ -1,0 +1,186 @@
+//! What a listener in a mix hears when packets are lost, late, out of order, twice, or from a clock that runs off.
+
+use super::device::*;
+use super::*;
+use proptest::prelude::*;
+
+/// A tone through a network into a mix that a third member makes necessary. The devices' own jitter is nothing.
+fn scene(format: Format, net: Net) -> Scene {
+    let mut devices = vec![
+        Device::new(0, format, -15.0),
+        Device::new(1, PCMU, -15.0),
+        Device::new(2, PCMU, -15.0),
+    ];
+    devices[1..].iter_mut().for_each(Device::send_nothing);
+    let mut scene = Scene::new(devices, Matrix::Everyone);
+    scene.net = net;
+    scene
+}
+
+/// The delay of the first device's sound now, in milliseconds: packets held, and those the decoder has begun.
+fn delay_ms(scene: &Scene) -> u64 {
+    let slot = scene.worker.engine.leg_slots[&scene.devices[0].leg];
+    scene.worker.engine.legs[slot]
+        .input
+        .as_deref()
+        .unwrap()
+        .delay()
+        .as_millis() as u64
+}
+
+/// Share of 20 ms frames in which the tone is 6 dB too soft or gone.
+fn holes(scene: &Scene, from_ms: usize) -> f64 {
+    let device = &scene.devices[1];
+    let frames: Vec<_> = device.heard[from_ms * 8..].chunks_exact(160).collect();
+    let loud = 22_302.0 * 10f64.powf(-15.0 / 20.0) / 2f64.sqrt();
+    let effective = |frame: &[i16]| (frame.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / 160.0).sqrt();
+    let soft = frames.iter().filter(|frame| effective(frame) < loud / 2.0).count();
+    soft as f64 / frames.len() as f64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_tone_survives_loss_jitter_reordering_and_duplicates(
+        loss in 0u64..=30,
+        jitter in 0u64..=120,
+        twice in 0u64..=5,
+        codec in 0usize..4,
+        seed in any::<u64>(),
+    ) {
+        let mut random = random(seed);
+        let net = move |_| {
+            if random(100) < loss {
+                return Vec::new();
+            }
+            let first = random(jitter + 1);
+            if random(100) < twice { vec![first, first + random(40)] } else { vec![first] }
+        };
+        let mut scene = scene(CODECS[codec], Box::new(net));
+        scene.run(9_000);
+        let holes = holes(&scene, 4_000);
+        // One loss is filled, a second and third in a row fade; late packets are a part of what jitter makes.
+        // Concealment of Opus lets a pure tone go.
+        let share = loss as f64 / 100.0;
+        let allowed = if CODECS[codec] == OPUS { share * 1.5 } else { share.powi(2) * 3.0 } + 0.03;
+        prop_assert!(holes <= allowed, "{holes} of the tone is missing, {allowed} would do; {:?}", scene.worker.stats(scene.devices[0].leg));
+        let delay = delay_ms(&scene);
+        prop_assert!(delay <= jitter + 100, "{delay} ms");
+        let stats = scene.worker.stats(scene.devices[0].leg);
+        prop_assert!(twice == 0 || stats.duplicates > 0 || loss > 0);
+        scene.devices[1].assert_gapless();
+    }
+
+    #[test]
+    fn after_a_burst_the_delay_is_back_within_fifteen_seconds(burst in 60u64..=400, seed in any::<u64>()) {
+        let mut random = random(seed);
+        let mut n = 0;
+        // Everything sent within the burst arrives at its end.
+        let net = move |_| {
+            n += 1;
+            let at = n * 20;
+            let held = if (2_000..2_000 + burst).contains(&at) { 2_000 + burst - at } else { 0 };
+            vec![held + random(3)]
+        };
+        let mut scene = scene(PCMU, Box::new(net));
+        scene.run(1_900);
+        let before = delay_ms(&scene);
+        scene.run(1_000);
+        scene.run(14_000);
+        // The tone never pauses, so that all is dropped from sound: the last packets are not worth it.
+        let after = delay_ms(&scene);
+        prop_assert!(after <= before + 100, "{before} ms before, {after} ms after");
+        // In the first pause the rest goes.
+        scene.devices[0].silence(true);
+        scene.run(2_500);
+        let after = delay_ms(&scene);
+        prop_assert!(after <= before + 40, "{before} ms before, {after} ms after a pause");
+    }
+}
+
+#[test]
+fn an_hour_of_a_clock_100_ppm_off_adds_no_delay_and_no_holes() {
+    for (ppm, minutes) in [(100i64, 60), (-100, 20)] {
+        let mut scene = scene(PCMU, Box::new(|_| vec![0]));
+        scene.devices[0].ppm = ppm;
+        let mut most = 0;
+        for minute in 0..minutes {
+            // A second of silence in every ten, as in talk; only a minute's sound is kept.
+            for _ in 0..6 {
+                scene.devices[0].silence(false);
+                scene.run(9_000);
+                scene.devices[0].silence(true);
+                scene.run(1_000);
+                most = most.max(delay_ms(&scene));
+            }
+            if minute < minutes - 1 {
+                scene.devices.iter_mut().for_each(|device| device.heard.clear());
+            }
+        }
+        assert!(most <= 60, "{ppm}: {most} ms");
+        let concealed = scene.worker.stats(scene.devices[0].leg).concealed;
+        // 360 ms of drift are 18 packets; each costs one turn, most of them in silence.
+        assert!(concealed <= 40, "{ppm}: {concealed}");
+        assert!(holes(&scene, 0) < 0.13, "the pauses alone are a tenth");
+    }
+}
+
+#[test]
+fn an_hour_of_a_fast_clock_without_any_pause_stays_within_three_packets() {
+    let mut scene = scene(PCMU, Box::new(|_| vec![0]));
+    scene.devices[0].ppm = 100;
+    for _ in 0..60 {
+        scene.run(60_000);
+        scene.devices.iter_mut().for_each(|device| device.heard.clear());
+        assert!(delay_ms(&scene) <= 100, "{}", delay_ms(&scene));
+    }
+}
+
+#[test]
+fn gaps_of_discontinuous_transmission_are_silence_and_what_follows_is_whole() {
+    for format in [PCMU, OPUS] {
+        let mut scene = scene(format, Box::new(|_| vec![0]));
+        for _ in 0..5 {
+            scene.net = Box::new(|_| vec![0]);
+            scene.devices[0].silence(false);
+            scene.run(1_000);
+            // Nothing is sent for a second and a half; the numbers of packets go on where they stopped.
+            let (sequence, _) = scene.devices[0].pause(1_500);
+            scene.run(1_500);
+            assert_eq!(scene.devices[0].next_sequence(), sequence);
+            let silence = scene.devices[1].last_ms(400);
+            assert!(level_dbm0(silence, scene.devices[0].hz, 8_000) < -60.0);
+        }
+        scene.run(1_000);
+        assert!((scene.level(1, 0) + 15.0).abs() < 1.0);
+        assert!(delay_ms(&scene) <= 60, "{}", delay_ms(&scene));
+    }
+}
+
+#[test]
+fn late_packets_are_counted() {
+    let mut n = 0;
+    let net = move |_| {
+        n += 1;
+        vec![if n % 300 == 299 { 150 } else { 0 }]
+    };
+    let mut scene = scene(PCMU, Box::new(net));
+    scene.run(10_000);
+    let stats = scene.worker.stats(scene.devices[0].leg);
+    assert!(
+        stats.late + scene.worker.stats(scene.devices[1].leg).late + scene.worker.stats(scene.devices[2].leg).late >= 1
+    );
+    assert_eq!(stats.duplicates, 0);
+}
+
+#[test]
+fn a_new_ssrc_goes_on_in_the_same_sound() {
+    let mut scene = scene(PCMU, Box::new(|_| vec![0]));
+    scene.run(1_000);
+    scene.devices[0].change_ssrc();
+    scene.run(1_000);
+    assert!((scene.level(1, 0) + 15.0).abs() < 0.5);
+    assert!(delay_ms(&scene) <= 60);
+    scene.devices[1].assert_gapless();
+}
