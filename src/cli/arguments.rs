@@ -125,6 +125,96 @@ pub enum CallsVerb {
         /// As `calls list` shows it.
         id: String,
     },
+    /// Puts the others on hold, for the owner of the interaction, as all these verbs.
+    Hold {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Takes them off hold.
+    Resume {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Changes between a call and its consultation.
+    Toggle {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Holds a call and calls somebody to talk about it.
+    Consult {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension or number.
+        target: String,
+    },
+    /// Ends a consultation.
+    EndConsult {
+        /// The consultation.
+        id: String,
+    },
+    /// Transfers a call to somebody; or, with a consultation alone, to the one consulted.
+    Transfer {
+        /// The call, or the consultation.
+        id: String,
+        /// Extension or number.
+        target: Option<String>,
+    },
+    /// Calls somebody into a call; or, with a consultation alone, lets the one consulted join.
+    Conference {
+        /// The call, or the consultation.
+        id: String,
+        /// Extension or number.
+        target: Option<String>,
+    },
+    /// Calls somebody into a conference.
+    Add {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension or number.
+        target: String,
+    },
+    /// Takes a party out.
+    Drop {
+        /// As `calls list` shows it.
+        id: String,
+        /// As `calls parties` shows it.
+        party: String,
+    },
+    /// Makes a party unheard.
+    Mute {
+        /// As `calls list` shows it.
+        id: String,
+        /// As `calls parties` shows it.
+        party: String,
+        /// By this party alone.
+        #[arg(long, value_name = "PARTY")]
+        listener: Option<String>,
+        /// Gives the voice back.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Transfers a call to a mailbox.
+    Voicemail {
+        /// As `calls list` shows it.
+        id: String,
+        /// Whose.
+        target: String,
+    },
+    /// Attaches a value to the case.
+    Attach {
+        /// As `calls list` shows it.
+        id: String,
+        /// Its name.
+        key: String,
+        /// Nothing removes it.
+        #[arg(default_value = "")]
+        value: String,
+    },
+    /// Shows who takes part.
+    Parties {
+        /// As `calls list` shows it.
+        id: String,
+    },
     /// Says how and why a call ended, or the latest ones.
     Why {
         /// As `calls list` showed it.

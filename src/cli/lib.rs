@@ -10,6 +10,7 @@ mod remote;
 mod rooms;
 mod table;
 mod time;
+mod verbs;
 
 pub use arguments::{
     Arguments, CallsVerb, ImVerb, RecordState, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,

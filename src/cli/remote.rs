@@ -4,6 +4,7 @@ use crate::client::{Client, Failure, escaped};
 use crate::rooms;
 use crate::table::{shown, table};
 use crate::time::span;
+use crate::verbs;
 use crate::{CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
 use hyper::Method;
 use model::{CallView, Cdr, HeardView, LegSoundView, RegistrationView, StatusView};
@@ -74,6 +75,7 @@ fn question(verb: &Verb) -> Option<Question> {
     };
     let body = match verb {
         Verb::Drain { limit } => Some(json!({ "limit_s": limit })),
+        Verb::Calls(verb) if verbs::body(verb).is_some() => verbs::body(verb),
         Verb::Calls(CallsVerb::Record { state, .. }) => Some(json!({ "state": state.as_str() })),
         Verb::Rooms(verb) => rooms::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
@@ -105,8 +107,10 @@ fn calls(verb: &CallsVerb) -> (Method, String) {
         CallsVerb::Hangup { id } => (Method::DELETE, format!("{all}/{}", escaped(id))),
         CallsVerb::Record { id, .. } => (Method::POST, format!("{all}/{}/record", escaped(id))),
         CallsVerb::Media { id } => (Method::GET, format!("{all}/{}/media", escaped(id))),
+        CallsVerb::Parties { id } => (Method::GET, format!("/api/v1/interactions/{}", escaped(id))),
         CallsVerb::Why { id: Some(id) } => (Method::GET, format!("/api/v1/cdrs?call={}", escaped(id))),
         CallsVerb::Why { id: None } => (Method::GET, "/api/v1/cdrs?limit=20".to_owned()),
+        other => verbs::question(other),
     }
 }
 
@@ -196,6 +200,7 @@ fn told_calls(verb: &CallsVerb, answer: &Value) -> Option<String> {
         CallsVerb::Hangup { .. } => Some("hung up".to_owned()),
         CallsVerb::Record { state, .. } => Some(format!("recording {}", state.as_str())),
         CallsVerb::Media { .. } => told_media(&read::<Vec<LegSoundView>>(&answer["legs"])?),
+        CallsVerb::Parties { .. } => Some(verbs::told_parties(&read(answer)?)),
         CallsVerb::Why { id } => {
             let mut cdrs: Vec<Cdr> = read(&answer["cdrs"])?;
             if id.is_some() {
@@ -204,6 +209,7 @@ fn told_calls(verb: &CallsVerb, answer: &Value) -> Option<String> {
             }
             told_why(&cdrs)
         }
+        _ => verbs::told(answer),
     }
 }
 
@@ -383,6 +389,43 @@ mod tests {
             ("calls hangup i-1", "DELETE /api/v1/calls/i-1"),
             ("calls why i-1", "GET /api/v1/cdrs?call=i-1"),
             ("calls why", "GET /api/v1/cdrs?limit=20"),
+            ("calls hold i-1", "POST /api/v1/calls/i-1/hold {}"),
+            ("calls resume i-1", "POST /api/v1/calls/i-1/resume {}"),
+            ("calls toggle i-1", "POST /api/v1/calls/i-1/toggle {}"),
+            (
+                "calls consult i-1 1002",
+                "POST /api/v1/calls/i-1/consult {\"target\":\"1002\"}",
+            ),
+            ("calls end-consult i-2", "POST /api/v1/calls/i-2/end-consult {}"),
+            (
+                "calls transfer i-1 1002",
+                "POST /api/v1/calls/i-1/instant-transfer {\"target\":\"1002\"}",
+            ),
+            ("calls transfer i-2", "POST /api/v1/calls/i-2/complete-transfer {}"),
+            (
+                "calls conference i-1 1002",
+                "POST /api/v1/calls/i-1/instant-conference {\"target\":\"1002\"}",
+            ),
+            ("calls conference i-2", "POST /api/v1/calls/i-2/complete-conference {}"),
+            ("calls add i-1 1002", "POST /api/v1/calls/i-1/add {\"target\":\"1002\"}"),
+            ("calls drop i-1 p-2", "POST /api/v1/calls/i-1/drop {\"party\":\"p-2\"}"),
+            (
+                "calls mute i-1 p-2 --off",
+                "POST /api/v1/calls/i-1/mute {\"on\":false,\"party\":\"p-2\"}",
+            ),
+            (
+                "calls mute i-1 p-2 --listener p-3",
+                "POST /api/v1/calls/i-1/mute {\"listener\":\"p-3\",\"on\":true,\"party\":\"p-2\"}",
+            ),
+            (
+                "calls voicemail i-1 1002",
+                "POST /api/v1/calls/i-1/send-to-voicemail {\"target\":\"1002\"}",
+            ),
+            (
+                "calls attach i-1 order 7",
+                "POST /api/v1/calls/i-1/set-case-data {\"key\":\"order\",\"value\":\"7\"}",
+            ),
+            ("calls parties i-1", "GET /api/v1/interactions/i-1"),
             ("rooms list", "GET /api/v1/rooms"),
             ("rooms show 3000", "GET /api/v1/rooms/3000"),
             (

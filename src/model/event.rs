@@ -1,6 +1,6 @@
 //! What happens in the switch, for those who watch.
 
-use crate::{Aor, CallView, InteractionId, LegId, RegistrationView};
+use crate::{Aor, CallView, InteractionId, InteractionView, LegId, RegistrationView, VerbOutcome};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,6 +42,30 @@ pub enum Event {
         /// Users who were in it to the end and whose legs are forgotten already.
         left: Vec<Aor>,
     },
+    /// An interaction or consultation began.
+    InteractionStarted {
+        /// As it is now.
+        interaction: InteractionView,
+    },
+    /// Something that [`InteractionView`] shows changed: a party came, went, holds, is muted; case data; its history.
+    InteractionChanged {
+        /// As it is now.
+        interaction: InteractionView,
+        /// Users who were in it before this change and are not now.
+        left: Vec<Aor>,
+    },
+    /// An interaction or consultation is over.
+    InteractionEnded {
+        /// As it was last.
+        interaction: InteractionView,
+        /// Users who were in it to the end and are not in this view.
+        left: Vec<Aor>,
+    },
+    /// What came of a verb that took its time: a transfer, a consultation, an invitation.
+    Verb {
+        /// With the client's id of the command.
+        outcome: VerbOutcome,
+    },
     /// Somebody in a room that mixes began or ceased to speak.
     Talking {
         /// In which call.
@@ -70,6 +94,11 @@ impl Event {
             Event::CallChanged { call, left } | Event::CallEnded { call, left } => {
                 call.includes(user) || left.contains(user)
             }
+            Event::InteractionStarted { interaction } => interaction.includes(user),
+            Event::InteractionChanged { interaction, left } | Event::InteractionEnded { interaction, left } => {
+                interaction.includes(user) || left.contains(user)
+            }
+            Event::Verb { outcome } => outcome.by.as_ref() == Some(user),
             Event::Talking { user: who, .. } => who.as_ref() == Some(user),
             Event::Draining | Event::Reloaded => true,
         }
@@ -99,4 +128,6 @@ pub struct Snapshot {
     pub registrations: Vec<RegistrationView>,
     /// Calls that ring or talk.
     pub calls: Vec<CallView>,
+    /// Interactions and consultations.
+    pub interactions: Vec<InteractionView>,
 }

@@ -69,6 +69,7 @@ impl Switch {
             seq: self.core.last_event(),
             registrations: self.registrar.views(now, user),
             calls: self.calls.watched(user),
+            interactions: self.calls.watched_interactions(user),
         }
     }
 

@@ -8,6 +8,7 @@ mod baresip;
 mod cli;
 mod crash;
 mod health;
+mod live;
 mod rooms;
 mod security;
 mod signals;

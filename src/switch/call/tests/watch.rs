@@ -28,12 +28,56 @@ fn told(lab: &mut Lab) -> Vec<Occurrence> {
 /// The names and states of calls told since the last time.
 fn calls_told(lab: &mut Lab) -> Vec<(&'static str, String)> {
     let name = |event| match event {
-        Event::CallStarted { call } => ("started", call.state.to_string()),
-        Event::CallChanged { call, .. } => ("changed", call.state.to_string()),
-        Event::CallEnded { call, .. } => ("ended", call.state.to_string()),
-        other => panic!("{other:?}"),
+        Event::CallStarted { call } => Some(("started", call.state.to_string())),
+        Event::CallChanged { call, .. } => Some(("changed", call.state.to_string())),
+        Event::CallEnded { call, .. } => Some(("ended", call.state.to_string())),
+        _ => None,
     };
-    told(lab).into_iter().map(|told| name(told.event)).collect()
+    told(lab).into_iter().filter_map(|told| name(told.event)).collect()
+}
+
+/// The names of what was told of interactions since the last time, and how many parties were shown.
+fn interactions_told(lab: &mut Lab) -> Vec<(&'static str, usize)> {
+    let name = |event| match event {
+        Event::InteractionStarted { interaction } => Some(("started", interaction.parties.len())),
+        Event::InteractionChanged { interaction, .. } => Some(("changed", interaction.parties.len())),
+        Event::InteractionEnded { interaction, .. } => Some(("ended", interaction.parties.len())),
+        _ => None,
+    };
+    told(lab).into_iter().filter_map(|told| name(told.event)).collect()
+}
+
+#[test]
+fn an_interaction_is_told_with_its_people_and_its_case_data() {
+    let (mut lab, kate, jim) = pair();
+    snapshot(&mut lab, None);
+    let (mut kate, jim) = (kate, jim);
+    let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    assert_eq!(interactions_told(&mut lab), [("started", 2)]);
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    jim.expect_request(&mut lab, Method::Ack);
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let [interaction] = &snapshot(&mut lab, Some(aor("1001"))).interactions[..] else {
+        panic!("one interaction")
+    };
+    told(&mut lab);
+    let verb = crate::Verb::SetCaseData {
+        interaction: interaction.id,
+        key: "order".into(),
+        value: "7".into(),
+    };
+    let act = crate::Act {
+        by: crate::By::User(aor("1000")),
+        client: "".into(),
+        verb,
+    };
+    assert!(matches!(lab.ask(Command::Act(Box::new(act))), Answer::Acted(_)));
+    assert_eq!(interactions_told(&mut lab), [("changed", 2)]);
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    told_bye(&mut lab, &jim);
+    assert!(matches!(interactions_told(&mut lab)[..], [("ended", _)]));
 }
 
 #[test]

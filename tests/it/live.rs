@@ -1,0 +1,207 @@
+//! What a page sees: it logs in, watches over the websocket while phones register and call, and commands. And call records as
+//! CSV, each once, whatever happens to the node.
+
+use crate::support::node::{Setup, TestNode, node};
+use crate::support::phone::Phone;
+use crate::support::raw::Raw;
+use crate::support::served::Served;
+use crate::support::talk::Talk;
+use crate::support::{PATIENCE, wait_for};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+/// One request over TCP: the status, and the JSON that came back.
+fn http(at: SocketAddr, method: &str, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    let bearer = token
+        .map(|token| format!("Authorization: Bearer {token}\r\n"))
+        .unwrap_or_default();
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{bearer}Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let json = answer.split_once("\r\n\r\n").unwrap().1;
+    (
+        answer[9..12].parse().unwrap(),
+        serde_json::from_str(json).unwrap_or_default(),
+    )
+}
+
+fn log_in(node: &TestNode, user: &str) -> String {
+    let body = json!({ "user": user, "password": format!("demo-{user}") });
+    let (status, answer) = http(node.http(), "POST", "/api/v1/login", None, &body);
+    assert_eq!(status, 200, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+/// A page of one user, who is logged in.
+struct Page {
+    socket: WebSocket<TcpStream>,
+    /// Number of the last thing it was told.
+    seq: u64,
+}
+
+impl Page {
+    fn open(node: &TestNode, user: &str, resume: Option<u64>) -> Page {
+        let token = log_in(node, user);
+        let query = resume.map(|seq| format!("?resume={seq}")).unwrap_or_default();
+        let mut request = format!("ws://{}/api/v1/ws{query}", node.http())
+            .into_client_request()
+            .unwrap();
+        let protocols = format!("tandem.v1, tandem.token.{token}");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocols.parse().unwrap());
+        let stream = TcpStream::connect(node.http()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = client(request, stream).unwrap();
+        let mut page = Page {
+            socket,
+            seq: resume.unwrap_or(0),
+        };
+        let welcome = page.take();
+        assert_eq!(welcome["resumed"], json!(resume.is_some()), "{welcome}");
+        page
+    }
+
+    fn take(&mut self) -> Value {
+        loop {
+            if let Message::Text(text) = self.socket.read().expect("a message in time") {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                self.seq = message["seq"].as_u64().unwrap_or(self.seq);
+                return message;
+            }
+        }
+    }
+
+    /// The next message of this type, or event of this name; others are passed over.
+    fn expect(&mut self, name: &str) -> Value {
+        loop {
+            let message = self.take();
+            if message["type"] == name || message["event"] == name {
+                return message;
+            }
+        }
+    }
+
+    fn command(&mut self, id: &str, command: &Value) -> Value {
+        let mut message = command.clone();
+        message["type"] = json!("command");
+        message["id"] = json!(id);
+        self.socket.send(Message::Text(message.to_string().into())).unwrap();
+        let answer = self.expect("answer");
+        assert_eq!(answer["id"], id);
+        answer
+    }
+}
+
+#[test]
+fn a_page_watches_a_call_from_registration_to_its_end_and_ends_it_by_command() {
+    let node = node();
+    let mut page = Page::open(&node, "1000", None);
+    page.expect("snapshot");
+    let [kate, jim] = ["1000", "1001"].map(|user| {
+        let mut phone = Raw::new(node.sip(), user);
+        assert_eq!(phone.register(3_600), 200);
+        phone
+    });
+    assert_eq!(page.expect("registered")["registration"]["aor"], "1000@127.0.0.1");
+    let mut colleague = Page::open(&node, "1001", None);
+    assert_eq!(
+        colleague.expect("snapshot")["registrations"].as_array().unwrap().len(),
+        1
+    );
+    let mut stranger = Page::open(&node, "1002", None);
+    stranger.expect("snapshot");
+
+    let talk = Talk::between(kate, jim, "1001");
+    let started = page.expect("call-started");
+    let call = started["call"]["id"].clone();
+    assert_eq!(colleague.expect("call-started")["call"]["id"], call);
+    loop {
+        let changed = page.expect("call-changed");
+        if changed["call"]["state"] == "answered" {
+            break;
+        }
+    }
+    let before = page.seq;
+    drop(page);
+
+    // Whose call it is not is told neither of it nor by it.
+    let hangup = json!({ "command": "hangup", "interaction": call });
+    assert_eq!(stranger.command("s", &hangup)["problem"]["code"], "not-found");
+    let done = colleague.command("c1", &hangup);
+    assert_eq!(done["answer"]["done"], 1, "{done}");
+    assert_eq!(
+        colleague.command("c1", &hangup)["answer"]["done"],
+        1,
+        "the same again: the same answer"
+    );
+    assert_eq!(
+        colleague.command("c2", &hangup)["problem"]["code"],
+        "not-found",
+        "it is over"
+    );
+
+    // The page that was away is told what it missed.
+    let mut back = Page::open(&node, "1000", Some(before));
+    assert_eq!(back.expect("call-ended")["call"]["id"], call);
+    talk.caller.phone.expect("BYE", |m| m.method() == sip::Method::Bye);
+}
+
+#[test]
+fn call_records_are_in_the_csv_once_each_also_across_kill_9() {
+    let mut served = Served::start(Setup::new().set("switch.cdr.csv=true").set("switch.cdr.directory=cdr"));
+    let mut calls = 0;
+    for round in 0..3 {
+        for _ in 0..3 {
+            // Refused: a record is written at once.
+            let mut phone = Phone::new(served.sip(), "1000");
+            assert!(phone.call("1001").status() >= 400);
+            calls += 1;
+        }
+        wait_for("the records in the store", || {
+            let listed = served.tandem(&["calls", "why", "--json"]).stdout;
+            let listed: Value = serde_json::from_slice(&listed).ok()?;
+            (listed["cdrs"].as_array()?.len() == calls).then_some(())
+        });
+        if round == 1 {
+            // Time to write them, some of them, or none: all the same.
+            std::thread::park_timeout(std::time::Duration::from_millis(1_000));
+        }
+        served.kill();
+        served = served.again();
+    }
+    let directory = served.directory().join("cdr");
+    let numbers = || -> Vec<u64> {
+        let mut files: Vec<_> = std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "csv"))
+            .collect();
+        files.sort();
+        let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+        let lines: Vec<String> = texts
+            .flat_map(|text| text.lines().skip(1).map(ToOwned::to_owned).collect::<Vec<_>>())
+            .collect();
+        lines
+            .iter()
+            .filter_map(|line| line.split_once(',')?.0.parse().ok())
+            .collect()
+    };
+    let expected: Vec<u64> = (1..=calls as u64).collect();
+    wait_for("all records in the files", || (numbers().len() >= calls).then_some(()));
+    assert_eq!(numbers(), expected);
+}
