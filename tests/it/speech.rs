@@ -20,21 +20,25 @@ const KINDS: [Speech; 4] = [
     },
 ];
 
-/// One phone of each kind, with users and tones from these on.
-fn phones(node: &TestNode, first: u32, tone_hz: f64, answers: bool) -> Vec<Baresip> {
-    let start = |(speech, n): (Speech, u32)| {
+/// What callers and callees play: tones whose sums and differences do not meet when three of them are too loud together.
+const CALLERS: [f64; 4] = [440.0, 620.0, 1_140.0, 1_790.0];
+const CALLEES: [f64; 4] = [500.0, 710.0, 1_250.0, 2_010.0];
+
+/// One phone of each kind, with users from this on.
+fn phones(node: &TestNode, first: u32, tones: [f64; 4], answers: bool) -> Vec<Baresip> {
+    let start = |((speech, tone_hz), n): ((Speech, f64), u32)| {
         let user = (first + n).to_string();
         Baresip::start(&Account {
             user: &user,
             password: &format!("demo-{user}"),
             server: node.sip(),
-            tone_hz: tone_hz + 110.0 * f64::from(n),
+            tone_hz,
             answers,
             writes_to: "1000",
             speech,
         })
     };
-    let phones: Vec<_> = KINDS.into_iter().zip(0..).map(start).collect();
+    let phones: Vec<_> = KINDS.into_iter().zip(tones).zip(0..).map(start).collect();
     phones.into_iter().map(Baresip::registered).collect()
 }
 
@@ -59,14 +63,14 @@ fn phones_of_every_codec_and_srtp_hear_each_other_and_the_switch() {
         .set("switch.media.sdes_over_clear=true")
         .set("users.1007.srtp=required")
         .start();
-    let mut callers = phones(&node, 1000, 440.0, false);
-    let callees = phones(&node, 1004, 1_500.0, true);
+    let mut callers = phones(&node, 1000, CALLERS, false);
+    let callees = phones(&node, 1004, CALLEES, true);
     for round in 0..KINDS.len() {
         let partner = |n: usize| (n + round) % KINDS.len();
         call_all(&node, &mut callers, |n| 1004 + partner(n));
         for (n, caller) in callers.iter().enumerate() {
-            caller.hears(1_500.0 + 110.0 * partner(n) as f64);
-            callees[partner(n)].hears(440.0 + 110.0 * n as f64);
+            caller.hears(CALLEES[partner(n)]);
+            callees[partner(n)].hears(CALLERS[n]);
         }
         hang_up_all(&node, &mut callers);
     }
@@ -77,9 +81,8 @@ fn phones_of_every_codec_and_srtp_hear_each_other_and_the_switch() {
 
     call_all(&node, &mut callers, |_| 3100);
     for (n, caller) in callers.iter().enumerate() {
-        let tone = |other: usize| 440.0 + 110.0 * other as f64;
-        let others: Vec<f64> = (0..KINDS.len()).filter(|&other| other != n).map(tone).collect();
-        caller.hears_mix(&others, &[tone(n)]);
+        let others: Vec<f64> = CALLERS.into_iter().filter(|&hz| hz != CALLERS[n]).collect();
+        caller.hears_mix(&others, &[CALLERS[n]]);
     }
     hang_up_all(&node, &mut callers);
 }

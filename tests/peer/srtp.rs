@@ -2,7 +2,7 @@
 
 use media::srtp::{MAX_GROWTH, MasterKey, Receiver, Sender, Suite};
 use proptest::prelude::*;
-use rtc_crypto::providers::aws_lc_rs::AwsLcRsCrypto;
+use rtc_crypto::providers::AwsLcRsCrypto;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 

@@ -320,6 +320,8 @@ impl Negotiation {
             .chain(theirs.formats.iter().filter(known).filter(beside))
             .cloned()
             .collect();
+        let keys: Vec<SdpFormat> = theirs.formats.iter().filter(known).cloned().collect();
+        let formats = with_keys(formats, &keys);
         self.send_answer(formats, Parameters::Ours, direction, None, None)
     }
 

@@ -14,8 +14,14 @@ use media::tone::Tone;
 use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Reply};
 
-/// What the engine can encode and decode.
-const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::TelephoneEvent(8_000)];
+/// What the engine can encode and decode, as we offer it: the laws first, for every phone has them.
+const CODECS: [Codec; 5] = [
+    Codec::Pcmu,
+    Codec::Pcma,
+    Codec::G722,
+    Codec::Opus,
+    Codec::TelephoneEvent(8_000),
+];
 
 /// 1004 Hz at 0 dBm0 is the milliwatt; other tones are as loud as speech.
 const SPEECH_DBM0: f32 = -10.0;

@@ -9,7 +9,7 @@ use media::plan::{Audience, Matrix, Sound, Source};
 fn the_echo_hears_itself() {
     let mut lab = Lab::new();
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
-    let mut kates = kate.invite(&mut lab, "9196", Some(&sdp(7000, &[9, 8, 0, 101])));
+    let mut kates = kate.invite(&mut lab, "9196", Some(&sdp(7000, &[18, 8, 0, 101])));
     let ok = kate.expect(&mut lab, 200);
     assert!(body(&ok).contains("RTP/AVP 8 101\r\n"), "{}", body(&ok));
     kate.ack(&mut lab, &mut kates, &ok, None);
@@ -53,7 +53,7 @@ fn a_tone_plays_to_its_caller() {
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
     let mut kates = kate.invite(&mut lab, "9197", None);
     let ok = kate.expect(&mut lab, 200);
-    assert!(body(&ok).contains("RTP/AVP 0 8 101\r\n"), "{}", body(&ok));
+    assert!(body(&ok).contains("RTP/AVP 0 8 9 107 101\r\n"), "{}", body(&ok));
     kate.ack(&mut lab, &mut kates, &ok, Some(&sdp(7000, &[0])));
     assert!(lab.studio.towards(7000).is_some());
     assert!(lab.studio.plans.iter().any(|plan| matches!(plan, Plan::Play { .. })));
@@ -77,7 +77,7 @@ fn a_caller_who_never_describes_himself_is_not_kept() {
 fn a_service_needs_a_codec_of_ours() {
     let mut lab = Lab::new();
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
-    kate.invite(&mut lab, "9196", Some(&sdp(7000, &[9])));
+    kate.invite(&mut lab, "9196", Some(&sdp(7000, &[18])));
     let refusal = kate.expect(&mut lab, 488);
     assert_eq!(header(&refusal, Name::Warning), "305 tandem \"no common codec\"");
     lab.assert_clean();
