@@ -14,9 +14,9 @@ pub(super) const MAX_TAG: usize = 16;
 pub(super) enum Cipher {
     /// AES in counter mode, then HMAC-SHA1 cut to `tag` bytes (RFC 3711 sections 4.1.1 and 4.2.1).
     CmSha1 {
-        aes: Aes128,
+        aes: Box<Aes128>,
         salt: [u8; 14],
-        hmac: Hmac,
+        hmac: Box<Hmac>,
         tag: usize,
     },
     /// RFC 7714.
@@ -55,9 +55,9 @@ impl Cipher {
         };
         match master.suite() {
             Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 => Some(Cipher::CmSha1 {
-                aes: Aes128::new(&Array(session_key(master, encryption))),
+                aes: Box::new(Aes128::new(&Array(session_key(master, encryption)))),
                 salt: session_key(master, salt),
-                hmac: Hmac::new(&session_key(master, authentication)),
+                hmac: Box::new(Hmac::new(&session_key(master, authentication))),
                 tag,
             }),
             Suite::AeadAes128Gcm => {
