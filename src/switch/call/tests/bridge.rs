@@ -287,3 +287,18 @@ fn a_phone_that_knows_the_call_no_more_ends_it() {
         up.lab.assert_clean();
     }
 }
+
+#[test]
+fn an_offer_of_fax_over_ip_is_refused_and_the_call_goes_on() {
+    let mut up = up();
+    let fax = "v=0\r\no=- 7000 2 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+               m=image 7004 udptl t38\r\na=T38FaxVersion:0\r\n";
+    let body = Some(("application/sdp", fax));
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", body);
+    let refusal = up.kate.expect(&mut up.lab, 488);
+    assert_eq!(header(&refusal, Name::Warning), "304 tandem \"no audio over RTP\"");
+    up.kate.ack_failure(&mut up.lab, &up.kates, &refusal);
+    up.jim.expect_nothing(&mut up.lab);
+    assert_eq!(up.lab.studio.open_legs(), 2);
+    up.end();
+}
