@@ -282,7 +282,11 @@ pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, sourc
     if !wants_received && via.params.get("received").is_none() {
         return push_copy(out, value);
     }
-    let params_at = value.len() - via.params.as_bytes().len();
+    // Blanks before a comma belong to what was read, and not to the value.
+    let params = lex::trim_end(via.params.as_bytes());
+    let Some(params_at) = value.len().checked_sub(params.len()) else {
+        return push_copy(out, value);
+    };
     push_copy(out, lex::trim_end(&value[..params_at]));
     for (name, text) in via.params.iter() {
         if name.eq_ignore_ascii_case(b"received") {
@@ -410,6 +414,15 @@ mod tests {
         let trying = answer(REQUEST, 100);
         assert!(text(&trying).contains("To: <sip:bob@tandem.example>\r\n"));
         assert!(text(&trying).contains("Timestamp: 54\r\n"));
+    }
+
+    #[test]
+    fn blanks_before_the_comma_after_the_top_via_are_no_part_of_it() {
+        for blanks in [" ", "\t \t", &" ".repeat(100)] {
+            let spaced = REQUEST.replacen("z9hG4bKa1,", &format!("z9hG4bKa1{blanks},"), 1);
+            let expected = "Via: SIP/2.0/UDP 192.0.2.10:5062;rport=1024;branch=z9hG4bKa1;received=192.0.2.10";
+            assert!(text(&answer(&spaced, 200)).contains(expected), "{blanks:?}");
+        }
     }
 
     #[test]
