@@ -308,6 +308,7 @@ fn assemble(
         timers: main.timers,
         registrar: main.registrar,
         calls: main.calls,
+        features: switch::config::Features::default(),
         im: im.0,
         security: security.0,
         conferences,

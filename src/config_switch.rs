@@ -8,7 +8,7 @@ use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switch::config::{Algorithm, Audience, Calls, Limits, Media, Registrar, Subscriptions, Timers};
+use switch::config::{Algorithm, Audience, Calls, HoldMode, Limits, Media, Registrar, Subscriptions, Timers};
 
 /// One socket we want.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -349,6 +349,8 @@ fn calls(mut section: Section<'_>, max_calls: usize, keep_records: Option<Durati
             ring_timeout,
             max_calls,
             keep_records,
+            hold: section.or("hold", HoldMode::Music),
+            end_without_us: section.or("end_without_us", true),
         },
         drain_limit,
     )

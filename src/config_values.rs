@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use switch::config::conference::Waiting;
-use switch::config::{Algorithm, Audience, Role};
+use switch::config::{Algorithm, Audience, HoldMode, Role};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
     let found = match &value.kind {
@@ -237,6 +237,7 @@ one_of! {
     Audience: "everyone" => Audience::Everyone, "supervisors" => Audience::Supervisors, "nobody" => Audience::Nobody;
     Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
     SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
+    HoldMode: "music" => HoldMode::Music, "silence" => HoldMode::Silence, "pass" => HoldMode::Pass;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
 }
 

@@ -96,7 +96,9 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
         (media(a) != media(b), "switch.toml: [media]".to_owned()),
         (a.registrar != b.registrar, "switch.toml: [registrar]".to_owned()),
         (
-            a.calls.ring_timeout != b.calls.ring_timeout || current.drain_limit != next.drain_limit,
+            a.calls.ring_timeout != b.calls.ring_timeout
+                || (a.calls.hold, a.calls.end_without_us) != (b.calls.hold, b.calls.end_without_us)
+                || current.drain_limit != next.drain_limit,
             "switch.toml: [calls]".to_owned(),
         ),
         (

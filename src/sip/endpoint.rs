@@ -344,6 +344,12 @@ impl Endpoint {
         self.dialogs.get(&Tag::parse(tag)?.0).copied()
     }
 
+    /// Whose the dialog with this local tag is.
+    #[must_use]
+    pub fn owner_of(&self, local: &[u8]) -> Option<Owner> {
+        self.dialog_of(local)
+    }
+
     /// Asks for [`Event::Timer`] at `at`.
     pub fn set_timer(&mut self, at: Mono, owner: Owner, kind: u32) -> Alarm {
         Alarm(self.core.wheel.insert(at, Due::User { owner, kind }))

@@ -6,9 +6,10 @@ use sip::uri::Scheme;
 use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 
 /// Methods we take, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE, PRACK";
-/// Extensions we speak, for Supported and for what Require may ask.
-const SUPPORTED: [&str; 2] = ["100rel", "timer"];
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE, PRACK, REFER";
+/// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488.
+const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "join", "norefersub"];
 /// Option tags of one request that are looked at and listed in Unsupported.
 const MAX_UNSUPPORTED: usize = 16;
 

@@ -34,6 +34,8 @@ pub struct Config {
     pub conferences: Conferences,
     /// Subscription settings.
     pub subscriptions: Subscriptions,
+    /// Star codes.
+    pub features: Features,
     /// Media settings.
     pub media: Media,
     /// Bounds.
@@ -186,6 +188,46 @@ pub struct Calls {
     pub max_calls: usize,
     /// The record of a leg is forgotten so long after its end; `None`: never. Default 90 days.
     pub keep_records: Option<Duration>,
+    /// What a device's hold means; default music.
+    pub hold: HoldMode,
+    /// End a conference when the last of our own users leaves it, though others are still there (R128); default true.
+    pub end_without_us: bool,
+}
+
+/// What happens to a party when the other one puts the call on hold.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum HoldMode {
+    /// It hears music.
+    #[default]
+    Music,
+    /// It hears nothing.
+    Silence,
+    /// Its device is told, and does what it does: the offer is passed on.
+    Pass,
+}
+
+/// What is dialled before an extension; each two characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Answers what rings there.
+    pub pick_up: Box<str>,
+    /// Listens to who talks there.
+    pub listen: Box<str>,
+    /// Whispers to him.
+    pub whisper: Box<str>,
+    /// Barges in.
+    pub barge: Box<str>,
+}
+
+impl Default for Features {
+    fn default() -> Features {
+        Features {
+            pick_up: "*8".into(),
+            listen: "*0".into(),
+            whisper: "*1".into(),
+            barge: "*2".into(),
+        }
+    }
 }
 
 /// How messages behave.

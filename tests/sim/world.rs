@@ -502,10 +502,13 @@ fn config(users: usize) -> Config {
             default_expires: seconds(3_600),
             max_contacts: 10,
         },
+        features: config::Features::default(),
         calls: config::Calls {
             ring_timeout: RING_TIMEOUT,
             max_calls: 1_000,
             keep_records: None,
+            hold: config::HoldMode::Music,
+            end_without_us: true,
         },
         im: config::Im {
             store: true,

@@ -380,6 +380,15 @@ impl Negotiation {
         !matches!(self.state, State::Stable { .. })
     }
 
+    /// The direction in the device's offer that waits for our answer, as the device sees it.
+    #[must_use]
+    pub fn asked_direction(&self) -> Option<Direction> {
+        match &self.state {
+            State::Asked(theirs) => Some(theirs.direction),
+            _ => None,
+        }
+    }
+
     /// The device has offered and waits for our answer.
     #[must_use]
     pub fn owes_answer(&self) -> bool {

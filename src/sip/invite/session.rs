@@ -194,6 +194,9 @@ pub(super) mod timer {
     pub const REPEAT_RELIABLE: u32 = 6;
 }
 
+/// The Contact parameter of a focus.
+const FOCUS: &str = ";isfocus";
+
 /// CSeq of the INVITE that begins a session of ours, but for what a 422 adds.
 pub(super) const FIRST_CSEQ: u32 = 1;
 
@@ -388,6 +391,12 @@ impl Session {
         self.dialogs().first().map(|dialog| dialog.id().remote())
     }
 
+    /// True if one of its dialogs has this tag on the other side.
+    #[must_use]
+    pub fn has_remote_tag(&self, tag: &[u8]) -> bool {
+        self.dialogs().iter().any(|dialog| dialog.id().remote() == tag)
+    }
+
     /// True once a 2xx was sent or received, until the end.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
@@ -443,6 +452,15 @@ impl Session {
     #[must_use]
     pub fn target(&self) -> Option<&[u8]> {
         self.dialogs().first().map(Dialog::target)
+    }
+
+    /// From now on our Contact says that we are the focus of a conference, or no more (RFC 4579 section 4.1).
+    pub fn set_focus(&mut self, is_focus: bool) {
+        let plain = self.local.contact.trim_end_matches(FOCUS).len();
+        self.local.contact.truncate(plain);
+        if is_focus {
+            self.local.contact.push_str(FOCUS);
+        }
     }
 
     /// Sends the requests of an answered session elsewhere than to its flow: where the TU has resolved the target or the

@@ -36,8 +36,8 @@ impl Calls {
             living += usize::from(!leg.is_over());
         }
         match (&call.call.state, living) {
-            (State::Over, 0) | (State::Routing | State::Service(_), 1) | (State::Bridged(_), 2) => {}
-            (State::Ringing(_), 2..) => {}
+            (State::Over, 0) | (State::Routing | State::Service(_), 1) | (State::Bridged(_), 1..) => {}
+            (State::Ringing(_), 1..) => {}
             (state, living) => return Err(format!("call {} has {living} legs in {state:?}", call.id)),
         }
         match call.legs().next() {

@@ -30,9 +30,10 @@ impl Calls {
             return;
         };
         match self.state(leg.interaction) {
-            Some(State::Bridged(bridge)) => {
-                let other = bridge.other(key);
-                self.pass_dtmf(cx, other, digit, duration, by);
+            Some(State::Bridged(_)) => {
+                if let Some(other) = self.partner(key) {
+                    self.pass_dtmf(cx, other, digit, duration, by);
+                }
             }
             Some(State::Service(Target::Room)) => self.on_room_key(cx, key, digit),
             Some(State::Service(Target::Digits)) => self.read_back(cx, key, digit),
@@ -92,7 +93,7 @@ impl Calls {
         let Some((digit, duration)) = Body::of(message).and_then(|body| info_key(&body)) else {
             return false;
         };
-        let other = self.bridge(key).map(|bridge| bridge.other(key));
+        let other = self.partner(key);
         if let Some(other) = other
             && !self.takes_packets(other)
             && self.legs.get(other).is_some_and(|leg| leg.session.allows(Method::Info))

@@ -55,21 +55,37 @@ impl Calls {
         if is_caller && let Some(leg) = self.legs.get_mut(key) {
             leg.status = if leg.status == 0 { 487 } else { leg.status };
         }
+        let bridged = matches!(self.state(call), Some(State::Bridged(_)));
         self.leave(cx, key, by, reason, headers);
         if rings && !is_caller {
             return self.on_device_gone(cx, call);
         }
+        if bridged {
+            return self.on_left(cx, call, reason, headers);
+        }
         self.end(cx, call, EndedBy::Other, reason, headers);
+    }
+
+    /// Somebody has left a call that was up: it goes on if two are left, or somebody is on the way.
+    pub(super) fn on_left(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, reason: EndReason, headers: &Headers) {
+        if !self.goes_on(cx, call) {
+            return self.end(cx, call, EndedBy::Other, reason, headers);
+        }
+        self.settle_parties(cx, call);
     }
 
     /// The caller is refused, which ends the call.
     pub(super) fn fail(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: EndedBy, failure: Failure) {
         let Failure { reply, reason } = failure;
+        self.on_side_failed(cx, call, reply.status);
         if let Some(key) = self.caller_of(call)
             && let Some(leg) = self.legs.get_mut(key)
             && !leg.is_over()
         {
-            leg.reject(cx, reply);
+            // The caller of a consultation that stands alone had been answered before.
+            if !leg.is_up() {
+                leg.reject(cx, reply);
+            }
             self.leave(cx, key, by, reason, &Headers::new());
         }
         self.end(cx, call, by, reason, &reason_header(reason));
@@ -92,17 +108,40 @@ impl Calls {
             return;
         }
         self.active -= 1;
-        if let State::Ringing(Ringing { alarm: Some(alarm), .. }) = before {
-            cx.core.endpoint.cancel_timer(alarm);
+        if let State::Ringing(Ringing { alarm: Some(alarm), .. }) = &before {
+            cx.core.endpoint.cancel_timer(*alarm);
         }
         let id = interaction.id;
+        let sides = std::mem::take(&mut interaction.call.sides);
+        for side in sides {
+            self.on_parent_over(cx, side, call);
+        }
+        let Some(interaction) = self.interactions.get(call) else {
+            return;
+        };
         let legs: smallvec::SmallVec<[LegKey; 4]> = interaction.legs().collect();
         tracing::info!(call = %id, call_id = %self.call_id_for_log(legs.first()), ?reason, ?by, "call ends");
         for key in legs {
             self.leave(cx, key, by, reason, headers);
         }
         self.midst_of("end");
+        let parent = self.leave_parent(cx, call, matches!(before, State::Bridged(_)));
         self.close_room(cx, call);
+        self.bury(cx, call);
+        if let Some(parent) = parent {
+            self.on_side_over(cx, parent, reason, headers);
+        }
+    }
+
+    /// A call that is over and has no legs left is forgotten.
+    fn bury(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let Some(interaction) = self.interactions.get(call) else {
+            return;
+        };
+        if interaction.legs().next().is_none() && matches!(interaction.call.state, State::Over) {
+            self.interactions.remove(call);
+            self.on_forgotten(cx);
+        }
     }
 
     /// Call-ID of a call's first leg, for log lines; empty once the leg is forgotten.
@@ -115,6 +154,22 @@ impl Calls {
     /// Ends a call that a panic has left half-way: whatever state it is in, its legs leave, and what had not been done to
     /// those that were leaving is done.
     pub(super) fn end_broken(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let mut family = self.sides_of(call);
+        family.extend(self.parent_of(call));
+        family.push(call);
+        for &member in &family {
+            if let Some(interaction) = self.interactions.get_mut(member) {
+                interaction.side = None;
+                interaction.call.sides.clear();
+                interaction.parties.iter_mut().for_each(|party| party.line = None);
+            }
+        }
+        for member in family {
+            self.end_one_broken(cx, member);
+        }
+    }
+
+    fn end_one_broken(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
         let stray = |(key, leg): (LegKey, &super::Leg)| (leg.interaction == call).then_some(key);
         let legs: Vec<LegKey> = self.legs.iter().filter_map(stray).collect();
         let Some(interaction) = self.interactions.get_mut(call) else {
@@ -140,6 +195,7 @@ impl Calls {
             self.forget(cx, key);
         }
         self.close_room(cx, call);
+        self.bury(cx, call);
     }
 
     /// One leg leaves its call; once. What its session and the engine still have to say is waited for.
@@ -159,6 +215,7 @@ impl Calls {
             parted: false,
         });
         tracing::debug!(leg = %leg.id, call_id = %loggable(leg.session.call_id().as_bytes()), ?reason, "leg leaves");
+        self.drop_exchange(cx, key);
         self.drop_relayed(cx, key);
         if let Some(leg) = self.legs.get_mut(key) {
             leg.close(cx, headers);
@@ -186,10 +243,12 @@ impl Calls {
             return;
         };
         interaction.remove(key);
-        if interaction.legs().next().is_none() && matches!(interaction.call.state, State::Over) {
-            self.interactions.remove(call);
-            self.on_forgotten(cx);
+        if matches!(interaction.call.state, State::Bridged(_)) {
+            interaction
+                .parties
+                .retain(|party| !party.legs.is_empty() || party.line.is_some());
         }
+        self.bury(cx, call);
     }
 
     /// The last call of a draining switch has gone.

@@ -2,6 +2,7 @@
 //! headers of devices (P-Asserted-Identity, Remote-Party-ID, Diversion) are not copied: no header is.
 
 use crate::core::{Core, aor_uri};
+use crate::interaction::Party;
 use crate::text::{name_addr, printable};
 use crate::users::UserIndex;
 use sip::{Headers, Message, Name};
@@ -43,6 +44,19 @@ impl Identity {
     #[must_use]
     pub(crate) fn of_callee(core: &Core, user: UserIndex) -> Identity {
         Identity::of_user(core, user, String::new)
+    }
+
+    /// One who takes part in a call.
+    #[must_use]
+    pub(crate) fn of_party(party: &Party) -> Identity {
+        let number = party.user.as_ref().map_or("anonymous", |user| user.user());
+        let hidden = party.asserted.is_none();
+        Identity {
+            from: party.asserted.as_deref().unwrap_or(ANONYMOUS).to_owned(),
+            asserted: party.asserted.as_deref().map(Into::into),
+            shown: party.shown.clone(),
+            number: if hidden { "anonymous" } else { number }.into(),
+        }
     }
 
     fn of_user(core: &Core, user: UserIndex, given: impl FnOnce() -> String) -> Identity {

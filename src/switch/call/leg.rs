@@ -49,6 +49,10 @@ pub(crate) struct Leg {
     pub(crate) status: u16,
     /// Its 200 said something else than the provisional response before: the caller is to be told once he has acknowledged.
     pub(crate) renews: bool,
+    /// The device itself has put the call on hold, by its session description.
+    pub(crate) holds: bool,
+    /// Whom the device was last told it talks to, if that changed since its INVITE.
+    pub(crate) told: Option<Box<str>>,
     /// Requests of other legs that this device has to answer.
     pub(crate) relayed: SmallVec<[Relayed; 1]>,
 }
@@ -119,6 +123,8 @@ impl Leg {
             answered_at: None,
             status: 0,
             renews: false,
+            holds: false,
+            told: None,
             relayed: SmallVec::new(),
         }
     }
@@ -216,15 +222,35 @@ impl Leg {
 
     /// An offer to the device, or a request for one: UPDATE where asked for and possible, else re-INVITE.
     pub(crate) fn offer(&mut self, cx: &mut Cx<'_>, by: Method, offer: Option<Body>) -> Result<(), Refused> {
+        self.offer_with(cx, by, &Headers::new(), offer)
+    }
+
+    /// The same with further headers.
+    pub(crate) fn offer_with(
+        &mut self,
+        cx: &mut Cx<'_>,
+        by: Method,
+        headers: &Headers,
+        offer: Option<Body>,
+    ) -> Result<(), Refused> {
         let core = &mut *cx.core;
-        let (now, none) = (cx.now.mono, Headers::new());
+        let now = cx.now.mono;
         if by == Method::Update && offer.is_some() && self.session.allows(Method::Update) {
             return self
                 .session
-                .update(now, &none, offer, &mut core.endpoint, &mut core.effects);
+                .update(now, headers, offer, &mut core.endpoint, &mut core.effects);
         }
         self.session
-            .modify(now, &none, offer, &mut core.endpoint, &mut core.effects)
+            .modify(now, headers, offer, &mut core.endpoint, &mut core.effects)
+    }
+
+    /// Headers that the device is to know, by UPDATE; false if it takes none, or not now.
+    pub(crate) fn inform(&mut self, cx: &mut Cx<'_>, headers: &Headers) -> bool {
+        let core = &mut *cx.core;
+        let done = self
+            .session
+            .update(cx.now.mono, headers, None, &mut core.endpoint, &mut core.effects);
+        done.is_ok()
     }
 
     /// 200 to the device's re-INVITE or UPDATE.

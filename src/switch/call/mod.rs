@@ -5,6 +5,7 @@
 //! [`crate::room::Room::Call`]: a leg's session, or a timer of a leg or call.
 
 mod act;
+mod anchor;
 mod announce;
 mod audit;
 mod body;
@@ -12,20 +13,25 @@ mod bridge;
 mod cdr;
 mod commands;
 mod conference;
+mod display;
 mod dtmf;
 mod ending;
+mod enter;
 mod identity;
 mod leg;
 mod legs;
+mod parties;
 mod pickup;
 mod plumb;
 mod record;
+mod refer;
 mod relay;
 mod restore;
 mod ring;
 mod room;
 mod service;
 mod setup;
+mod side;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -69,6 +75,8 @@ pub(crate) struct Calls {
     /// What those who watch were told of each call; `None`: nobody watches.
     told: Option<announce::Told>,
     listening: record::Listening,
+    /// Answers to commands that may come again.
+    acts: act::Remembered,
     /// While a drain lasts: its limit.
     draining: Option<Alarm>,
     /// The verb in whose midst a test wants a panic.
@@ -90,6 +98,13 @@ pub(crate) struct Call {
     /// Consultations, transfers and invitations made for this call, oldest first.
     sides: SmallVec<[Key<Interaction>; 2]>,
     state: State,
+}
+
+impl Call {
+    /// An offer is under way from end to end.
+    fn exchanges(&self) -> bool {
+        matches!(&self.state, State::Bridged(bridge) if bridge.exchange.is_some())
+    }
 }
 
 /// What happens in a call.
@@ -130,6 +145,8 @@ const OF_ALL: u64 = OF_CALL | OF_LEG;
 const TIMER_RING: u32 = 1;
 /// Of a leg: the engine has not said goodbye.
 const TIMER_LINGER: u32 = 2;
+/// Of a leg: its device is to be told again whom it talks to.
+const TIMER_DISPLAY: u32 = 5;
 /// Of all calls: the limit of a drain.
 const TIMER_DRAIN: u32 = 3;
 /// Of all calls: the drain is over whatever is left.
@@ -185,6 +202,7 @@ impl Calls {
             active: 0,
             told: None,
             listening: record::Listening::default(),
+            acts: act::Remembered::default(),
             draining: None,
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
@@ -257,9 +275,7 @@ impl Calls {
             }
             Event::PortsExhausted { worker } => self.ports.on_exhausted(cx.now.mono, worker),
             Event::MediaTimeout { leg } => {
-                if let Some(leg) = self.legs.get(Key::unpack(leg.0)) {
-                    self.hang_up(cx, leg.interaction, EndReason::MediaTimeout);
-                }
+                self.on_silent(cx, Key::unpack(leg.0));
             }
             Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
             Event::Talking { leg, talking } => {
@@ -288,6 +304,7 @@ impl Calls {
         match kind {
             TIMER_RING => self.on_no_answer(cx, Key::unpack(number)),
             TIMER_LINGER => self.on_leg_closed(cx, Key::unpack(number), &media::LegStats::default()),
+            TIMER_DISPLAY => self.refresh_display(cx, Key::unpack(number)),
             TIMER_DRAIN => self.on_drain_limit(cx),
             TIMER_DRAINED => self.on_drained(cx),
             TIMER_RECORDS => on_records_due(cx),
@@ -391,5 +408,6 @@ fn on_records_due(cx: &mut Cx<'_>) {
 fn manners(core: &Core) -> Headers {
     Headers::new()
         .with(Name::Allow, relay::ALLOW)
+        .with(Name::Supported, relay::SUPPORTED)
         .with(Name::UserAgent, &*core.config.product)
 }

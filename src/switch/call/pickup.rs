@@ -2,6 +2,7 @@
 
 use super::ending::reason_header;
 use super::identity::is_private;
+use super::ring::Early;
 use super::{Bridge, Calls, Exchange, Failure, LegKey, State, Step, body};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -91,10 +92,11 @@ impl Calls {
         if ringing.early.is_none() {
             let exchange = is_lent.then_some(Exchange {
                 by: caller,
+                with: key,
                 step: Step::Lent,
             });
-            let legs = [caller, key];
-            ringing.early = Some(Bridge { legs, exchange });
+            let (legs, bridge) = ([caller, key], Bridge { exchange });
+            ringing.early = Some(Early { legs, bridge });
         }
     }
 
@@ -102,7 +104,11 @@ impl Calls {
     /// be used is as none.
     fn early_media(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey, message: &Message) -> Option<Body> {
         let answer = body::description(message).ok().flatten()?;
-        let caller = self.caller_of(call)?;
+        let Some(caller) = self.caller_of(call) else {
+            // The 200 may leave out what was said reliably before.
+            let _ = self.sound_mut(key)?.negotiation.handle_answer(&answer);
+            return None;
+        };
         let (from, to) = self.legs.pair_mut(caller, key)?;
         let (from, to) = (from.sound.as_mut()?, to.sound.as_mut()?);
         // A provisional response without 100rel may carry an answer, never an offer (RFC 3261 section 13.2.1).
@@ -125,7 +131,10 @@ impl Calls {
         };
         leg.on_answered(cx.now.wall);
         let call = leg.interaction;
-        let Some(caller) = self.caller_of(call) else { return };
+        // Of a side call without a caller of its own, or whose caller's device was answered before, each device agrees with
+        // the switch alone.
+        let waits = |caller: &LegKey| self.legs.get(*caller).is_some_and(|leg| !leg.is_up());
+        let caller = self.caller_of(call).filter(waits);
         let Some(ringing) = self.ringing(call) else { return };
         let (alarm, callee) = (ringing.alarm.take(), std::mem::take(&mut ringing.callee));
         let is_lent = ringing.is_lent;
@@ -134,6 +143,9 @@ impl Calls {
         }
         self.cancel_others(cx, call, key);
         self.midst_of("answer");
+        let Some(caller) = caller else {
+            return self.on_target_answered(cx, call, key, message);
+        };
         match self
             .join(caller, key, message, wants_answer)
             .map(|text| (!is_lent).then_some(text))
@@ -199,15 +211,21 @@ impl Calls {
         };
         let lent = wants_answer.then_some(Exchange {
             by: caller,
+            with: legs[1],
             step: Step::Lent,
         });
         // What the two began to change before the answer goes on.
         let early = match &interaction.call.state {
-            State::Ringing(ringing) => ringing.early.as_ref().and_then(|early| early.exchange),
+            State::Ringing(ringing) => ringing.early.as_ref().and_then(|early| early.bridge.exchange),
             _ => None,
         };
         let exchange = lent.or(early);
-        interaction.call.state = State::Bridged(Bridge { legs, exchange });
+        interaction.call.state = State::Bridged(Bridge { exchange });
+        interaction.owner = interaction
+            .parties
+            .get(1)
+            .or(interaction.parties.first())
+            .map(|party| party.id);
         interaction.answered_at = Some(cx.now.wall);
         self.figures.answered += 1;
         let took = interaction.started_at.until(cx.now.wall);
@@ -215,13 +233,13 @@ impl Calls {
         let id = interaction.id;
         let setup_ms = took.as_millis();
         tracing::info!(call = %id, call_id = %self.call_id_for_log(Some(&caller)), setup_ms, "call answered");
-        if wants_answer {
-            return;
+        if !wants_answer {
+            self.open_room(cx, call, Matrix::Everyone);
+            for leg in legs {
+                self.listen(cx, leg);
+            }
         }
-        self.open_room(cx, call, Matrix::Everyone);
-        for leg in legs {
-            self.listen(cx, leg);
-        }
+        self.on_side_up(cx, call);
     }
 
     /// One device answered: the others stop ringing and show no missed call (RFC 3326).

@@ -5,6 +5,7 @@ use super::room::{Engine, leg_id, room_id};
 use super::{Calls, LegKey, State};
 use crate::Supervision;
 use crate::arena::Key;
+use crate::config::HoldMode;
 use crate::core::Cx;
 use crate::interaction::{Interaction, Party, Role};
 use media::plan::{Audience, Edge, Gain, Matrix, Sound, Source};
@@ -331,11 +332,11 @@ fn player_of(key: LegKey) -> PlayerId {
     PlayerId(key.pack())
 }
 
-/// What that sounds like.
+/// What that sounds like; nothing, by setting.
 fn sound_of(cx: &Cx<'_>, heard: Heard) -> Option<Sound> {
-    let _ = cx;
-    match heard {
-        Heard::Hold => None,
-        Heard::Ringback => Some(Sound::Tone(Tone::progress("", Progress::Ringback))),
+    match (heard, cx.core.config.calls.hold) {
+        (Heard::Hold, HoldMode::Silence) => None,
+        (Heard::Hold, HoldMode::Music | HoldMode::Pass) => Some(Sound::hold_music()),
+        (Heard::Ringback, _) => Some(Sound::Tone(Tone::progress("", Progress::Ringback))),
     }
 }

@@ -9,7 +9,10 @@ use sip::{Body, Headers, Message, Method, Name, Reply};
 use smallvec::SmallVec;
 
 /// What a device may send us: Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, REFER";
+
+/// Extensions that a session has.
+pub(crate) const SUPPORTED: &str = "replaces, join, norefersub";
 
 /// Requests a device may owe answers to at one time. A key press takes a round trip; nobody presses faster.
 const RELAYED_MAX: usize = 16;
@@ -25,6 +28,7 @@ impl Calls {
             _ if is_over => Some(Reply::new(481)),
             (Some(reply), _) => Some(reply),
             (None, Method::Info | Method::Message) => self.pass_request(cx, key, server, message),
+            (None, Method::Refer) => self.on_refer(cx, key, server, message),
             (None, method) => Some(own_reply(method)),
         };
         if let (Some(reply), Some(leg)) = (reply, self.legs.get_mut(key)) {
@@ -49,7 +53,7 @@ impl Calls {
         if method == Method::Info && self.take_info_key(cx, key, message) {
             return Some(Reply::new(200));
         }
-        let Some(other) = self.bridge(key).map(|bridge| bridge.other(key)) else {
+        let Some(other) = self.partner(key) else {
             // What is no key press has no use for a service; text has no reader.
             return Some(Reply::new(if method == Method::Info { 200 } else { 480 }));
         };
@@ -124,8 +128,6 @@ fn own_reply(method: Method) -> Reply {
         // RFC 6665 sections 4.1.3 and 7.2.1: no package here, and no subscription of ours.
         Method::Subscribe => Reply::new(489).header(Name::AllowEvents, crate::subscribe::ALLOW_EVENTS),
         Method::Notify => Reply::new(481),
-        // Transfer by the device itself: the contact stays connected, and the device shows that it did not work.
-        Method::Refer => Reply::new(501),
         _ => Reply::new(405).header(Name::Allow, ALLOW),
     }
 }

@@ -10,7 +10,7 @@ use sip::{Body, Method};
 impl Calls {
     /// The device that began an exchange has cancelled it.
     pub(super) fn on_offer_withdrawn(&mut self, key: LegKey) {
-        let Some(Exchange { by, step }) = self.bridge(key).and_then(|bridge| bridge.exchange) else {
+        let Some(Exchange { by, with, step }) = self.exchange_of(key) else {
             return;
         };
         if by == key && matches!(step, Step::Offered | Step::Wanted) {
@@ -18,7 +18,7 @@ impl Calls {
                 sound.negotiation.rollback();
             }
             let step = Step::Withdrawn;
-            self.set_exchange(key, Some(Exchange { by, step }));
+            self.set_exchange(key, Some(Exchange { by, with, step }));
         }
     }
 
@@ -41,24 +41,23 @@ impl Calls {
         }
         let sent = self.take_answer(key, said).is_ok() && self.offer_as_before(cx, key, &before);
         let step = Step::Restoring;
-        self.set_exchange(key, sent.then_some(Exchange { by, step }));
+        let with = key;
+        self.set_exchange(key, sent.then_some(Exchange { by, with, step }));
     }
 
     /// The callee's 200 said something else than its 183: the caller is offered what holds now.
     pub(super) fn renew(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let Some(bridge) = self.bridge(key).filter(|bridge| bridge.exchange.is_none()) else {
-            return;
-        };
-        let by = bridge.other(key);
+        let Some(by) = self.passes_to(key) else { return };
         let now = self.held(by);
         if self.offer_as_before(cx, key, &now) {
             let step = Step::Restoring;
-            self.set_exchange(key, Some(Exchange { by, step }));
+            let with = key;
+            self.set_exchange(key, Some(Exchange { by, with, step }));
         }
     }
 
     /// Codecs and direction of what holds with a leg's device.
-    fn held(&self, key: LegKey) -> (Vec<Codec>, Direction) {
+    pub(super) fn held(&self, key: LegKey) -> (Vec<Codec>, Direction) {
         let sound = self.legs.get(key).and_then(|leg| leg.sound.as_ref());
         let Some(sound) = sound else { return Default::default() };
         let media = sound.negotiation.leg_media().unwrap_or_default();

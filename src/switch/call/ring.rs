@@ -4,7 +4,7 @@
 use super::ending::{passed_reason, reason_header};
 use super::identity::Identity;
 use super::room::Sound;
-use super::setup::Asked;
+use super::service::CODECS;
 use super::{Bridge, Calls, Failure, Leg, LegKey, State, TIMER_RING, body, call_timer, cdr, leg_owner};
 use crate::arena::Key;
 use crate::core::{Cx, aor_uri};
@@ -33,9 +33,30 @@ pub(crate) struct Ringing {
     /// The headers that say who is called.
     pub(super) callee: Headers,
     /// The only device has described itself reliably: what the two change before the answer goes from end to end.
-    pub(super) early: Option<Bridge>,
+    pub(super) early: Option<Early>,
     /// The offer was the device's, in a reliable provisional response.
     pub(super) is_lent: bool,
+}
+
+/// Who calls, as the devices that ring are told.
+pub(super) struct Calling<'c> {
+    /// As whom.
+    pub(super) identity: &'c Identity,
+    /// Further headers of the INVITE.
+    pub(super) headers: Headers,
+    /// Its Max-Forwards.
+    pub(super) hops: u8,
+    /// The caller takes reliable provisional responses.
+    pub(super) is_reliable: bool,
+}
+
+/// What two devices share before the answer.
+#[derive(Debug)]
+pub(super) struct Early {
+    /// The caller's first.
+    pub(super) legs: [LegKey; 2],
+    /// What goes from end to end.
+    pub(super) bridge: Bridge,
 }
 
 impl Calls {
@@ -44,7 +65,7 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        asked: &Asked,
+        calling: &Calling<'_>,
         callee: UserIndex,
         devices: Devices,
     ) -> Result<(), Failure> {
@@ -53,7 +74,7 @@ impl Calls {
         let mut legs: SmallVec<[LegKey; 1]> = smallvec![];
         let alone = devices.len() == 1;
         for device in devices {
-            match self.invite(cx, key, asked, &aor, device, alone) {
+            match self.invite(cx, key, calling, &aor, device, alone) {
                 Ok(leg) => legs.push(leg),
                 // What rings, rings; without any there is no call.
                 Err(failure) if legs.is_empty() => return Err(failure),
@@ -87,7 +108,7 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        asked: &Asked,
+        calling: &Calling<'_>,
         callee: &Aor,
         device: Device,
         alone: bool,
@@ -98,13 +119,13 @@ impl Calls {
         let invitation = Invitation {
             destination: device.destination,
             uri: device.contact.to_string(),
-            from: asked.identity.from.clone(),
+            from: calling.identity.from.clone(),
             to: format!("<{}>", aor_uri(callee)),
-            local: self.local(cx.core, &asked.identity.number, flow),
-            headers: routed(asked.identity.headers(), &device.path),
-            max_forwards: hops_left(&asked.invite),
+            local: self.local(cx.core, &calling.identity.number, flow),
+            headers: routed(joined(calling), &device.path),
+            max_forwards: calling.hops,
             // Its offer in a provisional response would be the caller's to answer, in a PRACK.
-            reliable: offer.is_some() || alone && sip::invite::knows_reliable(&asked.invite),
+            reliable: offer.is_some() || alone && calling.is_reliable,
             offer,
         };
         let core = &mut *cx.core;
@@ -138,11 +159,14 @@ impl Calls {
             .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
         sound.secure(cx, Some(callee), flow.transport);
-        let from = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.sound.as_ref());
-        let Some(from) = from.filter(|from| from.negotiation.owes_answer()) else {
-            return Ok((sound, None));
+        let caller = self.caller_of(key);
+        let from = caller.and_then(|leg| self.legs.get(leg)?.sound.as_ref());
+        let text = match from.filter(|from| from.negotiation.owes_answer()) {
+            Some(from) => sound.negotiation.relay_offer(&from.negotiation),
+            None if caller.is_some() => return Ok((sound, None)),
+            None => sound.negotiation.offer(&CODECS, media::sdp::Direction::SendRecv),
         };
-        match sound.negotiation.relay_offer(&from.negotiation) {
+        match text {
             Ok(text) => {
                 let offer = body::sdp(text);
                 Ok((sound, Some(offer)))
@@ -220,10 +244,17 @@ impl Calls {
         }
     }
 
-    /// All legs but the caller's.
+    /// The devices that are called.
     pub(super) fn callees(&self, call: Key<Interaction>) -> SmallVec<[LegKey; 4]> {
         let interaction = self.interactions.get(call);
-        interaction.map_or_else(SmallVec::new, |interaction| interaction.legs().skip(1).collect())
+        interaction.map_or_else(SmallVec::new, |interaction| {
+            interaction
+                .parties
+                .iter()
+                .skip(1)
+                .flat_map(|party| party.legs.iter().copied())
+                .collect()
+        })
     }
 }
 
@@ -239,12 +270,19 @@ fn explanation(message: &Message) -> Headers {
 }
 
 /// One hop fewer than the caller's request had; 70 if it did not say.
-fn hops_left(invite: &Message) -> u8 {
+pub(super) fn hops_left(invite: &Message) -> u8 {
     let hops = invite
         .header(Name::MaxForwards)
         .and_then(|value| std::str::from_utf8(value).ok());
     hops.and_then(|hops| hops.trim().parse::<u8>().ok())
         .map_or(70, |hops| hops.saturating_sub(1))
+}
+
+/// Who calls, and what else the INVITE says.
+fn joined(calling: &Calling<'_>) -> Headers {
+    let mut headers = calling.identity.headers();
+    headers.append(&calling.headers);
+    headers
 }
 
 /// The Path of a registration becomes the Route of what goes there (RFC 3327 section 5.3).

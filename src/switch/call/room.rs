@@ -127,7 +127,7 @@ impl Calls {
             return false;
         };
         let media_timeout = media_timeout.filter(|_| leg.is_up());
-        let (room, host) = (room_id(leg.interaction), leg.host);
+        let (room, host) = (room_id(leg.place), leg.host);
         let Some(sound) = &mut leg.sound else { return false };
         let Some(mut media) = sound.negotiation.leg_media() else {
             return false;
@@ -194,6 +194,10 @@ impl Calls {
 
     /// The leg needs its port no more. True if that is all; false if the engine's figures are still to come.
     pub(super) fn silence(&mut self, cx: &mut Cx<'_>, key: LegKey) -> bool {
+        if let Some(place) = self.legs.get(key).map(|leg| leg.place) {
+            self.stop_sound(cx, place, key);
+            self.forget_seat(place, key);
+        }
         let Some(leg) = self.legs.get_mut(key) else { return true };
         let Some(sound) = &mut leg.sound else { return true };
         match sound.engine {

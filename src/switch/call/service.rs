@@ -15,7 +15,7 @@ use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Reply};
 
 /// What the engine can encode and decode, as we offer it: the laws first, for every phone has them.
-const CODECS: [Codec; 5] = [
+pub(super) const CODECS: [Codec; 5] = [
     Codec::Pcmu,
     Codec::Pcma,
     Codec::G722,
@@ -184,7 +184,7 @@ impl Calls {
     }
 
     /// Our answer to an offer that lies open, or our offer.
-    fn own_description(&mut self, key: LegKey, offered: bool) -> Result<Body, Failure> {
+    pub(super) fn own_description(&mut self, key: LegKey, offered: bool) -> Result<Body, Failure> {
         let sound = self.legs.get_mut(key).and_then(|leg| leg.sound.as_mut());
         let negotiation = &mut sound.ok_or_else(Failure::congested)?.negotiation;
         let text = match offered {

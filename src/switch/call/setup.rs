@@ -1,6 +1,7 @@
 //! The first part of a call: an INVITE from a known caller becomes a leg, the dial plan says whom it is for.
 
 use super::identity::Identity;
+use super::ring::{Calling, hops_left};
 use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
@@ -17,7 +18,7 @@ use smallvec::smallvec;
 use std::borrow::Cow;
 
 /// Longest dialled string that is looked at: names and numbers are shorter.
-const DIALLED_MAX: usize = 128;
+pub(super) const DIALLED_MAX: usize = 128;
 
 /// Legs of one call at most: one caller and all devices of a callee. With this many places left a call may begin.
 const LEGS_MAX: usize = 128;
@@ -54,6 +55,8 @@ impl Calls {
             invite,
         };
         let key = self.receive(cx, &asked);
+        let caller = cx.core.users[caller].aor.clone();
+        self.link_second_call(key, &caller);
         if let Err(failure) = self.place_call(cx, key, &asked) {
             self.fail(cx, key, EndedBy::Switch, failure);
         }
@@ -101,17 +104,33 @@ impl Calls {
             return Err(Failure::of(482));
         }
         let offer = body::description(&asked.invite)?;
+        if let Some(entry) = self.entry(cx, key, asked)? {
+            return self.enter(cx, key, asked, entry, offer.as_ref());
+        }
         let (target, devices) = self.goal(cx, key, asked)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
         let worker = match target {
             Target::Room => self.knock(cx, key)?,
-            _ => None,
+            _ => self.worker_for(cx.core, key, asked.caller, &target),
         };
-        self.seat_caller(cx, key, (caller, worker), asked.flow, offer.as_ref())?;
+        let mut seated = self.seat_caller(cx, key, (caller, worker), asked.flow, offer.as_ref());
+        // A worker without a free port costs only that this call cannot be joined with others of its users later.
+        if seated.is_err() && target != Target::Room && self.sound_mut(caller).is_none() {
+            seated = self.seat_caller(cx, key, (caller, None), asked.flow, offer.as_ref());
+        }
+        seated?;
         match target {
-            Target::User(callee) => self.ring(cx, key, asked, callee, devices),
+            Target::User(callee) => {
+                let calling = Calling {
+                    identity: &asked.identity,
+                    headers: self.side_headers(key),
+                    hops: hops_left(&asked.invite),
+                    is_reliable: sip::invite::knows_reliable(&asked.invite),
+                };
+                self.ring(cx, key, &calling, callee, devices)
+            }
             service => self.serve(cx, caller, service, offer.is_some()),
         }
     }
@@ -138,7 +157,7 @@ impl Calls {
     }
 
     /// The caller's port, at the worker where the call will live from now on, if that is known already, and his offer.
-    fn seat_caller(
+    pub(super) fn seat_caller(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,

@@ -102,6 +102,8 @@ pub fn config() -> Config {
             ring_timeout: seconds(60),
             max_calls: 1_000,
             keep_records: None,
+            hold: settings::HoldMode::Music,
+            end_without_us: true,
         },
         im: settings::Im {
             store: true,
@@ -125,6 +127,7 @@ pub fn config() -> Config {
             watch_calls: settings::Audience::Everyone,
             watch_peers: settings::Audience::Everyone,
         },
+        features: settings::Features::default(),
         media: settings::Media {
             local: [127, 0, 0, 1].into(),
             advertised: None,

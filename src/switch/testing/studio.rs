@@ -1,7 +1,7 @@
 //! A media plane that keeps account instead of making sound.
 
-use media::plan::{Audience, Edge};
-use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, RoomId, WorkerId};
+use media::plan::{Audience, Edge, Gain, Sound, Source};
+use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 use media::{Heard, HeardTone, Recorded, Recording, RecordingId, StartRecord};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,10 @@ pub struct Studio {
     legs: BTreeMap<u64, OpenLeg>,
     /// Recordings being made, with the legs in them.
     tapes: Vec<(RecordingId, Vec<LegId>)>,
+    /// Named edges: room, who hears, who is heard.
+    edges: BTreeMap<(RoomId, LegId, Source), Gain>,
+    /// Sounds: room and player.
+    players: BTreeMap<(RoomId, PlayerId), (Audience, Sound)>,
     ports_bound: u16,
     /// So many ports exist; none for 8,192.
     pub port_limit: Option<u16>,
@@ -74,7 +78,21 @@ impl Studio {
                 assert!(!self.rooms.contains(&room), "a room is opened twice");
                 self.rooms.push(room);
             }
-            Plan::CloseRoom { room } => self.rooms.retain(|&other| other != room),
+            Plan::CloseRoom { room } => {
+                assert!(
+                    self.legs.values().all(|leg| leg.room != room),
+                    "a room is closed with legs in it"
+                );
+                self.rooms.retain(|&other| other != room);
+                self.edges.retain(|&(other, ..), _| other != room);
+                self.players.retain(|&(other, _), _| other != room);
+            }
+            Plan::MoveLeg { leg, room } => {
+                assert!(self.rooms.contains(&room), "a leg is moved to no room");
+                self.forget_edges(leg);
+                self.legs.get_mut(&leg.0).expect("a leg that is open is moved").room = room;
+            }
+            Plan::StopPlay { room, player } => drop(self.players.remove(&(room, player))),
             Plan::OpenLeg(leg) => {
                 assert!(self.rooms.contains(&leg.room), "a leg without a room");
                 assert!(self.on_port(leg.port).is_none(), "two legs on one port");
@@ -90,14 +108,18 @@ impl Studio {
             Plan::RecordLeg { recording, leg, side } => self.record_leg(recording, leg, side.is_some()),
             Plan::StopRecord { recording } => return self.stop_record(recording),
             Plan::Inspect { token, legs } => return vec![inspected(token, legs)],
-            Plan::SetEdges { edges, .. } => {
-                let in_room = |edge: &Edge| self.legs.contains_key(&edge.to.0);
-                assert!(edges.iter().all(in_room), "an edge to a leg that is not there");
-            }
+            Plan::SetEdges { room, edges } => edges.iter().for_each(|edge| self.set_edge(room, edge)),
             Plan::Play {
-                to: Audience::Leg(leg), ..
+                room,
+                player,
+                sound,
+                to,
             } => {
-                assert!(self.legs.contains_key(&leg.0), "a sound for a leg that is not there");
+                if let Audience::Leg(leg) = to {
+                    let there = self.legs.get(&leg.0).is_some_and(|leg| leg.room == room);
+                    assert!(there, "a sound for a leg that is not there");
+                }
+                self.players.insert((room, player), (to, sound));
             }
             _ => {}
         }
@@ -135,6 +157,58 @@ impl Studio {
         }
     }
 
+    fn set_edge(&mut self, room: RoomId, edge: &Edge) {
+        let in_room = |leg: LegId| self.legs.get(&leg.0).is_some_and(|leg| leg.room == room);
+        assert!(in_room(edge.to), "an edge to a leg that is not there");
+        if let Source::Leg(from) = edge.from {
+            assert!(in_room(from), "an edge from a leg that is not there");
+        }
+        match edge.gain {
+            Some(gain) => drop(self.edges.insert((room, edge.to, edge.from), gain)),
+            None => drop(self.edges.remove(&(room, edge.to, edge.from))),
+        }
+    }
+
+    fn forget_edges(&mut self, leg: LegId) {
+        self.edges
+            .retain(|&(_, to, from), _| to != leg && from != Source::Leg(leg));
+    }
+
+    /// What the device at this RTP port hears: the RTP ports of others in rising order, and `music`, `tone` for sounds.
+    #[must_use]
+    pub fn hears(&self, port: u16) -> Vec<String> {
+        let Some(listener) = self.towards(port) else {
+            return vec![];
+        };
+        if !listener.media.direction.sends() {
+            return vec![];
+        }
+        let (room, to) = (listener.room, listener.leg);
+        let unmuted = |from: LegId| {
+            !self
+                .edges
+                .get(&(room, to, Source::Leg(from)))
+                .is_some_and(|gain| gain.is_mute())
+        };
+        let others = self
+            .legs
+            .values()
+            .filter(|leg| leg.room == room && leg.leg != to && unmuted(leg.leg));
+        let mut heard: Vec<String> = others
+            .filter(|leg| leg.media.direction.receives())
+            .filter_map(|leg| Some(leg.media.remote?.port().to_string()))
+            .collect();
+        let sounds = self
+            .players
+            .iter()
+            .filter(|((at, _), (who, _))| *at == room && *who == Audience::Leg(to));
+        heard.extend(sounds.map(|(_, (_, sound))| match sound {
+            Sound::Music(_) => "music".to_owned(),
+            _ => "tone".to_owned(),
+        }));
+        heard
+    }
+
     fn bind(&mut self, worker: WorkerId, count: u16) -> Event {
         let left = self.port_limit.unwrap_or(8_192) - self.ports_bound;
         let first = self.ports_bound;
@@ -154,6 +228,7 @@ impl Studio {
 
     fn close(&mut self, leg: LegId) -> Vec<Event> {
         assert!(self.legs.remove(&leg.0).is_some(), "a leg is closed twice");
+        self.forget_edges(leg);
         if self.is_dead {
             return vec![];
         }

@@ -4,6 +4,11 @@ use super::*;
 use media::plan::Codec;
 use std::time::Duration;
 
+/// Offers of hold go to the other device.
+fn up() -> Up {
+    up_passing_hold()
+}
+
 /// A re-INVITE of the caller, passed to the callee.
 fn reinvited(up: &mut Up, offer: &str) -> Message {
     up.kate.send_in(

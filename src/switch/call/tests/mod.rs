@@ -16,8 +16,11 @@ mod reliable;
 mod secure;
 mod service;
 mod setup;
+mod stage;
+mod verbs;
 mod watch;
 
+use crate::config::HoldMode;
 use handset::{Dialog, Handset, hold, sdp};
 use lab::Lab;
 use model::{Direction, EndReason};
@@ -41,16 +44,24 @@ struct Up {
 }
 
 fn up() -> Up {
-    up_with(&[0, 101])
+    up_in(Lab::new(), &[0, 101])
 }
 
 /// The callee takes no packets for key presses.
 fn up_without_keys() -> Up {
-    up_with(&[0])
+    up_in(Lab::new(), &[0])
 }
 
-fn up_with(answered: &[u8]) -> Up {
-    let (mut lab, mut kate, jim) = pair();
+/// Hold is passed from end to end.
+fn up_passing_hold() -> Up {
+    let mut config = lab::config();
+    config.calls.hold = HoldMode::Pass;
+    up_in(Lab::with(config), &[0, 101])
+}
+
+fn up_in(mut lab: Lab, answered: &[u8]) -> Up {
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let jim = Handset::registered(&mut lab, "1001", 6100);
     let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0, 8, 101])));
     let invite = jim.expect_request(&mut lab, Method::Invite);
     jim.reply(&mut lab, &invite, 180, None);

@@ -65,7 +65,7 @@ fn while_an_offer_is_passed_on() {
         jim,
         mut kates,
         ..
-    } = up();
+    } = up_passing_hold();
     let others = bystanders(&mut lab);
     lab.recovers = true;
     lab.switch.panic_in("offer");

@@ -183,7 +183,7 @@ fn a_bye_before_the_answer_gives_up_as_well() {
 
 #[test]
 fn an_extension_that_is_required_and_not_there_is_named() {
-    for required in ["replaces", "foo"] {
+    for required in ["precondition", "foo"] {
         let (mut lab, mut kate, jim) = pair();
         kate.invite_with(
             &mut lab,

@@ -168,7 +168,7 @@ fn what_the_switch_does_not_do_inside_a_call_is_refused_and_the_call_goes_on() {
     } = up();
     for (method, extra, told) in [
         (Method::Options, "", 200),
-        (Method::Refer, "Refer-To: <sip:1002@example.com>\r\n", 501),
+        (Method::Refer, "Refer-To: <sip:1002@elsewhere.example>\r\n", 403),
         (Method::Subscribe, "Event: dialog\r\n", 489),
         (Method::Notify, "Event: refer\r\nSubscription-State: active\r\n", 481),
         (Method::Publish, "Event: presence\r\n", 405),

@@ -1,0 +1,78 @@
+//! What phones show of the other side, kept true when the other side changes (R112): UPDATE with P-Asserted-Identity where the
+//! device takes it, else a re-INVITE that offers again what holds; of a conference, `isfocus` in our Contact (RFC 4579).
+
+use super::{Calls, LegKey, TIMER_DISPLAY, leg_timer};
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use model::PartyId;
+use sip::{Headers, Name};
+use std::time::Duration;
+
+/// A device that is in the midst of something else is told this much later.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What a device is shown when it talks to several.
+const FOCUS: &str = "Conference";
+
+impl Calls {
+    /// Tells each device in a call whom it talks to now, if that is news.
+    pub(super) fn refresh_displays(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        for id in self.present(call) {
+            let device = self
+                .interactions
+                .get(call)
+                .and_then(|call| call.party(id)?.legs.first().copied());
+            if let Some(leg) = device {
+                self.refresh_display(cx, leg);
+            }
+        }
+    }
+
+    /// Tells one device.
+    pub(super) fn refresh_display(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some((shown, is_focus)) = self.to_show(key) else {
+            return;
+        };
+        let Some(leg) = self
+            .legs
+            .get_mut(key)
+            .filter(|leg| leg.is_up() && leg.told.as_ref() != Some(&shown))
+        else {
+            return;
+        };
+        leg.session.set_focus(is_focus);
+        let headers = match is_focus {
+            true => Headers::new(),
+            false => Headers::new().with(Name::PAssertedIdentity, &*shown),
+        };
+        let sent = leg.inform(cx, &headers) || self.offer_with(cx, key, &headers);
+        match self.legs.get_mut(key) {
+            Some(leg) if sent => leg.told = Some(shown),
+            Some(_) => drop(
+                cx.core
+                    .endpoint
+                    .set_timer(cx.now.mono + AGAIN, leg_timer(key), TIMER_DISPLAY),
+            ),
+            None => {}
+        }
+    }
+
+    /// What a device is to show, and whether that is a conference.
+    fn to_show(&self, key: LegKey) -> Option<(Box<str>, bool)> {
+        let call = self.legs.get(key)?.interaction;
+        let interaction = self.interactions.get(call)?;
+        let own: PartyId = interaction.parties[interaction.party_of(key)?].id;
+        match self.others(call, own).as_slice() {
+            [] => None,
+            [other] => {
+                let asserted = interaction.party(*other)?.asserted.clone();
+                Some((
+                    asserted.unwrap_or_else(|| "\"Anonymous\" <sip:anonymous@anonymous.invalid>".into()),
+                    false,
+                ))
+            }
+            _ => Some((FOCUS.into(), true)),
+        }
+    }
+}

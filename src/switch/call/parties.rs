@@ -1,0 +1,253 @@
+//! Who takes part in a call that is up: parties come from side calls, go, hold and attend; what that means for the others.
+
+use super::ending::reason_header;
+use super::{Calls, LegKey, State};
+use crate::Supervision;
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::{Interaction, Party, Role};
+use model::{EndReason, EndedBy, PartyId, Purpose};
+use smallvec::SmallVec;
+
+impl Calls {
+    // Holding and attending.
+
+    /// A party attends to this one of its calls: the interaction, or one of its side calls; the rest of them it holds.
+    pub(super) fn turn_to(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: PartyId) {
+        let root = self.parent_of(call).unwrap_or(call);
+        let mut family = self.sides_of(root);
+        family.push(root);
+        for member in family {
+            let holds = member != call;
+            if holds || !self.is_held_by_device(member, by) {
+                self.set_holds(member, by, holds);
+            } else {
+                self.ask_back(cx, member, by);
+            }
+        }
+        self.plumb(cx, root);
+    }
+
+    /// A party puts the others of one call on hold, or takes them off.
+    pub(super) fn set_holds(&mut self, call: Key<Interaction>, by: PartyId, holds: bool) {
+        if let Some(party) = self.interactions.get_mut(call).and_then(|call| call.party_mut(by)) {
+            party.holds = holds;
+        }
+    }
+
+    fn is_held_by_device(&self, call: Key<Interaction>, by: PartyId) -> bool {
+        let device = self
+            .interactions
+            .get(call)
+            .and_then(|call| self.device_of(call.party(by)?));
+        device.and_then(|leg| self.legs.get(leg)).is_some_and(|leg| leg.holds)
+    }
+
+    /// The device itself holds: it is offered to speak again, and its answer is what counts.
+    fn ask_back(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: PartyId) {
+        let device = self
+            .interactions
+            .get(call)
+            .and_then(|call| self.device_of(call.party(by)?));
+        if let Some(leg) = device {
+            self.offer_again(cx, leg);
+        }
+    }
+
+    /// A device has put the call that it hears on hold by its session description, or taken it off.
+    pub(super) fn hold_by_device(&mut self, cx: &mut Cx<'_>, place: Key<Interaction>, key: LegKey, holds: bool) {
+        let Some(interaction) = self.interactions.get_mut(place) else {
+            return;
+        };
+        let mut parties = interaction.parties.iter_mut();
+        let party = parties.find(|party| party.legs.contains(&key) || party.line == Some(key));
+        let Some(party) = party.filter(|party| party.holds != holds) else {
+            return;
+        };
+        party.holds = holds;
+        let who = party.shown.clone();
+        interaction.note(cx.now.wall, &who, if holds { "hold" } else { "resume" }, "");
+        self.plumb(cx, place);
+    }
+
+    // Coming.
+
+    /// The target of a transfer takes the place of who transferred.
+    pub(super) fn carry_over(&mut self, cx: &mut Cx<'_>, side: Key<Interaction>) {
+        let Some((parent, by)) = self.merge(cx, side, Role::Member) else {
+            return;
+        };
+        let headers = reason_header(EndReason::Normal);
+        for leg in self.legs_of_party(parent, by) {
+            self.leave(cx, leg, EndedBy::Switch, EndReason::Normal, &headers);
+        }
+        self.on_left(cx, parent, EndReason::Normal, &headers);
+    }
+
+    /// The target of an invitation, or a supervisor whose phone was called, comes into the interaction.
+    pub(super) fn bring_in(&mut self, cx: &mut Cx<'_>, side: Key<Interaction>) {
+        let Some(served) = self.interactions.get(side).and_then(|call| call.side.as_ref()) else {
+            return;
+        };
+        let purpose = served.purpose;
+        let role = match served.asked.supervision {
+            Some((mode, of)) => Role::Supervisor { of, mode },
+            None => Role::Member,
+        };
+        let Some((parent, by)) = self.merge(cx, side, role) else {
+            return;
+        };
+        if purpose == Purpose::TakeOver {
+            let headers = reason_header(EndReason::Normal);
+            for leg in self.legs_of_party(parent, by) {
+                self.leave(cx, leg, EndedBy::Switch, EndReason::Normal, &headers);
+            }
+            return self.on_left(cx, parent, EndReason::Normal, &headers);
+        }
+        self.settle_parties(cx, parent);
+    }
+
+    /// All of a side call but who wanted it move to its parent; what is left of it ends. The parent, and who wanted it.
+    pub(super) fn merge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        side: Key<Interaction>,
+        role: Role,
+    ) -> Option<(Key<Interaction>, PartyId)> {
+        self.outcome(cx, side, 200);
+        let served = self.interactions.get_mut(side)?.side.take()?;
+        let (parent, by) = (served.parent, served.by);
+        self.midst_of("merge");
+        for id in self.others(side, by) {
+            self.adopt(cx, side, parent, id);
+            if let Some(interaction) = self.interactions.get_mut(parent) {
+                let who = interaction
+                    .party(id)
+                    .map(|party| party.shown.clone())
+                    .unwrap_or_default();
+                interaction.note(cx.now.wall, &who, "joined", "");
+                if let Some(party) = interaction.party_mut(id) {
+                    party.role = role;
+                }
+            }
+        }
+        self.detach_side(parent, side);
+        if let Some(interaction) = self.interactions.get_mut(side) {
+            interaction.parties.iter_mut().for_each(|party| party.line = None);
+        }
+        self.plumb(cx, parent);
+        let headers = reason_header(EndReason::Normal);
+        self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
+        Some((parent, by))
+    }
+
+    // Going.
+
+    /// Whether a call that is up makes sense with those who are left.
+    pub(super) fn goes_on(&self, cx: &Cx<'_>, call: Key<Interaction>) -> bool {
+        let Some(interaction) = self.interactions.get(call) else {
+            return false;
+        };
+        let present = self.present(call);
+        let is_ours = |id: &PartyId| interaction.party(*id).is_some_and(|party| party.user.is_some());
+        match present.as_slice() {
+            [] => false,
+            // Somebody is on the way to take the place of who has left.
+            [alone] => self.sides_of(call).into_iter().any(|side| {
+                let side = self.interactions.get(side).and_then(|side| side.side.as_ref());
+                side.is_some_and(|side| side.purpose == Purpose::Transfer && side.by != *alone)
+            }),
+            // R128: of an added party and a contact nobody here would know what they talk about.
+            all => !cx.core.config.calls.end_without_us || all.iter().any(is_ours),
+        }
+    }
+
+    /// Somebody came or went: the owner is one who is there, nobody watches over one who is not, and everybody hears and
+    /// is shown what is so now.
+    pub(super) fn settle_parties(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let present = self.present(call);
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        if interaction.owner.is_none_or(|owner| !present.contains(&owner)) {
+            let ours = |id: &&PartyId| interaction.party(**id).is_some_and(|party| party.user.is_some());
+            interaction.owner = present.iter().rev().find(ours).or(present.first()).copied();
+        }
+        interaction
+            .unheard
+            .retain(|(from, to)| present.contains(from) || present.contains(to));
+        let headers = reason_header(EndReason::Normal);
+        for leg in self.idle_watchers(call, &present) {
+            self.leave(cx, leg, EndedBy::Switch, EndReason::Normal, &headers);
+        }
+        self.plumb(cx, call);
+        self.refresh_displays(cx, call);
+    }
+
+    /// The devices of supervisors whose agent is not there any more.
+    fn idle_watchers(&self, call: Key<Interaction>, present: &[PartyId]) -> SmallVec<[LegKey; 4]> {
+        let Some(interaction) = self.interactions.get(call) else {
+            return SmallVec::new();
+        };
+        let idle = |party: &&Party| match party.role {
+            Role::Supervisor { of, mode } => mode != Supervision::Barge && !present.contains(&of),
+            Role::Member => false,
+        };
+        interaction
+            .parties
+            .iter()
+            .filter(idle)
+            .flat_map(|party| party.legs.iter().copied())
+            .collect()
+    }
+
+    /// Supervisors who watch over a party.
+    pub(super) fn watchers_of(&self, call: Key<Interaction>, id: PartyId) -> SmallVec<[PartyId; 2]> {
+        let Some(interaction) = self.interactions.get(call) else {
+            return SmallVec::new();
+        };
+        let watches = |party: &&Party| matches!(party.role, Role::Supervisor { of, .. } if of == id);
+        interaction
+            .parties
+            .iter()
+            .filter(watches)
+            .map(|party| party.id)
+            .collect()
+    }
+
+    /// A party is taken out, or goes.
+    pub(super) fn part(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, id: PartyId, by: EndedBy) {
+        let headers = reason_header(EndReason::Normal);
+        let mut legs = self.legs_of_party(call, id);
+        let line = self.interactions.get(call).and_then(|call| call.party(id)?.line);
+        if line.is_some() {
+            // Who hears a consultation by a line goes from the consultation, not from the call.
+            return self.end(cx, call, by, EndReason::Normal, &headers);
+        }
+        legs.retain(|leg| self.legs.get(*leg).is_some_and(|leg| !leg.is_over()));
+        for leg in legs {
+            self.leave(cx, leg, by, EndReason::Normal, &headers);
+        }
+        self.on_left(cx, call, EndReason::Normal, &headers);
+    }
+
+    /// A device that should send does not: it is as good as gone.
+    pub(super) fn on_silent(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
+        };
+        let reason = EndReason::MediaTimeout;
+        let simple = self.present(call).len() <= 2 && self.sides_of(call).is_empty() && self.parent_of(call).is_none();
+        if simple || !matches!(self.state(call), Some(State::Bridged(_))) {
+            return self.hang_up(cx, call, reason);
+        }
+        let headers = reason_header(reason);
+        self.leave(cx, key, EndedBy::Switch, reason, &headers);
+        self.on_left(cx, call, reason, &headers);
+    }
+
+    pub(super) fn legs_of_party(&self, call: Key<Interaction>, id: PartyId) -> SmallVec<[LegKey; 1]> {
+        let party = self.interactions.get(call).and_then(|call| call.party(id));
+        party.map(|party| party.legs.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,282 @@
+//! REFER inside a call (RFC 3515): a blind transfer, an attended one where Refer-To has Replaces (RFC 3891, 5589), and in a
+//! conference an invitation, or a farewell by `method=BYE` (RFC 4579). The device hears by NOTIFY what comes of it.
+
+use super::act::Actor;
+use super::{Calls, LegKey};
+use crate::Refusal;
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::{Asker, Interaction, Refer};
+use model::{EndedBy, PartyId, Purpose};
+use sip::endpoint::ServerId;
+use sip::header::{NameAddr, Replaces};
+use sip::uri::unescape;
+use sip::{Body, Headers, Message, Method, Name, Reply};
+use std::borrow::Cow;
+
+/// Longest Refer-To that is looked at: a URI with Replaces in it takes a few hundred bytes.
+const REFER_TO_MAX: usize = 1_024;
+
+/// What a Refer-To asks for.
+struct ReferTo {
+    /// The user part: whom.
+    target: String,
+    /// The dialog that is to be replaced.
+    replaces: Option<Vec<u8>>,
+    /// `method=BYE`.
+    is_farewell: bool,
+}
+
+impl Calls {
+    /// A device asks for a transfer or an invitation; the final reply if it is not begun.
+    pub(super) fn on_refer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: LegKey,
+        server: ServerId,
+        message: &Message,
+    ) -> Option<Reply> {
+        let refer_to = match self.refer_to(cx, key, message) {
+            Ok(refer_to) => refer_to,
+            Err(status) => return Some(Reply::new(status)),
+        };
+        let Some((call, by)) = self.seat_of(key).filter(|(call, _)| self.is_up(*call)) else {
+            return Some(Reply::new(491));
+        };
+        let silent = message
+            .header(Name::ReferSub)
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"false"));
+        let refer = Refer {
+            leg: key,
+            id: message.cseq(),
+            silent,
+        };
+        // RFC 3515 section 2.4.2: 202 says that it is being tried; the NOTIFYs say the rest.
+        let mut accepted = Reply::new(202);
+        if silent {
+            accepted = accepted.header(Name::ReferSub, "false");
+        }
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.respond(cx, server, accepted);
+        }
+        self.notify_refer(cx, refer, &Reply::new(100), false);
+        if let Err(status) = self.refer(cx, (call, by), &refer_to, refer) {
+            self.notify_refer(cx, refer, &Reply::new(status), true);
+        }
+        None
+    }
+
+    fn refer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (call, by): (Key<Interaction>, PartyId),
+        to: &ReferTo,
+        refer: Refer,
+    ) -> Result<(), u16> {
+        let is_conference = self.present(call).len() > 2;
+        let verb = match (&to.replaces, is_conference) {
+            (Some(_), false) => "complete-transfer",
+            (Some(_), true) => "complete-conference",
+            (None, false) => "instant-transfer",
+            (None, true) => "add",
+        };
+        let asked = Asker {
+            verb,
+            refer: Some(refer),
+            ..Asker::default()
+        };
+        let actor = Actor {
+            call,
+            party: Some(by),
+            rules: false,
+            user: None,
+        };
+        if to.is_farewell {
+            self.dismiss(cx, call, by, &to.target)?;
+            self.notify_refer(cx, refer, &Reply::new(200), true);
+            return Ok(());
+        }
+        let purpose = if is_conference {
+            Purpose::Join
+        } else {
+            Purpose::Transfer
+        };
+        let outcome = match &to.replaces {
+            Some(replaces) => return self.refer_replaces(cx, actor, purpose, replaces, asked),
+            None => self.call_for(cx, &actor, purpose, &to.target, asked),
+        };
+        outcome.map(|_| ()).map_err(|refusal| status_of(&refusal))
+    }
+
+    /// The transferor's two calls become one.
+    fn refer_replaces(
+        &mut self,
+        cx: &mut Cx<'_>,
+        actor: Actor,
+        purpose: Purpose,
+        replaces: &[u8],
+        asked: Asker,
+    ) -> Result<(), u16> {
+        let other = self.dialog(cx, replaces).ok_or(481u16)?;
+        let user = self
+            .interactions
+            .get(actor.call)
+            .and_then(|call| call.party(actor.party?)?.user.clone());
+        let own = self
+            .legs
+            .get(other)
+            .is_some_and(|leg| leg.user == user && user.is_some());
+        let (second, _) = self.seat_of(other).filter(|_| own).ok_or(481u16)?;
+        let (parent, side) = self.parent_and_side(actor.call, second).ok_or(481u16)?;
+        let by = self.interactions.get(parent).and_then(|parent| {
+            parent
+                .parties
+                .iter()
+                .find(|party| party.user == user)
+                .map(|party| party.id)
+        });
+        let by = by.ok_or(481u16)?;
+        self.fits(side, parent).map_err(|_| 488u16)?;
+        if self.parent_of(side).is_none() && !self.link(side, parent, by) {
+            return Err(488);
+        }
+        let actor = Actor {
+            call: side,
+            party: Some(by),
+            ..actor
+        };
+        self.complete(cx, &actor, purpose, asked)
+            .map(|_| ())
+            .map_err(|refusal| status_of(&refusal))
+    }
+
+    /// Which of two calls is the interaction, and which the consultation: as they were made, or the older is the interaction.
+    fn parent_and_side(
+        &self,
+        one: Key<Interaction>,
+        other: Key<Interaction>,
+    ) -> Option<(Key<Interaction>, Key<Interaction>)> {
+        if one == other {
+            return None;
+        }
+        if self.parent_of(one) == Some(other) {
+            return Some((other, one));
+        }
+        if self.parent_of(other) == Some(one) {
+            return Some((one, other));
+        }
+        let free = |key: Key<Interaction>| self.parent_of(key).is_none() && self.sides_of(key).is_empty();
+        let began = |key: Key<Interaction>| self.interactions.get(key).map(|call| call.started_at);
+        match (free(one), free(other)) {
+            (true, true) if began(other) < began(one) => Some((other, one)),
+            (_, true) if self.parent_of(one).is_none() => Some((one, other)),
+            (true, false) if self.parent_of(other).is_none() => Some((other, one)),
+            _ => None,
+        }
+    }
+
+    /// Takes the party with this number out of a conference (RFC 4579 section 5.11).
+    fn dismiss(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: PartyId, target: &str) -> Result<(), u16> {
+        let interaction = self.interactions.get(call).ok_or(481u16)?;
+        let named = interaction
+            .parties
+            .iter()
+            .find(|party| party.user.as_ref().is_some_and(|user| user.user() == target));
+        let id = named.map(|party| party.id).ok_or(404u16)?;
+        if interaction.owner != Some(by) && id != by {
+            return Err(403);
+        }
+        self.part(cx, call, id, EndedBy::Other);
+        Ok(())
+    }
+
+    /// What a REFER asks for, if this device may ask it.
+    fn refer_to(&self, cx: &Cx<'_>, key: LegKey, message: &Message) -> Result<ReferTo, u16> {
+        let mut values = message.lines(Name::ReferTo);
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(400);
+        };
+        if value.len() > REFER_TO_MAX {
+            return Err(413);
+        }
+        let address = NameAddr::parse(value).map_err(|_| 400u16)?;
+        let uri = address.uri().map_err(|_| 400u16)?;
+        if !uri.is_sip() {
+            return Err(416);
+        }
+        let flow = self.legs.get(key).and_then(|leg| leg.session.flow()).ok_or(481u16)?;
+        // Nobody is sent elsewhere on our account (S7).
+        if !cx.core.is_local(uri.host(), flow) {
+            return Err(403);
+        }
+        let user = uri.user_unescaped().unwrap_or(Cow::Borrowed(b""));
+        let target = String::from_utf8(user.into_owned()).map_err(|_| 400u16)?;
+        if target.len() > super::setup::DIALLED_MAX || target.chars().any(char::is_control) {
+            return Err(400);
+        }
+        let method = uri.param("method").unwrap_or(b"INVITE");
+        if !method.eq_ignore_ascii_case(b"INVITE") && !method.eq_ignore_ascii_case(b"BYE") {
+            return Err(501);
+        }
+        Ok(ReferTo {
+            target,
+            replaces: uri.header("Replaces").map(|value| unescape(&value).into_owned()),
+            is_farewell: method.eq_ignore_ascii_case(b"BYE"),
+        })
+    }
+
+    /// The leg of the dialog that a Replaces in a Refer-To names; the tags in either order, as transferors differ in whose
+    /// side they see it from.
+    fn dialog(&self, cx: &Cx<'_>, value: &[u8]) -> Option<LegKey> {
+        let replaces = Replaces::parse(value).ok()?;
+        let either = [
+            (replaces.to_tag, replaces.from_tag),
+            (replaces.from_tag, replaces.to_tag),
+        ];
+        either.into_iter().find_map(|(local, remote)| {
+            let (key, leg) = self.leg(cx.core.endpoint.owner_of(local)?)?;
+            let session = &leg.session;
+            let fits = session.call_id().as_bytes() == replaces.call_id && session.has_remote_tag(remote);
+            fits.then_some(key)
+        })
+    }
+
+    /// The call that a device hears, and which party it is there.
+    pub(super) fn seat_of(&self, key: LegKey) -> Option<(Key<Interaction>, PartyId)> {
+        let leg = self.legs.get(key).filter(|leg| !leg.is_over())?;
+        let interaction = self.interactions.get(leg.interaction)?;
+        Some((leg.interaction, interaction.parties[interaction.party_of(key)?].id))
+    }
+
+    /// Says to the device what has come of its REFER so far (RFC 3515 section 2.4.4).
+    pub(super) fn notify_refer(&mut self, cx: &mut Cx<'_>, refer: Refer, status: &Reply, last: bool) {
+        let Some(leg) = self
+            .legs
+            .get_mut(refer.leg)
+            .filter(|leg| !leg.is_over() && !refer.silent)
+        else {
+            return;
+        };
+        let state = if last {
+            "terminated;reason=noresource"
+        } else {
+            "active;expires=60"
+        };
+        let headers = Headers::new()
+            .with(Name::Event, format!("refer;id={}", refer.id))
+            .with(Name::SubscriptionState, state);
+        let content = format!("SIP/2.0 {} {}\r\n", status.status, status.reason).into();
+        let content_type = Cow::Borrowed("message/sipfrag;version=2.0");
+        let _ = leg.request(cx, Method::Notify, &headers, Some(Body { content_type, content }));
+    }
+}
+
+/// What a device is told of a verb that was refused.
+fn status_of(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::NotFound(_) => 404,
+        Refusal::Conflict(_) => 488,
+        Refusal::Forbidden(_) => 403,
+        Refusal::Unreachable(status) => *status,
+    }
+}
