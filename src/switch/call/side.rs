@@ -4,6 +4,7 @@
 
 use super::identity::Identity;
 use super::ring::Calling;
+use super::room::Engine;
 use super::{Bridge, Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
 use crate::core::{Core, Cx};
@@ -426,6 +427,14 @@ impl Calls {
         for &leg in &legs {
             if let Some(leg) = self.legs.get_mut(leg) {
                 leg.interaction = to;
+                // Who has not entered a room yet enters this one.
+                if leg
+                    .sound
+                    .as_ref()
+                    .is_none_or(|sound| matches!(sound.engine, Engine::Idle))
+                {
+                    leg.place = to;
+                }
             }
         }
         if let Some(target) = self.interactions.get_mut(to) {

@@ -202,6 +202,12 @@ impl Stage {
         )
     }
 
+    /// The same as it stands in a URI.
+    #[must_use]
+    pub fn escaped(&self, who: usize, line: usize) -> String {
+        sip::uri::escape_header(self.replaces(who, line).as_bytes())
+    }
+
     // Commands.
 
     /// A user commands; what was answered.
@@ -290,12 +296,6 @@ impl Stage {
             return vec![];
         };
         self.hears_on(line)
-    }
-
-    /// The same for one of its calls.
-    #[must_use]
-    pub fn hears_on_line(&self, who: usize, line: usize) -> Vec<String> {
-        self.hears_on(&self.actors[who].dialogs[line])
     }
 
     fn hears_on(&self, line: &Line) -> Vec<String> {

@@ -439,11 +439,7 @@ fn a_second_call_while_the_first_is_held_is_a_consultation_and_refer_with_replac
             (stage.hears(KATE), stage.hears(CUSTOMER), stage.hears(JIM)),
             (vec!["1001".into()], vec!["music".into()], vec!["1000".into()])
         );
-        let replaces = stage
-            .replaces(KATE, order.1)
-            .replace(';', "%3B")
-            .replace('=', "%3D")
-            .replace('@', "%40");
+        let replaces = stage.escaped(KATE, order.1);
         let refer_to = format!("Refer-To: <sip:1001@example.com?Replaces={replaces}>\r\n");
         stage.request(KATE, order.0, Method::Refer, &refer_to, None);
         assert!(!stage.is_in_a_call(KATE), "{order:?}");
@@ -461,7 +457,7 @@ fn a_second_call_while_the_first_is_held_is_a_consultation_and_refer_with_replac
 fn two_calls_that_began_apart_are_joined_by_refer_with_replaces() {
     let (mut stage, id) = Stage::talking();
     let second = stage.call(ANN, KATE);
-    let replaces = stage.replaces(KATE, 1).replace(';', "%3B").replace('=', "%3D");
+    let replaces = stage.escaped(KATE, 1);
     stage.request(
         KATE,
         0,
@@ -483,7 +479,7 @@ fn refer_with_replaces_of_somebody_elses_dialog_is_told_481_by_notify() {
     let (mut stage, _) = Stage::talking();
     stage.call(ANN, JIM);
     for (who, line) in [(ANN, 0), (JIM, 0)] {
-        let replaces = stage.replaces(who, line).replace(';', "%3B").replace('=', "%3D");
+        let replaces = stage.escaped(who, line);
         stage.request(
             KATE,
             0,
