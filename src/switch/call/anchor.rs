@@ -18,7 +18,7 @@ impl Calls {
         let asked = sound.and_then(|sound| sound.negotiation.asked_direction());
         cx.core.config.calls.hold != HoldMode::Pass
             && leg.is_some()
-            && asked.is_some_and(|asked| !asked.receives() != leg.is_some_and(|leg| leg.holds))
+            && asked.is_some_and(|asked| asked.receives() == leg.is_some_and(|leg| leg.holds))
     }
 
     /// Answers the offer of a device with what was agreed before, if it still offers that.

@@ -5,7 +5,7 @@ use super::lab::{self, Lab};
 use super::{Dialog, Handset, sdp};
 use crate::config::Role;
 use crate::{Act, Acted, Answer, By, Command, Notice, Refusal, Verb};
-use model::{Aor, InteractionId, InteractionView, PartyId, PartyView, VerbOutcome};
+use model::{Aor, InteractionId, InteractionView, PartyId, PartyView};
 use sip::{Message, Method, Name};
 
 /// A phone with its place on the stage.
@@ -247,7 +247,7 @@ impl Stage {
             _ => None,
         });
         verbs
-            .map(|outcome: &Box<VerbOutcome>| (outcome.verb.to_string(), outcome.status))
+            .map(|outcome| (outcome.verb.to_string(), outcome.status))
             .collect()
     }
 
