@@ -473,6 +473,42 @@ async fn what_is_too_large_or_too_slow_is_refused() {
 }
 
 #[tokio::test]
+async fn headers_without_end_are_refused_and_those_that_drip_are_not_waited_for() {
+    let limits = Limits {
+        headers_within: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let s = Subject::start(Fake::default(), limits).await;
+    let ended = async |stream: &mut TcpStream| {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+        assert!(end.is_ok(), "it is hung up on");
+        rest
+    };
+    let mut wide = TcpStream::connect(s.tcp).await.unwrap();
+    wide.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let line = format!("X-Filler: {}\r\n", "a".repeat(4_096));
+    // Beyond the bound our writes may fail, and what it said may be lost with them.
+    for _ in 0..64 {
+        if wide.write_all(line.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    let answer = ended(&mut wide).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{answer:?}");
+    let mut dripping = TcpStream::connect(s.tcp).await.unwrap();
+    let begun = std::time::Instant::now();
+    for byte in b"GET /healthz HTTP/1.1\r\nHost: dripping\r\nX: ".iter().cycle() {
+        if dripping.write_all(&[*byte]).await.is_err() || begun.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "however busy it looks");
+    assert_eq!(s.local("GET", "/healthz", "").await.0, 200, "the others are served");
+}
+
+#[tokio::test]
 async fn a_full_house_makes_others_wait_and_stopping_ends_all() {
     let limits = Limits {
         connections: 1,
