@@ -113,4 +113,22 @@ pub struct Cdr {
     /// RTP packets received from and sent to the device, and lost on the way in.
     #[schema(value_type = Vec<u64>)]
     pub packets: (u64, u64, u64),
+    /// How it sounded.
+    #[serde(default)]
+    pub quality: Quality,
+}
+
+/// How a leg sounded, as its packets and RTCP told.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Quality {
+    /// Interarrival jitter of the device's packets at the end (RFC 3550 section 6.4.1).
+    pub jitter_ms: u32,
+    /// Packets of ours that the device reported lost.
+    pub remote_lost: u64,
+    /// Jitter of our packets that the device reported last.
+    pub remote_jitter_ms: u32,
+    /// By the device's last report that allowed to compute it.
+    pub round_trip_ms: Option<u32>,
+    /// How the device sounded to us, 100 to 450 hundredths of a mean opinion score (ITU-T G.107); none before sound came.
+    pub mos_hundredths: Option<u16>,
 }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 
 /// The first line of a file, with its end.
 pub const CSV_HEADER: &str = "seq,interaction,leg,direction,user,caller,callee,call_id,started_at,ringing_at,answered_at,\
-    ended_at,talked_s,ended_by,reason,status,codec,packets_received,packets_sent,packets_lost\r\n";
+    ended_at,talked_s,ended_by,reason,status,codec,packets_received,packets_sent,packets_lost,\
+    jitter_ms,round_trip_ms,mos\r\n";
 
 /// One record as a line, with its end. Times are UTC, RFC 3339; `talked_s` has milliseconds. Text that came from a peer and
 /// that a spreadsheet would take for a formula has an apostrophe before it.
@@ -37,7 +38,18 @@ pub fn csv_row(seq: u64, cdr: &Cdr) -> String {
     field(&guarded(&cdr.codec));
     let (received, sent, lost) = cdr.packets;
     // Writing to a String cannot fail.
-    let _ = write!(line, ",{received},{sent},{lost}\r\n");
+    let _ = write!(line, ",{received},{sent},{lost},{}", cdr.quality.jitter_ms);
+    let round_trip = cdr.quality.round_trip_ms.map(|ms| ms.to_string());
+    let mos = cdr
+        .quality
+        .mos_hundredths
+        .map(|mos| format!("{}.{:02}", mos / 100, mos % 100));
+    let _ = write!(
+        line,
+        ",{},{}\r\n",
+        round_trip.unwrap_or_default(),
+        mos.unwrap_or_default()
+    );
     line
 }
 
@@ -82,7 +94,7 @@ fn quote(line: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Aor, Direction, EndReason, EndedBy, InteractionId, LegId};
+    use crate::{Aor, Direction, EndReason, EndedBy, InteractionId, LegId, Quality};
 
     fn cdr() -> Cdr {
         Cdr {
@@ -102,6 +114,12 @@ mod tests {
             status: 200,
             codec: "PCMU/8000".into(),
             packets: (1, 2, 3),
+            quality: Quality {
+                jitter_ms: 4,
+                round_trip_ms: Some(60),
+                mos_hundredths: Some(405),
+                ..Quality::default()
+            },
         }
     }
 
@@ -110,9 +128,9 @@ mod tests {
         let row = csv_row(7, &cdr());
         let expected = "7,i-0000000000000001,l-0000000000000002,in,1000@a,\"\"\"Kate, Bush\"\" <1000>\",'+4930,\
             '=cmd|' /C calc'!A0,1970-01-01T00:00:00.000Z,,1970-01-01T00:00:01.000Z,1970-01-01T00:01:02.005Z,61.005,peer,\
-            media-timeout,200,PCMU/8000,1,2,3\r\n";
+            media-timeout,200,PCMU/8000,1,2,3,4,60,4.05\r\n";
         assert_eq!(row, expected);
-        assert_eq!(CSV_HEADER.split(',').count(), 20);
+        assert_eq!(CSV_HEADER.split(',').count(), 23);
     }
 
     #[test]

@@ -9,12 +9,13 @@ mod event;
 mod id;
 mod im;
 mod interaction;
+mod recording;
 mod store;
 mod view;
 mod wall;
 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
-pub use cdr::{Cdr, Direction, EndReason, EndedBy};
+pub use cdr::{Cdr, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
@@ -23,6 +24,7 @@ pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
 };
+pub use recording::RecordingRow;
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{
     CallView, HeardToneView, HeardView, LegSoundView, LegView, RegistrationView, RoomMemberView, RoomView, StatusView,

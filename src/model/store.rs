@@ -1,6 +1,6 @@
 //! What the switch asks of the store, as data. The store batches: many operations, one commit.
 
-use crate::{Aor, Binding, BindingKey, Cdr, MessageId, StoredMessage};
+use crate::{Aor, Binding, BindingKey, Cdr, MessageId, RecordingRow, StoredMessage};
 use clock::Wall;
 use std::time::Duration;
 
@@ -43,8 +43,10 @@ pub enum StoreOp {
     CountMessages,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
-    /// Forgets records of legs that ended at or before this moment: those among the [`StoreOp::CDRS_AT_ONCE`] oldest, and
-    /// never the last one, so that numbers rise for ever. To be
+    /// Inserts or replaces the row of a recording, by its name.
+    PutRecording(Box<RecordingRow>),
+    /// Forgets records of legs that ended, and rows of recordings that began, at or before this moment: those among the
+    /// [`StoreOp::CDRS_AT_ONCE`] oldest, and never the last record of a leg, so that numbers rise for ever. To be
     /// asked every minute or so.
     ExpireCdrs(Wall),
 }

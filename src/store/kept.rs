@@ -25,7 +25,7 @@ impl Kept {
     /// Queues `op`, or gives it back when the queue is full.
     pub(crate) fn push(&mut self, token: Option<u64>, op: StoreOp) -> Result<(), Box<StoreOp>> {
         let (max, max_bytes) = match op {
-            StoreOp::DeleteMessage(_) | StoreOp::PutCdr(_) => (MAX, MAX_BYTES),
+            StoreOp::DeleteMessage(_) | StoreOp::PutCdr(_) | StoreOp::PutRecording(_) => (MAX, MAX_BYTES),
             _ => (MAX_REFUSABLE, MAX_BYTES_REFUSABLE),
         };
         let bytes = footprint(&op);
@@ -56,6 +56,7 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         }
         StoreOp::AppendMessage(m) => m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len(),
         StoreOp::PutCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
+        StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
         _ => 0,
     }
 }

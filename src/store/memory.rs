@@ -4,7 +4,8 @@ use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
 use crate::{CdrQuery, CdrRow};
 use model::{
-    Aor, Binding, BindingKey, Cdr, InteractionId, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
+    Aor, Binding, BindingKey, Cdr, InteractionId, LegId, MessageId, RecordingRow, StoreError, StoreOp, StoreReply,
+    StoredMessage,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,6 +85,22 @@ impl Read for Shared {
         Ok(later.take(limit as usize).map(row).collect())
     }
 
+    fn recordings(&mut self, limit: u32) -> Result<Vec<RecordingRow>, StoreError> {
+        let mut rows: Vec<RecordingRow> = self.tables().recordings.values().cloned().collect();
+        rows.sort_by(|a, b| (b.started_at, &a.name).cmp(&(a.started_at, &b.name)));
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    fn recordings_of(&mut self, call: InteractionId) -> Result<Vec<RecordingRow>, StoreError> {
+        let tables = self.tables();
+        let of_call = tables.recordings.values().filter(|row| row.interaction == call);
+        let mut rows: Vec<RecordingRow> = of_call.cloned().collect();
+        rows.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
+        rows.truncate(1_000);
+        Ok(rows)
+    }
+
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
         Ok(self.tables().waiting_by_user())
     }
@@ -117,6 +134,7 @@ struct Tables {
     cdrs: VecDeque<Cdr>,
     legs: HashSet<LegId>,
     forgotten_cdrs: u64,
+    recordings: BTreeMap<Box<str>, RecordingRow>,
     undo: Vec<Undo>,
 }
 
@@ -129,6 +147,7 @@ enum Undo {
     Cdr,
     /// The oldest record was forgotten.
     ForgottenCdr(Box<Cdr>),
+    Recording(Box<str>, Option<Box<RecordingRow>>),
 }
 
 impl Tables {
@@ -146,6 +165,7 @@ impl Tables {
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
+            StoreOp::PutRecording(row) => self.put_recording(row),
             StoreOp::ExpireCdrs(until) => self.expire_cdrs(*until),
         }
     }
@@ -165,6 +185,8 @@ impl Tables {
                 Undo::Binding(key, before) => drop(self.set_binding(key, before)),
                 Undo::Message(id, before) => drop(self.set_message(id, before)),
                 Undo::LastMessageId(before) => self.last_message_id = before,
+                Undo::Recording(name, Some(before)) => drop(self.recordings.insert(name, *before)),
+                Undo::Recording(name, None) => drop(self.recordings.remove(&name)),
                 Undo::Cdr => drop(self.cdrs.pop_back().map(|cdr| self.legs.remove(&cdr.leg))),
                 Undo::ForgottenCdr(cdr) => {
                     self.forgotten_cdrs -= 1;
@@ -317,6 +339,24 @@ impl Tables {
             self.legs.remove(&cdr.leg);
             self.undo.push(Undo::ForgottenCdr(Box::new(cdr)));
         }
+        self.expire_recordings(until);
+        StoreReply::Done
+    }
+
+    fn expire_recordings(&mut self, until: clock::Wall) {
+        let old = self.recordings.values().filter(|row| row.started_at <= until);
+        let mut old: Vec<_> = old.map(|row| (row.started_at, row.name.clone())).collect();
+        old.sort_unstable();
+        for (_, name) in old.into_iter().take(StoreOp::CDRS_AT_ONCE as usize) {
+            let before = self.recordings.remove(&name).map(Box::new);
+            self.undo.push(Undo::Recording(name, before));
+        }
+    }
+
+    fn put_recording(&mut self, row: &RecordingRow) -> StoreReply {
+        let name = row.name.clone();
+        let before = self.recordings.insert(name.clone(), row.clone()).map(Box::new);
+        self.undo.push(Undo::Recording(name, before));
         StoreReply::Done
     }
 

@@ -1,7 +1,7 @@
 //! Reading beside the writer, for listings and searches.
 
 use clock::Wall;
-use model::{Aor, Cdr, InteractionId, StoreError};
+use model::{Aor, Cdr, InteractionId, RecordingRow, StoreError};
 
 /// A call record with its place in the listing.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +67,22 @@ impl Reader {
         self.0.cdrs_after(seq, limit)
     }
 
+    /// The latest `limit` recordings, the latest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn recordings(&mut self, limit: u32) -> Result<Vec<RecordingRow>, StoreError> {
+        self.0.recordings(limit)
+    }
+
+    /// The recordings of one call, the first first; at most 1,000.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn recordings_of(&mut self, call: InteractionId) -> Result<Vec<RecordingRow>, StoreError> {
+        self.0.recordings_of(call)
+    }
+
     /// How many messages wait for whom, by the name of the target; who has none is left out.
     ///
     /// # Errors
@@ -90,6 +106,8 @@ pub(crate) trait Read: Send {
     fn cdrs_of(&mut self, call: InteractionId) -> Result<Vec<CdrRow>, StoreError>;
     fn find_cdrs(&mut self, query: &CdrQuery, limit: u32) -> Result<Vec<CdrRow>, StoreError>;
     fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError>;
+    fn recordings(&mut self, limit: u32) -> Result<Vec<RecordingRow>, StoreError>;
+    fn recordings_of(&mut self, call: InteractionId) -> Result<Vec<RecordingRow>, StoreError>;
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError>;
     fn messages_waiting(&mut self) -> Result<u64, StoreError>;
 }

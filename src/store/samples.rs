@@ -104,6 +104,13 @@ pub(crate) fn cdr(leg: u64) -> Cdr {
         status: 487,
         codec: "PCMU/8000".into(),
         packets: (u64::MAX, 2, 3),
+        quality: model::Quality {
+            jitter_ms: 4,
+            remote_lost: u64::MAX,
+            remote_jitter_ms: 5,
+            round_trip_ms: Some(60),
+            mos_hundredths: (leg % 2 == 0).then_some(437),
+        },
     }
 }
 

@@ -7,8 +7,8 @@ use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, p
 use crate::{CdrQuery, Reader};
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, StoreError, StoreOp,
-    StoreReply, StoredMessage,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, RecordingRow,
+    StoreError, StoreOp, StoreReply, StoredMessage,
 };
 
 /// One backend, and the way to read beside it.
@@ -110,6 +110,7 @@ suite! {
     the_highest_id_outlives_its_message,
     counts_messages_per_target,
     a_record_is_read_back_as_it_was_put,
+    a_recording_is_read_back_as_it_was_put_last_until_it_is_too_old,
     the_same_leg_twice_is_recorded_once,
     records_are_forgotten_at_their_time,
     records_come_latest_first_in_pages,
@@ -358,6 +359,46 @@ fn counts_messages_per_target(mut s: Subject) {
         s.reader().waiting_by_user(),
         Ok(vec![(aor("bob"), 1), (aor("carol"), 2)])
     );
+}
+
+fn a_recording_is_read_back_as_it_was_put_last_until_it_is_too_old(mut s: Subject) {
+    let begun = |name: &str, call, at| RecordingRow {
+        name: name.into(),
+        interaction: InteractionId(call),
+        started_at: Wall(at),
+        ended_at: None,
+        length_ms: 0,
+        missing_ms: 0,
+        bytes: 0,
+        error: None,
+    };
+    let put = |row: &RecordingRow| StoreOp::PutRecording(Box::new(row.clone()));
+    let rows = [
+        begun("a", u64::MAX, 1_000),
+        begun("b", 7, 2_000),
+        begun("c", u64::MAX, 3_000),
+    ];
+    s.run(&rows.each_ref().map(put));
+    let ended = RecordingRow {
+        ended_at: Some(Wall(5_000)),
+        length_ms: 4_000,
+        missing_ms: 20,
+        bytes: 64_044,
+        error: Some("no space left".into()),
+        ..begun("a", u64::MAX, 1_000)
+    };
+    s.run_in_vain(&[put(&ended)], StoreError::Io);
+    assert_eq!(
+        s.reader().recordings_of(InteractionId(u64::MAX)),
+        Ok(vec![rows[0].clone(), rows[2].clone()])
+    );
+    s.run(&[put(&ended)]);
+    assert_eq!(s.reader().recordings(2), Ok(vec![rows[2].clone(), rows[1].clone()]));
+    assert_eq!(s.reader().recordings(9).unwrap()[2], ended);
+    s.run_in_vain(&[StoreOp::ExpireCdrs(Wall(2_000))], StoreError::Io);
+    assert_eq!(s.reader().recordings(9).unwrap().len(), 3);
+    s.ask(StoreOp::ExpireCdrs(Wall(2_000)));
+    assert_eq!(s.reader().recordings(9), Ok(vec![rows[2].clone()]));
 }
 
 fn a_record_is_read_back_as_it_was_put(mut s: Subject) {

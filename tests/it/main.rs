@@ -13,5 +13,6 @@ mod rooms;
 mod security;
 mod signals;
 mod sipp;
+mod sound;
 mod speech;
 mod support;

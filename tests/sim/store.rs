@@ -90,7 +90,7 @@ impl Store {
                 let last_id = MessageId(self.last_id);
                 return StoreReply::Waiting { per_user, last_id };
             }
-            StoreOp::ExpireCdrs(_) => {}
+            StoreOp::ExpireCdrs(_) | StoreOp::PutRecording(_) => {}
             StoreOp::PutCdr(cdr) => {
                 if let Some(before) = self.cdrs.insert(cdr.leg, *cdr) {
                     self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));

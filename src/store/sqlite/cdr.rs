@@ -3,13 +3,14 @@
 use super::names::Named;
 use crate::{CdrQuery, CdrRow};
 use clock::Wall;
-use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, StoreOp, StoreReply};
+use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, Quality, StoreOp, StoreReply};
 use rusqlite::{Connection, Result, Row, params};
 
 const PUT: &str = "INSERT INTO cdr
     (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
-     reason, status, codec, packets_in, packets_out, packets_lost)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+     reason, status, codec, packets_in, packets_out, packets_lost, jitter_ms, remote_lost, remote_jitter_ms, round_trip_ms,
+     mos_hundredths)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
     ON CONFLICT (leg) DO NOTHING";
 
 /// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed. The last one
@@ -22,7 +23,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at,
-            ended_at, ended_by, reason, status, codec, packets_in, packets_out, packets_lost, seq FROM cdr ",
+            ended_at, ended_by, reason, status, codec, packets_in, packets_out, packets_lost, seq, jitter_ms,
+            remote_lost, remote_jitter_ms, round_trip_ms, mos_hundredths FROM cdr ",
             $rest
         )
     };
@@ -60,6 +62,11 @@ pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
         c.packets.0.cast_signed(),
         c.packets.1.cast_signed(),
         c.packets.2.cast_signed(),
+        c.quality.jitter_ms,
+        c.quality.remote_lost.cast_signed(),
+        c.quality.remote_jitter_ms,
+        c.quality.round_trip_ms,
+        c.quality.mos_hundredths,
     ])?;
     Ok(StoreReply::Done)
 }
@@ -69,6 +76,7 @@ pub(super) fn expire(connection: &Connection, until: Wall) -> Result<StoreReply>
     connection
         .prepare_cached(EXPIRE)?
         .execute((StoreOp::CDRS_AT_ONCE, until.0))?;
+    super::recording::expire(connection, until)?;
     Ok(StoreReply::Done)
 }
 
@@ -136,6 +144,13 @@ fn cdr(row: &Row<'_>) -> Result<Cdr> {
         status: row.get(13)?,
         codec: row.get(14)?,
         packets: (unsigned(row, 15)?, unsigned(row, 16)?, unsigned(row, 17)?),
+        quality: Quality {
+            jitter_ms: row.get(19)?,
+            remote_lost: unsigned(row, 20)?,
+            remote_jitter_ms: row.get(21)?,
+            round_trip_ms: row.get(22)?,
+            mos_hundredths: row.get(23)?,
+        },
     })
 }
 

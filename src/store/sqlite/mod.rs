@@ -10,6 +10,7 @@ mod failure;
 mod file;
 mod message;
 mod names;
+mod recording;
 mod schema;
 
 use crate::backend::{Backend, Gate, writes};
@@ -17,7 +18,7 @@ use crate::reader::Read;
 use crate::{CdrQuery, CdrRow, OpenError};
 use failure::kind_of;
 use file::Lock;
-use model::{Aor, InteractionId, StoreError, StoreOp, StoreReply};
+use model::{Aor, InteractionId, RecordingRow, StoreError, StoreOp, StoreReply};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -155,6 +156,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
+        StoreOp::PutRecording(row) => recording::put(connection, row),
         StoreOp::ExpireCdrs(until) => cdr::expire(connection, *until),
     }
 }
@@ -190,6 +192,14 @@ impl Read for SqliteReader {
 
     fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
         cdr::after(&self.0, seq, limit).map_err(|why| kind_of(&why))
+    }
+
+    fn recordings(&mut self, limit: u32) -> Result<Vec<RecordingRow>, StoreError> {
+        recording::list(&self.0, limit).map_err(|why| kind_of(&why))
+    }
+
+    fn recordings_of(&mut self, call: InteractionId) -> Result<Vec<RecordingRow>, StoreError> {
+        recording::of_call(&self.0, call).map_err(|why| kind_of(&why))
     }
 
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// `MIGRATIONS[n]` makes version n + 1 of version n; `PRAGMA user_version` says which a file has.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// `PRAGMA application_id` of our files: "TNDM".
 const APPLICATION_ID: i32 = 0x544e_444d;

@@ -5,7 +5,8 @@ use crate::core::Cx;
 use crate::interaction::Interaction;
 use media::LegStats;
 use media::sdp::Negotiation;
-use model::{Cdr, Direction, EndReason, StoreOp};
+use model::{Cdr, Direction, EndReason, Quality, StoreOp};
+use std::time::Duration;
 
 impl Calls {
     /// Writes a leg's record. A leg that is not over, or has its record, is left alone.
@@ -20,6 +21,7 @@ impl Calls {
         }
         cdr.codec = codec(sound);
         cdr.packets = (stats.received, stats.sent, stats.lost);
+        cdr.quality = quality(stats);
         self.figures.on_recorded(&cdr);
         cx.core.store(StoreOp::PutCdr(Box::new(cdr)));
     }
@@ -46,7 +48,20 @@ impl Leg {
             status: self.status,
             codec: "".into(),
             packets: (0, 0, 0),
+            quality: Quality::default(),
         })
+    }
+}
+
+fn quality(stats: &LegStats) -> Quality {
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    Quality {
+        jitter_ms: ms(stats.jitter),
+        remote_lost: stats.remote_lost,
+        remote_jitter_ms: ms(stats.remote_jitter),
+        round_trip_ms: stats.round_trip.map(ms),
+        // From 1 to 4.5, so the cast is exact after rounding.
+        mos_hundredths: stats.mos.map(|mos| (mos * 100.0).round() as u16),
     }
 }
 
@@ -82,6 +97,8 @@ pub(super) struct Figures {
     pub(super) answered: u64,
     /// Milliseconds from INVITE to 200, summed over answered calls.
     pub(super) setup_ms: u64,
+    /// How the legs sounded.
+    sound: SoundFigures,
     /// Recordings that ended, and those of which sound is missing.
     recordings: (u64, u64),
     /// Legs recorded.
@@ -110,9 +127,43 @@ const REASONS: [(EndReason, &str); 16] = [
     (EndReason::Internal, "calls_ended_internal_total"),
 ];
 
+/// Sums over ended legs; with a count beside them where not every leg has the figure.
+#[derive(Debug, Default)]
+struct SoundFigures {
+    packets: u64,
+    lost: u64,
+    remote_lost: u64,
+    jitter_ms: u64,
+    round_trip_ms: (u64, u64),
+    mos: (u64, u64),
+    /// Legs below [`POOR_HUNDREDTHS`].
+    poor: u64,
+}
+
+/// Below a mean opinion score of 3.6 many users are dissatisfied (ITU-T G.109).
+const POOR_HUNDREDTHS: u16 = 360;
+
+impl SoundFigures {
+    fn add(&mut self, cdr: &Cdr) {
+        let quality = &cdr.quality;
+        let count = |sum: &mut (u64, u64), value: Option<u64>| {
+            *sum = (sum.0 + value.unwrap_or(0), sum.1 + u64::from(value.is_some()));
+        };
+        self.packets = self.packets.saturating_add(cdr.packets.0);
+        self.lost = self.lost.saturating_add(cdr.packets.2);
+        // What a device reports is its own claim.
+        self.remote_lost = self.remote_lost.saturating_add(quality.remote_lost);
+        self.jitter_ms += u64::from(quality.jitter_ms);
+        count(&mut self.round_trip_ms, quality.round_trip_ms.map(u64::from));
+        count(&mut self.mos, quality.mos_hundredths.map(u64::from));
+        self.poor += u64::from(quality.mos_hundredths.is_some_and(|mos| mos < POOR_HUNDREDTHS));
+    }
+}
+
 impl Figures {
     fn on_recorded(&mut self, cdr: &Cdr) {
         self.legs += 1;
+        self.sound.add(cdr);
         if cdr.direction == Direction::In {
             self.ended[cdr.reason as usize] += 1;
         }
@@ -130,6 +181,7 @@ impl Figures {
             shed,
             answered,
             setup_ms,
+            ref sound,
             recordings,
             legs,
             ended,
@@ -140,6 +192,15 @@ impl Figures {
             ("calls_answered_total", answered, false),
             ("calls_setup_ms_total", setup_ms, false),
             ("legs_ended_total", legs, false),
+            ("leg_packets_in_total", sound.packets, false),
+            ("leg_packets_lost_total", sound.lost, false),
+            ("leg_packets_lost_remote_total", sound.remote_lost, false),
+            ("leg_jitter_ms_total", sound.jitter_ms, false),
+            ("leg_round_trip_ms_total", sound.round_trip_ms.0, false),
+            ("legs_with_round_trip_total", sound.round_trip_ms.1, false),
+            ("leg_mos_hundredths_total", sound.mos.0, false),
+            ("legs_with_mos_total", sound.mos.1, false),
+            ("legs_poor_total", sound.poor, false),
             ("recordings_total", recordings.0, false),
             ("recordings_incomplete_total", recordings.1, false),
         ]);

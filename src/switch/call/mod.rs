@@ -293,7 +293,7 @@ impl Calls {
                 self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
             }
             Event::Played { room, player } => self.on_played(cx, Key::unpack(room.0), player),
-            Event::Recorded { recording, result } => self.on_recorded(recording, &result),
+            Event::Recorded { recording, result } => self.on_recorded(cx, recording, &result),
             Event::Inspected { token, legs } => self.on_inspected(cx, token, &legs),
             Event::Latched { .. } | Event::ActiveSpeaker { .. } => {}
         }

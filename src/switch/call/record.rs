@@ -7,9 +7,8 @@ use crate::core::Cx;
 use crate::interaction::Interaction;
 use crate::route::Target;
 use crate::{Answer, RecordWish, Refusal, Token};
-use clock::Wall;
 use media::{Heard, LegId, LegSound, Plan, Recorded, Recording, RecordingId, Side, StartRecord, WorkerId};
-use model::{HeardToneView, HeardView, InteractionId, LegSoundView};
+use model::{HeardToneView, HeardView, LegSoundView, RecordingRow, StoreOp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,9 +27,8 @@ pub(super) struct Listening {
 #[derive(Debug)]
 struct Tape {
     call: Key<Interaction>,
-    id: InteractionId,
     worker: WorkerId,
-    started_at: Wall,
+    row: RecordingRow,
     paused: bool,
     /// No more is to be recorded.
     stopped: bool,
@@ -93,16 +91,28 @@ impl Calls {
         };
         let (id, recording) = (interaction.id, RecordingId(self.listening.number()));
         // The number tells the recordings of one call apart, and the time those of a node that was started anew.
-        let name = format!("{id}-{}", cx.now.wall.0).into();
-        let start = StartRecord { recording, name, of };
-        cx.core.media(worker, Plan::StartRecord(Box::new(start)));
+        let name: Box<str> = format!("{id}-{}", cx.now.wall.0).into();
+        let row = RecordingRow {
+            name,
+            interaction: id,
+            started_at: cx.now.wall,
+            ended_at: None,
+            length_ms: 0,
+            missing_ms: 0,
+            bytes: 0,
+            error: None,
+        };
+        let name = row.name.clone();
+        cx.core
+            .media(worker, Plan::StartRecord(Box::new(StartRecord { recording, name, of })));
+        cx.core.store(StoreOp::PutRecording(Box::new(row.clone())));
+        let (paused, stopped) = (false, false);
         let tape = Tape {
             call,
-            id,
             worker,
-            started_at: cx.now.wall,
-            paused: false,
-            stopped: false,
+            row,
+            paused,
+            stopped,
         };
         self.listening.tapes.insert(recording, tape);
         tracing::info!(interaction = %id, "recording begins");
@@ -143,20 +153,21 @@ impl Calls {
     }
 
     /// The file of a recording is closed.
-    pub(super) fn on_recorded(&mut self, recording: RecordingId, result: &Recording) {
+    pub(super) fn on_recorded(&mut self, cx: &mut Cx<'_>, recording: RecordingId, result: &Recording) {
         let Some(tape) = self.listening.tapes.remove(&recording) else {
             return;
         };
         self.figures.on_recording(result);
-        let (length_ms, missing_ms) = (millis(result.length), millis(result.missing));
-        tracing::info!(
-            interaction = %tape.id,
-            started_at = tape.started_at.0,
-            length_ms,
-            missing_ms,
-            error = result.error.as_deref(),
-            "recording ends"
-        );
+        let row = RecordingRow {
+            ended_at: Some(cx.now.wall),
+            length_ms: millis(result.length),
+            missing_ms: millis(result.missing),
+            bytes: result.bytes,
+            error: result.error.clone(),
+            ..tape.row
+        };
+        tracing::info!(recording = &*row.name, row.length_ms, row.missing_ms, "recording ends");
+        cx.core.store(StoreOp::PutRecording(Box::new(row)));
     }
 
     /// Asks the engine how the legs of a call do and sound; [`Calls::on_inspected`] answers.

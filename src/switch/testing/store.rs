@@ -108,6 +108,7 @@ impl MemoryStore {
                 return StoreReply::Expired(old.into_values().map(|message| (message.id, message.to)).collect());
             }
             StoreOp::CountMessages => return self.count(),
+            StoreOp::PutRecording(_) => {}
             StoreOp::ExpireCdrs(_) => {}
             StoreOp::PutCdr(cdr) => {
                 self.cdrs.entry(cdr.leg).or_insert(*cdr);

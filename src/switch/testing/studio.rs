@@ -4,6 +4,7 @@ use media::plan::{Audience, Edge, Gain, Sound, Source};
 use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 use media::{Heard, HeardTone, Recorded, Recording, RecordingId, StartRecord};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What the media workers were told.
 #[derive(Debug, Default)]
@@ -237,6 +238,9 @@ impl Studio {
             received,
             sent,
             lost,
+            jitter: Duration::from_millis(7),
+            round_trip: Some(Duration::from_millis(42)),
+            mos: Some(4.36),
             ..LegStats::default()
         });
         let mut events = vec![Event::LegClosed { leg, stats }];

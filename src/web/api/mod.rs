@@ -46,6 +46,7 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(rooms::drop_member, rooms::mute))
         .routes(routes!(records::list))
         .routes(routes!(records::export))
+        .routes(routes!(records::recordings))
         .routes(routes!(im::queue))
         .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this address") })
 }

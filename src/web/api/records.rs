@@ -1,7 +1,7 @@
 //! Call records: pages of JSON, and CSV for spreadsheets.
 
 use super::{Answered, aor, read_store};
-use crate::access::Caller;
+use crate::access::{Caller, Supervisor};
 use crate::{ApiError, Context};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use clock::Wall;
-use model::{CSV_HEADER, Cdr, InteractionId, csv_row};
+use model::{CSV_HEADER, Cdr, InteractionId, RecordingRow, csv_row};
 use serde::{Deserialize, Serialize};
 use store::{CdrQuery, CdrRow};
 use utoipa::{IntoParams, ToSchema};
@@ -109,4 +109,41 @@ pub(crate) async fn export(
         (header::CONTENT_DISPOSITION, "attachment; filename=\"cdrs.csv\""),
     ];
     Ok((headers, text.await?))
+}
+
+/// Which recordings.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RecordingQuestion {
+    /// At most so many: 1 to 1000, else 100.
+    limit: Option<u32>,
+    /// Only those of this call.
+    #[param(value_type = Option<String>)]
+    call: Option<InteractionId>,
+}
+
+/// Files of recorded sound.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Recordings {
+    recordings: Vec<RecordingRow>,
+}
+
+/// What was recorded, and what is. The files themselves are in the directory of recordings.
+#[utoipa::path(get, path = "/api/v1/recordings", tag = "records", params(RecordingQuestion),
+    responses((status = 200, description = "The latest first; of one call the first first.", body = Recordings)))]
+pub(crate) async fn recordings(
+    _: Supervisor,
+    State(context): State<Context>,
+    question: Result<Query<RecordingQuestion>, QueryRejection>,
+) -> Answered<Recordings> {
+    let question = question?.0;
+    let limit = question.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let rows = read_store(context, move |reader| match question.call {
+        Some(call) => reader.recordings_of(call),
+        None => reader.recordings(limit),
+    });
+    Ok(Json(Recordings {
+        recordings: rows.await?,
+    }))
 }

@@ -5,6 +5,29 @@ use media::Event;
 use std::time::Duration;
 
 #[test]
+fn the_records_and_the_figures_say_how_it_sounded() {
+    let Up {
+        mut lab,
+        mut kate,
+        mut kates,
+        ..
+    } = up();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    for record in &lab.records {
+        let quality = record.quality;
+        assert_eq!((quality.jitter_ms, quality.round_trip_ms), (7, Some(42)));
+        assert_eq!(quality.mos_hundredths, Some(436));
+    }
+    let figures = [
+        "leg_packets_lost_total",
+        "leg_round_trip_ms_total",
+        "legs_with_mos_total",
+        "legs_poor_total",
+    ];
+    assert_eq!(figures.map(|name| lab.figure(name)), [2, 84, 2, 0]);
+}
+
+#[test]
 fn a_200_without_ack_is_repeated_for_32_seconds_and_then_both_sides_are_told() {
     let (mut lab, kate, jim, _, invite) = ringing();
     jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));

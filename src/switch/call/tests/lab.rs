@@ -23,6 +23,8 @@ pub struct Lab {
     pub studio: Studio,
     /// Call records written, in order.
     pub records: Vec<Cdr>,
+    /// Rows of recordings written, in order.
+    pub recordings: Vec<model::RecordingRow>,
     /// All other store operations, in order.
     pub stored: Vec<StoreOp>,
     /// What the switch told the world, answers to commands excepted.
@@ -71,6 +73,7 @@ impl Lab {
             now,
             studio: Studio::default(),
             records: vec![],
+            recordings: vec![],
             stored: vec![],
             notices: vec![],
             sent: vec![],
@@ -225,6 +228,7 @@ impl Lab {
         };
         match op {
             StoreOp::PutCdr(cdr) => self.records.push(*cdr),
+            StoreOp::PutRecording(row) => self.recordings.push(*row),
             op => self.stored.push(op),
         }
         if let Some(token) = token {

@@ -53,6 +53,16 @@ fn a_call_is_recorded_with_the_caller_left_until_it_ends() {
     assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
     kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
     assert_eq!(lab.figure("recordings_total"), 1);
+    let rows: Vec<_> = lab
+        .recordings
+        .iter()
+        .map(|row| (row.name.clone(), row.ended_at.is_some()))
+        .collect();
+    assert_eq!(
+        rows,
+        [(name.clone(), false), (name, true)],
+        "when it begins, and when it has ended"
+    );
     lab.pass_s(40);
 }
 

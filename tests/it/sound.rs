@@ -1,0 +1,134 @@
+//! What is recorded, played and measured, with real softphones.
+
+use crate::support::baresip::{Account, Baresip};
+use crate::support::node::TestNode;
+use crate::support::{node, tone, wait_for};
+use serde_json::{Value, json};
+
+fn phone(node: &TestNode, user: &str, tone_hz: f64, answers: bool) -> Baresip {
+    Baresip::start(&Account {
+        user,
+        password: &format!("demo-{user}"),
+        server: node.sip(),
+        tone_hz,
+        answers,
+        writes_to: "1001",
+    })
+    .registered()
+}
+
+/// The id of the only call, once it is answered.
+fn call(node: &TestNode) -> String {
+    wait_for("an answered call", || {
+        let calls = node.get("/api/v1/calls");
+        let call = calls["calls"].get(0).filter(|call| call["state"] == "answered")?;
+        call["id"].as_str().map(str::to_owned)
+    })
+}
+
+fn record(node: &TestNode, call: &str, state: &str) {
+    let path = format!("/api/v1/calls/{call}/record");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = cli::Client::new(&node.socket());
+    let wish = json!({ "state": state });
+    runtime
+        .block_on(client.ask(hyper::Method::POST, &path, Some(&wish)))
+        .unwrap();
+}
+
+/// The loudest tone of one direction of a leg, in Hz.
+fn loudest(leg: &Value, direction: &str) -> f64 {
+    leg[direction]["tones"][0]["hz"].as_f64().unwrap_or(0.0)
+}
+
+#[test]
+fn a_recorded_call_has_each_phones_tone_in_its_own_channel_and_the_api_hears_both() {
+    let node = node();
+    let mut alice = phone(&node, "1000", 440.0, false);
+    let bob = phone(&node, "1001", 660.0, true);
+    alice.dial(&format!("sip:1001@{}", node.sip()));
+    alice.hears(660.0);
+    bob.hears(440.0);
+
+    let id = call(&node);
+    record(&node, &id, "on");
+    // By the time the API has listened twice, more than a second is recorded.
+    for _ in 0..2 {
+        let legs = wait_for("what both legs send", || {
+            let media = node.get(&format!("/api/v1/calls/{id}/media"));
+            (loudest(&media["legs"][0], "received") > 0.0).then(|| media["legs"].clone())
+        });
+        for (leg, hz, other) in [(0, 440.0, 660.0), (1, 660.0, 440.0)] {
+            assert!((loudest(&legs[leg], "received") - hz).abs() < 5.0, "{legs:#}");
+            assert!((loudest(&legs[leg], "sent") - other).abs() < 5.0, "{legs:#}");
+            assert!(legs[leg]["packets_in"].as_u64().unwrap() > 20);
+            assert_eq!(legs[leg]["codec"], "PCMU/8000");
+        }
+    }
+    wait_for("a second on the tape", || {
+        (node.metric("tandem_files_recorded_bytes_total") > 48_000.0).then_some(())
+    });
+    alice.hears(660.0);
+    alice.hang_up();
+    wait_for("the recording's end", || {
+        (node.metric("tandem_recordings_total") == 1.0).then_some(())
+    });
+    assert_eq!(node.metric("tandem_recordings_incomplete_total"), 0.0);
+
+    let directory = node.directory().join("run/recordings");
+    let files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let mut wav = hound::WavReader::open(file).unwrap();
+    assert_eq!((wav.spec().channels, wav.spec().sample_rate), (2, 8_000));
+    let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();
+    let channel = |n: usize| -> Vec<i16> { samples.iter().skip(4_000 + n).step_by(2).copied().take(4_000).collect() };
+    for (n, hz, other) in [(0, 440.0, 660.0), (1, 660.0, 440.0)] {
+        assert!(tone::share_at(&channel(n), 8_000, hz) > 0.9, "{hz} Hz in channel {n}");
+        assert!(
+            tone::share_at(&channel(n), 8_000, other) < 0.01,
+            "{other} Hz in channel {n}"
+        );
+    }
+}
+
+#[test]
+fn music_on_hold_plays_a_file_of_the_operator_as_it_is_and_the_own_tune_without() {
+    let node = node();
+    let mut alice = phone(&node, "1000", 440.0, false);
+    alice.dial(&format!("sip:9664@{}", node.sip()));
+    wait_for("the tune", || {
+        let heard = alice.heard();
+        let last = &heard[heard.len().saturating_sub(8_000)..];
+        (last.iter().filter(|sample| sample.unsigned_abs() > 300).count() > 4_000).then_some(())
+    });
+    alice.hang_up();
+    drop(alice);
+
+    let music = node.directory().join("moh/soft");
+    std::fs::create_dir_all(&music).unwrap();
+    let spec = hound::WavSpec {
+        channels: 2,
+        sample_rate: 44_100,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = hound::WavWriter::create(music.join("a.wav"), spec).unwrap();
+    for sample in tone::sine(44_100, 523.0, 5.0) {
+        file.write_sample(sample).unwrap();
+        file.write_sample(sample).unwrap();
+    }
+    file.finalize().unwrap();
+    let plan = "[[rule]]\nmatch = \"9664\"\naction = \"music\"\nclass = \"soft\"\n";
+    std::fs::write(node.directory().join("dialplan.toml"), plan).unwrap();
+    node.node().reload().unwrap();
+    let mut alice = phone(&node, "1000", 440.0, false);
+    alice.dial(&format!("sip:9664@{}", node.sip()));
+    alice.hears(523.0);
+    alice.hang_up();
+}
