@@ -1,6 +1,6 @@
 //! What everyone may see: whether the node lives, whether it takes calls, and its figures.
 
-use crate::{Context, State, figures};
+use crate::{Context, Figure, State, figures};
 use axum::Router;
 use axum::extract;
 use axum::http::{StatusCode, header};
@@ -31,9 +31,22 @@ async fn readyz(extract::State(context): extract::State<Context>) -> impl IntoRe
 }
 
 async fn metrics(extract::State(context): extract::State<Context>) -> impl IntoResponse {
-    let text = figures::render(&context.node.figures().await);
+    let mut figures = context.node.figures().await;
+    figures.extend(context.figures());
+    let text = figures::render(&figures);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
     )
+}
+
+impl Context {
+    /// What the API itself holds.
+    fn figures(&self) -> [Figure; 2] {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        [
+            Figure::gauge("websockets", count(self.places.taken())),
+            Figure::gauge("api_tokens", count(self.tokens.len())),
+        ]
+    }
 }

@@ -103,6 +103,11 @@ impl Tokens {
         self.sessions().remove(&hash(token));
     }
 
+    /// How many there are, some of which may have run out.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions().len()
+    }
+
     fn is_good(&self, now: Instant, session: &Session) -> bool {
         now.duration_since(session.used) < self.lives.idle && now.duration_since(session.since) < self.lives.total
     }

@@ -62,6 +62,12 @@ impl Places {
         }
     }
 
+    /// Websockets of users who are logged in.
+    pub(crate) fn taken(&self) -> usize {
+        let per_user = self.per_user.lock().unwrap_or_else(PoisonError::into_inner);
+        per_user.values().sum()
+    }
+
     /// A place for one more of this user's websockets.
     fn take(&self, caller: &Caller) -> Result<Place, ApiError> {
         let full = |what| ApiError::new(Code::TooMany, what);

@@ -272,6 +272,11 @@ async fn websockets_are_bounded_and_end_with_the_node() {
     }
     let bearer = [("authorization", format!("Bearer {}", token(&s, "1001").await))];
     assert_eq!(Page::open(&s, "", &bearer).await.err(), Some(429));
+    let metrics = s.public("GET", "/metrics", "").await.1;
+    assert!(
+        metrics.contains("\ntandem_websockets 3\n") && metrics.contains("\ntandem_api_tokens 4\n"),
+        "{metrics}"
+    );
     drop(pages.pop());
     let mut again = Err(0);
     for _ in 0..1_000 {
