@@ -181,7 +181,7 @@ pub enum Supervision {
 /// What came of a verb that was not refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Acted {
-    /// True: done. False: somebody is being called; [`crate::Notice::Verb`] says what came of it, with the client's id.
+    /// True: done. False: somebody is being called; [`crate::Notice::Verb`] and [`model::Event::Verb`] say what came of it, with the client's id.
     pub done: bool,
     /// The interaction as it is now. For [`Verb::Consult`] the consultation.
     pub view: InteractionView,

@@ -14,7 +14,7 @@ use crate::users::UserIndex;
 use crate::{Notice, Output};
 use media::WorkerId;
 use media::plan::Matrix;
-use model::{EndReason, EndedBy, InteractionId, PartyId, Purpose, VerbOutcome};
+use model::{EndReason, EndedBy, Event, InteractionId, PartyId, Purpose, VerbOutcome};
 use sip::{Headers, Message, Reply};
 use smallvec::SmallVec;
 
@@ -287,6 +287,9 @@ impl Calls {
             client: asked.client,
             status,
         };
+        cx.core.announce(|| Event::Verb {
+            outcome: outcome.clone(),
+        });
         cx.core
             .outputs
             .push_back(Output::Notice(Notice::Verb(Box::new(outcome))));

@@ -202,3 +202,31 @@ fn a_drain_is_told() {
     lab.ask(Command::Drain { limit_s: 1 });
     assert!(told(&mut lab).iter().any(|told| told.event == Event::Draining));
 }
+
+#[test]
+fn what_came_of_a_verb_is_told_with_the_id_of_its_command() {
+    let Up { mut lab, .. } = up();
+    let ann = Handset::registered(&mut lab, "1002", 6200);
+    let interaction = snapshot(&mut lab, None).interactions[0].id;
+    let verb = crate::Verb::Consult {
+        interaction,
+        target: "1002".into(),
+        medium: model::Medium::Voice,
+    };
+    let act = crate::Act {
+        by: crate::By::User(aor("1000")),
+        client: "a1".into(),
+        verb,
+    };
+    assert!(matches!(lab.ask(Command::Act(Box::new(act))), Answer::Acted(_)));
+    let invite = ann.expect_request(&mut lab, Method::Invite);
+    ann.reply(&mut lab, &invite, 486, None);
+    let outcomes: Vec<_> = told(&mut lab)
+        .into_iter()
+        .filter_map(|told| match told.event {
+            Event::Verb { outcome } => Some((outcome.client, outcome.status, outcome.by)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes, [("a1".into(), 486, Some(aor("1000")))]);
+}
