@@ -124,6 +124,9 @@ pub fn start(core: impl Core, parts: Parts, inlets: Inlets) -> io::Result<Handle
 /// Messages handled before the sockets are read again: a few milliseconds' work.
 const MESSAGES_PER_TURN: usize = 256;
 
+/// Messages handled at what counts as one moment: some tens of microseconds, where timers have milliseconds.
+const MESSAGES_PER_LOOK: usize = 8;
+
 /// Things taken from one channel per turn.
 const TAKEN_PER_TURN: usize = 512;
 
@@ -350,15 +353,19 @@ impl<C: Core> EventLoop<C> {
     // 3. Messages.
 
     fn handle_messages(&mut self) -> Turn {
-        for _ in 0..MESSAGES_PER_TURN {
+        let mut now = self.clock.now();
+        for n in 1..=MESSAGES_PER_TURN {
             let Some(waiting) = self.lanes.pop() else { break };
-            self.handle_message(waiting)?;
+            self.handle_message(now, waiting)?;
+            if n % MESSAGES_PER_LOOK == 0 {
+                now = self.clock.now();
+            }
         }
         self.counters.lanes.waiting.set(self.lanes.len() as u64);
         Ok(())
     }
 
-    fn handle_message(&mut self, waiting: Waiting) -> Turn {
+    fn handle_message(&mut self, now: Now, waiting: Waiting) -> Turn {
         let Waiting {
             flow,
             bytes,
@@ -366,13 +373,12 @@ impl<C: Core> EventLoop<C> {
             registers,
         } = waiting;
         let Some(bytes) = bytes else {
-            return self.give(Input::Closed { flow });
+            return self.give_at(now, Input::Closed { flow });
         };
         if self.tracing {
             trace("received from", &flow, &bytes);
         }
         self.registering = registers.then_some(flow);
-        let now = self.clock.now();
         self.on_delay(now.mono.since(since));
         self.give_at(now, Input::Datagram { flow, bytes })?;
         self.registering = None;

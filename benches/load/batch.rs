@@ -110,17 +110,20 @@ impl Batch {
         usize::try_from(n).unwrap_or_default()
     }
 
-    /// Receives a batch, waiting up to `wait_ms`; the number of datagrams.
-    pub fn receive(&mut self, wait_ms: i32) -> usize {
-        let mut ready = libc::pollfd {
-            fd: self.socket.as_raw_fd(),
+    /// Waits up to `wait_ms` until one of them has something to read.
+    pub fn wait(sockets: &[Batch], wait_ms: i32) {
+        let ready = |batch: &Batch| libc::pollfd {
+            fd: batch.socket.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        if wait_ms > 0 {
-            // SAFETY: one live pollfd.
-            unsafe { libc::poll(&raw mut ready, 1, wait_ms) };
-        }
+        let mut ready: Vec<libc::pollfd> = sockets.iter().map(ready).collect();
+        // SAFETY: as many live pollfds as it is told.
+        unsafe { libc::poll(ready.as_mut_ptr(), ready.len() as libc::nfds_t, wait_ms) };
+    }
+
+    /// Receives a batch without waiting; the number of datagrams.
+    pub fn receive(&mut self) -> usize {
         let mut parts: [libc::iovec; BATCH] =
             // SAFETY: an iovec of zeros is a valid empty one.
             unsafe { zeroed() };

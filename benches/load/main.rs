@@ -1,8 +1,12 @@
 //! A SIP load generator: thousands of users on one UDP socket, digest, closed loop (a window of operations in flight) or
 //! open loop (a rate). Loopback only, bounded in count and time. `scripts/compare` runs it against Tandem and a peer.
 //!
-//! One line of tab-separated figures per run:
-//! `label op seconds done failed rate p50_us p99_us server_cpu_us load_cpu_us server_rss_kib`
+//! One line of tab-separated figures per run, microseconds of CPU per operation:
+//! `label op seconds done failed rate p50_us p99_us server_cpu_us load_cpu_us server_rss_kib bytes_each`
+//!
+//! `bytes_each` is what the server's memory grew by: per user while they registered, or with `--op hold` per call that is
+//! up. `--scale 1000,10000,...` registers more and more users with one server and measures cached REGISTER at each size;
+//! its second column is `Scale:SIZE`.
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a command-line tool of the bench
 
@@ -24,6 +28,8 @@ pub enum Op {
     Message,
     /// INVITE 100 180 200 ACK BYE 200 through the server, no media.
     Call,
+    /// As many calls as the window, all up at the same time, then hung up: set up per second, and memory for each.
+    Hold,
 }
 
 #[derive(Parser)]
@@ -47,6 +53,12 @@ struct Arguments {
     rate: u64,
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Sockets of ours, so addresses to which the server answers; each user has one of them.
+    #[arg(long, default_value_t = 1)]
+    sockets: usize,
+    /// Numbers of users to register one after the other, instead of `users`.
+    #[arg(long, value_delimiter = ',')]
+    scale: Vec<usize>,
     /// Processes of the server, for CPU and memory.
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
@@ -67,21 +79,41 @@ fn main() {
         a.target.ip().is_loopback() && a.local.ip().is_loopback(),
         "load goes to loopback only"
     );
+    let users = a.scale.iter().copied().max().unwrap_or(a.users);
     assert!(
-        a.seconds <= 120.0 && a.users <= 1_000_000 && a.window <= 8_192,
+        a.seconds <= 120.0 && users <= 1_000_000 && a.window <= 8_192 && (1..=64).contains(&a.sockets),
         "the load is bounded"
     );
-    let mut run = run::Run::new(&a.domain, a.users, a.local, a.target);
-    run.register_all();
+    let mut run = run::Run::new(&a.domain, users, a.sockets, a.local, a.target);
+    let empty = server(&a.pid).1;
+    if a.scale.is_empty() {
+        run.register_first(users);
+        let grown = server(&a.pid).1.saturating_sub(empty);
+        measure(&a, &mut run, a.op, &format!("{:?}", a.op), grown, users);
+    }
+    for &size in &a.scale {
+        run.register_first(size);
+        let grown = server(&a.pid).1.saturating_sub(empty);
+        measure(&a, &mut run, Op::Cached, &format!("Scale:{size}"), grown, size);
+    }
+}
+
+/// One line of figures. `grown`: KiB by which the server's memory has grown for `users` who registered.
+fn measure(a: &Arguments, run: &mut run::Run, op: Op, name: &str, grown: u64, users: usize) {
     let before = server(&a.pid);
     let own = cpu_us(std::process::id());
-    let result = run.measure(a.op, a.window, a.rate, a.seconds);
+    let mut up = before.1;
+    let result = run.measure(op, a.window, a.rate, a.seconds, || up = server(&a.pid).1);
     let after = server(&a.pid);
     let done = result.done.max(1) as f64;
+    let (grown, each) = if op == Op::Hold {
+        (up.saturating_sub(before.1), result.done.max(1))
+    } else {
+        (grown, users.max(1) as u64)
+    };
     println!(
-        "{}\t{:?}\t{:.2}\t{}\t{}\t{:.0}\t{}\t{}\t{:.2}\t{:.2}\t{}",
+        "{}\t{name}\t{:.2}\t{}\t{}\t{:.0}\t{}\t{}\t{:.2}\t{:.2}\t{}\t{}",
         a.label,
-        a.op,
         result.seconds,
         result.done,
         result.failed,
@@ -91,6 +123,7 @@ fn main() {
         (after.0 - before.0) as f64 / done,
         (cpu_us(std::process::id()) - own) as f64 / done,
         after.1,
+        grown * 1024 / each,
     );
     for (why, n) in &result.oddities {
         eprintln!("{}: {n} x {why}", a.label);
@@ -115,8 +148,9 @@ fn cpu_us(pid: u32) -> u64 {
         * 10_000
 }
 
+/// Resident memory, where several processes share it each with its part.
 fn rss_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find(|l| l.starts_with("Pss:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }

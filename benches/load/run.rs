@@ -26,6 +26,8 @@ struct Slot {
     cseq: u32,
     /// 200 to INVITE was seen: its repeats only get another ACK.
     answered: bool,
+    /// The call is up and waits for the others.
+    up: bool,
 }
 
 /// What a measured run gave.
@@ -49,42 +51,55 @@ impl Outcome {
 /// All state of one load.
 pub struct Run {
     domain: String,
-    socket: Batch,
+    sockets: Vec<Batch>,
+    /// Where it is written to now: the socket of the user, or the one a message came by.
+    current: usize,
     local: SocketAddrV4,
     users: Vec<User>,
+    /// How many of them are registered.
+    registered: usize,
     slots: Vec<Slot>,
     free: Vec<usize>,
     next_user: usize,
     op: Op,
+    /// Calls that are up wait for each other.
+    held: Vec<(usize, Vec<u8>)>,
     outcome: Outcome,
     /// Distinguishes Call-IDs of runs.
     run: u64,
 }
 
 impl Run {
-    pub fn new(domain: &str, users: usize, local: SocketAddr, target: SocketAddr) -> Run {
-        let socket = Batch::connect(local, target).expect("a loopback socket");
+    pub fn new(domain: &str, users: usize, sockets: usize, local: SocketAddr, target: SocketAddr) -> Run {
+        let socket = |_| Batch::connect(local, target).expect("a loopback socket");
+        let sockets: Vec<Batch> = (0..sockets).map(socket).collect();
         Run {
             domain: domain.to_owned(),
-            local: socket.local(),
-            socket,
+            local: sockets[0].local(),
+            sockets,
+            current: 0,
             users: (0..users)
                 .map(|i| User::new((100_000 + i).to_string(), domain))
                 .collect(),
+            registered: 0,
             slots: Vec::new(),
             free: Vec::new(),
             next_user: 0,
             op: Op::Register,
+            held: Vec::new(),
             outcome: Outcome::empty(),
             run: u64::from(std::process::id()),
         }
     }
 
-    /// Registers every user once, so that nonces are known and messages and calls find somebody.
-    pub fn register_all(&mut self) {
+    /// Registers the users up to this one who are not yet, so that nonces are known and messages and calls find somebody.
+    pub fn register_first(&mut self, size: usize) {
         self.op = Op::Register;
-        self.open(64.min(self.users.len()));
-        let (total, until) = (self.users.len() as u64, Instant::now() + Duration::from_secs(120));
+        self.next_user = self.registered;
+        let total = size.saturating_sub(self.registered);
+        self.registered = size;
+        self.open(64.min(total));
+        let (total, until) = (total as u64, Instant::now() + Duration::from_secs(300));
         let mut begun = 0;
         while self.outcome.done < total && Instant::now() < until {
             while begun < total + self.outcome.failed && !self.free.is_empty() {
@@ -101,11 +116,18 @@ impl Run {
         self.outcome = Outcome::empty();
     }
 
-    /// Runs `op` for `seconds`, then lets what is in flight end.
-    pub fn measure(&mut self, op: Op, window: usize, rate: u64, seconds: f64) -> Outcome {
+    /// Runs `op` for `seconds`, then lets what is in flight end. `all_up` is called when all calls of [`Op::Hold`] are up.
+    pub fn measure(&mut self, op: Op, window: usize, rate: u64, seconds: f64, all_up: impl FnOnce()) -> Outcome {
+        self.held.clear();
         self.op = op;
         self.open(if rate > 0 { 8_192 } else { window });
         let start = Instant::now();
+        if op == Op::Hold {
+            self.hold(start + Duration::from_secs_f64(seconds));
+            self.outcome.seconds = start.elapsed().as_secs_f64();
+            all_up();
+            return self.hang_up_all();
+        }
         let end = start + Duration::from_secs_f64(seconds);
         let mut begun = 0_u64;
         while Instant::now() < end {
@@ -127,6 +149,37 @@ impl Run {
             self.turn(i32::from(rate == 0));
         }
         self.outcome.seconds = start.elapsed().as_secs_f64();
+        self.drain()
+    }
+
+    /// Begins as many calls as there are slots; each waits in [`Run::held`] when it is up.
+    fn hold(&mut self, until: Instant) {
+        let wanted = self.slots.len();
+        // No more than these are set up at the same time.
+        while self.held.len() + (self.outcome.failed as usize) < wanted && Instant::now() < until {
+            while !self.free.is_empty() && self.slots.len() - self.free.len() - self.held.len() < 128 {
+                self.begin(Instant::now());
+            }
+            self.turn(1);
+        }
+    }
+
+    fn hang_up_all(&mut self) -> Outcome {
+        for (n, (index, message)) in std::mem::take(&mut self.held).into_iter().enumerate() {
+            (self.slots[index].up, self.slots[index].began) = (false, Some(Instant::now()));
+            self.hang_up(index, &message);
+            if n % 64 == 63 {
+                self.turn(0);
+            }
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.free.len() < self.slots.len() && Instant::now() < until {
+            self.turn(1);
+        }
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Outcome {
         let done = self.outcome.done;
         let until = Instant::now() + Duration::from_millis(500);
         while self.free.len() < self.slots.len() && Instant::now() < until {
@@ -150,27 +203,40 @@ impl Run {
 
     /// Sends what is queued, takes one batch, drops what has waited too long.
     fn turn(&mut self, wait_ms: i32) {
-        self.socket.flush();
-        let n = self.socket.receive(wait_ms);
+        self.sockets.iter_mut().for_each(Batch::flush);
+        if (0..self.sockets.len()).map(|place| self.receive(place)).sum::<usize>() == 0 {
+            if wait_ms > 0 {
+                Batch::wait(&self.sockets, wait_ms);
+            }
+            self.give_up();
+        }
+    }
+
+    fn receive(&mut self, place: usize) -> usize {
+        let n = self.sockets[place].receive();
         let mut datagram = Vec::with_capacity(2048);
         for i in 0..n {
-            self.socket.datagram(i, &mut datagram);
+            self.sockets[place].datagram(i, &mut datagram);
+            self.current = place;
             match status(&datagram) {
                 0 => self.on_request(&datagram),
                 code => self.on_response(code, &datagram),
             }
         }
-        if n == 0 {
-            self.give_up();
-        }
+        n
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.sockets[self.current].push(write);
     }
 
     fn give_up(&mut self) {
         let now = Instant::now();
         for index in 0..self.slots.len() {
-            if self.slots[index]
-                .began
-                .is_some_and(|began| now > began && now - began > GIVE_UP)
+            if !self.slots[index].up
+                && self.slots[index]
+                    .began
+                    .is_some_and(|began| now > began && now - began > GIVE_UP)
             {
                 self.odd("no answer");
                 self.end(index, false);
@@ -180,7 +246,7 @@ impl Run {
 
     fn begin(&mut self, at: Instant) {
         let Some(index) = self.free.pop() else { return };
-        let user = self.next_user % self.users.len();
+        let user = self.next_user % self.registered;
         self.next_user += 1;
         let slot = &mut self.slots[index];
         *slot = Slot {
@@ -189,6 +255,7 @@ impl Run {
             began: Some(at),
             cseq: 1,
             answered: false,
+            up: false,
         };
         if self.op == Op::Register {
             self.users[user].challenge = Challenge::default();
@@ -197,17 +264,25 @@ impl Run {
     }
 
     fn end(&mut self, index: usize, good: bool) {
-        let Some(began) = self.slots[index].began.take() else {
+        if self.slots[index].began.is_none() {
             return;
-        };
+        }
         self.free.push(index);
         if good {
             self.outcome.done += 1;
-            let us = Instant::now().saturating_duration_since(began).as_micros();
-            self.outcome.latencies_us.push(u32::try_from(us).unwrap_or(u32::MAX));
+            if self.op != Op::Hold {
+                self.note_latency(index);
+            }
         } else {
             self.outcome.failed += 1;
         }
+        self.slots[index].began = None;
+    }
+
+    fn note_latency(&mut self, index: usize) {
+        let Some(began) = self.slots[index].began else { return };
+        let us = Instant::now().saturating_duration_since(began).as_micros();
+        self.outcome.latencies_us.push(u32::try_from(us).unwrap_or(u32::MAX));
     }
 
     fn odd(&mut self, why: &str) {
@@ -218,12 +293,12 @@ impl Run {
     fn send_first(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         slot.cseq += 1;
-        let callee = self.users[(slot.user + 1) % self.users.len()].name.clone();
+        let callee = self.users[(slot.user + 1) % self.registered].name.clone();
         let user = &mut self.users[slot.user];
         let method = match self.op {
             Op::Register | Op::Cached => "REGISTER",
             Op::Message => "MESSAGE",
-            Op::Call => "INVITE",
+            Op::Call | Op::Hold => "INVITE",
         };
         let (domain, local, run) = (&self.domain, self.local, self.run);
         let uri = if method == "REGISTER" {
@@ -231,12 +306,13 @@ impl Run {
         } else {
             format!("sip:{callee}@{domain}")
         };
+        self.current = slot.user % self.sockets.len();
         let (generation, mut cseq) = (slot.generation, slot.cseq);
         if method == "REGISTER" {
             user.cseq += 1;
             cseq = user.cseq;
         }
-        self.socket.push(|out| {
+        self.sockets[self.current].push(|out| {
             let _ = write!(out, "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKl{index:04x}{generation:08x}{cseq:08x};rport\r\n");
             let _ = write!(out, "Max-Forwards: 70\r\nFrom: <sip:{}@{domain}>;tag=a{generation:x}\r\n", user.name);
             let to = if method == "REGISTER" { &user.name } else { &callee };
@@ -283,12 +359,13 @@ impl Run {
         let bye = header(message, "CSeq").is_some_and(|c| c.ends_with(b"BYE"));
         match (self.op, code) {
             (_, 100..=199) => {}
-            (Op::Call, 200..=299) if bye => self.end(index, true),
+            (Op::Call | Op::Hold, 200..=299) if bye => self.end(index, true),
+            (Op::Hold, 200..=299) => self.keep_up(index, message),
             (Op::Call, 200..=299) => self.hang_up(index, message),
             (_, 200) => self.end(index, true),
             (_, 401 | 407) => self.on_challenge(index, message),
             _ => {
-                if self.op == Op::Call && !bye {
+                if self.is_call() && !bye {
                     self.acknowledge_refusal(index, message);
                 }
                 self.odd(&code.to_string());
@@ -298,7 +375,7 @@ impl Run {
     }
 
     fn on_challenge(&mut self, index: usize, message: &[u8]) {
-        if self.op == Op::Call {
+        if self.is_call() {
             self.acknowledge_refusal(index, message);
         }
         if self.op != Op::Register {
@@ -319,17 +396,31 @@ impl Run {
     /// ACK to a final response that is not 2xx: the INVITE's own branch and CSeq (RFC 3261 section 17.1.1.3).
     fn acknowledge_refusal(&mut self, index: usize, message: &[u8]) {
         let slot = &self.slots[index];
-        let callee = &self.users[(slot.user + 1) % self.users.len()].name;
+        let callee = &self.users[(slot.user + 1) % self.registered].name;
         let (domain, cseq) = (&self.domain, slot.cseq);
         let via = header(message, "Via").unwrap_or_default();
         let via = &via[..find(via, b";rport").unwrap_or(via.len())];
-        self.socket.push(|out| {
+        self.sockets[self.current].push(|out| {
             let _ = write!(out, "ACK sip:{callee}@{domain} SIP/2.0\r\nVia: ");
             out.extend_from_slice(via);
             let _ = write!(out, "\r\nMax-Forwards: 70\r\n");
             copy(out, message, &["From", "To", "Call-ID"]);
             let _ = write!(out, "CSeq: {cseq} ACK\r\nContent-Length: 0\r\n\r\n");
         });
+    }
+
+    fn is_call(&self) -> bool {
+        matches!(self.op, Op::Call | Op::Hold)
+    }
+
+    /// ACK, and the call stays until all are up.
+    fn keep_up(&mut self, index: usize, message: &[u8]) {
+        self.in_dialog(index, message, "ACK", self.slots[index].cseq);
+        let slot = &mut self.slots[index];
+        if !slot.answered && !std::mem::replace(&mut slot.up, true) {
+            self.held.push((index, message.to_vec()));
+            self.note_latency(index);
+        }
     }
 
     /// ACK and, the first time, BYE.
@@ -349,7 +440,8 @@ impl Run {
         let routes: Vec<&[u8]> = lines(message, "Record-Route").collect();
         let local = self.local;
         let mark = method.as_bytes()[0];
-        self.socket.push(|out| {
+        self.current = self.slots[index].user % self.sockets.len();
+        self.sockets[self.current].push(|out| {
             let _ = write!(out, "{method} ");
             out.extend_from_slice(&contact[start..end]);
             let _ = write!(out, " SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKl{index:04x}{generation:08x}{cseq:07x}{mark:x};rport\r\n");
@@ -371,13 +463,11 @@ impl Run {
         match method {
             b"ACK" => {}
             b"INVITE" => {
-                self.socket
-                    .push(|out| respond(out, message, "180 Ringing", "b", contact.as_bytes(), b""));
+                self.push(|out| respond(out, message, "180 Ringing", "b", contact.as_bytes(), b""));
                 let extra = format!("{contact}Content-Type: application/sdp\r\n");
-                self.socket
-                    .push(|out| respond(out, message, "200 OK", "b", extra.as_bytes(), SDP));
+                self.push(|out| respond(out, message, "200 OK", "b", extra.as_bytes(), SDP));
             }
-            _ => self.socket.push(|out| respond(out, message, "200 OK", "b", b"", b"")),
+            _ => self.sockets[self.current].push(|out| respond(out, message, "200 OK", "b", b"", b"")),
         }
     }
 }

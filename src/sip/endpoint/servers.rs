@@ -282,11 +282,12 @@ impl Servers {
 
     /// All live equally long, so this is in the order of their ends and none of them needs a place in the wheel.
     fn keep(&mut self, core: &mut Core, answer: Answer) {
-        self.kept.push(answer);
-        if self.kept.len() > MAX_KEPT {
+        // Before, so that the line never grows beyond this.
+        if self.kept.len() >= MAX_KEPT {
             core.counters.evicted += 1;
             self.forget_oldest(core);
         }
+        self.kept.push(answer);
     }
 
     fn forget_oldest(&mut self, core: &mut Core) {

@@ -55,8 +55,8 @@ pub(crate) struct Bound {
     pub(crate) binding: Binding,
     /// When it ends. Not `binding.expires_at`: a jump of the wall clock ends nothing early.
     pub(crate) deadline: Mono,
-    /// The way its REGISTER came, while there is one: requests to it go back there, whatever its Contact says.
-    pub(crate) flow: Option<Flow>,
+    /// While the way its REGISTER came is there: with `binding.endpoint` the flow, see [`Bound::flow`].
+    connection: Option<u64>,
     /// The stored copy is older than this one.
     is_dirty: bool,
 }
@@ -103,8 +103,8 @@ impl Registrar {
             let Some(record) = self.records.get_mut(index as usize) else {
                 continue;
             };
-            for bound in record.bindings.iter_mut().filter(|bound| bound.flow == Some(flow)) {
-                bound.flow = None;
+            for bound in record.bindings.iter_mut().filter(|bound| bound.flow() == Some(flow)) {
+                bound.connection = None;
             }
         }
     }
@@ -142,7 +142,7 @@ impl Registrar {
             Some(index) => index,
             None => self.insert_record(core, aor, bound.deadline),
         };
-        self.link(index, bound.flow);
+        self.link(index, bound.flow());
         self.count += 1;
         self.records[index as usize].bindings.push(bound);
         self.rearm(core, index);
@@ -252,11 +252,23 @@ impl Registrar {
 }
 
 impl Bound {
+    /// The way its REGISTER came, while there is one: requests to it go back there, whatever its Contact says.
+    fn flow(&self) -> Option<Flow> {
+        let endpoint = &self.binding.endpoint;
+        let flow = |connection| Flow {
+            transport: transport(endpoint.transport),
+            local: endpoint.local,
+            peer: endpoint.peer,
+            connection,
+        };
+        self.connection.map(flow)
+    }
+
     /// Where a request to this contact goes; its Request-URI is `binding.contact`. `None`: the way it came is gone, and
     /// the contact is not an address of the same device.
     #[must_use]
     pub(crate) fn destination(&self) -> Option<Destination> {
-        self.flow.map(Destination::Flow).or_else(|| self.contact_address())
+        self.flow().map(Destination::Flow).or_else(|| self.contact_address())
     }
 
     /// What a request to this contact has as its Request-URI: the Contact without its headers (RFC 3261 section 19.1.5).

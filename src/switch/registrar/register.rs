@@ -213,7 +213,7 @@ impl Registrar {
             Bound {
                 binding,
                 deadline,
-                flow: Some(*flow),
+                connection: Some(flow.connection),
                 is_dirty: false,
             },
         );
@@ -227,9 +227,9 @@ impl Registrar {
     fn refresh(&mut self, core: &mut Core, asked: &Asked<'_>, wish: &Wish<'_>, (index, number): (u32, usize)) -> bool {
         let Asked { now, flow, request, .. } = asked;
         let bound = &mut self.records[index as usize].bindings[number];
-        let has_moved = bound.flow != Some(*flow);
+        let has_moved = bound.flow() != Some(*flow);
         let mut has_changed = bound.binding.endpoint != endpoint(*flow);
-        (bound.flow, bound.binding.endpoint) = (Some(*flow), endpoint(*flow));
+        (bound.connection, bound.binding.endpoint) = (Some(flow.connection), endpoint(*flow));
         has_changed |= set(&mut bound.binding.contact, wish.contact);
         has_changed |= set(&mut bound.binding.params, &wish.params());
         has_changed |= set(&mut bound.binding.path, &path(request));

@@ -8,7 +8,6 @@ use crate::core::Core;
 use crate::room::Room;
 use clock::Now;
 use model::{Binding, StoreOp};
-use sip::Flow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -103,13 +102,13 @@ impl Registrar {
             } else if !self.is_bound(&binding) && self.count < core.config.limits.max_bindings {
                 // No phone counts on more than the longest life we grant: a wall clock that was wrong cannot keep it longer.
                 let deadline = now.mono + left.min(core.config.registrar.max_expires);
-                let flow = restored_flow(core, &binding);
+                let connection = restored_connection(core, &binding);
                 let index = self.insert(
                     core,
                     Bound {
                         binding,
                         deadline,
-                        flow,
+                        connection,
                         is_dirty: false,
                     },
                 );
@@ -126,18 +125,13 @@ impl Registrar {
 }
 
 /// Datagrams find their way back through the same listener, if it is still there; a stream is gone.
-fn restored_flow(core: &Core, binding: &Binding) -> Option<Flow> {
-    let model::Endpoint { transport, local, peer } = binding.endpoint;
+fn restored_connection(core: &Core, binding: &Binding) -> Option<u64> {
+    let model::Endpoint { transport, local, .. } = binding.endpoint;
     let transport = super::transport(transport);
     let is_there = core
         .config
         .listeners
         .iter()
         .any(|l| l.transport == transport && l.local == local);
-    (transport == sip::Transport::Udp && is_there).then_some(Flow {
-        transport,
-        local,
-        peer,
-        connection: 0,
-    })
+    (transport == sip::Transport::Udp && is_there).then_some(0)
 }

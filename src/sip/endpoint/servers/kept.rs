@@ -49,7 +49,7 @@ impl Kept {
     }
 
     /// Adds one that is not there yet and ends after all others.
-    #[allow(clippy::cast_possible_truncation)] // the line is shorter than MAX_KEPT + 1
+    #[allow(clippy::cast_possible_truncation)] // the line is no longer than MAX_KEPT
     pub fn push(&mut self, answer: Answer) {
         let place = self.first.wrapping_add(self.line.len() as u32);
         let hash = answer.key.hash();
