@@ -153,8 +153,7 @@ impl Node {
         let mut config = config;
         config.switch.listeners = sockets.listeners.clone();
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
-        let (events, watched) = mpsc::channel(web::EVENTS_AHEAD);
-        let handle = start_switch(&config, sockets, &store, &posts, inlets, key, &counts, events)?;
+        let (handle, events) = start_switch(&config, sockets, &store, &posts, inlets, key, &counts)?;
         await_ports(&counts);
         let reader = store.reader().map_err(failed("the store"))?;
         let cdr_files = start_cdr_files(&config, &store)?;
@@ -162,7 +161,7 @@ impl Node {
         let control = Arc::new(Control::new(config, handle, store, counts));
         let _in_runtime = runtime.enter();
         let unix = tokio::net::UnixListener::from_std(unix).map_err(failed("the socket of the command line"))?;
-        let server = Server::start(http, unix, control.clone(), reader, watched, limits);
+        let server = Server::start(http, unix, control.clone(), reader, events, limits);
         drop(_in_runtime);
         tracing::info!(%addresses, version = env!("CARGO_PKG_VERSION"), "started");
         let (server, runtime) = (Some(server), Some(runtime));
@@ -333,6 +332,7 @@ fn bind_http(at: SocketAddr, runtime: &Runtime) -> Result<tokio::net::TcpListene
         .map_err(failed(format!("http://{at}")))
 }
 
+/// The running switch, and what it will tell those who watch.
 fn start_switch(
     config: &Config,
     sockets: Sockets,
@@ -341,14 +341,14 @@ fn start_switch(
     inlets: Inlets,
     nonce_key: [u8; 32],
     counts: &Counts,
-    events: mpsc::Sender<Occurrence>,
-) -> Result<Handle, StartError> {
+) -> Result<(Handle, mpsc::Receiver<Occurrence>), StartError> {
     let clock = System::start();
     let media = start_media(config, posts, clock, counts)?;
     let mut seed = [0; 32];
     rand::rng().fill_bytes(&mut seed);
     let switch = Switch::new(config.switch.clone(), seed, nonce_key, clock.now());
     let Sockets { udp, tcp, .. } = sockets;
+    let (events, told) = mpsc::channel(web::EVENTS_AHEAD);
     let parts = Parts {
         clock,
         udp,
@@ -357,7 +357,8 @@ fn start_switch(
         store: store.clone(),
         events,
     };
-    eventloop::start(switch, parts, inlets).map_err(failed("the event loop"))
+    let handle = eventloop::start(switch, parts, inlets).map_err(failed("the event loop"))?;
+    Ok((handle, told))
 }
 
 fn start_cdr_files(config: &Config, store: &Store) -> Result<Option<CdrFiles>, StartError> {

@@ -161,6 +161,43 @@ fn a_page_watches_a_call_from_registration_to_its_end_and_ends_it_by_command() {
 }
 
 #[test]
+fn an_agent_holds_and_resumes_by_http_and_a_colleague_is_told() {
+    let node = node();
+    let mut colleague = Page::open(&node, "1001", None);
+    colleague.expect("snapshot");
+    let [kate, jim] = ["1000", "1001"].map(|user| {
+        let mut phone = Raw::new(node.sip(), user);
+        assert_eq!(phone.register(3_600), 200);
+        phone
+    });
+    let _talk = Talk::between(kate, jim, "1001");
+    let call = loop {
+        let changed = colleague.expect("call-changed");
+        if changed["call"]["state"] == "answered" {
+            break changed["call"]["id"].as_str().unwrap().to_owned();
+        }
+    };
+    let token = log_in(&node, "1000");
+    let holding = |page: &mut Page, holds: bool| loop {
+        let changed = page.expect("interaction-changed");
+        let parties = changed["interaction"]["parties"].as_array().unwrap().clone();
+        if parties.iter().any(|party| party["holds"] == json!(true)) == holds {
+            return;
+        }
+    };
+    for (verb, holds) in [("hold", true), ("resume", false)] {
+        let path = format!("/api/v1/calls/{call}/{verb}");
+        let (status, answer) = http(node.http(), "POST", &path, Some(&token), &Value::Null);
+        assert_eq!((status, &answer["done"]), (200, &json!(true)), "{verb}: {answer}");
+        holding(&mut colleague, holds);
+    }
+    let path = format!("/api/v1/calls/{call}/hold");
+    let stranger = log_in(&node, "1002");
+    let (status, problem) = http(node.http(), "POST", &path, Some(&stranger), &Value::Null);
+    assert_eq!((status, &problem["code"]), (404, &json!("not-found")), "{problem}");
+}
+
+#[test]
 fn call_records_are_in_the_csv_once_each_also_across_kill_9() {
     let mut served = Served::start(Setup::new().set("switch.cdr.csv=true").set("switch.cdr.directory=cdr"));
     let mut calls = 0;

@@ -1,6 +1,6 @@
 //! What is recorded, played and measured, with real softphones.
 
-use crate::support::baresip::{Account, Baresip};
+use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::TestNode;
 use crate::support::{node, tone, wait_for};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ fn phone(node: &TestNode, user: &str, tone_hz: f64, answers: bool) -> Baresip {
         tone_hz,
         answers,
         writes_to: "1001",
+        speech: Speech::PLAIN,
     })
     .registered()
 }
@@ -103,7 +104,7 @@ fn music_on_hold_plays_a_file_of_the_operator_as_it_is_and_the_own_tune_without(
     let mut alice = phone(&node, "1000", 440.0, false);
     alice.dial(&format!("sip:9664@{}", node.sip()));
     wait_for("the tune", || {
-        let heard = alice.heard();
+        let (heard, _) = alice.heard();
         let last = &heard[heard.len().saturating_sub(8_000)..];
         (last.iter().filter(|sample| sample.unsigned_abs() > 300).count() > 4_000).then_some(())
     });
