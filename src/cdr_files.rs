@@ -242,6 +242,7 @@ mod tests {
             status: 200,
             codec: "".into(),
             packets: (0, 0, 0),
+            quality: model::Quality::default(),
         };
         CdrRow { seq, cdr }
     }
