@@ -151,6 +151,7 @@ impl Sip {
             self.local()
         );
         self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
+        let mut tries = 0;
         loop {
             let message = self.receive();
             match status(&message) {
@@ -161,7 +162,7 @@ impl Sip {
                 }
                 0 | 100..200 => {}
                 code @ (401 | 407) => {
-                    self.ack(at, &message, &uri);
+                    self.ack(&message, &uri);
                     assert!(self.users[at].challenge.nc == 0 || code == 407, "credentials refused");
                     self.users[at].challenge = Challenge::read(&message).unwrap();
                     self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
@@ -169,7 +170,7 @@ impl Sip {
                 200 => {
                     let contact = String::from_utf8_lossy(header(&message, "Contact").unwrap()).into_owned();
                     let contact = contact.trim_matches(['<', '>']).to_owned();
-                    self.ack(at, &message, &contact);
+                    self.ack(&message, &contact);
                     self.dialogs.push(Dialog {
                         user: at,
                         call_id,
@@ -178,6 +179,13 @@ impl Sip {
                         contact,
                     });
                     return message;
+                }
+                // No port is bound yet: later.
+                503 if tries < 50 => {
+                    tries += 1;
+                    self.ack(&message, &uri);
+                    std::thread::sleep(Duration::from_millis(100));
+                    self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
                 }
                 other => panic!("INVITE to {number} got {other}"),
             }
@@ -212,7 +220,7 @@ impl Sip {
     }
 
     /// ACK: to a refusal with its own branch, to a 200 with a new one.
-    fn ack(&mut self, at: usize, answer: &[u8], uri: &str) {
+    fn ack(&mut self, answer: &[u8], uri: &str) {
         let cseq = header(answer, "CSeq").unwrap().split(|&b| b == b' ').next().unwrap();
         self.branches += 1;
         let via = if status(answer) == 200 {
@@ -230,7 +238,6 @@ impl Sip {
         out.extend_from_slice(b"CSeq: ");
         out.extend_from_slice(cseq);
         out.extend_from_slice(b" ACK\r\nContent-Length: 0\r\n\r\n");
-        let _ = at;
         self.socket.send_to(&out, self.target).unwrap();
     }
 
