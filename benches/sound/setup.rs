@@ -155,6 +155,9 @@ impl Sip {
         let mut tries = 0;
         loop {
             let message = self.receive();
+            if status(&message) != 0 && !self.is_latest(at, &message) {
+                continue;
+            }
             match status(&message) {
                 0 if message.starts_with(b"INVITE ") => {
                     let (media, offered) = callee.as_mut().expect("only a callee is called");
@@ -162,9 +165,10 @@ impl Sip {
                     self.answer(&message, &sdp(*media));
                 }
                 0 | 100..200 => {}
-                code @ (401 | 407) => {
+                401 | 407 => {
                     self.ack(&message, &uri);
-                    assert!(self.users[at].challenge.nc == 0 || code == 407, "credentials refused");
+                    tries += 1;
+                    assert!(tries < 50, "credentials refused");
                     self.users[at].challenge = Challenge::read(&message).unwrap();
                     self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
                 }
@@ -191,6 +195,13 @@ impl Sip {
                 other => panic!("INVITE to {number} got {other}"),
             }
         }
+    }
+
+    /// Not a repetition of an answer to an earlier request.
+    fn is_latest(&self, at: usize, answer: &[u8]) -> bool {
+        let number = header(answer, "CSeq").and_then(|cseq| cseq.split(|&b| b == b' ').next());
+        number == Some(self.users[at].cseq.to_string().as_bytes())
+            && header(answer, "From").is_some_and(|from| from.ends_with(format!(";tag=t{at}").as_bytes()))
     }
 
     fn answer(&self, invite: &[u8], sdp: &str) {
