@@ -1,5 +1,6 @@
 //! Verbs by command: who asks, for which party, and what is answered. A phone's gesture ends in the same verbs.
 
+use super::ending::reason_header;
 use super::side::Wish;
 use super::{Calls, State};
 use crate::arena::Key;
@@ -370,8 +371,9 @@ impl Calls {
         match there.map(|party| &mut party.role) {
             Some(Role::Supervisor { mode: now, .. }) => {
                 *now = mode;
-                self.settle_parties(cx, actor.call);
                 self.write_down(cx, actor, mode.name(), "");
+                // Who barged in was one of two, perhaps.
+                self.on_left(cx, actor.call, EndReason::Normal, &reason_header(EndReason::Normal));
                 Ok(Did::Done(actor.call))
             }
             Some(Role::Member) => Err(conflict("who takes part cannot supervise")),

@@ -1,6 +1,7 @@
 //! The invariants of calls: every leg belongs to a call and every call has legs, every port to a leg, and no count is off.
 
 use super::{Calls, LegKey, Stage, State};
+use crate::arena::Key;
 use crate::interaction::Interaction;
 
 impl Calls {
@@ -11,7 +12,7 @@ impl Calls {
     pub(crate) fn audit(&self) -> Result<(), String> {
         self.interactions
             .iter()
-            .try_for_each(|(_, call)| self.audit_call(call))?;
+            .try_for_each(|(key, call)| self.audit_call(call).and_then(|()| self.audit_family(key, call)))?;
         self.legs.iter().try_for_each(|(key, _)| self.audit_leg(key))?;
         self.audit_conferences()?;
         let over = |call: &Interaction| matches!(call.call.state, State::Over);
@@ -46,11 +47,59 @@ impl Calls {
         }
     }
 
+    /// Side calls and what they serve know each other; lines are living legs of the parent; nobody waits for nobody.
+    fn audit_family(&self, key: Key<Interaction>, call: &Interaction) -> Result<(), String> {
+        let is_over = matches!(call.call.state, State::Over);
+        let wrong = |what: &str| Err(format!("call {} {what}", call.id));
+        if is_over && (call.side.is_some() || !call.call.sides.is_empty() || call.call.open) {
+            return wrong("is over, and has a room, a side call or a parent");
+        }
+        for &side in &call.call.sides {
+            if self.parent_of(side) != Some(key) {
+                return wrong("has a side call that does not know it");
+            }
+        }
+        if let Some(side) = &call.side {
+            let parent = self.interactions.get(side.parent);
+            if parent.is_none_or(|parent| !parent.call.sides.contains(&key)) {
+                return wrong("serves a call that does not know it");
+            }
+        }
+        for line in call.parties.iter().filter_map(|party| party.line) {
+            let home = self
+                .legs
+                .get(line)
+                .filter(|leg| !leg.is_over())
+                .map(|leg| leg.interaction);
+            if home.is_none() || home != call.side.as_ref().map(|side| side.parent) {
+                return wrong("is heard by a line that is not there");
+            }
+        }
+        if let State::Bridged(bridge) = &call.call.state {
+            let lives = |key| self.legs.get(key).is_some_and(|leg| !leg.is_over());
+            if bridge
+                .exchange
+                .is_some_and(|exchange| !lives(exchange.by) || !lives(exchange.with))
+            {
+                return wrong("has an exchange with a device that is gone");
+            }
+            let on_the_way = !call.call.sides.is_empty();
+            if self.present(key).len() < 2 && !on_the_way {
+                return wrong("has one party who waits for nobody");
+            }
+        }
+        Ok(())
+    }
+
     fn audit_leg(&self, key: LegKey) -> Result<(), String> {
         let Some(leg) = self.legs.get(key) else { return Ok(()) };
         let call = self.interactions.get(leg.interaction);
         if call.is_none_or(|call| call.party_of(key).is_none()) {
             return Err(format!("leg {} belongs to no call", leg.id));
+        }
+        let at_home = leg.place == leg.interaction || self.parent_of(leg.place) == Some(leg.interaction);
+        if !leg.is_over() && !at_home {
+            return Err(format!("leg {} is heard in a strange room", leg.id));
         }
         match &leg.stage {
             Stage::Over(over) if over.recorded && leg.sound.is_some() => {

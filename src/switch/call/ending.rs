@@ -112,7 +112,9 @@ impl Calls {
             cx.core.endpoint.cancel_timer(*alarm);
         }
         let id = interaction.id;
-        let sides = std::mem::take(&mut interaction.call.sides);
+        let mut sides = std::mem::take(&mut interaction.call.sides);
+        // The one that is heard takes the line with it.
+        sides.sort_by_key(|side| !self.is_heard(*side));
         for side in sides {
             self.on_parent_over(cx, side, call);
         }
@@ -131,6 +133,12 @@ impl Calls {
         if let Some(parent) = parent {
             self.on_side_over(cx, parent, reason, headers);
         }
+    }
+
+    /// Somebody hears this side call by a line of its parent.
+    fn is_heard(&self, side: Key<Interaction>) -> bool {
+        let parties = self.interactions.get(side).map(|side| &side.parties);
+        parties.is_some_and(|parties| parties.iter().any(|party| party.line.is_some() && !party.holds))
     }
 
     /// A call that is over and has no legs left is forgotten.

@@ -198,10 +198,14 @@ impl Calls {
                 }
             }
         }
-        self.open_room(cx, call, Matrix::Everyone);
+        // It may have ended: the caller of what was picked up could not be answered.
+        let Some(home) = self.legs.get(leg).filter(|leg| leg.is_up()).map(|leg| leg.interaction) else {
+            return;
+        };
+        self.open_room(cx, home, Matrix::Everyone);
         self.listen(cx, leg);
-        if self.is_up(call) {
-            self.settle_parties(cx, call);
+        if self.is_up(home) {
+            self.settle_parties(cx, home);
         }
     }
 

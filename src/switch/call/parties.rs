@@ -165,6 +165,7 @@ impl Calls {
     /// Somebody came or went: the owner is one who is there, nobody watches over one who is not, and everybody hears and
     /// is shown what is so now.
     pub(super) fn settle_parties(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        self.end_deserted(cx, call);
         let present = self.present(call);
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
@@ -182,6 +183,23 @@ impl Calls {
         }
         self.plumb(cx, call);
         self.refresh_displays(cx, call);
+    }
+
+    /// Consultations whose line has left the interaction end: who consulted is not there any more.
+    fn end_deserted(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let headers = reason_header(EndReason::Normal);
+        for side in self.sides_of(call) {
+            let parties = self.interactions.get(side).map(|side| &side.parties);
+            let mut lines = parties.into_iter().flatten().filter_map(|party| party.line);
+            let deserted = lines.any(|line| self.legs.get(line).is_none_or(super::Leg::is_over));
+            if deserted {
+                self.on_side_failed(cx, side, 487);
+                if let Some(interaction) = self.interactions.get_mut(side) {
+                    interaction.parties.iter_mut().for_each(|party| party.line = None);
+                }
+                self.end(cx, side, EndedBy::Other, EndReason::Normal, &headers);
+            }
+        }
     }
 
     /// The devices of supervisors whose agent is not there any more.

@@ -55,8 +55,6 @@ impl Calls {
             invite,
         };
         let key = self.receive(cx, &asked);
-        let caller = cx.core.users[caller].aor.clone();
-        self.link_second_call(key, &caller);
         if let Err(failure) = self.place_call(cx, key, &asked) {
             self.fail(cx, key, EndedBy::Switch, failure);
         }
@@ -107,6 +105,7 @@ impl Calls {
         if let Some(entry) = self.entry(cx, key, asked)? {
             return self.enter(cx, key, asked, entry, offer.as_ref());
         }
+        self.link_second_call(key, &cx.core.users[asked.caller].aor);
         let (target, devices) = self.goal(cx, key, asked)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());

@@ -302,7 +302,7 @@ impl Calls {
             return;
         };
         let (by, purpose) = (*by, *purpose);
-        if purpose == Purpose::Consult && self.stands_alone(side, by) {
+        if purpose == Purpose::Consult && self.stands_alone(side, parent, by) {
             self.take_line(cx, side, parent, by);
             if let Some(interaction) = self.interactions.get_mut(side) {
                 interaction.side = None;
@@ -314,14 +314,21 @@ impl Calls {
             interaction.side = None;
             interaction.parties.iter_mut().for_each(|party| party.line = None);
         }
+        // Who watched over the consultation goes home before its room closes.
+        self.plumb(cx, parent);
         let headers = super::ending::reason_header(EndReason::Cancelled);
         self.end(cx, side, EndedBy::Other, EndReason::Cancelled, &headers);
     }
 
     /// Whether the party that consults has a device there: one of its own, or a line that lives.
-    fn stands_alone(&self, side: Key<Interaction>, by: PartyId) -> bool {
+    fn stands_alone(&self, side: Key<Interaction>, parent: Key<Interaction>, by: PartyId) -> bool {
         let party = self.interactions.get(side).and_then(|side| side.party(by));
-        party.is_some_and(|party| self.device_of(party).is_some())
+        let device = party.and_then(|party| self.device_of(party));
+        // A line that another consultation of the same party has taken is no line any more.
+        let home = device
+            .and_then(|device| self.legs.get(device))
+            .map(|leg| leg.interaction);
+        home == Some(side) || home == Some(parent)
     }
 
     /// A line becomes the side call's own leg, and whoever watches over its party comes along.

@@ -14,6 +14,7 @@ mod refusal;
 mod relay;
 mod reliable;
 mod secure;
+mod sequences;
 mod service;
 mod setup;
 mod stage;

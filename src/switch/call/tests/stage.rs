@@ -20,6 +20,8 @@ pub struct Actor {
     pub ringing: Vec<Message>,
     /// Final responses to its own requests, not yet looked at.
     pub replies: Vec<Message>,
+    /// It neither says nor hears anything.
+    pub is_dead: bool,
     rtp: u16,
 }
 
@@ -88,6 +90,7 @@ impl Stage {
                 got: vec![],
                 ringing: vec![],
                 replies: vec![],
+                is_dead: false,
                 rtp: 7000 + 100 * n,
             }
         });
@@ -344,6 +347,47 @@ impl Stage {
         self.actors[who].dialogs.iter().any(|line| !line.over)
     }
 
+    /// A phone hangs up, and nobody has reacted yet.
+    pub fn request_at_once(&mut self, who: usize, line: usize) {
+        let actor = &mut self.actors[who];
+        let line = &mut actor.dialogs[line];
+        actor
+            .phone
+            .send_in(&mut self.lab, &mut line.dialog, Method::Bye, "", None);
+        line.over = true;
+    }
+
+    /// Whoever rings is refused and whoever is in a call hangs up; dead phones live again when the switch has given them up.
+    pub fn clear(&mut self) {
+        let had_dead = self.actors.iter().any(|actor| actor.is_dead);
+        self.actors.iter_mut().for_each(|actor| actor.is_dead = false);
+        for who in 0..self.actors.len() {
+            while !self.actors[who].ringing.is_empty() {
+                self.refuse(who, 486);
+            }
+            for line in 0..self.actors[who].dialogs.len() {
+                if self.actors[who].dialogs[line].is_up() {
+                    self.hang_up(who, line);
+                }
+            }
+        }
+        self.settle();
+        let lives = |line: &Line| !line.over && !line.is_up();
+        let waits = had_dead || self.actors.iter().any(|actor| actor.dialogs.iter().any(lives));
+        if waits || self.lab.figure("calls") > 0 {
+            self.pass_s(70);
+            for actor in &mut self.actors {
+                while actor.phone.take(&mut self.lab).is_some() {}
+                actor.phone.register(&mut self.lab);
+            }
+        }
+        for actor in &mut self.actors {
+            (actor.dialogs, actor.ringing, actor.got, actor.replies) = (vec![], vec![], vec![], vec![]);
+        }
+        self.lab.sent.clear();
+        self.lab.studio.plans.clear();
+    }
+
     /// Everybody who is in a call hangs up, and nothing is left.
     pub fn end(mut self) {
         for who in 0..self.actors.len() {
@@ -367,7 +411,8 @@ impl Stage {
             else {
                 break;
             };
-            if let Some(message) = self.actors[who].phone.take(&mut self.lab) {
+            let message = self.actors[who].phone.take(&mut self.lab);
+            if let Some(message) = message.filter(|_| !self.actors[who].is_dead) {
                 self.react(who, &message);
             }
         }
@@ -419,6 +464,14 @@ impl Stage {
                 actor.got.push(message.clone());
             }
         }
+    }
+}
+
+impl Line {
+    /// It was answered, and is not over.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !self.over && self.dialog.remote.contains(";tag=")
     }
 }
 
