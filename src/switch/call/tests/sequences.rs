@@ -36,6 +36,7 @@ fn random_verbs_in_any_order_leave_nothing_behind() {
         for seed in first..first + ON_ONE_STAGE {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut stage, seed)));
             if let Err(panic) = outcome {
+                println!("{:#?}", stage.log);
                 println!("sequence {seed} fails (from the stage that begins with {first})");
                 std::panic::resume_unwind(panic);
             }
@@ -47,7 +48,7 @@ fn random_verbs_in_any_order_leave_nothing_behind() {
 /// One sequence: some calls begin, then anything.
 fn play(stage: &mut Stage, seed: u64) {
     let mut dice = Dice(seed);
-    println!("sequence {seed}");
+    stage.log.clear();
     stage.call(1, 0);
     for _ in 0..4 + dice.roll(10) {
         step(stage, &mut dice);
@@ -61,7 +62,7 @@ fn play(stage: &mut Stage, seed: u64) {
 fn step(stage: &mut Stage, dice: &mut Dice) {
     let who = dice.roll(5);
     let what = dice.roll(16);
-    println!("phone {who}, step {what}");
+    stage.log.push(format!("phone {who}, step {what}"));
     match what {
         0 => dial(stage, dice, who, ""),
         1..4 => {
@@ -117,7 +118,7 @@ fn dial(stage: &mut Stage, dice: &mut Dice, who: usize, extra: &str) {
     let number = [
         "1000", "1005", "1001", "1002", "1009", "*01000", "*11000", "*21001", "*81001", "9196", "4711",
     ][dice.roll(11)];
-    println!("{who} dials {number} {extra:?}");
+    stage.log.push(format!("{who} dials {number} {extra:?}"));
     stage.dial_with(who, number, extra);
 }
 
@@ -134,7 +135,7 @@ fn refer(stage: &mut Stage, dice: &mut Dice, who: usize) {
         (_, Some(line)) => format!("?Replaces={}", stage.escaped(other, line)),
     };
     let extra = format!("Refer-To: <sip:{number}@example.com{parameters}>\r\n");
-    println!("{who} on line {line}: {extra:?}");
+    stage.log.push(format!("{who} on line {line}: {extra:?}"));
     stage.request(who, line, Method::Refer, &extra, None);
 }
 
@@ -177,7 +178,7 @@ fn command(stage: &mut Stage, dice: &mut Dice) {
         client: "".into(),
         verb,
     };
-    println!("{act:?}");
+    stage.log.push(format!("{act:?}"));
     stage.lab.ask(Command::Act(Box::new(act)));
 }
 

@@ -41,6 +41,8 @@ pub struct Stage {
     pub lab: Lab,
     /// Phones by the order of their users from 1000.
     pub actors: Vec<Actor>,
+    /// What a test that fails wants to be told.
+    pub log: Vec<String>,
     commands: u64,
 }
 
@@ -98,6 +100,7 @@ impl Stage {
         Stage {
             lab,
             actors,
+            log: vec![],
             commands: 0,
         }
     }
