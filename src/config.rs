@@ -3,6 +3,7 @@
 
 use crate::config_conference;
 use crate::config_dialplan::{self, RuleEntry};
+use crate::config_features;
 use crate::config_policy::{self, ImFile, SecurityFile};
 use crate::config_section::{Problems, Section, did_you_mean};
 use crate::config_switch::SwitchFile;
@@ -18,7 +19,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use switch::config::Features;
 use switch::config::conference::Conferences;
+use switch::config::stars::Stars;
 use switch::config::{Action, Algorithm, Pattern};
 
 /// What a node needs to start. Changed only by reading it anew.
@@ -110,9 +113,17 @@ fn without_echoes(first: &[Problem], mut found: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Files that we read, by name without `.toml`.
-const FILES: [&str; 6] = ["switch", "users", "dialplan", "im", "security", "conference"];
+const FILES: [&str; 7] = [
+    "switch",
+    "users",
+    "dialplan",
+    "im",
+    "security",
+    "conference",
+    "features",
+];
 /// Files that come with what is not built yet.
-const LATER: [&str; 4] = ["voicemail", "groups", "trunks", "features"];
+const LATER: [&str; 3] = ["voicemail", "groups", "trunks"];
 
 /// The files as tables, before their meaning is read.
 struct Files {
@@ -176,10 +187,11 @@ impl Files {
         let users = config_users::read(self.section(source, "users", problems), &main.domain, &security.0.realm);
         let rules = config_dialplan::read(self.section(source, "dialplan", problems));
         let conferences = config_conference::read(self.section(source, "conference", problems));
+        let features = config_features::read(self.section(source, "features", problems));
         check_digest(&main.listen, &security, &users, problems);
         check_demo_passwords(&main, &users, problems);
         check_targets(&rules, &users, problems);
-        assemble(source, main, security, (im, conferences), users, rules)
+        assemble(source, main, security, (im, conferences, features), users, rules)
     }
 }
 
@@ -295,7 +307,7 @@ fn assemble(
     source: &Source,
     main: SwitchFile,
     security: SecurityFile,
-    (im, conferences): (ImFile, Conferences),
+    (im, conferences, (stars, features)): (ImFile, Conferences, (Stars, Features)),
     users: Vec<UserEntry>,
     rules: Vec<RuleEntry>,
 ) -> Config {
@@ -308,10 +320,11 @@ fn assemble(
         timers: main.timers,
         registrar: main.registrar,
         calls: main.calls,
-        features: switch::config::Features::default(),
         im: im.0,
         security: security.0,
         conferences,
+        stars,
+        features,
         subscriptions: main.subscriptions,
         media: main.media,
         limits: main.limits,

@@ -88,7 +88,7 @@ fn the_shipped_configuration_writes_down_the_defaults() {
                 s.im,
                 &s.security,
                 s.media,
-                (s.limits, s.subscriptions),
+                (s.limits, s.subscriptions, &s.stars, &s.features),
                 node
             )
         )

@@ -16,6 +16,7 @@ mod cdr_files;
 pub mod config;
 mod config_conference;
 mod config_dialplan;
+mod config_features;
 mod config_policy;
 mod config_section;
 mod config_switch;

@@ -91,6 +91,10 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
         ),
         (a.im != b.im, "im.toml".to_owned()),
         (a.conferences != b.conferences, "conference.toml".to_owned()),
+        (
+            (&a.stars, &a.features) != (&b.stars, &b.features),
+            "features.toml".to_owned(),
+        ),
         (a.security != b.security, "security.toml".to_owned()),
         (a.aliases != b.aliases, "switch.toml: aliases".to_owned()),
         (media(a) != media(b), "switch.toml: [media]".to_owned()),

@@ -9,6 +9,7 @@ mod event;
 mod id;
 mod im;
 mod interaction;
+mod kept;
 mod recording;
 mod store;
 mod view;
@@ -24,6 +25,7 @@ pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
 };
+pub use kept::{KeptSubscription, UserSettings};
 pub use recording::RecordingRow;
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{

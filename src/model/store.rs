@@ -1,6 +1,6 @@
 //! What the switch asks of the store, as data. The store batches: many operations, one commit.
 
-use crate::{Aor, Binding, BindingKey, Cdr, MessageId, RecordingRow, StoredMessage};
+use crate::{Aor, Binding, BindingKey, Cdr, KeptSubscription, MessageId, RecordingRow, StoredMessage, UserSettings};
 use clock::Wall;
 use std::time::Duration;
 
@@ -43,6 +43,16 @@ pub enum StoreOp {
     CountMessages,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
+    /// Inserts or replaces what a user has set.
+    PutUserSettings(Box<UserSettings>),
+    /// All of them, by AOR: [`StoreReply::UserSettings`]. Asked once at start.
+    LoadUserSettings,
+    /// Inserts or replaces a subscription by its tag.
+    PutSubscription(Box<KeptSubscription>),
+    /// Removes a subscription by its tag; none is no error.
+    DeleteSubscription(u64),
+    /// All of them, by tag: [`StoreReply::Subscriptions`]. Asked once at start.
+    LoadSubscriptions,
     /// Inserts or replaces the row of a recording, by its name.
     PutRecording(Box<RecordingRow>),
     /// Forgets records of legs that ended, and rows of recordings that began, at or before this moment: those among the
@@ -83,6 +93,10 @@ pub enum StoreReply {
         /// Highest id ever given, also of messages long deleted; 0 if none.
         last_id: MessageId,
     },
+    /// Answer to [`StoreOp::LoadUserSettings`].
+    UserSettings(Vec<UserSettings>),
+    /// Answer to [`StoreOp::LoadSubscriptions`].
+    Subscriptions(Vec<KeptSubscription>),
     /// It did not happen; nothing of this operation is on disk.
     Failed(StoreError),
 }

@@ -28,6 +28,10 @@ pub(crate) fn writes(ops: &[StoreOp]) -> bool {
 pub(crate) fn is_read(op: &StoreOp) -> bool {
     matches!(
         op,
-        StoreOp::LoadBindings | StoreOp::LoadMessages { .. } | StoreOp::CountMessages
+        StoreOp::LoadBindings
+            | StoreOp::LoadMessages { .. }
+            | StoreOp::CountMessages
+            | StoreOp::LoadUserSettings
+            | StoreOp::LoadSubscriptions
     )
 }

@@ -57,6 +57,10 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::AppendMessage(m) => m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len(),
         StoreOp::PutCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
         StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
+        StoreOp::PutSubscription(s) => {
+            let dialog = s.call_id.len() + s.remote_tag.len() + s.local.len() + s.remote.len() + s.routes.len();
+            dialog + s.event.len() + s.resource.len() + s.contact.len() + s.target.len()
+        }
         _ => 0,
     }
 }

@@ -4,8 +4,8 @@ use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
 use crate::{CdrQuery, CdrRow};
 use model::{
-    Aor, Binding, BindingKey, Cdr, InteractionId, LegId, MessageId, RecordingRow, StoreError, StoreOp, StoreReply,
-    StoredMessage,
+    Aor, Binding, BindingKey, Cdr, InteractionId, KeptSubscription, LegId, MessageId, RecordingRow, StoreError,
+    StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,6 +135,8 @@ struct Tables {
     legs: HashSet<LegId>,
     forgotten_cdrs: u64,
     recordings: BTreeMap<Box<str>, RecordingRow>,
+    settings: BTreeMap<Aor, UserSettings>,
+    subscriptions: BTreeMap<u64, KeptSubscription>,
     undo: Vec<Undo>,
 }
 
@@ -144,6 +146,8 @@ enum Undo {
     Binding((Aor, BindingKey), Option<Binding>),
     Message(MessageId, Option<Row>),
     LastMessageId(u64),
+    Settings(Aor, Option<Box<UserSettings>>),
+    Subscription(u64, Option<Box<KeptSubscription>>),
     Cdr,
     /// The oldest record was forgotten.
     ForgottenCdr(Box<Cdr>),
@@ -166,6 +170,16 @@ impl Tables {
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
             StoreOp::PutRecording(row) => self.put_recording(row),
+            StoreOp::PutUserSettings(settings) => {
+                let before = self.settings.insert(settings.aor.clone(), settings.as_ref().clone());
+                self.undo
+                    .push(Undo::Settings(settings.aor.clone(), before.map(Box::new)));
+                StoreReply::Done
+            }
+            StoreOp::LoadUserSettings => StoreReply::UserSettings(self.settings.values().cloned().collect()),
+            StoreOp::PutSubscription(one) => self.change_subscription(one.tag, Some(one.as_ref().clone())),
+            StoreOp::DeleteSubscription(tag) => self.change_subscription(*tag, None),
+            StoreOp::LoadSubscriptions => StoreReply::Subscriptions(self.subscriptions.values().cloned().collect()),
             StoreOp::ExpireCdrs(until) => self.expire_cdrs(*until),
         }
     }
@@ -184,6 +198,10 @@ impl Tables {
             match undo {
                 Undo::Binding(key, before) => drop(self.set_binding(key, before)),
                 Undo::Message(id, before) => drop(self.set_message(id, before)),
+                Undo::Settings(aor, before) => drop(set(&mut self.settings, aor, before.map(|before| *before))),
+                Undo::Subscription(tag, before) => {
+                    drop(set(&mut self.subscriptions, tag, before.map(|before| *before)));
+                }
                 Undo::LastMessageId(before) => self.last_message_id = before,
                 Undo::Recording(name, Some(before)) => drop(self.recordings.insert(name, *before)),
                 Undo::Recording(name, None) => drop(self.recordings.remove(&name)),
@@ -195,6 +213,12 @@ impl Tables {
                 }
             }
         }
+    }
+
+    fn change_subscription(&mut self, tag: u64, one: Option<KeptSubscription>) -> StoreReply {
+        let before = set(&mut self.subscriptions, tag, one);
+        self.undo.push(Undo::Subscription(tag, before.map(Box::new)));
+        StoreReply::Done
     }
 
     fn change_binding(&mut self, key: (Aor, BindingKey), binding: Option<Binding>) -> StoreReply {
@@ -366,6 +390,14 @@ impl Tables {
             self.undo.push(Undo::Cdr);
         }
         StoreReply::Done
+    }
+}
+
+/// Inserts or removes; what was there before.
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
     }
 }
 

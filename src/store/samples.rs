@@ -2,8 +2,8 @@
 
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, InteractionId, LegId, MessageId, StoreOp,
-    StoredMessage, Transport,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, InteractionId, KeptSubscription, LegId,
+    MessageId, StoreOp, StoredMessage, Transport,
 };
 
 pub(crate) fn aor(user: &str) -> Aor {
@@ -116,4 +116,28 @@ pub(crate) fn cdr(leg: u64) -> Cdr {
 
 pub(crate) fn put_cdr(leg: u64) -> StoreOp {
     StoreOp::PutCdr(Box::new(cdr(leg)))
+}
+
+/// A lamp of alice's.
+pub(crate) fn subscription(tag: u64) -> KeptSubscription {
+    KeptSubscription {
+        tag,
+        user: aor("alice"),
+        event: "dialog;id=7".into(),
+        resource: "bob".into(),
+        contact: "<sip:bob@192.0.2.1:5060>".into(),
+        call_id: "sub-1".into(),
+        remote_tag: "their".into(),
+        local: "<sip:bob@tandem.test>;tag=0000000000000001".into(),
+        remote: "\"Alice\" <sip:alice@tandem.test>;tag=their".into(),
+        routes: "<sip:p1;lr>\n<sip:p2;lr>".into(),
+        target: "sip:alice@192.0.2.7".into(),
+        local_cseq: u32::MAX,
+        remote_cseq: 7,
+        secure: true,
+        endpoint: binding("alice", 1).endpoint,
+        version: 12,
+        kept_at: Wall(1_700_000_000_000),
+        expires_at: Wall(1_700_003_600_000),
+    }
 }

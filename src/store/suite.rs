@@ -3,12 +3,12 @@
 use crate::backend::Backend;
 use crate::location::Location;
 use crate::memory::Shared;
-use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr};
+use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr, subscription};
 use crate::{CdrQuery, Reader};
 use clock::Wall;
 use model::{
     Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, RecordingRow,
-    StoreError, StoreOp, StoreReply, StoredMessage,
+    StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 
 /// One backend, and the way to read beside it.
@@ -117,6 +117,8 @@ suite! {
     the_records_of_one_call_come_in_their_order,
     records_are_found_by_call_user_and_time,
     records_are_read_on_from_a_number,
+    what_a_user_set_is_read_back_and_replaced,
+    a_subscription_is_read_back_replaced_and_removed,
     a_question_sees_what_the_same_batch_wrote,
     a_failed_commit_leaves_nothing,
     a_failed_commit_takes_back_changes_of_old_rows,
@@ -649,4 +651,50 @@ fn hostile_text_is_only_text(mut s: Subject) {
     assert_eq!(s.bindings(), [bound]);
     assert_eq!(s.reader().cdrs(9, None).unwrap()[0].cdr, record);
     assert_eq!(s.messages(load("bob")), [message(2)]);
+}
+
+fn what_a_user_set_is_read_back_and_replaced(mut s: Subject) {
+    let nothing = UserSettings::of(aor("alice"));
+    let all = UserSettings {
+        do_not_disturb: true,
+        call_waiting: Some(false),
+        forward_always: Some("1001".into()),
+        forward_busy: Some("1002".into()),
+        forward_no_answer: Some("*971001".into()),
+        ..nothing.clone()
+    };
+    let other = UserSettings::of(aor("bob"));
+    s.run(&[
+        StoreOp::PutUserSettings(Box::new(other.clone())),
+        StoreOp::PutUserSettings(Box::new(nothing)),
+        StoreOp::PutUserSettings(Box::new(all.clone())),
+    ]);
+    s.run_in_vain(
+        &[StoreOp::PutUserSettings(Box::new(UserSettings::of(aor("alice"))))],
+        StoreError::Full,
+    );
+    assert_eq!(
+        s.ask(StoreOp::LoadUserSettings),
+        StoreReply::UserSettings(vec![all, other])
+    );
+}
+
+fn a_subscription_is_read_back_replaced_and_removed(mut s: Subject) {
+    let newer = model::KeptSubscription {
+        version: 13,
+        routes: "".into(),
+        secure: false,
+        ..subscription(u64::MAX)
+    };
+    s.run(&[
+        StoreOp::PutSubscription(Box::new(subscription(u64::MAX))),
+        StoreOp::PutSubscription(Box::new(newer.clone())),
+        StoreOp::PutSubscription(Box::new(subscription(1))),
+        StoreOp::PutSubscription(Box::new(subscription(2))),
+        StoreOp::DeleteSubscription(2),
+        StoreOp::DeleteSubscription(3),
+    ]);
+    s.run_in_vain(&[StoreOp::DeleteSubscription(1)], StoreError::Io);
+    let all = StoreReply::Subscriptions(vec![subscription(1), newer]);
+    assert_eq!(s.ask(StoreOp::LoadSubscriptions), all);
 }

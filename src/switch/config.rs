@@ -1,9 +1,11 @@
 //! The configuration as plain data, already checked: the switch knows no TOML and no file.
 
 pub mod conference;
+pub mod stars;
 
 use conference::Conferences;
 use model::Aor;
+use stars::Stars;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -32,9 +34,11 @@ pub struct Config {
     pub security: Security,
     /// Conference rooms.
     pub conferences: Conferences,
+    /// Star codes that switch something for the user who dials them.
+    pub stars: Stars,
     /// Subscription settings.
     pub subscriptions: Subscriptions,
-    /// Star codes.
+    /// Star codes that lead into calls of others.
     pub features: Features,
     /// Media settings.
     pub media: Media,

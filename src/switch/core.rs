@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::registrar::Registrar;
 use crate::room::Room;
+use crate::settings::Settings;
 use crate::subscribe::Watched;
 use crate::tally::Tally;
 use crate::users::Users;
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Keys for maps whose keys peers choose.
     pub(crate) hasher: RandomState,
+    /// What users have set by their phones.
+    pub(crate) settings: Settings,
     /// What may have changed in this step, for those who watch it.
     pub(crate) changed: BTreeSet<Watched>,
     /// No new calls: [`crate::Command::Drain`].
@@ -107,6 +110,7 @@ impl Core {
             outputs: VecDeque::new(),
             tally: Tally::default(),
             hasher,
+            settings: Settings::default(),
             changed: BTreeSet::new(),
             draining: false,
             working: None,

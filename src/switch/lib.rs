@@ -31,6 +31,7 @@ mod request;
 mod restore;
 mod room;
 mod route;
+mod settings;
 mod subscribe;
 mod tally;
 #[cfg(any(test, feature = "testing"))]

@@ -2,6 +2,7 @@
 
 use crate::core::{Core, cx};
 use crate::room::Room;
+use crate::subscribe::states;
 use crate::{Input, Switch, Token};
 use clock::Now;
 use model::{StoreOp, StoreReply};
@@ -23,6 +24,10 @@ pub(crate) mod timer {
     pub(crate) const BINDINGS: u64 = 2;
     /// Ask for the messages again.
     pub(crate) const MESSAGES: u64 = 3;
+    /// Ask for the settings of users again.
+    pub(crate) const SETTINGS: u64 = 4;
+    /// Ask for the subscriptions again.
+    pub(crate) const SUBSCRIPTIONS: u64 = 5;
 }
 
 /// What is asked of the store.
@@ -30,6 +35,8 @@ pub(crate) mod timer {
 enum Wanted {
     Bindings,
     Messages,
+    Settings,
+    Subscriptions,
 }
 
 /// What was asked of the store and not answered, and what waits for it.
@@ -53,6 +60,8 @@ impl Restoring {
         };
         restoring.ask(core, Wanted::Bindings);
         restoring.ask(core, Wanted::Messages);
+        restoring.ask(core, Wanted::Settings);
+        restoring.ask(core, Wanted::Subscriptions);
         restoring
     }
 
@@ -60,6 +69,8 @@ impl Restoring {
         let op = match wanted {
             Wanted::Bindings => StoreOp::LoadBindings,
             Wanted::Messages => StoreOp::CountMessages,
+            Wanted::Settings => StoreOp::LoadUserSettings,
+            Wanted::Subscriptions => StoreOp::LoadSubscriptions,
         };
         self.questions.push((core.ask(Room::Switch, op), wanted));
     }
@@ -96,12 +107,16 @@ impl Switch {
         match reply {
             StoreReply::Bindings(bindings) => self.registrar.restore(&mut self.core, now, bindings),
             StoreReply::Waiting { per_user, last_id } => self.im.restore(per_user, last_id),
+            StoreReply::Subscriptions(all) => self.subscriptions.restore(cx!(self, now), &states!(self), all),
+            StoreReply::UserSettings(settings) => self.core.settings.restore(settings),
             StoreReply::Failed(why) => {
                 self.core.tally.store_failures += 1;
                 tracing::error!(%why, "what was stored cannot be read yet: going on without it");
                 let number = match wanted {
                     Wanted::Bindings => timer::BINDINGS,
                     Wanted::Messages => timer::MESSAGES,
+                    Wanted::Settings => timer::SETTINGS,
+                    Wanted::Subscriptions => timer::SUBSCRIPTIONS,
                 };
                 self.core
                     .endpoint
@@ -132,6 +147,8 @@ impl Switch {
                 self.release(now);
             }
             timer::BINDINGS => self.restoring.ask(&mut self.core, Wanted::Bindings),
+            timer::SUBSCRIPTIONS => self.restoring.ask(&mut self.core, Wanted::Subscriptions),
+            timer::SETTINGS => self.restoring.ask(&mut self.core, Wanted::Settings),
             timer::MESSAGES => self.restoring.ask(&mut self.core, Wanted::Messages),
             _ => {}
         }

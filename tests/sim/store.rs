@@ -3,7 +3,10 @@
 
 use crate::random::Random;
 use clock::Wall;
-use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use model::{
+    Aor, Binding, BindingKey, Cdr, KeptSubscription, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
+    UserSettings,
+};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use switch::Token;
 
@@ -20,6 +23,8 @@ pub struct Store {
     kept: HashSet<Box<str>>,
     last_id: u64,
     cdrs: BTreeMap<LegId, Cdr>,
+    settings: BTreeMap<Aor, UserSettings>,
+    subscriptions: BTreeMap<u64, KeptSubscription>,
     waiting: VecDeque<(Option<Token>, StoreOp)>,
     /// In how many of 1000 cases an operation with a token fails.
     pub failing: u32,
@@ -91,6 +96,19 @@ impl Store {
                 return StoreReply::Waiting { per_user, last_id };
             }
             StoreOp::ExpireCdrs(_) | StoreOp::PutRecording(_) => {}
+            StoreOp::PutUserSettings(settings) => {
+                self.settings.insert(settings.aor.clone(), *settings);
+            }
+            StoreOp::LoadUserSettings => return StoreReply::UserSettings(self.settings.values().cloned().collect()),
+            StoreOp::PutSubscription(one) => {
+                self.subscriptions.insert(one.tag, *one);
+            }
+            StoreOp::DeleteSubscription(tag) => {
+                self.subscriptions.remove(&tag);
+            }
+            StoreOp::LoadSubscriptions => {
+                return StoreReply::Subscriptions(self.subscriptions.values().cloned().collect());
+            }
             StoreOp::PutCdr(cdr) => {
                 if let Some(before) = self.cdrs.insert(cdr.leg, *cdr) {
                     self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));

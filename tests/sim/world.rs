@@ -526,6 +526,7 @@ fn config(users: usize) -> Config {
             max_failures: 10,
         },
         conferences: config::conference::Conferences::default(),
+        stars: config::stars::Stars::default(),
         subscriptions: config::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,

@@ -331,6 +331,12 @@ impl Notifier {
         self.owner
     }
 
+    /// Our tag in its dialog.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+
     /// The event package with its parameters, as the subscriber wrote it.
     #[must_use]
     pub fn package(&self) -> &str {

@@ -69,7 +69,7 @@ fn binding(row: &Row<'_>) -> Result<Binding> {
     })
 }
 
-fn address(row: &Row<'_>, column: usize) -> Result<SocketAddr> {
+pub(super) fn address(row: &Row<'_>, column: usize) -> Result<SocketAddr> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse()
         .map_err(|why| Error::FromSqlConversionFailure(column, Type::Text, Box::new(why)))

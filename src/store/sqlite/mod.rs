@@ -8,6 +8,7 @@ mod binding;
 mod cdr;
 mod failure;
 mod file;
+mod kept;
 mod message;
 mod names;
 mod recording;
@@ -157,6 +158,11 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
         StoreOp::PutRecording(row) => recording::put(connection, row),
+        StoreOp::PutUserSettings(settings) => kept::put_settings(connection, settings),
+        StoreOp::LoadUserSettings => kept::load_settings(connection),
+        StoreOp::PutSubscription(one) => kept::put(connection, one),
+        StoreOp::DeleteSubscription(tag) => kept::delete(connection, *tag),
+        StoreOp::LoadSubscriptions => kept::load(connection),
         StoreOp::ExpireCdrs(until) => cdr::expire(connection, *until),
     }
 }

@@ -122,7 +122,7 @@ impl Calls {
         let may = if mode.is_some() {
             user.supervises()
         } else {
-            user.picks_up()
+            user.picks_up() || cx.core.config.stars.share_group(user.aor.user(), target.aor.user())
         };
         if !may {
             return Err(Failure::of(403));

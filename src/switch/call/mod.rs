@@ -14,6 +14,7 @@ mod cdr;
 mod commands;
 mod conference;
 mod display;
+mod divert;
 mod dtmf;
 mod ending;
 mod enter;
@@ -32,6 +33,7 @@ mod room;
 mod service;
 mod setup;
 mod side;
+mod star;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -292,6 +294,8 @@ impl Calls {
                 let key = Key::unpack(leg.0);
                 self.on_dtmf(cx, key, digit, duration, Heard::Sound { by, passed_on });
             }
+            // The tones of those who come and go.
+            Event::Played { room, .. } if conference::is_conference(room) => {}
             Event::Played { room, player } => self.on_played(cx, Key::unpack(room.0), player),
             Event::Recorded { recording, result } => self.on_recorded(cx, recording, &result),
             Event::Inspected { token, legs } => self.on_inspected(cx, token, &legs),

@@ -1,6 +1,7 @@
 //! Devices ring: all of the callee's together, the first to answer has the call, the rest are told so. When none is left
 //! the caller hears the best of their refusals.
 
+use super::divert::{Onward, Why};
 use super::ending::{passed_reason, reason_header};
 use super::identity::Identity;
 use super::room::Sound;
@@ -36,6 +37,8 @@ pub(crate) struct Ringing {
     pub(super) early: Option<Early>,
     /// The offer was the device's, in a reliable provisional response.
     pub(super) is_lent: bool,
+    /// For the case that it is forwarded.
+    pub(super) onward: Option<Box<Onward>>,
 }
 
 /// Who calls, as the devices that ring are told.
@@ -96,6 +99,7 @@ impl Calls {
             callee: callee.headers(),
             early: None,
             is_lent: false,
+            onward: None,
         });
         let mut party = Party::new(PartyId(cx.core.random()), Some(aor), callee.shown, legs);
         party.asserted = callee.asserted.map(Into::into);
@@ -214,6 +218,19 @@ impl Calls {
         {
             return;
         }
+        let busy = self
+            .ringing(call)
+            .and_then(|ringing| ringing.best.as_ref())
+            .map(|(status, _)| *status);
+        let why = match busy {
+            Some(486 | 600) => Some(Why::Busy),
+            // Declined is the callee's own word.
+            Some(601..) => None,
+            _ => Some(Why::NoAnswer),
+        };
+        if why.is_some_and(|why| self.forward(cx, call, why)) {
+            return;
+        }
         let Some(ringing) = self.ringing(call) else { return };
         let (status, message) = ringing.best.take().unwrap_or((480, None));
         let mut failure = Failure::of(status);
@@ -231,6 +248,9 @@ impl Calls {
         let headers = reason_header(EndReason::NoAnswer);
         for key in self.callees(call) {
             self.leave(cx, key, EndedBy::Switch, EndReason::NoAnswer, &headers);
+        }
+        if self.forward(cx, call, Why::NoAnswer) {
+            return;
         }
         let failure = Failure::new(Reply::new(480), EndReason::NoAnswer);
         self.fail(cx, call, EndedBy::Switch, failure);

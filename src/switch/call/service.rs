@@ -85,6 +85,7 @@ impl Calls {
             Some(&State::Service(Target::Music)) => self.play_music(cx, key),
             // It speaks when it is spoken to.
             Some(&State::Service(Target::Digits)) => {}
+            Some(&State::Service(Target::Done)) => self.play(cx, key, Sound::Tone(super::star::done())),
             Some(&State::Service(Target::Room)) => self.at_the_door(cx, key),
             _ => self.echo(cx, key),
         }
@@ -119,6 +120,7 @@ impl Calls {
 
     /// A player has come to its end.
     pub(super) fn on_played(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, player: PlayerId) {
+        self.on_beeped(cx, call);
         let Some(interaction) = self.interactions.get_mut(call).filter(|_| player == PLAYER) else {
             return;
         };

@@ -11,10 +11,10 @@ use crate::text::loggable;
 use crate::users::UserIndex;
 use media::WorkerId;
 use media::sdp::SessionDescription;
-use model::{Direction, EndReason, EndedBy, InteractionId, PartyId};
+use model::{Aor, Direction, EndReason, EndedBy, InteractionId, PartyId};
 use sip::invite::{Expiry, Local, Session, too_brief};
 use sip::{Flow, Message, Name, Reply};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 
 /// Longest dialled string that is looked at: names and numbers are shorter.
@@ -24,6 +24,7 @@ pub(super) const DIALLED_MAX: usize = 128;
 const LEGS_MAX: usize = 128;
 
 /// A call as it is asked for.
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// Who calls, authenticated.
     pub(super) caller: UserIndex,
@@ -105,8 +106,14 @@ impl Calls {
         if let Some(entry) = self.entry(cx, key, asked)? {
             return self.enter(cx, key, asked, entry, offer.as_ref());
         }
+        // Who dials a code calls nobody.
+        let dialled = self.interactions.get(key).map_or("", |call| &call.dialled);
+        if route::target(cx.core, dialled) == Target::Star {
+            return self.dial_star(cx, key, asked, offer.as_ref());
+        }
         self.link_second_call(key, &cx.core.users[asked.caller].aor);
-        let (target, devices) = self.goal(cx, key, asked)?;
+        let mut past = SmallVec::new();
+        let (target, devices) = self.goal(cx, key, asked, &mut past)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
@@ -128,7 +135,9 @@ impl Calls {
                     hops: hops_left(&asked.invite),
                     is_reliable: sip::invite::knows_reliable(&asked.invite),
                 };
-                self.ring(cx, key, &calling, callee, devices)
+                self.ring(cx, key, &calling, callee, devices)?;
+                self.keep_onward(key, asked, past);
+                Ok(())
             }
             service => self.serve(cx, caller, service, offer.is_some()),
         }
@@ -136,7 +145,13 @@ impl Calls {
 
     /// What the dial plan and the registrar say: a user and at least one device, or a service and none. No port is taken
     /// before: calls to nobody must not use them up.
-    fn goal(&self, cx: &Cx<'_>, key: Key<Interaction>, asked: &Asked) -> Result<(Target, Devices), Failure> {
+    fn goal(
+        &self,
+        cx: &Cx<'_>,
+        key: Key<Interaction>,
+        asked: &Asked,
+        past: &mut SmallVec<[Aor; 2]>,
+    ) -> Result<(Target, Devices), Failure> {
         let dialled = self
             .interactions
             .get(key)
@@ -146,13 +161,8 @@ impl Calls {
             Target::Nobody(status) => return Err(Failure::of(status)),
             service => return Ok((service, Devices::new())),
         };
-        // Two lines of one desk phone share a flow and may call each other.
-        let own = (asked.caller == callee).then_some(asked.flow);
-        let devices = route::devices(cx, &cx.core.users[callee].aor, own);
-        match devices.is_empty() {
-            true => Err(Failure::of(480)),
-            false => Ok((Target::User(callee), devices)),
-        }
+        let (callee, devices) = self.called(cx, asked, callee, past)?;
+        Ok((Target::User(callee), devices))
     }
 
     /// The caller's port, at the worker where the call will live from now on, if that is known already, and his offer.

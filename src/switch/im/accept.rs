@@ -148,9 +148,13 @@ fn recipient(cx: &Cx<'_>, request: &Message) -> Result<Aor, Reply> {
     let dialled = cx.core.dialled(request).unwrap_or_default();
     match route::target(cx.core, &dialled) {
         Target::User(user) => Ok(cx.core.users[user].aor.clone()),
-        Target::Echo | Target::Tone(_) | Target::Music | Target::Digits | Target::Room => {
-            Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS"))
-        }
+        Target::Echo
+        | Target::Tone(_)
+        | Target::Music
+        | Target::Digits
+        | Target::Room
+        | Target::Star
+        | Target::Done => Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS")),
         Target::Nobody(status) => Err(Reply::new(status)),
     }
 }

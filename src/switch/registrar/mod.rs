@@ -320,7 +320,7 @@ fn transport(stored: model::Transport) -> Transport {
 }
 
 /// What is stored of a flow.
-fn endpoint(flow: Flow) -> model::Endpoint {
+pub(crate) fn endpoint(flow: Flow) -> model::Endpoint {
     model::Endpoint {
         transport: match flow.transport {
             Transport::Udp => model::Transport::Udp,

@@ -27,6 +27,10 @@ pub(crate) enum Target {
     Digits,
     /// Talk to all others who dialled the same room: [`room`] says which.
     Room,
+    /// A star code.
+    Star,
+    /// Hear that a star code has been obeyed.
+    Done,
     /// Nobody: this status.
     Nobody(u16),
 }
@@ -64,6 +68,9 @@ impl Device {
 /// What the dial plan makes of a dialled string (the unescaped user part of the Request-URI).
 #[must_use]
 pub(crate) fn target(core: &Core, dialled: &str) -> Target {
+    if core.config.stars.dialled(dialled).is_some() {
+        return Target::Star;
+    }
     let Some(action) = dialplan::action(&core.config.dialplan, dialled) else {
         return Target::Nobody(404);
     };
@@ -104,6 +111,9 @@ pub(crate) fn music(core: &Core, dialled: &str) -> Arc<str> {
 /// The same in words, for `tandem route test`.
 #[must_use]
 pub(crate) fn explain(core: &Core, dialled: &str) -> String {
+    if let Some((code, number)) = core.config.stars.dialled(dialled) {
+        return format!("star code {code:?} {number}").trim_end().to_owned();
+    }
     let quoted = |kind: &str, name: &str| format!("{kind} {name:?}: answers 480");
     match dialplan::action(&core.config.dialplan, dialled) {
         None => "no rule matches: 404".to_owned(),

@@ -6,6 +6,7 @@
 
 mod conference;
 mod dialog;
+mod keep;
 mod mailbox;
 mod package;
 mod table;
@@ -19,7 +20,7 @@ use crate::core::Cx;
 use crate::room::Room;
 use crate::users::UserIndex;
 use clock::Mono;
-use model::Aor;
+use model::{Aor, StoreOp};
 use package::{Package, Told};
 use sip::endpoint::{Alarm, Event};
 use sip::event::{Event as Said, Grant, Notifier};
@@ -100,6 +101,7 @@ impl Subscriptions {
             alarm: None,
         };
         self.table.insert(number, subscription);
+        self.keep(cx, number);
     }
 
     /// What is to be watched, if that is allowed.
@@ -134,6 +136,7 @@ impl Subscriptions {
         };
         if let Some(mut oldest) = self.table.remove(number) {
             let core = &mut *cx.core;
+            core.store(StoreOp::DeleteSubscription(oldest.notifier.tag().0));
             let (endpoint, effects) = (&mut core.endpoint, &mut core.effects);
             oldest.notifier.terminate(cx.now.mono, "deactivated", endpoint, effects);
             if let Some(alarm) = oldest.alarm {
@@ -183,6 +186,7 @@ impl Subscriptions {
         let Some(one) = self.table.get_mut(number) else { return };
         one.rests_until = cx.now.mono;
         self.tell(cx, states, number, true);
+        self.keep(cx, number);
     }
 
     /// These things may have changed.
@@ -241,7 +245,9 @@ impl Subscriptions {
     }
 
     fn forget(&mut self, cx: &mut Cx<'_>, number: u64) {
-        if let Some(alarm) = self.table.remove(number).and_then(|one| one.alarm) {
+        let Some(one) = self.table.remove(number) else { return };
+        cx.core.store(StoreOp::DeleteSubscription(one.notifier.tag().0));
+        if let Some(alarm) = one.alarm {
             cx.core.endpoint.cancel_timer(alarm);
         }
     }

@@ -505,3 +505,61 @@ fn a_room_with_a_pin_is_watched_by_those_who_are_in_it_and_those_who_oversee() {
         [403, 200, 404]
     );
 }
+
+#[test]
+fn lamps_go_on_after_a_restart_and_are_told_the_whole_state() {
+    let (mut world, kate, jim, _) = watched();
+    world.run_ms(600);
+    world.call(jim, "9196");
+    world.run_ms(600);
+    let ids = &mut Vec::new();
+    let before = lamps(&mut world, kate, ids);
+    assert!(before.last().unwrap().contains("confirmed"), "{before:?}");
+    let answer = world.phones[kate].answer(2).cloned().expect("the answer to SUBSCRIBE");
+    world.restart();
+    world.run_ms(500);
+    let notify = world.phones[kate].requests.last().expect("a NOTIFY").clone();
+    assert!(notify.cseq() > 8, "higher than before: {}", notify.cseq());
+    let told = lamps(&mut world, kate, ids);
+    let version = |line: &str| line.split(':').next().unwrap().parse::<u32>().unwrap();
+    assert_eq!(told.len(), 1);
+    assert!(
+        version(&told[0]) > version(before.last().unwrap()) && told[0].ends_with(": "),
+        "{told:?}"
+    );
+
+    // It is the same dialog: the phone refreshes it without a password, and hears of changes.
+    let refresh = wishes("dialog", 600);
+    let number = world.with(kate, |p, now| {
+        p.request_inside(now, Method::Subscribe, &answer, refresh)
+    });
+    assert_eq!(world.finish(kate, number), 200);
+    world.run_ms(600);
+    world.register(jim);
+    world.phones[kate].requests.clear();
+    world.call(jim, "9196");
+    world.run_ms(600);
+    assert!(lamps(&mut world, kate, ids)[0].contains("confirmed"));
+    assert_eq!((alive(&world), world.switch.audit()), (1, Ok(())));
+}
+
+#[test]
+fn what_has_run_out_or_is_no_longer_allowed_is_not_restored() {
+    let (mut world, kate, ..) = watched();
+    subscribe(&mut world, kate, "1000", wishes("message-summary", 60));
+    assert_eq!(world.store.subscriptions.len(), 2);
+    world.jump_wall(Duration::from_secs(61));
+    world.restart();
+    assert_eq!((alive(&world), world.store.subscriptions.len()), (1, 1));
+    let mut closed = config();
+    closed.subscriptions.watch_calls = Audience::Nobody;
+    world.reload(closed);
+    world.restart();
+    assert_eq!((alive(&world), world.store.subscriptions.len()), (0, 0));
+    let (mut world, kate, ..) = watched();
+    let answer = world.phones[kate].answer(2).cloned().expect("the answer to SUBSCRIBE");
+    let end = wishes("dialog", 0);
+    let number = world.with(kate, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
+    assert_eq!(world.finish(kate, number), 200);
+    assert_eq!(world.store.subscriptions.len(), 0);
+}

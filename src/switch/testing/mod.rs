@@ -121,6 +121,7 @@ pub fn config() -> Config {
             max_failures: 10,
         },
         conferences: settings::conference::Conferences::default(),
+        stars: settings::stars::Stars::default(),
         subscriptions: settings::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,

@@ -1,7 +1,10 @@
 //! A store in memory that keeps its promises, and fails when a test wants it to.
 
 use clock::{Mono, Now};
-use model::{Aor, Binding, BindingKey, Cdr, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage};
+use model::{
+    Aor, Binding, BindingKey, Cdr, KeptSubscription, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
+    UserSettings,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -12,6 +15,10 @@ pub struct MemoryStore {
     pub bindings: BTreeMap<(Aor, BindingKey), Binding>,
     /// In the order of acceptance.
     pub messages: BTreeMap<MessageId, StoredMessage>,
+    /// By user.
+    pub settings: BTreeMap<Aor, UserSettings>,
+    /// By tag.
+    pub subscriptions: BTreeMap<u64, KeptSubscription>,
     /// By leg.
     pub cdrs: BTreeMap<LegId, Cdr>,
     /// Every operation fails with this while it is set; writes that nobody waits for are done afterwards.
@@ -110,6 +117,19 @@ impl MemoryStore {
             StoreOp::CountMessages => return self.count(),
             StoreOp::PutRecording(_) => {}
             StoreOp::ExpireCdrs(_) => {}
+            StoreOp::PutUserSettings(settings) => {
+                self.settings.insert(settings.aor.clone(), *settings);
+            }
+            StoreOp::LoadUserSettings => return StoreReply::UserSettings(self.settings.values().cloned().collect()),
+            StoreOp::PutSubscription(one) => {
+                self.subscriptions.insert(one.tag, *one);
+            }
+            StoreOp::DeleteSubscription(tag) => {
+                self.subscriptions.remove(&tag);
+            }
+            StoreOp::LoadSubscriptions => {
+                return StoreReply::Subscriptions(self.subscriptions.values().cloned().collect());
+            }
             StoreOp::PutCdr(cdr) => {
                 self.cdrs.entry(cdr.leg).or_insert(*cdr);
             }

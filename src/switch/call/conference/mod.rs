@@ -117,6 +117,11 @@ struct Entry {
     alarm: Alarm,
 }
 
+/// Whether a media room is a conference's and not a call's.
+pub(super) fn is_conference(room: RoomId) -> bool {
+    room.0 & CONFERENCE_ROOM != 0
+}
+
 impl Conference {
     fn room(&self) -> RoomId {
         RoomId(CONFERENCE_ROOM | self.number)

@@ -224,6 +224,8 @@ impl Lab {
             },
             StoreOp::LoadMessages { .. } => StoreReply::Messages(vec![]),
             StoreOp::ExpireMessages(_) => StoreReply::Expired(vec![]),
+            StoreOp::LoadUserSettings => StoreReply::UserSettings(vec![]),
+            StoreOp::LoadSubscriptions => StoreReply::Subscriptions(vec![]),
             _ => StoreReply::Done,
         };
         match op {

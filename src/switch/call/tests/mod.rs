@@ -18,6 +18,7 @@ mod sequences;
 mod service;
 mod setup;
 mod stage;
+mod star;
 mod verbs;
 mod watch;
 

@@ -1,0 +1,164 @@
+//! Where calls go by what the called user has set: do not disturb, call waiting, forwards always, while busy and without an
+//! answer. A call follows a few forwards and no more, and never comes to the same user twice.
+
+use super::ring::{Calling, hops_left};
+use super::setup::Asked;
+use super::{Calls, Failure, State};
+use crate::arena::Key;
+use crate::core::Cx;
+use crate::interaction::Interaction;
+use crate::route::{self, Devices, Target};
+use crate::users::UserIndex;
+use model::{Aor, EndReason, UserSettings};
+use sip::{Flow, Name, Reply};
+use smallvec::SmallVec;
+
+/// Why a call does not stay where it was to go.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Busy,
+    NoAnswer,
+}
+
+/// What is kept of a call that rings, in case it is forwarded.
+#[derive(Clone, Debug)]
+pub(super) struct Onward {
+    asked: Asked,
+    /// To whom it has gone so far.
+    past: SmallVec<[Aor; 2]>,
+}
+
+impl Calls {
+    /// Who is called in the end, and by which devices.
+    pub(super) fn called(
+        &self,
+        cx: &Cx<'_>,
+        asked: &Asked,
+        first: UserIndex,
+        past: &mut SmallVec<[Aor; 2]>,
+    ) -> Result<(UserIndex, Devices), Failure> {
+        let mut callee = first;
+        loop {
+            let user = &cx.core.users[callee].aor;
+            if past.contains(user) || past.len() > usize::from(cx.core.config.stars.max_forwards) {
+                return Err(Failure::of(482));
+            }
+            past.push(user.clone());
+            let is_own = asked.caller == callee;
+            let settings = cx.core.settings.of(user).filter(|_| !is_own);
+            let next = match settings.and_then(|settings| settings.forward_always.as_deref()) {
+                Some(next) => next,
+                None if !is_own && self.is_busy(cx, user, settings) => {
+                    match settings.and_then(|s| s.forward_busy.as_deref()) {
+                        Some(next) => next,
+                        None => return Err(busy(settings)),
+                    }
+                }
+                None => {
+                    let devices = route::devices(cx, user, own_flow(asked, callee));
+                    match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
+                        Some(next) if devices.is_empty() => next,
+                        _ if devices.is_empty() => return Err(Failure::of(480)),
+                        _ => return Ok((callee, devices)),
+                    }
+                }
+            };
+            callee = forwarded(cx, next)?;
+        }
+    }
+
+    /// Do not disturb, or in a call and not to be rung meanwhile.
+    fn is_busy(&self, cx: &Cx<'_>, user: &Aor, settings: Option<&UserSettings>) -> bool {
+        let waits = settings.and_then(|settings| settings.call_waiting);
+        let in_call = || self.legs.of_user(user).any(|(_, leg)| !leg.is_over());
+        settings.is_some_and(|settings| settings.do_not_disturb)
+            || !waits.unwrap_or(cx.core.config.stars.call_waiting) && in_call()
+    }
+
+    /// The call rings; what is needed to send it on is kept.
+    pub(super) fn keep_onward(&mut self, key: Key<Interaction>, asked: &Asked, past: SmallVec<[Aor; 2]>) {
+        let asked = asked.clone();
+        if let Some(ringing) = self.ringing(key) {
+            ringing.onward = Some(Box::new(Onward { asked, past }));
+        }
+    }
+
+    /// All devices of the callee are busy, gone, or have rung long enough: true if the call goes to somebody else now.
+    pub(super) fn forward(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, why: Why) -> bool {
+        let Some(onward) = self.ringing(call).and_then(|ringing| ringing.onward.take()) else {
+            return false;
+        };
+        // Whom the caller hears already, by early media, nobody else can follow: he is answered once.
+        let caller = self.caller_of(call).and_then(|leg| self.legs.get(leg));
+        let settled = |leg: &super::Leg| {
+            leg.sound
+                .as_ref()
+                .is_some_and(|sound| sound.negotiation.agreed().is_some())
+        };
+        if caller.is_none_or(settled) {
+            return false;
+        }
+        let Onward { mut asked, mut past } = *onward;
+        let settings = past.last().and_then(|user| cx.core.settings.of(user));
+        let next = settings.and_then(|settings| match why {
+            Why::Busy => settings.forward_busy.clone(),
+            Why::NoAnswer => settings.forward_no_answer.clone(),
+        });
+        // Indices do not outlive a reload.
+        let caller = self.caller_of(call).and_then(|leg| self.legs.get(leg)?.user.clone());
+        let caller = caller.and_then(|user| cx.core.users.find(user.user()));
+        let (Some(next), Some(caller)) = (next, caller) else {
+            return false;
+        };
+        asked.caller = caller;
+        let called = forwarded(cx, &next).and_then(|first| self.called(cx, &asked, first, &mut past));
+        let Ok((callee, devices)) = called else { return false };
+        let alarm = self.ringing(call).and_then(|ringing| ringing.alarm.take());
+        if let Some(alarm) = alarm {
+            cx.core.endpoint.cancel_timer(alarm);
+        }
+        let calling = Calling {
+            identity: &asked.identity,
+            headers: self.side_headers(call),
+            hops: hops_left(&asked.invite),
+            is_reliable: sip::invite::knows_reliable(&asked.invite),
+        };
+        if self.ring(cx, call, &calling, callee, devices).is_err() {
+            return false;
+        }
+        self.keep_onward(call, &asked, past);
+        self.tell_forwarded(cx, call);
+        true
+    }
+
+    /// RFC 3261 section 21.1.3: the caller's phone may show it.
+    fn tell_forwarded(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let rings = matches!(self.state(call), Some(State::Ringing(_)));
+        let caller = self.caller_of(call).filter(|_| rings);
+        if let Some(leg) = caller.and_then(|leg| self.legs.get_mut(leg)) {
+            leg.progress(cx, Reply::new(181), false);
+        }
+    }
+}
+
+/// The user a forward leads to. What was a user when it was set may be none now.
+fn forwarded(cx: &Cx<'_>, number: &str) -> Result<UserIndex, Failure> {
+    match route::target(cx.core, number) {
+        Target::User(next) => Ok(next),
+        _ => Err(Failure::of(480)),
+    }
+}
+
+/// Two lines of one desk phone share a flow and may call each other: only a caller's own device is not rung.
+fn own_flow(asked: &Asked, callee: UserIndex) -> Option<Flow> {
+    (asked.caller == callee).then_some(asked.flow)
+}
+
+fn busy(settings: Option<&UserSettings>) -> Failure {
+    let silent = settings.is_some_and(|settings| settings.do_not_disturb);
+    let reply = match silent {
+        true => Reply::new(486).header(Name::Warning, "399 tandem \"do not disturb\""),
+        false => Reply::new(486),
+    };
+    Failure::new(reply, EndReason::Busy)
+}
