@@ -6,7 +6,7 @@ use super::{Calls, State};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::{Asker, Interaction, Role};
-use crate::{ACTS_REMEMBERED, Act, Acted, Answer, By, Mute, Refusal, Supervision, Verb};
+use crate::{ACTS_REMEMBERED, Act, Acted, Answer, By, Mute, RecordWish, Refusal, Supervision, Verb};
 use model::{EndReason, EndedBy, Medium, PartyId, Purpose};
 use std::collections::VecDeque;
 
@@ -125,7 +125,7 @@ impl Calls {
             } => self.mute(cx, actor, (*party, *listener), *mute, *on),
             Verb::Supervise { party, mode, .. } => self.supervise(cx, actor, *party, *mode, asked),
             Verb::TakeOver { .. } => self.take_over(cx, actor, asked),
-            Verb::Record { .. } => Err(conflict("nothing records here")),
+            Verb::Record { on, .. } => self.tape(cx, actor, *on),
             // There are no mailboxes: as if nobody were there.
             Verb::SendToVoicemail { .. } => Err(Refusal::Unreachable(480)),
             Verb::SetCaseData { key, value, .. } => self.set_case_data(cx, actor, key, value),
@@ -433,6 +433,13 @@ impl Calls {
         let extension = user.user().to_owned();
         let side = self.aside_for(cx, actor.call, of, purpose, &extension, asked)?;
         Ok(Did::Began(side))
+    }
+
+    fn tape(&mut self, cx: &mut Cx<'_>, actor: &Actor, on: bool) -> Outcome {
+        let wish = if on { RecordWish::On } else { RecordWish::Off };
+        self.set_recording(cx, actor.call, wish)?;
+        self.write_down(cx, actor, if on { "record" } else { "record-end" }, "");
+        Ok(Did::Done(actor.call))
     }
 
     fn set_case_data(&mut self, cx: &mut Cx<'_>, actor: &Actor, key: &str, value: &str) -> Outcome {

@@ -85,6 +85,10 @@ impl Calls {
                     room: room_id(place),
                 },
             );
+            match self.legs.get(key).is_some_and(|leg| leg.place == leg.interaction) {
+                true => self.record_newcomer(cx, key),
+                false => self.record_absent(cx, key),
+            }
         }
         self.forget_seat(from, key);
     }

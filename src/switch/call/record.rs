@@ -52,7 +52,20 @@ impl Listening {
 impl Calls {
     /// Starts, pauses or ends the recording of a call.
     pub(super) fn record_call(&mut self, cx: &mut Cx<'_>, token: Token, call: Key<Interaction>, wish: RecordWish) {
-        let done = match (wish, self.listening.of(call).map(|(id, tape)| (id, tape.worker))) {
+        match self.set_recording(cx, call, wish) {
+            Ok(()) => cx.core.tell(token, Answer::Done(1)),
+            Err(refusal) => cx.core.refuse(token, refusal),
+        }
+    }
+
+    /// The same for whoever asks.
+    pub(super) fn set_recording(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: Key<Interaction>,
+        wish: RecordWish,
+    ) -> Result<(), Refusal> {
+        match (wish, self.listening.of(call).map(|(id, tape)| (id, tape.worker))) {
             (RecordWish::On, None) => self.start_record(cx, call),
             (RecordWish::On | RecordWish::Pause, Some((recording, worker))) => {
                 let paused = wish == RecordWish::Pause;
@@ -72,10 +85,33 @@ impl Calls {
                 Ok(())
             }
             (RecordWish::Pause | RecordWish::Off, None) => Err(Refusal::Conflict("the call is not recorded".into())),
+        }
+    }
+
+    /// Whether a call is being recorded now.
+    pub(super) fn is_recorded(&self, call: Key<Interaction>) -> bool {
+        let mut tapes = self.listening.tapes.values();
+        tapes.any(|tape| tape.call == call && !tape.stopped && !tape.paused)
+    }
+
+    /// A supervisor who listens or whispers is not recorded.
+    fn is_on_tape(&self, key: LegKey) -> bool {
+        let interaction = self
+            .legs
+            .get(key)
+            .and_then(|leg| self.interactions.get(leg.interaction));
+        let party = interaction.and_then(|call| call.party_of(key).map(|at| &call.parties[at]));
+        party.is_some_and(crate::interaction::Party::converses)
+    }
+
+    /// A leg of a recorded call is heard elsewhere for now: what is said there is not on the recording.
+    pub(super) fn record_absent(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
         };
-        match done {
-            Ok(()) => cx.core.tell(token, Answer::Done(1)),
-            Err(refusal) => cx.core.refuse(token, refusal),
+        if let Some((recording, tape)) = self.listening.of(call) {
+            let (worker, leg, side) = (tape.worker, leg_id(key), None);
+            cx.core.media(worker, Plan::RecordLeg { recording, leg, side });
         }
     }
 
@@ -122,7 +158,8 @@ impl Calls {
     /// The legs of a call that have sound, with their channels.
     fn sides_of_tape(&self, call: Key<Interaction>) -> impl Iterator<Item = (LegId, Side)> {
         let legs = self.interactions.get(call).into_iter().flat_map(Interaction::legs);
-        let open = legs.filter(|key| self.legs.get(*key).is_some_and(has_sound));
+        let here = |leg: &Leg| has_sound(leg) && leg.place == leg.interaction;
+        let open = legs.filter(move |key| self.legs.get(*key).is_some_and(here) && self.is_on_tape(*key));
         open.map(move |key| (leg_id(key), self.side_of(call, key)))
     }
 
@@ -145,6 +182,9 @@ impl Calls {
         let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
             return;
         };
+        if !self.is_on_tape(key) {
+            return;
+        }
         let (leg, side) = (leg_id(key), Some(self.side_of(call, key)));
         if let Some((recording, tape)) = self.listening.of(call) {
             let worker = tape.worker;

@@ -39,7 +39,7 @@ impl Calls {
             consultations: sides.map(|side| side.id).collect(),
             purpose: interaction.side.as_ref().map(|side| side.purpose),
             case_data: interaction.data.clone(),
-            recording: false,
+            recording: self.is_recorded(key),
             history: interaction.history.iter().cloned().collect(),
         })
     }

@@ -798,6 +798,32 @@ fn a_colleague_picks_up_what_rings_elsewhere() {
 }
 
 #[test]
+fn a_recording_goes_on_with_the_contact_and_is_deaf_to_consultations_and_whispers() {
+    use media::Plan;
+    let (mut stage, interaction) = Stage::talking();
+    stage.act(KATE, Verb::Record { interaction, on: true });
+    assert!(stage.view(interaction).recording);
+    stage.dial(BOSS, "*11000");
+    let changes = |stage: &Stage| {
+        let legs = stage.lab.studio.plans.iter().filter_map(|plan| match plan {
+            Plan::RecordLeg { side, .. } => Some(side.is_some()),
+            _ => None,
+        });
+        legs.collect::<Vec<_>>()
+    };
+    assert!(changes(&stage).is_empty());
+    let consultation = consult(&mut stage, interaction, "1001");
+    stage.answer(JIM);
+    assert!(!changes(&stage).is_empty() && !changes(&stage).contains(&true));
+    stage.act(KATE, Verb::CompleteTransfer { consultation });
+    assert!(stage.view(interaction).recording);
+    assert_eq!(changes(&stage).last(), Some(&true));
+    stage.act(JIM, Verb::Record { interaction, on: false });
+    assert!(!stage.view(interaction).recording);
+    stage.end();
+}
+
+#[test]
 fn a_command_that_comes_again_is_answered_as_before() {
     let (mut stage, id) = Stage::talking();
     let act = |client: &str| {
