@@ -39,7 +39,7 @@ fn holes(scene: &Scene, from_ms: usize) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn a_tone_survives_loss_jitter_reordering_and_duplicates(
@@ -61,13 +61,15 @@ proptest! {
         scene.run(9_000);
         let holes = holes(&scene, 4_000);
         // One loss is filled, a second and third in a row fade; late packets are a part of what jitter makes.
-        // Concealment of Opus lets a pure tone go.
-        let share = loss as f64 / 100.0;
-        let allowed = if CODECS[codec] == OPUS { share * 1.5 } else { share.powi(2) * 3.0 } + 0.03;
-        prop_assert!(holes <= allowed, "{holes} of the tone is missing, {allowed} would do; {:?}", scene.worker.stats(scene.devices[0].leg));
-        let delay = delay_ms(&scene);
-        prop_assert!(delay <= jitter + 100, "{delay} ms");
+        // Concealment of Opus lets a pure tone go, and the frame after a loss finds it again.
         let stats = scene.worker.stats(scene.devices[0].leg);
+        // What chance really took, of 450 packets; it may have taken more of the part that is looked at.
+        let share = stats.lost as f64 / 450.0;
+        let allowed = if CODECS[codec] == OPUS { share * 2.0 } else { share.powi(2) * 3.0 } + 0.05;
+        prop_assert!(holes <= allowed, "{holes} of the tone is missing, {allowed} would do; {stats:?}");
+        let delay = delay_ms(&scene);
+        // Whole packets cover the jitter; three may stay in sound without a pause, one is being played and one filled.
+        prop_assert!(delay <= jitter.next_multiple_of(20) + 100, "{delay} ms");
         prop_assert!(twice == 0 || stats.duplicates > 0 || loss > 0);
         scene.devices[1].assert_gapless();
     }
