@@ -6,44 +6,11 @@ use crate::support::phone::Phone;
 use crate::support::raw::Raw;
 use crate::support::served::Served;
 use crate::support::talk::Talk;
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, http, log_in, wait_for};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
-
-/// One request over TCP: the status, and the JSON that came back.
-fn http(at: SocketAddr, method: &str, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
-    let mut stream = TcpStream::connect(at).unwrap();
-    let bearer = token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{bearer}Content-Length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let json = answer.split_once("\r\n\r\n").unwrap().1;
-    (
-        answer[9..12].parse().unwrap(),
-        serde_json::from_str(json).unwrap_or_default(),
-    )
-}
-
-fn log_in(node: &TestNode, user: &str) -> String {
-    let body = json!({ "user": user, "password": format!("demo-{user}") });
-    let (status, answer) = http(node.http(), "POST", "/api/v1/login", None, &body);
-    assert_eq!(status, 200, "{answer}");
-    answer["token"].as_str().unwrap().to_owned()
-}
 
 /// A page of one user, who is logged in.
 struct Page {

@@ -16,3 +16,4 @@ mod sipp;
 mod sound;
 mod speech;
 mod support;
+mod verbs;

@@ -139,6 +139,20 @@ impl Baresip {
         });
     }
 
+    /// From now on it hears these tones, and for half a second none of those; what was on its way is let pass first.
+    pub fn goes_on_hearing(&self, tones: &[f64], silent: &[f64]) {
+        let (heard, rate) = self.heard();
+        let (half, from) = (rate as usize / 2, heard.len() + rate as usize / 4);
+        let judged = wait_for("half a second of sound", || {
+            Some(self.heard().0.get(from..from + half)?.to_vec())
+        });
+        for hz in silent {
+            let share = tone::share_at(&judged, rate, *hz);
+            assert!(share < 0.02, "hears {hz} Hz: {share}");
+        }
+        self.hears_mix(tones, silent);
+    }
+
     fn last_half_second(&self) -> Option<(Vec<i16>, u32)> {
         let (heard, rate) = self.heard();
         let length = rate as usize / 2;

@@ -65,3 +65,42 @@ pub fn http_get_with(at: SocketAddr, path: &str, headers: &str) -> (u16, String)
         .unwrap_or_default();
     (answer[9..12].parse().unwrap(), body)
 }
+
+/// One request over TCP: the status, and the JSON that came back.
+pub fn http(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &serde_json::Value,
+) -> (u16, serde_json::Value) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    let bearer = token
+        .map(|token| format!("Authorization: Bearer {token}\r\n"))
+        .unwrap_or_default();
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{bearer}Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let json = answer.split_once("\r\n\r\n").unwrap().1;
+    (
+        answer[9..12].parse().unwrap(),
+        serde_json::from_str(json).unwrap_or_default(),
+    )
+}
+
+/// The token of a user of the shipped configuration.
+pub fn log_in(node: &node::TestNode, user: &str) -> String {
+    let body = serde_json::json!({ "user": user, "password": format!("demo-{user}") });
+    let (status, answer) = http(node.http(), "POST", "/api/v1/login", None, &body);
+    assert_eq!(status, 200, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}
