@@ -48,6 +48,31 @@ fn gives_up_ringing_when_nobody_answers() {
 }
 
 #[test]
+fn holds_and_resumes_in_each_form() {
+    sipp(&Setup::new().start(), &["hold"]);
+}
+
+#[test]
+fn transfers_by_refer_and_tells_by_notify_what_came_of_it() {
+    let node = Setup::new().set("switch.calls.ring_timeout=2s").start();
+    sipp(
+        &node,
+        &[
+            "transfer",
+            "transfer_busy",
+            "transfer_declined",
+            "transfer_no_answer",
+            "transfer_attended",
+        ],
+    );
+}
+
+#[test]
+fn refuses_transfers_to_elsewhere_and_the_place_of_a_dialog_that_is_not_there() {
+    sipp(&Setup::new().start(), &["refer_elsewhere", "replaces_unknown"]);
+}
+
+#[test]
 fn brings_messages_at_once_or_later() {
     sipp(&Setup::new().start(), &["message", "message_offline"]);
 }
