@@ -101,7 +101,9 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
         (a.registrar != b.registrar, "switch.toml: [registrar]".to_owned()),
         (
             a.calls.ring_timeout != b.calls.ring_timeout
-                || (a.calls.hold, a.calls.end_without_us) != (b.calls.hold, b.calls.end_without_us)
+                || a.calls.hold != b.calls.hold
+                || a.calls.end_without_us != b.calls.end_without_us
+                || a.calls.originate_auto_answer != b.calls.originate_auto_answer
                 || current.drain_limit != next.drain_limit,
             "switch.toml: [calls]".to_owned(),
         ),

@@ -108,6 +108,13 @@ pub enum CallsVerb {
         /// As `calls list` shows it.
         id: String,
     },
+    /// Calls a user's phone, and when it answers the target, as one call of the user's.
+    Originate {
+        /// Extension, or extension@domain.
+        user: String,
+        /// Extension or number, as the user would dial it.
+        target: String,
+    },
     /// Ends a call.
     Hangup {
         /// As `calls list` shows it.

@@ -76,6 +76,7 @@ fn question(verb: &Verb) -> Option<Question> {
     let body = match verb {
         Verb::Drain { limit } => Some(json!({ "limit_s": limit })),
         Verb::Calls(verb) if verbs::body(verb).is_some() => verbs::body(verb),
+        Verb::Calls(CallsVerb::Originate { user, target }) => Some(json!({ "user": user, "target": target })),
         Verb::Calls(CallsVerb::Record { state, .. }) => Some(json!({ "state": state.as_str() })),
         Verb::Rooms(verb) => rooms::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
@@ -103,6 +104,7 @@ fn calls(verb: &CallsVerb) -> (Method, String) {
     let all = "/api/v1/calls";
     match verb {
         CallsVerb::List => (Method::GET, all.to_owned()),
+        CallsVerb::Originate { .. } => (Method::POST, all.to_owned()),
         CallsVerb::Show { id } => (Method::GET, format!("{all}/{}", escaped(id))),
         CallsVerb::Hangup { id } => (Method::DELETE, format!("{all}/{}", escaped(id))),
         CallsVerb::Record { id, .. } => (Method::POST, format!("{all}/{}/record", escaped(id))),
@@ -387,6 +389,10 @@ mod tests {
             ("calls list", "GET /api/v1/calls"),
             ("calls show i-1", "GET /api/v1/calls/i-1"),
             ("calls hangup i-1", "DELETE /api/v1/calls/i-1"),
+            (
+                "calls originate 1000 1001",
+                "POST /api/v1/calls {\"target\":\"1001\",\"user\":\"1000\"}",
+            ),
             ("calls why i-1", "GET /api/v1/cdrs?call=i-1"),
             ("calls why", "GET /api/v1/cdrs?limit=20"),
             ("calls hold i-1", "POST /api/v1/calls/i-1/hold {}"),

@@ -45,6 +45,7 @@ impl Switch {
             | Command::Hangup(_)
             | Command::Interactions(_)
             | Command::Act(_)
+            | Command::Originate(_)
             | Command::Record { .. }
             | Command::Inspect(_)
             | Command::RouteTest { .. } => {

@@ -196,6 +196,8 @@ pub struct Calls {
     pub hold: HoldMode,
     /// End a conference when the last of our own users leaves it, though others are still there (R128); default true.
     pub end_without_us: bool,
+    /// The phones of who is to be called first in a commanded call are asked to answer by themselves; default false.
+    pub originate_auto_answer: bool,
 }
 
 /// What happens to a party when the other one puts the call on hold.

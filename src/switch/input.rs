@@ -1,6 +1,6 @@
 //! What the shell tells the switch.
 
-use crate::{Act, Config, Token};
+use crate::{Act, Config, Originate, Token};
 use bytes::Bytes;
 use model::{Aor, InteractionId, StoreReply};
 use sip::Flow;
@@ -81,6 +81,8 @@ pub enum Command {
     Interactions(Option<InteractionId>),
     /// A verb: [`crate::Answer::Acted`], or refused.
     Act(Box<Act>),
+    /// A call on behalf of a user: [`crate::Answer::Acted`], or refused. What came of it is told as of a verb, with name `originate`.
+    Originate(Box<Originate>),
     /// Conference rooms with somebody in them: [`crate::Answer::Rooms`].
     Rooms,
     /// One of them: [`crate::Answer::Rooms`] with one element, or refused.

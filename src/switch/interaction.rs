@@ -22,6 +22,8 @@ pub(crate) struct Interaction {
     pub(crate) grew_from: Option<InteractionId>,
     /// While it serves another one.
     pub(crate) side: Option<Side>,
+    /// When it was commanded on behalf of a user.
+    pub(crate) originated: Option<Originated>,
     /// Who takes part, the one who called first.
     pub(crate) parties: SmallVec<[Party; 2]>,
     /// Who is responsible for it, once it is answered.
@@ -57,7 +59,18 @@ pub(crate) struct Side {
     pub(crate) asked: Asker,
 }
 
-/// Who waits for the outcome of a side call.
+/// A call that was commanded: first its owner's phones ring, then it goes where he would have dialled.
+#[derive(Debug)]
+pub(crate) struct Originated {
+    /// Its owner.
+    pub(crate) by: PartyId,
+    /// Who hears what came of it.
+    pub(crate) asked: Asker,
+    /// The owner has not answered yet.
+    pub(crate) awaits_owner: bool,
+}
+
+/// Who waits for the outcome of a side call, or of a commanded one.
 #[derive(Debug, Default)]
 pub(crate) struct Asker {
     /// The verb's name.
@@ -157,6 +170,7 @@ impl Interaction {
             id,
             grew_from: None,
             side: None,
+            originated: None,
             caller: first.shown.clone(),
             parties: smallvec![first],
             owner: None,

@@ -45,7 +45,7 @@ mod verb;
 pub use config::Config;
 pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
-pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Supervision, Verb};
+pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
 
 use crate::core::{Core, cx};
 use auth::Auth;

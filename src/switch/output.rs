@@ -80,7 +80,7 @@ pub enum Answer {
     Calls(Vec<CallView>),
     /// For [`crate::Command::Interactions`], oldest first.
     Interactions(Vec<InteractionView>),
-    /// For [`crate::Command::Act`].
+    /// For [`crate::Command::Act`] and [`crate::Command::Originate`].
     Acted(Box<Acted>),
     /// For [`crate::Command::Snapshot`].
     Snapshot(Box<Snapshot>),

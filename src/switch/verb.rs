@@ -15,6 +15,20 @@ pub struct Act {
     pub verb: Verb,
 }
 
+/// A call on behalf of a user: his phones ring, showing the target; when he answers, the target is called as if he had
+/// dialled it. One interaction, which he owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Originate {
+    /// Who asks: the user himself, a supervisor, or an operator.
+    pub by: By,
+    /// The client's own id of this command, as [`Act::client`].
+    pub client: Box<str>,
+    /// Whose phones ring.
+    pub user: Aor,
+    /// Extension or number, as dialled.
+    pub target: Box<str>,
+}
+
 /// Commands whose answers are kept for repetitions: a client repeats within seconds, and so many take longer.
 pub const ACTS_REMEMBERED: usize = 1_024;
 

@@ -7,13 +7,23 @@ use crate::{ApiError, Context};
 use model::{InteractionId, InteractionView, Medium, PartyId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use switch::{Act, Answer, By, Command, Mute, RecordWish, Supervision, Verb};
+use switch::{Act, Answer, By, Command, Mute, Originate, RecordWish, Supervision, Verb};
 use utoipa::ToSchema;
 
 /// A command. In JSON it carries its name: `{"command": "consult", "interaction": "i-...", "target": "1002"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Wish {
+    /// Calls a user's phone, and when it answers the target, as one call of theirs. Users for themselves; supervisors for all.
+    Originate {
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+        /// Whose phone: extension or extension@domain; else one's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
+    },
     /// Ends the call.
     Hangup { interaction: InteractionId },
     /// Puts the others on hold.
@@ -184,10 +194,26 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
         Some(user) => By::User(user.clone()),
         None => By::Operator(None),
     };
-    let Some(verb) = wish.verb() else {
-        return Err(ApiError::bad("not a verb"));
+    let command = match wish {
+        Wish::Originate { target, user } => {
+            let user = match (user, caller.user()) {
+                (Some(user), _) => api::aor(&context, &user)?,
+                (None, Some(own)) => own.clone(),
+                (None, None) => return Err(ApiError::bad("an operator has no phone: `user` is missing")),
+            };
+            Command::Originate(Box::new(Originate {
+                by,
+                client,
+                user,
+                target,
+            }))
+        }
+        wish => {
+            let verb = wish.verb().ok_or_else(|| ApiError::bad("not a verb"))?;
+            Command::Act(Box::new(Act { by, client, verb }))
+        }
     };
-    match api::ask(&context, Command::Act(Box::new(Act { by, client, verb }))).await? {
+    match api::ask(&context, command).await? {
         Answer::Acted(acted) => {
             let view = ActView {
                 done: acted.done,
@@ -221,7 +247,7 @@ impl Wish {
             mode,
         };
         Some(match self {
-            Wish::Hangup { .. } | Wish::Record { .. } => return None,
+            Wish::Hangup { .. } | Wish::Record { .. } | Wish::Originate { .. } => return None,
             Wish::Hold { interaction } => Verb::Hold { interaction },
             Wish::Resume { interaction } => Verb::Resume { interaction },
             Wish::Toggle { interaction } => Verb::Toggle { interaction },

@@ -509,6 +509,7 @@ fn config(users: usize) -> Config {
             keep_records: None,
             hold: config::HoldMode::Music,
             end_without_us: true,
+            originate_auto_answer: false,
         },
         im: config::Im {
             store: true,

@@ -40,7 +40,7 @@ type Outcome = Result<Did, Refusal>;
 impl Calls {
     /// Carries out a verb, or refuses it and changes nothing. A command that comes again is answered as before.
     pub(super) fn act(&mut self, cx: &mut Cx<'_>, act: &Act) -> Answer {
-        if let Some(answer) = self.acts.answer_to(act) {
+        if let Some(answer) = self.acts.answer_to(&act.by, &act.client) {
             return answer;
         }
         let outcome = self.actor(cx, act).and_then(|actor| self.perform(cx, &actor, act));
@@ -48,11 +48,11 @@ impl Calls {
             Ok(did) => self.answer_of(&did),
             Err(refusal) => Answer::Refused(refusal),
         };
-        self.acts.keep(act, &answer);
+        self.acts.keep(&act.by, &act.client, &answer);
         answer
     }
 
-    fn answer_of(&self, did: &Did) -> Answer {
+    pub(super) fn answer_of(&self, did: &Did) -> Answer {
         let (done, key) = match did {
             Did::Done(key) => (true, key),
             Did::Began(key) => (false, key),
@@ -510,20 +510,20 @@ impl Calls {
 }
 
 impl Remembered {
-    fn answer_to(&self, act: &Act) -> Option<Answer> {
-        let same = |(by, client, _): &&(By, Box<str>, Answer)| *client == act.client && *by == act.by;
-        let found = self.0.iter().filter(|_| !act.client.is_empty()).find(same);
+    pub(super) fn answer_to(&self, asker: &By, id: &str) -> Option<Answer> {
+        let same = |(by, client, _): &&(By, Box<str>, Answer)| **client == *id && by == asker;
+        let found = self.0.iter().filter(|_| !id.is_empty()).find(same);
         found.map(|(_, _, answer)| answer.clone())
     }
 
-    fn keep(&mut self, act: &Act, answer: &Answer) {
-        if act.client.is_empty() || act.client.len() > CLIENT_MAX {
+    pub(super) fn keep(&mut self, by: &By, client: &str, answer: &Answer) {
+        if client.is_empty() || client.len() > CLIENT_MAX {
             return;
         }
         if self.0.len() >= ACTS_REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back((act.by.clone(), act.client.clone(), answer.clone()));
+        self.0.push_back((by.clone(), client.into(), answer.clone()));
     }
 }
 

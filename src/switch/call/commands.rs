@@ -44,6 +44,10 @@ impl Calls {
                 let answer = self.act(cx, &act);
                 cx.core.tell(token, answer);
             }
+            Command::Originate(wanted) => {
+                let answer = self.originate(cx, &wanted);
+                cx.core.tell(token, answer);
+            }
             Command::Record { call, wish } => match self.find(call).map(|(key, _)| key) {
                 Some(key) => self.record_call(cx, token, key, wish),
                 None => cx.core.refuse(token, unknown(call)),

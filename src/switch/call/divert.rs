@@ -1,8 +1,8 @@
 //! Where calls go by what the called user has set: do not disturb, call waiting, forwards always, while busy and without an
 //! answer. A call follows a few forwards and no more, and never comes to the same user twice.
 
-use super::ring::{Calling, hops_left};
-use super::setup::Asked;
+use super::identity::Identity;
+use super::ring::Calling;
 use super::{Calls, Failure, State};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -10,7 +10,7 @@ use crate::interaction::Interaction;
 use crate::route::{self, Devices, Target};
 use crate::users::UserIndex;
 use model::{Aor, EndReason, UserSettings};
-use sip::{Flow, Name, Reply};
+use sip::{Flow, Headers, Name, Reply};
 use smallvec::SmallVec;
 
 /// Why a call does not stay where it was to go.
@@ -23,9 +23,36 @@ pub(super) enum Why {
 /// What is kept of a call that rings, in case it is forwarded.
 #[derive(Clone, Debug)]
 pub(super) struct Onward {
-    asked: Asked,
+    origin: Origin,
     /// To whom it has gone so far.
     past: SmallVec<[Aor; 2]>,
+}
+
+/// Where a call comes from, as far as it matters where it goes.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// Who calls, authenticated.
+    pub(super) caller: UserIndex,
+    /// How others see him.
+    pub(super) identity: Identity,
+    /// The device he calls with, which he can call no more; none for a call that was commanded: its phones are taken.
+    pub(super) flow: Option<Flow>,
+    /// Max-Forwards of what goes on.
+    pub(super) hops: u8,
+    /// He takes reliable provisional responses.
+    pub(super) is_reliable: bool,
+}
+
+impl Origin {
+    /// What the devices that ring are told of it.
+    pub(super) fn calling(&self, headers: Headers) -> Calling<'_> {
+        Calling {
+            identity: &self.identity,
+            headers,
+            hops: self.hops,
+            is_reliable: self.is_reliable,
+        }
+    }
 }
 
 impl Calls {
@@ -33,7 +60,7 @@ impl Calls {
     pub(super) fn called(
         &self,
         cx: &Cx<'_>,
-        asked: &Asked,
+        origin: &Origin,
         first: UserIndex,
         past: &mut SmallVec<[Aor; 2]>,
     ) -> Result<(UserIndex, Devices), Failure> {
@@ -44,7 +71,10 @@ impl Calls {
                 return Err(Failure::of(482));
             }
             past.push(user.clone());
-            let is_own = asked.caller == callee;
+            let is_own = origin.caller == callee;
+            if is_own && origin.flow.is_none() {
+                return Err(Failure::of(482));
+            }
             let settings = cx.core.settings.of(user).filter(|_| !is_own);
             let next = match settings.and_then(|settings| settings.forward_always.as_deref()) {
                 Some(next) => next,
@@ -55,7 +85,7 @@ impl Calls {
                     }
                 }
                 None => {
-                    let devices = route::devices(cx, user, own_flow(asked, callee));
+                    let devices = route::devices(cx, user, own_flow(origin, callee));
                     match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
                         Some(next) if devices.is_empty() => next,
                         _ if devices.is_empty() => return Err(Failure::of(480)),
@@ -76,10 +106,10 @@ impl Calls {
     }
 
     /// The call rings; what is needed to send it on is kept.
-    pub(super) fn keep_onward(&mut self, key: Key<Interaction>, asked: &Asked, past: SmallVec<[Aor; 2]>) {
-        let asked = asked.clone();
+    pub(super) fn keep_onward(&mut self, key: Key<Interaction>, origin: &Origin, past: SmallVec<[Aor; 2]>) {
+        let origin = origin.clone();
         if let Some(ringing) = self.ringing(key) {
-            ringing.onward = Some(Box::new(Onward { asked, past }));
+            ringing.onward = Some(Box::new(Onward { origin, past }));
         }
     }
 
@@ -91,14 +121,13 @@ impl Calls {
         // Whom the caller hears already, by early media, nobody else can follow: he is answered once.
         let caller = self.caller_of(call).and_then(|leg| self.legs.get(leg));
         let settled = |leg: &super::Leg| {
-            leg.sound
-                .as_ref()
-                .is_some_and(|sound| sound.negotiation.agreed().is_some())
+            let sound = leg.sound.as_ref().filter(|_| !leg.is_up());
+            sound.is_some_and(|sound| sound.negotiation.agreed().is_some())
         };
         if caller.is_none_or(settled) {
             return false;
         }
-        let Onward { mut asked, mut past } = *onward;
+        let Onward { mut origin, mut past } = *onward;
         let settings = past.last().and_then(|user| cx.core.settings.of(user));
         let next = settings.and_then(|settings| match why {
             Why::Busy => settings.forward_busy.clone(),
@@ -110,23 +139,18 @@ impl Calls {
         let (Some(next), Some(caller)) = (next, caller) else {
             return false;
         };
-        asked.caller = caller;
-        let called = forwarded(cx, &next).and_then(|first| self.called(cx, &asked, first, &mut past));
+        origin.caller = caller;
+        let called = forwarded(cx, &next).and_then(|first| self.called(cx, &origin, first, &mut past));
         let Ok((callee, devices)) = called else { return false };
         let alarm = self.ringing(call).and_then(|ringing| ringing.alarm.take());
         if let Some(alarm) = alarm {
             cx.core.endpoint.cancel_timer(alarm);
         }
-        let calling = Calling {
-            identity: &asked.identity,
-            headers: self.side_headers(call),
-            hops: hops_left(&asked.invite),
-            is_reliable: sip::invite::knows_reliable(&asked.invite),
-        };
+        let calling = origin.calling(self.side_headers(call));
         if self.ring(cx, call, &calling, callee, devices).is_err() {
             return false;
         }
-        self.keep_onward(call, &asked, past);
+        self.keep_onward(call, &origin, past);
         self.tell_forwarded(cx, call);
         true
     }
@@ -135,7 +159,8 @@ impl Calls {
     fn tell_forwarded(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
         let rings = matches!(self.state(call), Some(State::Ringing(_)));
         let caller = self.caller_of(call).filter(|_| rings);
-        if let Some(leg) = caller.and_then(|leg| self.legs.get_mut(leg)) {
+        let caller = caller.and_then(|leg| self.legs.get_mut(leg));
+        if let Some(leg) = caller.filter(|leg| !leg.is_up()) {
             leg.progress(cx, Reply::new(181), false);
         }
     }
@@ -150,8 +175,8 @@ fn forwarded(cx: &Cx<'_>, number: &str) -> Result<UserIndex, Failure> {
 }
 
 /// Two lines of one desk phone share a flow and may call each other: only a caller's own device is not rung.
-fn own_flow(asked: &Asked, callee: UserIndex) -> Option<Flow> {
-    (asked.caller == callee).then_some(asked.flow)
+fn own_flow(origin: &Origin, callee: UserIndex) -> Option<Flow> {
+    origin.flow.filter(|_| origin.caller == callee)
 }
 
 fn busy(settings: Option<&UserSettings>) -> Failure {

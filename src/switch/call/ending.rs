@@ -63,6 +63,16 @@ impl Calls {
         if bridged {
             return self.on_left(cx, call, reason, headers);
         }
+        let originated = self
+            .interactions
+            .get(call)
+            .is_some_and(|call| call.originated.is_some());
+        if originated {
+            // The owner had answered, and gives up whom he waited for.
+            self.on_side_failed(cx, call, 487);
+            let reason = EndReason::Cancelled;
+            return self.end(cx, call, EndedBy::Other, reason, &reason_header(reason));
+        }
         self.end(cx, call, EndedBy::Other, reason, headers);
     }
 

@@ -21,6 +21,7 @@ mod enter;
 mod identity;
 mod leg;
 mod legs;
+mod originate;
 mod parties;
 mod pickup;
 mod plumb;

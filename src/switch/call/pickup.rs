@@ -60,7 +60,9 @@ impl Calls {
         ringing.told = Some((status, now));
         let mut reply = Reply::new(status).headers(&told_of(&ringing.callee, message));
         reply.body = early;
-        if let Some(caller) = self.caller_of(call).and_then(|caller| self.legs.get_mut(caller)) {
+        if let Some(caller) = self.caller_of(call).and_then(|caller| self.legs.get_mut(caller))
+            && !caller.is_up()
+        {
             caller.on_ringing(cx.now.wall);
             caller.progress(cx, reply, reliable);
         }
@@ -86,7 +88,10 @@ impl Calls {
 
     /// From now on the two can change the session before the answer (RFC 3311 section 5.1).
     fn bridge_early(&mut self, call: Key<Interaction>, key: LegKey, is_lent: bool) {
-        let Some(caller) = self.caller_of(call) else { return };
+        let waits = |caller: &LegKey| self.legs.get(*caller).is_some_and(|leg| !leg.is_up());
+        let Some(caller) = self.caller_of(call).filter(waits) else {
+            return;
+        };
         let Some(ringing) = self.ringing(call) else { return };
         ringing.is_lent |= is_lent;
         if ringing.early.is_none() {

@@ -215,7 +215,7 @@ impl Calls {
 
     fn heard(&self, room: Key<Interaction>, interaction: &Interaction, seat: &Seat<'_>) -> Option<Heard> {
         match interaction.call.state {
-            State::Ringing(_) if seat.party.line.is_some() => Some(Heard::Ringback),
+            State::Ringing(_) if self.legs.get(seat.leg).is_some_and(super::Leg::is_up) => Some(Heard::Ringback),
             State::Bridged(_) if self.is_held(room, seat.party.id) => Some(Heard::Hold),
             _ => None,
         }

@@ -163,7 +163,12 @@ impl Calls {
             .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
         sound.secure(cx, Some(callee), flow.transport);
-        let caller = self.caller_of(key);
+        if let Some(interaction) = self.interactions.get_mut(key) {
+            interaction.call.worker.get_or_insert(sound.port.worker);
+        }
+        // Who is up has agreed with the switch already.
+        let waits = |caller: &LegKey| self.legs.get(*caller).is_some_and(|leg| !leg.is_up());
+        let caller = self.caller_of(key).filter(waits);
         let from = caller.and_then(|leg| self.legs.get(leg)?.sound.as_ref());
         let text = match from.filter(|from| from.negotiation.owes_answer()) {
             Some(from) => sound.negotiation.relay_offer(&from.negotiation),

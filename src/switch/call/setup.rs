@@ -1,7 +1,8 @@
 //! The first part of a call: an INVITE from a known caller becomes a leg, the dial plan says whom it is for.
 
+use super::divert::Origin;
 use super::identity::Identity;
-use super::ring::{Calling, hops_left};
+use super::ring::hops_left;
 use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
@@ -21,7 +22,7 @@ use std::borrow::Cow;
 pub(super) const DIALLED_MAX: usize = 128;
 
 /// Legs of one call at most: one caller and all devices of a callee. With this many places left a call may begin.
-const LEGS_MAX: usize = 128;
+pub(super) const LEGS_MAX: usize = 128;
 
 /// A call as it is asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +35,18 @@ pub(super) struct Asked {
     pub(super) flow: Flow,
     /// In which words.
     pub(super) invite: Message,
+}
+
+impl Asked {
+    fn origin(&self) -> Origin {
+        Origin {
+            caller: self.caller,
+            identity: self.identity.clone(),
+            flow: Some(self.flow),
+            hops: hops_left(&self.invite),
+            is_reliable: sip::invite::knows_reliable(&self.invite),
+        }
+    }
 }
 
 impl Calls {
@@ -113,7 +126,8 @@ impl Calls {
         }
         self.link_second_call(key, &cx.core.users[asked.caller].aor);
         let mut past = SmallVec::new();
-        let (target, devices) = self.goal(cx, key, asked, &mut past)?;
+        let origin = asked.origin();
+        let (target, devices) = self.goal(cx, key, &origin, &mut past)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
@@ -129,14 +143,9 @@ impl Calls {
         seated?;
         match target {
             Target::User(callee) => {
-                let calling = Calling {
-                    identity: &asked.identity,
-                    headers: self.side_headers(key),
-                    hops: hops_left(&asked.invite),
-                    is_reliable: sip::invite::knows_reliable(&asked.invite),
-                };
+                let calling = origin.calling(self.side_headers(key));
                 self.ring(cx, key, &calling, callee, devices)?;
-                self.keep_onward(key, asked, past);
+                self.keep_onward(key, &origin, past);
                 Ok(())
             }
             service => self.serve(cx, caller, service, offer.is_some()),
@@ -149,7 +158,7 @@ impl Calls {
         &self,
         cx: &Cx<'_>,
         key: Key<Interaction>,
-        asked: &Asked,
+        origin: &Origin,
         past: &mut SmallVec<[Aor; 2]>,
     ) -> Result<(Target, Devices), Failure> {
         let dialled = self
@@ -161,7 +170,7 @@ impl Calls {
             Target::Nobody(status) => return Err(Failure::of(status)),
             service => return Ok((service, Devices::new())),
         };
-        let (callee, devices) = self.called(cx, asked, callee, past)?;
+        let (callee, devices) = self.called(cx, origin, callee, past)?;
         Ok((Target::User(callee), devices))
     }
 

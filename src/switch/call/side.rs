@@ -209,17 +209,26 @@ impl Calls {
         if let Err(failure) = self.take_first_answer(key, message) {
             return self.fail(cx, call, EndedBy::Switch, failure);
         }
+        if self.awaits_agent(call) {
+            return self.call_target(cx, call, key);
+        }
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
         };
         interaction.call.state = State::Bridged(Bridge::default());
         interaction.answered_at = Some(cx.now.wall);
-        interaction.owner = interaction.parties.last().map(|party| party.id);
+        let originated = interaction.originated.is_some();
+        if !originated {
+            interaction.owner = interaction.parties.last().map(|party| party.id);
+        }
         self.figures.answered += 1;
         self.open_room(cx, call, Matrix::Everyone);
         self.listen(cx, key);
         self.plumb(cx, call);
         self.on_side_up(cx, call);
+        if originated {
+            self.on_originated(cx, call);
+        }
     }
 
     fn take_first_answer(&mut self, key: LegKey, message: &Message) -> Result<(), Failure> {
@@ -256,13 +265,16 @@ impl Calls {
         }
     }
 
-    /// Tells who asked for a side call what came of it; once.
+    /// Tells who asked for a side call, or for a call on behalf of a user, what came of it; once.
     pub(super) fn outcome(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, status: u16) {
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
         };
-        let Some(side) = &mut interaction.side else { return };
-        let (parent, by, asked) = (side.parent, side.by, std::mem::take(&mut side.asked));
+        let (parent, by, asked) = match (&mut interaction.side, &mut interaction.originated) {
+            (Some(side), _) => (side.parent, side.by, std::mem::take(&mut side.asked)),
+            (None, Some(originated)) => (call, originated.by, std::mem::take(&mut originated.asked)),
+            (None, None) => return,
+        };
         let dialled = interaction.dialled.clone();
         if let Some(refer) = asked.refer {
             self.notify_refer(cx, refer, &Reply::new(status), true);

@@ -104,6 +104,7 @@ pub fn config() -> Config {
             keep_records: None,
             hold: settings::HoldMode::Music,
             end_without_us: true,
+            originate_auto_answer: false,
         },
         im: settings::Im {
             store: true,

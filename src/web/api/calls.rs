@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use model::{CallView, InteractionId, LegSoundView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use switch::{Answer, Command};
 use utoipa::ToSchema;
@@ -27,6 +27,37 @@ pub(crate) async fn list(caller: Caller, State(context): State<Context>) -> Answ
     let mut calls = views(&context, Command::Calls).await?;
     calls.retain(|call| concerns(&caller, call));
     Ok(Json(Calls { calls }))
+}
+
+/// The call that is wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCall {
+    /// Extension or number, as dialled.
+    #[schema(value_type = String)]
+    target: Box<str>,
+    /// Whose phone rings first: extension or extension@domain; else one's own.
+    #[schema(value_type = Option<String>)]
+    user: Option<Box<str>>,
+}
+
+/// Begin a call on behalf of a user: their phone rings, showing the target; when they answer, the target is called as if they
+/// had dialled it.
+///
+/// Users for themselves; supervisors for everybody. The event `verb` with name `originate` says what came of it. With the
+/// header `Idempotency-Key` the same request again is answered as before and carried out once.
+#[utoipa::path(post, path = "/api/v1/calls", tag = "calls",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 64 bytes, the client's own.")),
+    request_body = NewCall,
+    responses((status = 200, description = "The phone rings.", body = ActView)))]
+pub(crate) async fn originate(
+    caller: Caller,
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered<Value> {
+    let NewCall { target, user } = super::read(&body)?;
+    carry_out(context, caller, &headers, Wish::Originate { target, user }).await
 }
 
 /// One call with its legs.
@@ -129,6 +160,10 @@ pub(crate) async fn act(
         }
     }
     let wish: Wish = serde_json::from_value(Value::Object(fields)).map_err(ApiError::bad)?;
+    carry_out(context, caller, &headers, wish).await
+}
+
+async fn carry_out(context: Context, caller: Caller, headers: &HeaderMap, wish: Wish) -> Answered<Value> {
     let key = headers
         .get("idempotency-key")
         .map(|key| key.to_str().map_err(ApiError::bad));

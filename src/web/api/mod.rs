@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(operations::route_test))
         .routes(routes!(registrations::list))
         .routes(routes!(registrations::list_of, registrations::drop_of))
-        .routes(routes!(calls::list))
+        .routes(routes!(calls::list, calls::originate))
         .routes(routes!(calls::show, calls::hangup))
         .routes(routes!(calls::media))
         .routes(routes!(calls::act))

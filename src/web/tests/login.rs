@@ -164,3 +164,37 @@ async fn a_verb_is_done_as_who_asks() {
         assert_eq!(status, expected, "{path} {body}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_call_is_begun_for_oneself_or_for_whom_one_names() {
+    let s = Subject::start(Fake::default(), Limits::default()).await;
+    let headers = credentials("1001", "right") + "Idempotency-Key: k1\r\n";
+    for _ in 0..2 {
+        let stream = TcpStream::connect(s.tcp).await.unwrap();
+        let answer = exchange(stream, "POST", "/api/v1/calls", &headers, r#"{"target": "1002"}"#).await;
+        assert_eq!(
+            (answer.0, &json_of(&answer.1)["done"]),
+            (200, &json!(false)),
+            "{}",
+            answer.1
+        );
+    }
+    let (status, answer) = s
+        .local("POST", "/api/v1/calls", r#"{"target": "1002", "user": "1003"}"#)
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    for body in [
+        r#"{"target": "1002"}"#,
+        r#"{"user": "1003"}"#,
+        r#"{"target": "1", "user": "2", "typo": 1}"#,
+    ] {
+        assert_eq!(s.local("POST", "/api/v1/calls", body).await.0, 400, "{body}");
+    }
+    let asked: Vec<Command> = std::mem::take(&mut *s.node.asked.lock().unwrap());
+    let [Command::Originate(own), Command::Originate(other)] = &asked[..] else {
+        panic!("two were carried out: {asked:?}")
+    };
+    assert_eq!((&own.by, &own.user), (&switch::By::User(aor("1001")), &aor("1001")));
+    assert_eq!((&*own.client, &*own.target), ("k1", "1002"));
+    assert_eq!((&other.by, &other.user), (&switch::By::Operator(None), &aor("1003")));
+}

@@ -55,6 +55,10 @@ impl Node for Fake {
                 ..Snapshot::default()
             })),
             Command::Act(act) => acted(act),
+            Command::Originate(_) => Answer::Acted(Box::new(Acted {
+                done: false,
+                view: interaction("1001"),
+            })),
             Command::RouteTest { to, .. } => Answer::Route(format!("to {to}").into()),
             _ => Answer::Done(1),
         };

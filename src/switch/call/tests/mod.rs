@@ -8,6 +8,7 @@ mod fork;
 pub(crate) mod handset;
 pub(crate) mod lab;
 mod operator;
+mod originate;
 mod panic;
 mod record;
 mod refusal;

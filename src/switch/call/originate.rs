@@ -1,0 +1,220 @@
+//! Calls on behalf of a user, third-party call control (RFC 3725 in spirit): the user's phones are called with an offer of the
+//! switch, and when one answers the target is called by the dial plan as the user would. One interaction; the user owns it.
+//!
+//! Until the user answers, the first party stands for the target and has no device. From then on the call is one whose caller
+//! has been answered before: he hears ringback, and each device agrees with the switch alone.
+
+use super::act::Did;
+use super::divert::Origin;
+use super::identity::Identity;
+use super::ring::Calling;
+use super::setup::{DIALLED_MAX, LEGS_MAX};
+use super::{Calls, Failure, LegKey, State};
+use crate::arena::{CAPACITY, Key};
+use crate::core::Cx;
+use crate::interaction::{Asker, Interaction, Originated, Party};
+use crate::route::{self, Target};
+use crate::users::UserIndex;
+use crate::{Answer, By, Originate, Refusal};
+use media::plan::Matrix;
+use model::{EndedBy, InteractionId, PartyId};
+use sip::Headers;
+use smallvec::SmallVec;
+
+/// Its name as a verb.
+const ORIGINATE: &str = "originate";
+
+impl Calls {
+    /// Begins a call on behalf of a user, or refuses and changes nothing. A command that comes again is answered as before.
+    pub(super) fn originate(&mut self, cx: &mut Cx<'_>, wanted: &Originate) -> Answer {
+        if let Some(answer) = self.acts.answer_to(&wanted.by, &wanted.client) {
+            return answer;
+        }
+        let answer = match self.begin(cx, wanted) {
+            Ok(call) => self.answer_of(&Did::Began(call)),
+            Err(refusal) => Answer::Refused(refusal),
+        };
+        self.acts.keep(&wanted.by, &wanted.client, &answer);
+        answer
+    }
+
+    /// The user's phones ring.
+    fn begin(&mut self, cx: &mut Cx<'_>, wanted: &Originate) -> Result<Key<Interaction>, Refusal> {
+        let user = permitted(cx, wanted)?;
+        if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
+            return Err(Refusal::Unreachable(503));
+        }
+        let target = meant(cx, &wanted.target).map_err(Refusal::Unreachable)?;
+        if target == user {
+            return Err(Refusal::Conflict("nobody calls themselves".into()));
+        }
+        let devices = route::devices(cx, &wanted.user, None);
+        if devices.is_empty() {
+            return Err(Refusal::Unreachable(480));
+        }
+        let shown = Identity::of_callee(cx.core, target);
+        let interaction = self.commanded(cx, wanted, (user, target), &shown);
+        let key = self.interactions.insert(interaction);
+        self.active += 1;
+        self.figures.offered += 1;
+        let calling = Calling {
+            identity: &shown,
+            headers: self.wake_up(cx),
+            hops: 70,
+            is_reliable: false,
+        };
+        if let Err(failure) = self.ring(cx, key, &calling, user, devices) {
+            self.interactions.remove(key);
+            self.active -= 1;
+            return Err(Refusal::Unreachable(failure.reply.status));
+        }
+        self.name_owner(key);
+        Ok(key)
+    }
+
+    /// The interaction, not yet in the arena.
+    fn commanded(
+        &self,
+        cx: &mut Cx<'_>,
+        wanted: &Originate,
+        (user, target): (UserIndex, UserIndex),
+        shown: &Identity,
+    ) -> Interaction {
+        let aor = cx.core.users[target].aor.clone();
+        let stands_in = Party::new(
+            PartyId(cx.core.random()),
+            Some(aor),
+            shown.shown.clone(),
+            SmallVec::new(),
+        );
+        let id = InteractionId(cx.core.random());
+        let mut interaction = Interaction::new(id, stands_in, wanted.target.clone(), cx.now.wall);
+        interaction.caller = Identity::of_callee(cx.core, user).shown;
+        interaction.originated = Some(Originated {
+            by: PartyId(0),
+            asked: Asker {
+                verb: ORIGINATE,
+                client: wanted.client.clone(),
+                ..Asker::default()
+            },
+            awaits_owner: true,
+        });
+        interaction
+    }
+
+    /// The party that has just been made for the user owns the call.
+    fn name_owner(&mut self, call: Key<Interaction>) {
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        interaction.owner = interaction.parties.last().map(|party| party.id);
+        if let (Some(originated), Some(owner)) = (&mut interaction.originated, interaction.owner) {
+            originated.by = owner;
+        }
+    }
+
+    /// What asks a phone to answer by itself, by setting: the two forms that desk phones and softphones know.
+    fn wake_up(&self, cx: &Cx<'_>) -> Headers {
+        match cx.core.config.calls.originate_auto_answer {
+            false => Headers::new(),
+            true => Headers::new()
+                .named("Call-Info", format!("<sip:{}>;answer-after=0", cx.core.config.domain))
+                .named("Alert-Info", "<http://localhost>;info=alert-autoanswer"),
+        }
+    }
+
+    /// A commanded call whose owner has not answered before.
+    pub(super) fn awaits_agent(&self, call: Key<Interaction>) -> bool {
+        let originated = self.interactions.get(call).and_then(|call| call.originated.as_ref());
+        originated.is_some_and(|originated| originated.awaits_owner)
+    }
+
+    /// The owner has answered with this device: the target is called, and he hears ringback.
+    pub(super) fn call_target(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey) {
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
+        if let Some(originated) = &mut interaction.originated {
+            originated.awaits_owner = false;
+        }
+        let owner = interaction.owner;
+        interaction.parties.retain(|party| Some(party.id) == owner);
+        if let Some(party) = interaction.parties.first_mut() {
+            party.legs.retain(|&mut leg| leg != key);
+            party.legs.insert(0, key);
+        }
+        interaction.call.state = State::Routing;
+        self.open_room(cx, call, Matrix::Everyone);
+        self.listen(cx, key);
+        match self.go_on(cx, call, key) {
+            Ok(()) => self.plumb(cx, call),
+            Err(failure) => self.fail(cx, call, EndedBy::Switch, failure),
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey) -> Result<(), Failure> {
+        let interaction = self.interactions.get(call).ok_or_else(|| Failure::of(500))?;
+        let user = interaction.parties.first().and_then(|party| party.user.as_ref());
+        // He may have been taken out of the configuration while his phone rang.
+        let caller = user.and_then(|user| cx.core.users.find(user.user()));
+        let caller = caller.ok_or_else(|| Failure::of(480))?;
+        let first = meant(cx, &interaction.dialled).map_err(Failure::of)?;
+        let shown = Identity::of_callee(cx.core, first).asserted;
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.told = shown.map(Into::into);
+        }
+        let origin = Origin {
+            caller,
+            identity: Identity::of_callee(cx.core, caller),
+            flow: None,
+            hops: 70,
+            is_reliable: false,
+        };
+        let mut past = SmallVec::new();
+        let (callee, devices) = self.called(cx, &origin, first, &mut past)?;
+        self.ring(cx, call, &origin.calling(Headers::new()), callee, devices)?;
+        self.keep_onward(call, &origin, past);
+        Ok(())
+    }
+
+    /// Both have answered. A call that was forwarded is answered by another than the owner's phone shows.
+    pub(super) fn on_originated(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        self.outcome(cx, call, 200);
+        if let Some(interaction) = self.interactions.get_mut(call) {
+            interaction.originated = None;
+        }
+        if let Some(leg) = self.caller_of(call) {
+            self.refresh_display(cx, leg);
+        }
+    }
+}
+
+/// For whom the call is, if who asks may have it.
+fn permitted(cx: &Cx<'_>, wanted: &Originate) -> Result<UserIndex, Refusal> {
+    let users = &cx.core.users;
+    let may = match &wanted.by {
+        By::User(by) => *by == wanted.user || users.named(by.user()).is_some_and(crate::config::User::supervises),
+        By::Operator(_) => true,
+    };
+    if !may {
+        return Err(Refusal::Forbidden(
+            "calls for others need the role of a supervisor".into(),
+        ));
+    }
+    let user = users
+        .find(wanted.user.user())
+        .filter(|&user| users[user].aor == wanted.user);
+    user.ok_or_else(|| Refusal::NotFound(format!("user {}", wanted.user).into()))
+}
+
+/// Whom a dialled string means. What the switch answers itself has nobody who could be called.
+fn meant(cx: &Cx<'_>, dialled: &str) -> Result<UserIndex, u16> {
+    if dialled.len() > DIALLED_MAX || dialled.chars().any(char::is_control) {
+        return Err(404);
+    }
+    match route::target(cx.core, dialled) {
+        Target::User(callee) => Ok(callee),
+        Target::Nobody(status) => Err(status),
+        _ => Err(480),
+    }
+}
