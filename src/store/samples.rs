@@ -109,7 +109,7 @@ pub(crate) fn cdr(leg: u64) -> Cdr {
             remote_lost: u64::MAX,
             remote_jitter_ms: 5,
             round_trip_ms: Some(60),
-            mos_hundredths: (leg % 2 == 0).then_some(437),
+            mos_hundredths: leg.is_multiple_of(2).then_some(437),
         },
     }
 }
