@@ -73,6 +73,11 @@ fn refuses_transfers_to_elsewhere_and_the_place_of_a_dialog_that_is_not_there() 
 }
 
 #[test]
+fn makes_a_conference_by_join_and_invites_to_it_by_refer_to_the_focus() {
+    sipp(&Setup::new().start(), &["conference"]);
+}
+
+#[test]
 fn brings_messages_at_once_or_later() {
     sipp(&Setup::new().start(), &["message", "message_offline"]);
 }

@@ -22,7 +22,7 @@ impl Calls {
             let device = self
                 .interactions
                 .get(call)
-                .and_then(|call| call.party(id)?.legs.first().copied());
+                .and_then(|call| self.answering(call.party(id)?));
             if let Some(leg) = device {
                 self.refresh_display(cx, leg);
             }

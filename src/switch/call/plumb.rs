@@ -103,8 +103,8 @@ impl Calls {
         };
         match party.role {
             Role::Supervisor { of, .. } => {
-                let watched = interaction.party(of).and_then(|party| party.legs.first());
-                watched.map_or(home, |&leg| self.place_of(home, leg))
+                let watched = interaction.party(of).and_then(|party| self.answering(party));
+                watched.map_or(home, |leg| self.place_of(home, leg))
             }
             Role::Member => self.foreground(home, key).unwrap_or(home),
         }

@@ -470,6 +470,12 @@ impl Calls {
         party.legs.iter().chain(&party.line).copied().find(up)
     }
 
+    /// The one of its own devices that is up: others that rang may not have confirmed yet that they stopped.
+    pub(super) fn answering(&self, party: &Party) -> Option<LegKey> {
+        let up = |key: &LegKey| self.legs.get(*key).is_some_and(super::Leg::is_up);
+        party.legs.iter().copied().find(up)
+    }
+
     /// Those who converse in a call and have a device up, in the order of coming.
     pub(super) fn present(&self, call: Key<Interaction>) -> SmallVec<[PartyId; 4]> {
         let Some(interaction) = self.interactions.get(call) else {

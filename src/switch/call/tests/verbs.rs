@@ -743,6 +743,12 @@ fn replaces_moves_a_call_to_another_phone_of_the_same_user() {
     assert!(!stage.is_in_a_call(KATE));
     assert_eq!(stage.hears(CUSTOMER), ["7950"]);
     assert_eq!(stage.view(id).parties.len(), 2);
+    let update = second.expect_request(&mut stage.lab, Method::Update);
+    assert_eq!(
+        header(&update, Name::PAssertedIdentity),
+        "\"User 1005\" <sip:1005@example.com>"
+    );
+    second.reply(&mut stage.lab, &update, 200, None);
     second.send_in(&mut stage.lab, &mut dialog, Method::Bye, "", None);
     second.expect(&mut stage.lab, 200);
     stage.settle();
@@ -870,5 +876,28 @@ fn a_strangers_command_finds_nothing() {
         stage.refused(KATE, Verb::EndConsult { consultation: id }),
         Refusal::Conflict(_)
     ));
+    stage.end();
+}
+
+#[test]
+fn who_answers_one_of_two_phones_is_supervised_there_and_shown_there_whom_he_talks_to() {
+    let mut stage = Stage::new();
+    // The phone that was there first rings too, and never confirms that it has stopped.
+    let mut silent = Handset::registered(&mut stage.lab, "1001", 6950);
+    std::mem::swap(&mut stage.actors[JIM].phone, &mut silent);
+    let id = stage.call(CUSTOMER, JIM);
+    stage.dial(BOSS, "*01001");
+    assert_eq!(stage.hears(BOSS), ["1001", "1005"]);
+    let verb = Verb::Consult {
+        interaction: id,
+        target: "1002".into(),
+        medium: Medium::Voice,
+    };
+    let consultation = stage.act(JIM, verb).view.id;
+    stage.answer(ANN);
+    assert_eq!(stage.hears(BOSS), ["1001", "1002"]);
+    stage.act(JIM, Verb::CompleteConference { consultation });
+    let contact = header(stage.actors[JIM].got.last().unwrap(), Name::Contact);
+    assert!(contact.ends_with(";isfocus"), "{contact}");
     stage.end();
 }
