@@ -14,6 +14,7 @@ pub use crate::config_users::ha1;
 use crate::config_users::{self, UserEntry};
 pub use crate::config_values::{LogFormat, PortRange};
 use net::files::FileSettings;
+use net::tls::TlsFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Config {
     pub switch: switch::Config,
     /// The sockets we want.
     pub listen: Vec<Listen>,
+    /// Certificates, for listeners with TLS.
+    pub tls: TlsFiles,
     /// Where HTTP listens; `None`: only on the Unix socket.
     pub http: Option<SocketAddr>,
     /// What HTTP may cost.
@@ -333,6 +336,7 @@ fn assemble(
     Config {
         switch,
         listen: main.listen,
+        tls: main.tls,
         http: main.http.map(|at| at.value),
         http_limits: main.http_limits,
         csv: main.csv,

@@ -4,6 +4,7 @@ use crate::config_section::{At, Section, Setting, did_you_mean};
 use crate::config_toml::{Kind, Place, Value};
 use crate::config_values::{LogFormat, PortRange};
 use net::files::FileSettings;
+use net::tls::TlsFiles;
 use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub(crate) struct SwitchFile {
     pub(crate) domain: String,
     pub(crate) aliases: Vec<String>,
     pub(crate) listen: Vec<Listen>,
+    pub(crate) tls: TlsFiles,
     pub(crate) http: Option<At<SocketAddr>>,
     pub(crate) http_limits: web::Limits,
     pub(crate) csv: Option<PathBuf>,
@@ -79,6 +81,7 @@ impl SwitchFile {
             domain: domain(&mut top),
             aliases: top.or("aliases", Vec::new()),
             listen: listen(&mut top),
+            tls: crate::config_tls::read(top.inner("tls"), directory),
             http,
             http_limits,
             csv: csv(top.inner("cdr"), directory),
@@ -198,18 +201,20 @@ fn parse_url(url: &str) -> Result<(Transport, SocketAddr), String> {
     let transport = match scheme {
         "udp" => Transport::Udp,
         "tcp" => Transport::Tcp,
-        "tls" | "ws" | "wss" => return Err(format!("{scheme}:// is not built yet; udp:// and tcp:// are")),
+        "tls" => Transport::Tls,
+        "ws" | "wss" => return Err(format!("{scheme}:// is not built yet; udp://, tcp:// and tls:// are")),
         _ => {
             let hint = did_you_mean(scheme, SCHEMES.into_iter());
-            return Err(format!("expected udp:// or tcp://, found {scheme:?}{hint}"));
+            return Err(format!("expected udp://, tcp:// or tls://, found {scheme:?}{hint}"));
         }
     };
+    let usual = if transport == Transport::Tls { 5061 } else { 5060 };
     let with_port = rest.parse().ok();
     let without = || {
         rest.trim_matches(['[', ']'])
             .parse()
             .ok()
-            .map(|ip| SocketAddr::new(ip, 5060))
+            .map(|ip| SocketAddr::new(ip, usual))
     };
     match with_port.or_else(without) {
         Some(address) => Ok((transport, address)),

@@ -57,7 +57,11 @@ fn the_shipped_configuration_is_whole() {
     assert_eq!((users[0], users[19]), ("1000@127.0.0.1", "1019@127.0.0.1"));
     assert_eq!(config.switch.users[0].roles, [Role::Admin]);
     assert!(config.switch.users[1..].iter().all(|user| user.roles.is_empty()));
-    assert_eq!(config.listen.len(), 2);
+    let listen = config
+        .listen
+        .iter()
+        .map(|listen| (listen.transport.as_str(), listen.address.port()));
+    assert!(listen.eq([("UDP", 5060), ("TCP", 5060), ("TLS", 5061)]));
     assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:8080");
     let rules: Vec<_> = config
         .switch
@@ -188,14 +192,51 @@ fn listeners_of_transports_to_come_are_named() {
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     };
-    let expected = "switch.toml:5:7: `url`: wss:// is not built yet; udp:// and tcp:// are";
+    let expected = "switch.toml:5:7: `url`: wss:// is not built yet; udp://, tcp:// and tls:// are";
     assert_eq!(with("wss://127.0.0.1:7443"), expected);
-    assert!(with("tls://127.0.0.1:5061").contains("tls:// is not built yet"));
+    assert!(with("ws://127.0.0.1:5066").contains("ws:// is not built yet"));
     assert!(with("upd://127.0.0.1").contains("(did you mean `udp`?)"));
     assert!(with("udp://localhost:5060").contains("expected an IP address"));
     assert!(with("127.0.0.1:5060").contains("expected a url"));
     assert!(with("udp://127.0.0.1").contains("the same url as at"));
     assert!(with("udp://0.0.0.0:5062").contains("0.0.0.0: peers must be told an address"));
+}
+
+#[test]
+fn a_tls_listener_has_a_port_of_its_own_and_its_files_are_beside_switch_toml() {
+    let text = format!("{SWITCH}[[listen]]\nurl = \"tls://127.0.0.1\"\n[tls]\nkey = \"/etc/k.pem\"\n");
+    let config = load(&[("switch.toml", &text)], &[]).unwrap();
+    let listen = config.listen.last().unwrap();
+    assert_eq!((listen.transport, listen.address.port()), (sip::Transport::Tls, 5061));
+    let first = &config.tls.certificates[0];
+    assert_eq!(first.certificate, config.source.directory.join("tls/tandem.pem"));
+    assert_eq!(first.key, std::path::Path::new("/etc/k.pem"));
+    assert_eq!(
+        (&config.tls.clients, &config.tls.trust),
+        (&net::tls::Clients::Off, &None)
+    );
+}
+
+#[test]
+fn more_certificates_and_those_of_clients_are_read() {
+    let text = "[tls]\nclients = \"required\"\nclient_ca = \"tls/ca.pem\"\ntrust = \"tls/trust.pem\"\n\
+                [[tls.also]]\ncertificate = \"tls/b.pem\"\nkey = \"tls/b.key\"\n";
+    let config = load(&[("switch.toml", &format!("{SWITCH}{text}"))], &[]).unwrap();
+    let at = |name: &str| config.source.directory.join(name);
+    assert_eq!(config.tls.certificates[1].certificate, at("tls/b.pem"));
+    assert_eq!(config.tls.clients, net::tls::Clients::Required(at("tls/ca.pem")));
+    assert_eq!(config.tls.trust, Some(at("tls/trust.pem")));
+}
+
+#[test]
+fn what_is_asked_of_clients_needs_a_ca() {
+    let found = switch_problem("[tls]\nclients = \"optional\"\n");
+    assert!(
+        found.contains("`clients`: whose certificates? name a file as `client_ca`"),
+        "{found}"
+    );
+    assert!(switch_problem("[tls]\nclients = \"on\"\n").contains("expected off or optional or required"));
+    assert!(switch_problem("[[tls.also]]\nkey = \"k\"\n").contains("`certificate`"));
 }
 
 #[test]

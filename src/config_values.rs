@@ -238,7 +238,16 @@ one_of! {
     Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
     SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
     HoldMode: "music" => HoldMode::Music, "silence" => HoldMode::Silence, "pass" => HoldMode::Pass;
+    AskedOfClients: "off" => AskedOfClients::Off, "optional" => AskedOfClients::Optional, "required" => AskedOfClients::Required;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
+}
+
+/// Whether those who connect with TLS are asked for a certificate.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AskedOfClients {
+    Off,
+    Optional,
+    Required,
 }
 
 /// How log lines look.

@@ -2,11 +2,12 @@
 
 use crate::config::{Config, ha1};
 use crate::eventloop::Handle;
-use crate::{process, reload};
+use crate::{identity, process, reload};
 use model::Aor;
 use net::files::FileCounters;
 use net::rtp::RtpCounters;
 use net::tcp::TcpCounters;
+use net::tls::{Identity, Tls};
 use net::udp::UdpCounters;
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -32,6 +33,7 @@ pub(crate) struct Control {
     handle: Handle,
     store: Arc<Store>,
     counts: Counts,
+    tls: Tls,
     /// What is in force; held while a reload is under way, so that there is one at a time.
     config: Mutex<Config>,
     draining: Arc<AtomicBool>,
@@ -39,11 +41,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(config: Config, handle: Handle, store: Arc<Store>, counts: Counts) -> Control {
+    pub(crate) fn new(config: Config, handle: Handle, store: Arc<Store>, counts: Counts, tls: Tls) -> Control {
         Control {
             handle,
             store,
             counts,
+            tls,
             config: Mutex::new(config),
             draining: Arc::default(),
             started: Instant::now(),
@@ -61,6 +64,21 @@ impl Control {
     /// A reload that panicked has not stored anything.
     fn config(&self) -> MutexGuard<'_, Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be in force, all of it read and found good.
+    fn prepare(&self, current: &Config) -> Result<(Config, Reloaded, Option<Identity>), Vec<String>> {
+        let (next, reloaded) = reload::prepare(current)?;
+        let identity = identity::again(&next).map_err(|error| vec![format!("[tls]: {error}")])?;
+        Ok((next, reloaded, identity))
+    }
+
+    /// Puts certificates in force, and says so if they are others.
+    fn show(&self, identity: Identity) -> Option<String> {
+        let before = self.tls.identity();
+        let is_new = before.is_none_or(|before| !before.shows_the_same(&identity));
+        self.tls.put(identity);
+        is_new.then(|| "tls: certificates, for new connections".to_owned())
     }
 
     fn own_figures(&self) -> Vec<Figure> {
@@ -130,7 +148,7 @@ impl web::Node for Control {
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
         let mut current = self.config();
-        let (next, reloaded) = reload::prepare(&current).inspect_err(|problems| {
+        let (next, mut reloaded, identity) = self.prepare(&current).inspect_err(|problems| {
             problems
                 .iter()
                 .for_each(|problem| tracing::error!(%problem, "reload refused"));
@@ -138,6 +156,9 @@ impl web::Node for Control {
         self.handle
             .reload(Box::new(next.switch.clone()))
             .map_err(|error| vec![error.to_string()])?;
+        if let Some(identity) = identity {
+            reloaded.changed.extend(self.show(identity));
+        }
         *current = next;
         reloaded
             .changed

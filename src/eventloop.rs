@@ -514,8 +514,8 @@ impl<C: Core> EventLoop<C> {
 
     fn connect(&mut self, token: Token, transport: Transport, local: SocketAddr, peer: SocketAddr) {
         match transport {
-            Transport::Tcp => self.tcp.connect(token, local, peer),
-            Transport::Udp | Transport::Tls | Transport::Ws | Transport::Wss => {
+            Transport::Tcp | Transport::Tls => self.tcp.connect(token, transport, local, peer),
+            Transport::Udp | Transport::Ws | Transport::Wss => {
                 self.own.push_back(Input::ConnectFailed { token });
             }
         }

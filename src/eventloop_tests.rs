@@ -107,7 +107,7 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
         Arc::default(),
         posts.streams.clone(),
     );
-    let (udp_at, tcp_at) = (udp.local(), tcp.listen(here).unwrap());
+    let (udp_at, tcp_at) = (udp.local(), tcp.listen(Transport::Tcp, here).unwrap());
     let ports = RtpSettings {
         address: here.ip(),
         ports: 22_000..=22_999,
@@ -363,7 +363,10 @@ fn a_connect_is_answered_with_its_token() {
     let opened = |input: &Input| matches!(input, Input::Opened { flow, token: Some(7) } if flow.peer == peer);
     assert!(answers.iter().any(opened), "{answers:?}");
     let failed = |input: &Input| matches!(input, Input::ConnectFailed { token: 8 });
-    assert!(answers.iter().any(failed), "TLS is not built: {answers:?}");
+    assert!(
+        answers.iter().any(failed),
+        "nobody is believed without certificates: {answers:?}"
+    );
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod config_features;
 mod config_policy;
 mod config_section;
 mod config_switch;
+mod config_tls;
 mod config_toml;
 mod config_users;
 mod config_values;
@@ -30,6 +31,7 @@ mod eventloop_backlog;
 mod eventloop_handle;
 mod eventloop_lanes;
 mod eventloop_sockets;
+mod identity;
 pub mod local;
 pub mod log;
 mod process;
@@ -149,6 +151,7 @@ impl Node {
         let store = data.store_url(&config.data.url);
         let store = Arc::new(Store::open(&store, posts.on_reply()).map_err(failed("the store"))?);
         let sockets = Sockets::bind(&config, &runtime, &posts, &counts)?;
+        let tls = sockets.tcp.tls().clone();
         let http = config.http.map(|at| bind_http(at, &runtime)).transpose()?;
         let addresses = sockets.addresses(http.as_ref())?;
         let mut config = config;
@@ -159,7 +162,7 @@ impl Node {
         let reader = store.reader().map_err(failed("the store"))?;
         let cdr_files = start_cdr_files(&config, &store)?;
         let limits = config.http_limits;
-        let control = Arc::new(Control::new(config, handle, store, counts));
+        let control = Arc::new(Control::new(config, handle, store, counts, tls));
         let _in_runtime = runtime.enter();
         let unix = tokio::net::UnixListener::from_std(unix).map_err(failed("the socket of the command line"))?;
         let server = Server::start(http, unix, control.clone(), reader, events, limits);
@@ -268,6 +271,7 @@ impl Sockets {
             tcp,
             listeners: Vec::new(),
         };
+        identity::start(config, sockets.tcp.tls()).map_err(failed("tls"))?;
         for listen in &config.listen {
             let url = format!("{}://{}", listen.transport.as_str().to_lowercase(), listen.address);
             let local = sockets.listen(listen, counts).map_err(failed(url))?;
@@ -284,7 +288,8 @@ impl Sockets {
                 self.udp.push(udp);
                 Ok(local)
             }
-            Transport::Tcp => self.tcp.listen(self.tcp_address(listen)),
+            Transport::Tcp => self.tcp.listen(Transport::Tcp, self.tcp_address(listen)),
+            Transport::Tls => self.tcp.listen(Transport::Tls, listen.address),
             // The configuration refuses them with file and line.
             other => Err(io::Error::new(
                 io::ErrorKind::Unsupported,

@@ -98,6 +98,7 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
         (a.security != b.security, "security.toml".to_owned()),
         (a.aliases != b.aliases, "switch.toml: aliases".to_owned()),
         (media(a) != media(b), "switch.toml: [media]".to_owned()),
+        (current.tls != next.tls, "switch.toml: [tls]".to_owned()),
         (a.registrar != b.registrar, "switch.toml: [registrar]".to_owned()),
         (
             a.calls.ring_timeout != b.calls.ring_timeout

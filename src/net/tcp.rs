@@ -1,4 +1,4 @@
-//! SIP over TCP: accepts and opens connections, one task each, and keeps the table through which the event loop sends.
+//! SIP over TCP and TLS: accepts and opens connections, one task each, and keeps the table through which the event loop sends.
 
 mod stream;
 mod table;
@@ -8,6 +8,7 @@ mod tests;
 pub use table::Refused;
 
 use crate::counters;
+use crate::tls::Tls;
 use crate::wake::Post;
 use bytes::Bytes;
 use sip::{Flow, Transport};
@@ -17,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Seat, Table};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 
@@ -53,6 +55,10 @@ counters! {
         idle,
         /// Cut because the peer did not read what we wrote.
         too_slow,
+        /// TLS handshakes completed, of both directions.
+        handshakes,
+        /// TLS handshakes that failed or were not finished in time.
+        handshakes_failed,
         /// Times accepting had to pause: no file descriptor or memory was left.
         accept_paused,
     }
@@ -72,6 +78,9 @@ pub struct TcpSettings {
     pub idle_after: Duration,
     /// A connect of ours must succeed within this. Default 4 s: the caller is still waiting for another way to be tried.
     pub connect_within: Duration,
+    /// A TLS handshake must be over within this. Default 5 s: three round trips, and a certificate; who stalls holds a
+    /// place of its address no longer.
+    pub handshake_within: Duration,
     /// The kernel must take what we write within this. Default 32 s: by then every transaction has given up.
     pub write_within: Duration,
     /// After our last byte we read on for so long, so that a reset does not overtake it. Default 1 s.
@@ -96,6 +105,7 @@ impl Default for TcpSettings {
             message_within: s(10),
             idle_after: s(65 * 60),
             connect_within: s(4),
+            handshake_within: s(5),
             write_within: s(32),
             linger: s(1),
             max_unfinished_total: 128 << 20,
@@ -109,7 +119,7 @@ impl Default for TcpSettings {
 /// What streams tell the event loop. For each flow: Opened, any number of Messages, Closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEvent {
-    /// A stream was accepted, or opened by [`Tcp::connect`] with this token.
+    /// A stream was accepted, its handshake done, or opened by [`Tcp::connect`] with this token.
     Opened {
         /// The new flow.
         flow: Flow,
@@ -135,10 +145,11 @@ pub enum StreamEvent {
     },
 }
 
-/// All TCP of a node. Cheap to clone; [`Tcp::stop`] ends it.
+/// All TCP of a node, and all TLS over it. Cheap to clone; [`Tcp::stop`] ends it.
 #[derive(Clone)]
 pub struct Tcp {
     table: Arc<Table>,
+    tls: Tls,
     runtime: Handle,
     events: Post<StreamEvent>,
 }
@@ -150,39 +161,58 @@ impl Tcp {
     pub fn new(runtime: Handle, settings: TcpSettings, counters: Arc<TcpCounters>, events: Post<StreamEvent>) -> Tcp {
         Tcp {
             table: Table::new(settings, counters),
+            tls: Tls::default(),
             runtime,
             events,
         }
     }
 
-    /// Binds a listener and begins to accept; gives the address with the true port.
+    /// The certificates in use: to be put there before the first TLS connection, and anew at any time.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// Binds a listener and begins to accept; gives the address with the true port. Every stream it accepts begins with a
+    /// handshake if `transport` is TLS.
     ///
     /// # Errors
     /// What the system says, and [`io::ErrorKind::InvalidInput`] for a wildcard address.
-    pub fn listen(&self, local: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn listen(&self, transport: Transport, local: SocketAddr) -> io::Result<SocketAddr> {
         crate::refuse_wildcard(local)?;
         let listener = bind(local)?;
         let local = listener.local_addr()?;
         let _in_runtime = self.runtime.enter();
         let listener = TcpListener::from_std(listener)?;
-        self.runtime.spawn(self.clone().accept(listener, local));
+        let way = Way { transport, local };
+        self.runtime.spawn(self.clone().accept(listener, way));
         Ok(local)
     }
 
-    /// Opens a stream to `peer` from the address of the listener `local`: answered by [`StreamEvent::Opened`] with this
-    /// token or by [`StreamEvent::ConnectFailed`].
-    pub fn connect(&self, token: u64, local: SocketAddr, peer: SocketAddr) {
-        let tcp = self.clone();
+    /// Opens a stream to `peer` from the address of the listener `local`, under TLS if `transport` says so: answered by
+    /// [`StreamEvent::Opened`] with this token or by [`StreamEvent::ConnectFailed`].
+    pub fn connect(&self, token: u64, transport: Transport, local: SocketAddr, peer: SocketAddr) {
+        let (tcp, way) = (self.clone(), Way { transport, local });
         self.runtime.spawn(async move {
-            match tcp.open(local.ip(), peer).await {
-                Ok((stream, seat)) => tcp.serve(stream, local, peer, seat, Some(token)).await,
-                Err(e) => {
-                    tracing::info!(%peer, error = %e, "cannot connect");
-                    tcp.table.counters.connect_failed.one();
-                    let _ = tcp.events.put(StreamEvent::ConnectFailed { token }).await;
-                }
+            if let Err(e) = tcp.call(token, way, peer).await {
+                tracing::info!(%peer, transport = transport.as_str(), error = %e, "cannot connect");
+                tcp.table.counters.connect_failed.one();
+                let _ = tcp.events.put(StreamEvent::ConnectFailed { token }).await;
             }
         });
+    }
+
+    /// One connection of ours, from the connect to its end; an error means that it never opened.
+    async fn call(&self, token: u64, way: Way, peer: SocketAddr) -> io::Result<()> {
+        let (stream, seat) = self.open(way.local.ip(), peer).await?;
+        keep_alive(&stream);
+        if way.transport == Transport::Tls {
+            let secured = self.shake_hands(self.tls.connect(stream, peer.ip())).await?;
+            self.serve(secured, way, peer, seat, Some(token)).await;
+        } else {
+            self.serve(stream, way, peer, seat, Some(token)).await;
+        }
+        Ok(())
     }
 
     /// Puts a message in line for a stream; never waits.
@@ -222,7 +252,8 @@ impl Tcp {
         Ok((stream, seat))
     }
 
-    async fn accept(self, listener: TcpListener, local: SocketAddr) {
+    async fn accept(self, listener: TcpListener, way: Way) {
+        let local = way.local;
         let stopped = self.table.stopped();
         tokio::pin!(stopped);
         loop {
@@ -231,7 +262,7 @@ impl Tcp {
                 () = &mut stopped => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.on_accepted(stream, local, peer),
+                Ok((stream, peer)) => self.on_accepted(stream, way, peer),
                 Err(e) if is_exhaustion(&e) => {
                     self.table.counters.accept_paused.one();
                     tracing::warn!(%local, error = %e, "cannot accept connections now");
@@ -243,26 +274,55 @@ impl Tcp {
         }
     }
 
-    fn on_accepted(&self, stream: TcpStream, local: SocketAddr, peer: SocketAddr) {
+    fn on_accepted(&self, stream: TcpStream, way: Way, peer: SocketAddr) {
         let Some(seat) = self.table.admit(Some(peer.ip())) else {
             return tracing::debug!(%peer, "turned away: too many connections");
         };
         self.table.counters.accepted.one();
+        keep_alive(&stream);
         let tcp = self.clone();
-        self.runtime
-            .spawn(async move { tcp.serve(stream, local, peer, seat, None).await });
+        self.runtime.spawn(async move {
+            if way.transport != Transport::Tls {
+                return tcp.serve(stream, way, peer, seat, None).await;
+            }
+            match tcp.shake_hands(tcp.tls.accept(stream)).await {
+                Ok(secured) => tcp.serve(secured, way, peer, seat, None).await,
+                Err(e) => tracing::debug!(%peer, error = %e, "no TLS handshake"),
+            }
+        });
     }
 
-    async fn serve(&self, stream: TcpStream, local: SocketAddr, peer: SocketAddr, seat: Seat, token: Option<u64>) {
-        keep_alive(&stream);
+    async fn shake_hands<S>(&self, handshake: impl Future<Output = io::Result<S>>) -> io::Result<S> {
+        let counters = &self.table.counters;
+        let done = tokio::time::timeout(self.table.settings.handshake_within, handshake).await;
+        let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match &done {
+            Ok(_) => counters.handshakes.one(),
+            Err(_) => counters.handshakes_failed.one(),
+        }
+        done
+    }
+
+    async fn serve<S>(&self, stream: S, way: Way, peer: SocketAddr, seat: Seat, token: Option<u64>)
+    where
+        S: AsyncRead + AsyncWrite,
+    {
         let flow = Flow {
-            transport: Transport::Tcp,
-            local,
+            transport: way.transport,
+            local: way.local,
             peer,
             connection: seat.connection,
         };
         stream::run(stream, flow, seat, token, &self.events).await;
     }
+}
+
+/// Our side of a connection.
+#[derive(Copy, Clone)]
+struct Way {
+    transport: Transport,
+    /// The listener.
+    local: SocketAddr,
 }
 
 /// Pause after the system had no descriptor left: without it the loop would spin, since the connection stays in line.

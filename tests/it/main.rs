@@ -16,4 +16,5 @@ mod sipp;
 mod sound;
 mod speech;
 mod support;
+mod tls;
 mod verbs;

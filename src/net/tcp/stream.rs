@@ -172,7 +172,7 @@ async fn write(
         table.counters.messages_out.add(messages.len() as u64);
         while !messages.is_empty() {
             let bytes = gather(&mut messages);
-            match timeout(table.settings.write_within, writer.write_all(&bytes)).await {
+            match timeout(table.settings.write_within, put(writer, &bytes)).await {
                 Err(_) => return Ending::TooSlow,
                 Ok(Err(e)) => return Ending::Broken(e),
                 Ok(Ok(())) => table.counters.bytes_out.add(bytes.len() as u64),
@@ -182,6 +182,12 @@ async fn write(
     }
     let _ = timeout(table.settings.linger, writer.shutdown()).await;
     Ending::WeClosed
+}
+
+/// TLS keeps records that the kernel did not take; flushed, they are out.
+async fn put(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 /// Takes the next messages, as many as one packet train should carry. A single one is not copied.

@@ -19,7 +19,7 @@ fn ms(n: u64) -> Duration {
 fn node(settings: TcpSettings) -> Node {
     let (post, events) = wake::channel(1_000, &Bell::new().unwrap());
     let tcp = Tcp::new(Handle::current(), settings, Arc::default(), post);
-    let local = tcp.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let local = tcp.listen(Transport::Tcp, "127.0.0.1:0".parse().unwrap()).unwrap();
     Node { tcp, local, events }
 }
 
@@ -343,7 +343,7 @@ async fn connects_from_the_listeners_address_and_names_it() {
     let mut node = node(TcpSettings::default());
     let trunk = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = trunk.local_addr().unwrap();
-    node.tcp.connect(7, node.local, peer);
+    node.tcp.connect(7, Transport::Tcp, node.local, peer);
     let (mut trunk, _) = soon(trunk.accept()).await.unwrap();
     let StreamEvent::Opened { flow, token: Some(7) } = node.next().await else {
         panic!("not opened")
@@ -359,7 +359,7 @@ async fn connects_from_the_listeners_address_and_names_it() {
 async fn a_connect_that_is_refused_says_so() {
     let mut node = node(TcpSettings::default());
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    node.tcp.connect(9, node.local, closed);
+    node.tcp.connect(9, Transport::Tcp, node.local, closed);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 9 });
     assert!(node.tcp.table.is_empty());
 }
@@ -375,6 +375,6 @@ async fn stopping_ends_all_and_admits_nobody() {
     assert_eq!(got, request("last words"));
     drop(phone);
     assert_eq!(node.closed().await, flow);
-    node.tcp.connect(1, node.local, node.local);
+    node.tcp.connect(1, Transport::Tcp, node.local, node.local);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 1 });
 }

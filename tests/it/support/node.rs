@@ -1,6 +1,7 @@
 //! A node in this process: the shipped users and dial plan, on ports of its own, in a directory of its own.
 
 use serde_json::Value;
+use sip::Transport;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -20,6 +21,10 @@ impl Setup {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("sip-config");
         for entry in std::fs::read_dir(shipped).unwrap() {
             let entry = entry.unwrap();
+            // Certificates that somebody's `scripts/run` made are not for tests.
+            if entry.file_type().unwrap().is_dir() {
+                continue;
+            }
             std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
         }
         let sets = [
@@ -116,6 +121,15 @@ impl TestNode {
     /// Where it listens for SIP over UDP; TCP has the same port.
     pub fn sip(&self) -> SocketAddr {
         self.node().addresses().sip[0].1
+    }
+
+    /// Where it listens for SIP over TLS.
+    pub fn tls(&self) -> SocketAddr {
+        let all = &self.node().addresses().sip;
+        all.iter()
+            .find(|(transport, _)| *transport == Transport::Tls)
+            .unwrap()
+            .1
     }
 
     pub fn http(&self) -> SocketAddr {

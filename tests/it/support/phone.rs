@@ -1,16 +1,35 @@
-//! A small phone over UDP, for tests that look at single messages: logs in, asks, and shows what came back.
+//! A small phone over UDP or TLS, for tests that look at single messages: logs in, asks, and shows what came back.
 
 use super::PATIENCE;
 use md5::{Digest, Md5};
-use std::net::{SocketAddr, UdpSocket};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
 
 /// One socket, one account with its demo password.
 pub struct Phone {
-    socket: UdpSocket,
+    line: Line,
     server: SocketAddr,
     user: String,
     password: String,
     dialogs: u32,
+}
+
+/// How it reaches the switch.
+enum Line {
+    Udp(UdpSocket),
+    Tls(Box<RefCell<Secured>>),
+}
+
+struct Secured {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What came and was not asked for yet.
+    read: Vec<u8>,
 }
 
 /// A message as it came.
@@ -49,9 +68,19 @@ impl Phone {
     pub fn new(server: SocketAddr, user: &str) -> Phone {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Phone::on(Line::Udp(socket), server, user)
+    }
+
+    /// Over TLS, believing the certificates of this file; an error is what the handshake met.
+    pub fn secured(server: SocketAddr, user: &str, trusted: &Path) -> std::io::Result<Phone> {
+        let line = Line::Tls(Box::new(RefCell::new(Secured::connect(server, trusted)?)));
+        Ok(Phone::on(line, server, user))
+    }
+
+    fn on(line: Line, server: SocketAddr, user: &str) -> Phone {
         let password = format!("demo-{user}");
         Phone {
-            socket,
+            line,
             server,
             user: user.to_owned(),
             password,
@@ -67,7 +96,7 @@ impl Phone {
 
     /// REGISTER for an hour: the final answer.
     pub fn register(&mut self) -> Message {
-        let contact = format!("Contact: <sip:{}@{}>\r\nExpires: 3600\r\n", self.user, self.at());
+        let contact = format!("{}Expires: 3600\r\n", self.contact());
         let uri = format!("sip:{}", self.server);
         let to = format!("<sip:{}@{}>", self.user, self.server);
         self.ask("REGISTER", &uri, &to, &contact, "")
@@ -76,30 +105,43 @@ impl Phone {
     /// INVITE with an offer of PCMU, acknowledged: the final answer. The media port is one that nobody listens on.
     pub fn call(&mut self, number: &str) -> Message {
         let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
-        let headers = format!(
-            "Contact: <sip:{}@{}>\r\nContent-Type: application/sdp\r\n",
-            self.user,
-            self.at()
-        );
+        let headers = format!("{}Content-Type: application/sdp\r\n", self.contact());
         let uri = format!("sip:{number}@{}", self.server);
         self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, sdp)
     }
 
     /// The next message from the switch.
     pub fn receive(&self) -> Message {
-        let mut buffer = [0; 65_536];
-        let length = self.socket.recv(&mut buffer).expect("a message from the switch");
-        Message(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        let bytes = match &self.line {
+            Line::Udp(socket) => {
+                let mut buffer = vec![0; 65_536];
+                let length = socket.recv(&mut buffer).expect("a message from the switch");
+                buffer.truncate(length);
+                buffer
+            }
+            Line::Tls(secured) => secured.borrow_mut().receive(),
+        };
+        Message(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Answers a request with 200.
     pub fn accept(&self, request: &Message) {
+        self.answer(request, 200);
+    }
+
+    /// Answers a request with this status; a To without tag gets one.
+    pub fn answer(&self, request: &Message, status: u16) {
         let copied =
             ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", request.header(name)));
-        self.send(&format!(
-            "SIP/2.0 200 OK\r\n{}Content-Length: 0\r\n\r\n",
-            copied.concat()
-        ));
+        let tag = if request.header("To").contains(";tag=") {
+            ""
+        } else {
+            ";tag=answer"
+        };
+        let copied = copied
+            .concat()
+            .replacen("\r\nCall-ID:", &format!("{tag}\r\nCall-ID:"), 1);
+        self.send(&format!("SIP/2.0 {status} Answer\r\n{copied}Content-Length: 0\r\n\r\n"));
     }
 
     /// One request outside of dialogs, again with credentials when it is challenged: the final answer.
@@ -163,9 +205,9 @@ impl Phone {
             body,
             ..
         } = ask;
-        let (user, server, at) = (&self.user, self.server, self.at());
+        let (user, server, at, transport) = (&self.user, self.server, self.at(), self.transport());
         format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{call_id}-{cseq};rport\r\nMax-Forwards: 70\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {at};branch=z9hG4bK{call_id}-{cseq};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{user}@{server}>;tag=t{call_id}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
              {credentials}{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
@@ -194,12 +236,81 @@ impl Phone {
     }
 
     fn send(&self, message: &str) {
-        self.socket.send_to(message.as_bytes(), self.server).unwrap();
+        match &self.line {
+            Line::Udp(socket) => drop(socket.send_to(message.as_bytes(), self.server).unwrap()),
+            Line::Tls(secured) => secured.borrow_mut().stream.write_all(message.as_bytes()).unwrap(),
+        }
     }
 
     fn at(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
+        match &self.line {
+            Line::Udp(socket) => socket.local_addr().unwrap(),
+            Line::Tls(secured) => secured.borrow().stream.sock.local_addr().unwrap(),
+        }
     }
+
+    fn transport(&self) -> &'static str {
+        match self.line {
+            Line::Udp(_) => "UDP",
+            Line::Tls(_) => "TLS",
+        }
+    }
+
+    fn contact(&self) -> String {
+        let parameter = match self.line {
+            Line::Udp(_) => "",
+            Line::Tls(_) => ";transport=tls",
+        };
+        format!("Contact: <sip:{}@{}{parameter}>\r\n", self.user, self.at())
+    }
+}
+
+impl Secured {
+    fn connect(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let session = ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
+        let socket = TcpStream::connect(server)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = StreamOwned::new(session, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Secured {
+            stream,
+            read: Vec::new(),
+        })
+    }
+
+    /// One whole message: its head, and the body that Content-Length tells.
+    fn receive(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(length) = whole(&self.read) {
+                return self.read.drain(..length).collect();
+            }
+            let mut buffer = [0; 4_096];
+            let read = self.stream.read(&mut buffer).expect("a message from the switch");
+            assert!(read > 0, "the switch closed the connection");
+            self.read.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
+
+/// The length of the message at the beginning, if it is all there.
+fn whole(read: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(read);
+    let head = text.find("\r\n\r\n")? + 4;
+    let body: usize = Message(text[..head].to_owned())
+        .header("Content-Length")
+        .parse()
+        .unwrap();
+    (read.len() >= head + body).then_some(head + body)
 }
 
 fn md5(text: &str) -> String {
