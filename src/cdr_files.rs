@@ -243,6 +243,8 @@ mod tests {
             codec: "".into(),
             packets: (0, 0, 0),
             quality: model::Quality::default(),
+            link: None,
+            transferred_to: "".into(),
         };
         CdrRow { seq, cdr }
     }

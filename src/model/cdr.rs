@@ -1,6 +1,6 @@
 //! Call detail records: one row per leg.
 
-use crate::{Aor, InteractionId, LegId};
+use crate::{Aor, InteractionId, LegId, Purpose};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -116,6 +116,22 @@ pub struct Cdr {
     /// How it sounded.
     #[serde(default)]
     pub quality: Quality,
+    /// The interaction that this leg's was made for, or that the leg came from by a transfer or into a conference.
+    #[serde(default)]
+    pub link: Option<CdrLink>,
+    /// To whom this leg transferred its contact, as dialled; empty if it did not.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub transferred_to: Box<str>,
+}
+
+/// Another interaction that a record has to do with.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CdrLink {
+    /// Which.
+    pub interaction: InteractionId,
+    /// How.
+    pub how: Purpose,
 }
 
 /// How a leg sounded, as its packets and RTCP told.

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// The first line of a file, with its end.
 pub const CSV_HEADER: &str = "seq,interaction,leg,direction,user,caller,callee,call_id,started_at,ringing_at,answered_at,\
     ended_at,talked_s,ended_by,reason,status,codec,packets_received,packets_sent,packets_lost,\
-    jitter_ms,round_trip_ms,mos\r\n";
+    jitter_ms,round_trip_ms,mos,linked,linked_how,transferred_to\r\n";
 
 /// One record as a line, with its end. Times are UTC, RFC 3339; `talked_s` has milliseconds. Text that came from a peer and
 /// that a spreadsheet would take for a formula has an apostrophe before it.
@@ -44,12 +44,15 @@ pub fn csv_row(seq: u64, cdr: &Cdr) -> String {
         .quality
         .mos_hundredths
         .map(|mos| format!("{}.{:02}", mos / 100, mos % 100));
-    let _ = write!(
-        line,
-        ",{},{}\r\n",
-        round_trip.unwrap_or_default(),
-        mos.unwrap_or_default()
-    );
+    let _ = write!(line, ",{},{}", round_trip.unwrap_or_default(), mos.unwrap_or_default());
+    let mut field = |text: &str| {
+        line.push(',');
+        quote(&mut line, text);
+    };
+    field(&cdr.link.map(|link| link.interaction.to_string()).unwrap_or_default());
+    field(&cdr.link.map(|link| word(&link.how)).unwrap_or_default());
+    field(&guarded(&cdr.transferred_to));
+    line.push_str("\r\n");
     line
 }
 
@@ -94,7 +97,7 @@ fn quote(line: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Aor, Direction, EndReason, EndedBy, InteractionId, LegId, Quality};
+    use crate::{Aor, CdrLink, Direction, EndReason, EndedBy, InteractionId, LegId, Purpose, Quality};
 
     fn cdr() -> Cdr {
         Cdr {
@@ -120,6 +123,11 @@ mod tests {
                 mos_hundredths: Some(405),
                 ..Quality::default()
             },
+            link: Some(CdrLink {
+                interaction: InteractionId(3),
+                how: Purpose::Consult,
+            }),
+            transferred_to: "+1002".into(),
         }
     }
 
@@ -128,9 +136,9 @@ mod tests {
         let row = csv_row(7, &cdr());
         let expected = "7,i-0000000000000001,l-0000000000000002,in,1000@a,\"\"\"Kate, Bush\"\" <1000>\",'+4930,\
             '=cmd|' /C calc'!A0,1970-01-01T00:00:00.000Z,,1970-01-01T00:00:01.000Z,1970-01-01T00:01:02.005Z,61.005,peer,\
-            media-timeout,200,PCMU/8000,1,2,3,4,60,4.05\r\n";
+            media-timeout,200,PCMU/8000,1,2,3,4,60,4.05,i-0000000000000003,consult,'+1002\r\n";
         assert_eq!(row, expected);
-        assert_eq!(CSV_HEADER.split(',').count(), 23);
+        assert_eq!(CSV_HEADER.split(',').count(), 26);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod view;
 mod wall;
 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
-pub use cdr::{Cdr, Direction, EndReason, EndedBy, Quality};
+pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};

@@ -111,6 +111,11 @@ pub(crate) fn cdr(leg: u64) -> Cdr {
             round_trip_ms: Some(60),
             mos_hundredths: leg.is_multiple_of(2).then_some(437),
         },
+        link: (leg % 2 == 1).then_some(model::CdrLink {
+            interaction: InteractionId(u64::MAX - 2),
+            how: model::Purpose::Transfer,
+        }),
+        transferred_to: if leg % 2 == 1 { "carol" } else { "" }.into(),
     }
 }
 

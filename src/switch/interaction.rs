@@ -8,7 +8,8 @@ use crate::arena::Key;
 use crate::call::{Call, LegKey};
 use clock::Wall;
 use model::{
-    Aor, CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionId, PartyId, Purpose,
+    Aor, CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, CdrLink, HISTORY_MAX, HistoryView, InteractionId, PartyId,
+    Purpose,
 };
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,6 +21,8 @@ pub(crate) struct Interaction {
     pub(crate) id: InteractionId,
     /// What it was made for, also after that has ended.
     pub(crate) grew_from: Option<InteractionId>,
+    /// And what for.
+    pub(crate) grew_for: Option<Purpose>,
     /// While it serves another one.
     pub(crate) side: Option<Side>,
     /// When it was commanded on behalf of a user.
@@ -169,6 +172,7 @@ impl Interaction {
         Interaction {
             id,
             grew_from: None,
+            grew_for: None,
             side: None,
             originated: None,
             caller: first.shown.clone(),
@@ -182,6 +186,13 @@ impl Interaction {
             data: BTreeMap::new(),
             history: VecDeque::new(),
         }
+    }
+
+    /// What it was made for, as its legs' records say.
+    #[must_use]
+    pub(crate) fn made_for(&self) -> Option<CdrLink> {
+        let (interaction, how) = self.grew_from.zip(self.grew_for)?;
+        Some(CdrLink { interaction, how })
     }
 
     /// All devices, the caller's first.

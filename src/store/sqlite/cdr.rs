@@ -3,14 +3,17 @@
 use super::names::Named;
 use crate::{CdrQuery, CdrRow};
 use clock::Wall;
-use model::{Aor, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, Quality, StoreOp, StoreReply};
+use model::{
+    Aor, Cdr, CdrLink, Direction, EndReason, EndedBy, InteractionId, LegId, Purpose, Quality, StoreOp, StoreReply,
+};
 use rusqlite::{Connection, Result, Row, params};
 
 const PUT: &str = "INSERT INTO cdr
     (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
      reason, status, codec, packets_in, packets_out, packets_lost, jitter_ms, remote_lost, remote_jitter_ms, round_trip_ms,
-     mos_hundredths)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+     mos_hundredths, link, link_how, transferred_to)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
+     ?25, ?26)
     ON CONFLICT (leg) DO NOTHING";
 
 /// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed. The last one
@@ -24,7 +27,8 @@ macro_rules! select {
         concat!(
             "SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at,
             ended_at, ended_by, reason, status, codec, packets_in, packets_out, packets_lost, seq, jitter_ms,
-            remote_lost, remote_jitter_ms, round_trip_ms, mos_hundredths FROM cdr ",
+            remote_lost, remote_jitter_ms, round_trip_ms, mos_hundredths, link, link_how,
+            transferred_to FROM cdr ",
             $rest
         )
     };
@@ -67,6 +71,9 @@ pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
         c.quality.remote_jitter_ms,
         c.quality.round_trip_ms,
         c.quality.mos_hundredths,
+        c.link.map(|link| link.interaction.0.cast_signed()),
+        c.link.map(|link| link.how.name()),
+        c.transferred_to,
     ])?;
     Ok(StoreReply::Done)
 }
@@ -151,7 +158,19 @@ fn cdr(row: &Row<'_>) -> Result<Cdr> {
             round_trip_ms: row.get(22)?,
             mos_hundredths: row.get(23)?,
         },
+        link: link(row)?,
+        transferred_to: row.get(26)?,
     })
+}
+
+fn link(row: &Row<'_>) -> Result<Option<CdrLink>> {
+    match row.get::<_, Option<i64>>(24)? {
+        Some(interaction) => Ok(Some(CdrLink {
+            interaction: InteractionId(interaction.cast_unsigned()),
+            how: named::<Purpose>(row, 25)?,
+        })),
+        None => Ok(None),
+    }
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! Closed sets as the words that stand in the database; the same as in JSON.
 
-use model::{Direction, EndReason, EndedBy, Transport};
+use model::{Direction, EndReason, EndedBy, Purpose, Transport};
 use rusqlite::types::{FromSqlError, FromSqlResult};
 
 /// A set whose members have names.
@@ -38,6 +38,13 @@ macro_rules! names {
 names!(Transport { Udp = "udp", Tcp = "tcp", Tls = "tls", Ws = "ws", Wss = "wss" });
 names!(Direction { In = "in", Out = "out" });
 names!(EndedBy { Peer = "peer", Other = "other", Switch = "switch" });
+names!(Purpose {
+    Consult = "consult",
+    Transfer = "transfer",
+    Join = "join",
+    Supervise = "supervise",
+    TakeOver = "take-over",
+});
 names!(EndReason {
     Normal = "normal",
     Cancelled = "cancelled",
@@ -79,5 +86,6 @@ mod tests {
         check::<Direction>();
         check::<EndedBy>();
         check::<EndReason>();
+        check::<Purpose>();
     }
 }

@@ -49,6 +49,8 @@ impl Leg {
             codec: "".into(),
             packets: (0, 0, 0),
             quality: Quality::default(),
+            link: self.link.or(interaction.made_for()),
+            transferred_to: self.transferred_to.clone(),
         })
     }
 }

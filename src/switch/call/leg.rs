@@ -6,7 +6,7 @@ use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use clock::Wall;
-use model::{Aor, Direction, EndReason, EndedBy, LegId};
+use model::{Aor, CdrLink, Direction, EndReason, EndedBy, LegId};
 use sip::endpoint::{ClientId, ServerId};
 use sip::invite::{Refused, Session};
 use sip::{Body, Headers, Method, Reply};
@@ -53,6 +53,10 @@ pub(crate) struct Leg {
     pub(crate) holds: bool,
     /// Whom the device was last told it talks to, if that changed since its INVITE.
     pub(crate) told: Option<Box<str>>,
+    /// The side call it came from, by which it got into its interaction.
+    pub(crate) link: Option<CdrLink>,
+    /// To whom its party transferred the contact; empty: to nobody.
+    pub(crate) transferred_to: Box<str>,
     /// Requests of other legs that this device has to answer.
     pub(crate) relayed: SmallVec<[Relayed; 1]>,
 }
@@ -125,6 +129,8 @@ impl Leg {
             renews: false,
             holds: false,
             told: None,
+            link: None,
+            transferred_to: "".into(),
             relayed: SmallVec::new(),
         }
     }

@@ -6,7 +6,7 @@ use crate::Supervision;
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::{Interaction, Party, Role};
-use model::{EndReason, EndedBy, PartyId, Purpose};
+use model::{CdrLink, EndReason, EndedBy, PartyId, Purpose};
 use smallvec::SmallVec;
 
 impl Calls {
@@ -74,11 +74,15 @@ impl Calls {
 
     /// The target of a transfer takes the place of who transferred.
     pub(super) fn carry_over(&mut self, cx: &mut Cx<'_>, side: Key<Interaction>) {
+        let dialled = self.interactions.get(side).map(|side| side.dialled.clone());
         let Some((parent, by)) = self.merge(cx, side, Role::Member) else {
             return;
         };
         let headers = reason_header(EndReason::Normal);
         for leg in self.legs_of_party(parent, by) {
+            if let (Some(leg), Some(dialled)) = (self.legs.get_mut(leg), &dialled) {
+                leg.transferred_to.clone_from(dialled);
+            }
             self.leave(cx, leg, EndedBy::Switch, EndReason::Normal, &headers);
         }
         self.on_left(cx, parent, EndReason::Normal, &headers);
@@ -115,10 +119,19 @@ impl Calls {
         role: Role,
     ) -> Option<(Key<Interaction>, PartyId)> {
         self.outcome(cx, side, 200);
-        let served = self.interactions.get_mut(side)?.side.take()?;
+        let interaction = self.interactions.get_mut(side)?;
+        let (served, from) = (interaction.side.take()?, interaction.id);
         let (parent, by) = (served.parent, served.by);
         self.midst_of("merge");
         for id in self.others(side, by) {
+            for leg in self.legs_of_party(side, id) {
+                if let Some(leg) = self.legs.get_mut(leg) {
+                    leg.link = Some(CdrLink {
+                        interaction: from,
+                        how: served.purpose,
+                    });
+                }
+            }
             self.adopt(cx, side, parent, id);
             if let Some(interaction) = self.interactions.get_mut(parent) {
                 let who = interaction

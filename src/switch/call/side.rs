@@ -102,7 +102,7 @@ impl Calls {
             .then(|| self.device_of(party))
             .flatten();
         let mut interaction = Interaction::new(InteractionId(cx.core.random()), first, wish.target.into(), cx.now.wall);
-        interaction.grew_from = Some(parent.id);
+        (interaction.grew_from, interaction.grew_for) = (Some(parent.id), Some(wish.purpose));
         interaction.call.worker = parent.call.worker;
         interaction.side = Some(Side {
             parent: wish.parent,
@@ -162,8 +162,8 @@ impl Calls {
             interaction.owner = Some(by);
         }
         own.id = by;
-        interaction.grew_from = Some(grew_from);
         let (purpose, asked) = (Purpose::Consult, Asker::default());
+        (interaction.grew_from, interaction.grew_for) = (Some(grew_from), Some(purpose));
         interaction.side = Some(Side {
             parent,
             by,

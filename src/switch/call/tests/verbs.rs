@@ -901,3 +901,37 @@ fn who_answers_one_of_two_phones_is_supervised_there_and_shown_there_whom_he_tal
     assert!(contact.ends_with(";isfocus"), "{contact}");
     stage.end();
 }
+
+#[test]
+fn records_tell_who_was_consulted_and_to_whom_a_contact_was_transferred() {
+    use model::{CdrLink, Purpose};
+    let (mut stage, id, consultation) = consulting();
+    stage.act(KATE, Verb::CompleteTransfer { consultation });
+    stage.hang_up(CUSTOMER, 0);
+    let record = |stage: &Stage, user: &str| {
+        let of = |cdr: &&model::Cdr| cdr.user.as_ref().is_some_and(|aor| aor.user() == user);
+        stage.lab.records.iter().find(of).cloned().unwrap()
+    };
+    let (kate, jim, customer) = (record(&stage, "1000"), record(&stage, "1001"), record(&stage, "1005"));
+    assert_eq!((&*kate.transferred_to, kate.link), ("1001", None));
+    let how = Purpose::Transfer;
+    assert_eq!(
+        jim.link,
+        Some(CdrLink {
+            interaction: consultation,
+            how
+        })
+    );
+    assert!([&kate, &jim, &customer].iter().all(|cdr| cdr.interaction == id));
+    assert_eq!((&*customer.transferred_to, customer.link), ("", None));
+    stage.end();
+    let (mut stage, id, consultation) = consulting();
+    stage.act(KATE, Verb::EndConsult { consultation });
+    let how = Purpose::Consult;
+    let jim = record(&stage, "1001");
+    assert_eq!(
+        (jim.interaction, jim.link),
+        (consultation, Some(CdrLink { interaction: id, how }))
+    );
+    stage.end();
+}
