@@ -236,6 +236,8 @@ pub struct LegMedia {
     /// Keys of both directions: all packets of the leg are SRTP and SRTCP. They may come from SDP (RFC 4568) or, later,
     /// from a DTLS handshake; the engine does not care.
     pub srtp: Option<Box<KeyPair>>,
+    /// It is a picture: it is only ever passed on, and what its viewer says about it goes back to who makes it.
+    pub video: bool,
     /// Listen for key presses in the sound (G.711 only). For devices that agreed to no packets for them.
     pub inband_dtmf: bool,
 }

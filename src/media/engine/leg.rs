@@ -378,28 +378,28 @@ impl Leg {
         (self.heard_at, self.timed_out) = (now, false);
     }
 
-    /// RTCP ends here: what the device reports becomes figures.
-    pub fn accept_rtcp(&mut self, now: Mono, source: SocketAddr, packet: &[u8], config: &EngineConfig) {
+    /// RTCP ends here: what the device reports becomes figures. True if it was the device's.
+    pub fn accept_rtcp(&mut self, now: Mono, source: SocketAddr, packet: &[u8], config: &EngineConfig) -> bool {
         if !self.knows_rtcp_source(source, packet) {
             self.figures.strangers += 1;
-            return;
+            return false;
         }
         // In place, but of a copy: reports are rare, and the caller's packet stays as it came.
         let mut copy = [0; PACKET_BUFFER];
         let Some(copy) = copy.get_mut(..packet.len()) else {
-            return;
+            return false;
         };
         copy.copy_from_slice(packet);
         let packet = match &mut self.secure {
             Some(secure) => match secure.open_rtcp(copy, &mut self.figures) {
                 Some(compound) => compound,
-                None => return,
+                None => return false,
             },
             None => copy,
         };
         let Some(reports) = rtcp::parse(packet) else {
             self.figures.invalid += 1;
-            return;
+            return false;
         };
         self.hear(now);
         self.figures.rtcp.0 += 1;
@@ -415,6 +415,17 @@ impl Leg {
                     .for_each(|block| self.learn(now, &block));
             }
         }
+        true
+    }
+
+    /// Writes feedback of this picture's viewer, behind an empty report (RFC 4585 section 3.1). Returns port, destination and
+    /// length.
+    pub fn write_feedback(&mut self, feedback: &[u8], buffer: &mut [u8]) -> Option<(u16, SocketAddr, usize)> {
+        let to = self.rtcp_to?;
+        let at = rtcp::write(buffer, self.outgoing.ssrc, None, None, self.cname);
+        buffer.get_mut(at..at + feedback.len())?.copy_from_slice(feedback);
+        let port = if self.media.rtcp_mux { self.port } else { self.port + 1 };
+        Some((port, to, at + feedback.len()))
     }
 
     fn knows_rtcp_source(&mut self, source: SocketAddr, packet: &[u8]) -> bool {

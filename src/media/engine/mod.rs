@@ -28,6 +28,7 @@ use crate::event::{Event, LegStats};
 use crate::file::{FileNews, FileOrder};
 use crate::plan::{Codec, LegId, OpenLeg, Plan, RoomId, Source};
 use crate::rtp::RtpHeader;
+use crate::rtp::feedback::{self, Feedback};
 use crate::rtp::header::{HEADER, is_rtcp};
 use clock::Mono;
 use hashbrown::HashMap;
@@ -53,6 +54,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Ticks a member whose relay became a mix waits for the mix to have what the relay would have had.
 const HOLD_TICKS: u8 = 4;
+
+/// Feedback that waits to be sent: it goes out in the turn in which it came, a batch of packets for each socket.
+const MAX_FEEDBACK: usize = 64;
 
 /// How an engine behaves.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -108,6 +112,8 @@ pub struct Engine {
     ports: Box<[Option<u32>]>,
     events: VecDeque<Event>,
     reports: VecDeque<usize>,
+    /// What is to be said to the sender of a picture.
+    feedback: VecDeque<(usize, Feedback)>,
     outbox: Outbox,
     streams: Streams,
     listeners: Listeners,
@@ -134,6 +140,7 @@ impl Engine {
             ports: vec![None; 1 << 15].into(),
             events: VecDeque::new(),
             reports: VecDeque::new(),
+            feedback: VecDeque::with_capacity(MAX_FEEDBACK),
             outbox: Outbox::default(),
             streams: Streams::default(),
             listeners: Listeners::default(),
@@ -244,7 +251,11 @@ impl Engine {
         let there = &mut self.legs[to];
         let destination = there.rtp_to?;
         let clock = accepted.format.codec.clock_rate();
-        let header = there.outgoing.relay(now, &accepted.header, pt, clock)?;
+        let mut header = there.outgoing.relay(now, &accepted.header, pt, clock)?;
+        if there.media.video {
+            // It ends a picture there, and begins nothing.
+            header.marker = accepted.header.marker;
+        }
         if let Some(tap) = &mut there.sent_tap {
             tap.push(now, &header, accepted.format, &buffer[accepted.header.payload.clone()]);
         }
@@ -254,7 +265,19 @@ impl Engine {
     /// A datagram came to the RTCP port above our even port `port`.
     pub fn handle_rtcp(&mut self, now: Mono, port: u16, source: SocketAddr, packet: &[u8]) {
         if let Some(leg) = self.leg_on(port) {
-            self.legs[leg].accept_rtcp(now, source, packet, &self.config);
+            self.on_rtcp(now, leg, source, packet);
+        }
+    }
+
+    fn on_rtcp(&mut self, now: Mono, leg: usize, source: SocketAddr, packet: &[u8]) {
+        let known = self.legs[leg].accept_rtcp(now, source, packet, &self.config);
+        let here = &self.legs[leg];
+        let (true, true, &Route::Relay { to, .. }) = (known, here.media.video, &here.route) else {
+            return;
+        };
+        let said = feedback::translate(packet, &here.outgoing, self.legs[to].outgoing.ssrc);
+        if !said.is_empty() && self.feedback.len() < MAX_FEEDBACK {
+            self.feedback.push_back((to, said));
         }
     }
 
@@ -282,6 +305,7 @@ impl Engine {
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
         self.poll_sound(buffer)
             .or_else(|| self.poll_key_packet(buffer))
+            .or_else(|| self.poll_feedback(buffer))
             .or_else(|| self.poll_report(buffer))
     }
 
@@ -340,11 +364,10 @@ impl Engine {
     }
 
     fn on_rtcp_at_rtp_port(&mut self, now: Mono, leg: usize, source: SocketAddr, len: usize, buffer: &[u8]) {
-        let leg = &mut self.legs[leg];
-        if leg.media.rtcp_mux {
-            leg.accept_rtcp(now, source, &buffer[..len], &self.config);
+        if self.legs[leg].media.rtcp_mux {
+            self.on_rtcp(now, leg, source, &buffer[..len]);
         } else {
-            leg.count_invalid();
+            self.legs[leg].count_invalid();
         }
     }
 
@@ -366,6 +389,16 @@ impl Engine {
                 .get_mut(slot)
                 .and_then(|leg| leg.write_report(self.now, buffer));
             if let Some((port, to, len)) = report {
+                return Some(Transmit { port, to, len });
+            }
+        }
+        None
+    }
+
+    fn poll_feedback(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
+        while let Some((slot, said)) = self.feedback.pop_front() {
+            let leg = self.legs.get_mut(slot);
+            if let Some((port, to, len)) = leg.and_then(|leg| leg.write_feedback(&said, buffer)) {
                 return Some(Transmit { port, to, len });
             }
         }
@@ -422,6 +455,7 @@ impl Engine {
         self.outbox.forget(slot);
         self.dialling.forget(slot);
         self.reports.retain(|&due| due != slot);
+        self.feedback.retain(|&(to, _)| to != slot);
         self.rooms[leg.room].leave(id);
         self.route(leg.room);
         self.unrecord_leg(id);

@@ -15,6 +15,7 @@ mod matrix;
 mod moves;
 mod network;
 mod secure;
+mod video;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);

@@ -196,6 +196,12 @@ impl OutgoingStream {
         }
     }
 
+    /// The SSRC of what is passed on, and by how much its sequence numbers are behind ours.
+    #[must_use]
+    pub fn source(&self) -> Option<(u32, u16)> {
+        self.splice.as_ref().map(|splice| (splice.ssrc, splice.sequence))
+    }
+
     /// Clock of what was sent last.
     #[must_use]
     pub fn clock(&self) -> u32 {

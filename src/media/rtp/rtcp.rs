@@ -6,6 +6,10 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
+/// RFC 4585 section 6.1.
+pub(super) const TRANSPORT_FEEDBACK: u8 = 205;
+/// Likewise.
+pub(super) const PAYLOAD_FEEDBACK: u8 = 206;
 
 /// Report blocks read of one packet; the count field holds no more.
 pub const MAX_BLOCKS: usize = 31;
@@ -101,11 +105,16 @@ impl Iterator for Blocks<'_> {
     }
 }
 
-/// The packets of a valid compound (RFC 3550 appendix A.2); `None` if any part of it is not.
+/// The packets of a valid compound (RFC 3550 appendix A.2), or of feedback that some send alone (RFC 5506); `None` if any part
+/// of it is not.
 #[must_use]
 pub fn parse(compound: &[u8]) -> Option<impl Iterator<Item = Report<'_>>> {
     let first = compound.get(1)?;
-    let begins_well = matches!(*first, SENDER_REPORT | RECEIVER_REPORT) && compound[0] & 0x20 == 0;
+    let may_be_first = matches!(
+        *first,
+        SENDER_REPORT | RECEIVER_REPORT | TRANSPORT_FEEDBACK | PAYLOAD_FEEDBACK
+    );
+    let begins_well = may_be_first && compound[0] & 0x20 == 0;
     (begins_well && is_sound(compound)).then(|| Packets(compound).map(|(head, body)| read(head, body)))
 }
 
@@ -127,7 +136,7 @@ fn least_body(head: [u8; 4]) -> usize {
 }
 
 /// Splits a compound; stops at the first packet that is not version 2 or does not fit, and leaves the rest.
-struct Packets<'a>(&'a [u8]);
+pub(super) struct Packets<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Packets<'a> {
     type Item = ([u8; 4], &'a [u8]);
@@ -167,7 +176,7 @@ fn read(head: [u8; 4], body: &[u8]) -> Report<'_> {
 }
 
 /// Big-endian word; 0 where there is none, which `least_body` has excluded.
-fn word(bytes: &[u8]) -> u32 {
+pub(super) fn word(bytes: &[u8]) -> u32 {
     bytes.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 

@@ -13,6 +13,7 @@
 //! A refused exchange is undone with [`Negotiation::rollback`] on each leg; what was agreed before still holds.
 
 mod secure;
+mod video;
 
 use super::crypto::{Crypto, OurKeys, SrtpPolicy};
 use super::{Address, Attribute, Connection, Direction, Origin, SdpFormat, SessionDescription, Stream};
@@ -21,6 +22,7 @@ use crate::plan::{Codec, Format, LegMedia};
 use crate::srtp::KeyPair;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use video::Video;
 
 /// Our side of the leg's media, fixed while the leg lives.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub struct Agreed {
     remote_rtcp: Option<SocketAddr>,
     rtcp_mux: bool,
     srtp: Option<KeyPair>,
+    video: Option<Video>,
 }
 
 /// A format with its number in each direction (they may differ: RFC 3264 section 5.1).
@@ -129,6 +132,8 @@ pub struct Negotiation {
     keys: Option<OurKeys>,
     /// Our line of the SRTP that is in use.
     crypto: Option<Crypto>,
+    /// Where video comes in, if it may.
+    video_port: Option<u16>,
 }
 
 /// Without the description, which may hold keys.
@@ -167,6 +172,7 @@ struct Ours {
     formats: Vec<SdpFormat>,
     direction: Direction,
     crypto: Vec<Crypto>,
+    video: Option<Video>,
 }
 
 /// Whose format parameters an answer tells: they say what is wanted of packets sent to the answerer.
@@ -202,6 +208,8 @@ struct Theirs {
     maxptime_ms: Option<u8>,
     /// Usable keys; empty where they may not be spoken of.
     crypto: Vec<Crypto>,
+    /// What could be relayed beside.
+    video: Option<Video>,
 }
 
 impl Negotiation {
@@ -219,6 +227,7 @@ impl Negotiation {
             policy: SrtpPolicy::default(),
             keys: None,
             crypto: None,
+            video_port: None,
         }
     }
 
@@ -239,7 +248,8 @@ impl Negotiation {
             State::Stable { .. } => {}
         }
         let at = self.choose(offer)?;
-        let theirs = self.read(offer, at)?;
+        let mut theirs = self.read(offer, at)?;
+        theirs.video = self.video_of(offer, at, !theirs.crypto.is_empty());
         self.remember(&theirs.formats);
         self.state = State::Asked(theirs);
         Ok(())
@@ -258,7 +268,8 @@ impl Negotiation {
         if !is_audio(stream) || is_secure(&stream.protocol) != offered_secure {
             return Err(OfferAnswerError::NoAudio);
         }
-        let theirs = self.read(answer, ours.at)?;
+        let mut theirs = self.read(answer, ours.at)?;
+        theirs.video = ours.video.as_ref().and_then(|video| video.answered(answer));
         let (crypto, srtp) = self.answered_keys(ours, &theirs)?;
         let formats = matched(&ours.formats, &theirs.formats);
         if !formats.iter().any(|agreed| agreed.format.codec().is_sound()) {
@@ -279,7 +290,7 @@ impl Negotiation {
     /// `Glare` if an offer is open either way.
     pub fn offer(&mut self, codecs: &[Codec], direction: Direction) -> Result<&str, OfferAnswerError> {
         let formats: Vec<_> = codecs.iter().filter_map(|&codec| SdpFormat::of(codec)).collect();
-        self.send_offer(&formats, direction, None, None)
+        self.send_offer(&formats, direction, None, None, None)
     }
 
     /// Our offer to this device of what the device of the other leg offers, and behind that of what the engine can turn into
@@ -296,7 +307,9 @@ impl Negotiation {
         if !formats.iter().any(is_key) {
             formats.extend(SdpFormat::of(Codec::TelephoneEvent(8_000)));
         }
-        self.send_offer(&formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms)
+        let may = |from: &Negotiation| from.video_port.is_some();
+        let video = theirs.video.clone().filter(|_| may(self) && may(from));
+        self.send_offer(&formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms, video)
     }
 
     /// Answers the device's offer with the first of its formats of sound that is in `codecs`, and key presses beside it
@@ -322,7 +335,7 @@ impl Negotiation {
             .collect();
         let keys: Vec<SdpFormat> = theirs.formats.iter().filter(known).cloned().collect();
         let formats = with_keys(formats, &keys);
-        self.send_answer(formats, Parameters::Ours, direction, None, None)
+        self.send_answer(formats, Parameters::Ours, (direction, None, None), None)
     }
 
     /// Answers the device's offer with what the device of the other leg answered to the relayed offer; where that has none of
@@ -352,7 +365,10 @@ impl Negotiation {
         };
         let formats = with_keys(formats, &theirs.formats);
         let (direction, ptime, maxptime) = (agreed.remote_direction, agreed.ptime_ms, agreed.maxptime_ms);
-        self.send_answer(formats, parameters, direction, ptime, maxptime)
+        let video = theirs.video.as_ref().zip(agreed.video.as_ref());
+        let video = video.and_then(|(asked, there)| asked.answer(there));
+        let video = video.filter(|_| self.video_port.is_some());
+        self.send_answer(formats, parameters, (direction, ptime, maxptime), video)
     }
 
     /// Gives up the open offer, of whichever side; what was agreed before still holds. Nothing happens without one.
@@ -415,6 +431,7 @@ impl Negotiation {
             maxptime_ms: agreed.maxptime_ms.unwrap_or(0),
             opus: agreed.opus(),
             srtp: agreed.srtp.clone().map(Box::new),
+            video: false,
             inband_dtmf: false,
         })
     }
@@ -425,6 +442,7 @@ impl Negotiation {
         direction: Direction,
         ptime: Option<u8>,
         maxptime: Option<u8>,
+        video: Option<Video>,
     ) -> Result<&str, OfferAnswerError> {
         if self.is_open() {
             return Err(OfferAnswerError::Glare);
@@ -447,14 +465,19 @@ impl Negotiation {
         self.remember(&formats);
         let mut stream = audio_stream(&lines[at], self.local.port, &formats, direction, ptime, maxptime, false);
         stream.attributes.extend(crypto.iter().map(Crypto::attribute));
+        let video = video
+            .filter(|_| crypto.is_empty())
+            .map(|video| video.placed(&mut lines));
+        let taken = [Some((at, stream)), self.shown(video.as_ref())];
         self.state = State::Offered(Ours {
             at,
             lines: lines.clone(),
             formats,
             direction,
             crypto,
+            video,
         });
-        Ok(self.describe(&lines, at, stream))
+        Ok(self.describe(&lines, taken))
     }
 
     /// RFC 3264 section 6: the offer's numbers, its lines in its order, and no direction it did not allow.
@@ -462,12 +485,11 @@ impl Negotiation {
         &mut self,
         formats: Vec<SdpFormat>,
         parameters: Parameters,
-        direction: Direction,
-        ptime: Option<u8>,
-        maxptime: Option<u8>,
+        (direction, ptime, maxptime): (Direction, Option<u8>, Option<u8>),
+        video: Option<(Video, Video)>,
     ) -> Result<&str, OfferAnswerError> {
         let asked = std::mem::replace(&mut self.state, State::Stable { answered: None });
-        let State::Asked(theirs) = asked else {
+        let State::Asked(mut theirs) = asked else {
             return Err(OfferAnswerError::Unexpected);
         };
         let direction = direction.and(theirs.direction.reversed());
@@ -503,17 +525,25 @@ impl Negotiation {
             })
             .collect();
         let at = theirs.at;
+        let (said, video) = video.unzip();
+        theirs.video = video;
+        said.iter().for_each(|video| video.enter(&mut lines));
+        let taken = [Some((at, stream)), self.shown(said.as_ref())];
         self.agreed = Some(theirs.agreed(agreed, direction, srtp));
         self.lines.clone_from(&lines);
-        Ok(self.describe(&lines, at, stream))
+        Ok(self.describe(&lines, taken))
     }
 
-    /// Writes our description; its version rises only when something but the version changed (RFC 3264 section 8).
-    fn describe(&mut self, lines: &[Line], at: usize, audio: Stream) -> &str {
-        let mut audio = Some(audio);
-        let stream = |(index, line): (usize, &Line)| match audio.take_if(|_| index == at) {
-            Some(audio) => audio,
-            None => line.refused(),
+    fn shown(&self, video: Option<&Video>) -> Option<(usize, Stream)> {
+        video.zip(self.video_port).map(|(video, port)| video.stream(port))
+    }
+
+    /// Writes our description, with the streams that are taken; its version rises only when something but the version changed (RFC 3264 section 8).
+    fn describe(&mut self, lines: &[Line], mut taken: [Option<(usize, Stream)>; 2]) -> &str {
+        let stream = |(index, line): (usize, &Line)| {
+            let mut taken = taken.iter_mut();
+            let stream = taken.find_map(|stream| stream.take_if(|(at, _)| *at == index));
+            stream.map_or_else(|| line.refused(), |(_, stream)| stream)
         };
         let address = Address::Ip(self.local.address);
         let (session_id, version) = (self.local.session_id.to_string(), self.version.to_string());
@@ -635,6 +665,7 @@ impl Theirs {
             ptime_ms: milliseconds(stream, "ptime"),
             maxptime_ms: milliseconds(stream, "maxptime"),
             crypto: Vec::new(),
+            video: None,
         })
     }
 
@@ -649,6 +680,7 @@ impl Theirs {
             remote_rtcp: self.remote_rtcp,
             rtcp_mux: self.rtcp_mux,
             srtp,
+            video: self.video,
         }
     }
 }

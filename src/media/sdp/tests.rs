@@ -1,7 +1,7 @@
 //! Parsing, printing, and offer/answer between two devices with the switch between them.
 
 use super::*;
-use crate::plan::Codec;
+use crate::plan::{Codec, LegMedia};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> SessionDescription {
@@ -365,6 +365,108 @@ mod relay {
             offer.contains("m=video 0 RTP/AVP 96\r\nm=audio 16384 RTP/AVP 107 9 8 0 101\r\n"),
             "{offer}"
         );
+    }
+
+    const VIDEO_A: &str = "
+m=video 6000 RTP/AVP 97 96 98
+a=rtpmap:96 H264/90000
+a=fmtp:96 profile-level-id=42801F
+a=rtpmap:97 VP8/90000
+a=rtpmap:98 rtx/90000
+a=fmtp:98 apt=97
+a=extmap:1 urn:3gpp:video-orientation
+a=rtcp-fb:* nack pli
+a=rtcp-fb:96 ccm fir
+a=rtcp-fb:97 transport-cc";
+
+    fn seeing_legs() -> (Negotiation, Negotiation) {
+        let (mut a, mut b) = legs();
+        a.take_video(Some(20_000));
+        b.take_video(Some(20_002));
+        (a, b)
+    }
+
+    #[test]
+    fn video_is_offered_on_and_answered_with_the_callers_numbers() {
+        let (mut a, mut b) = seeing_legs();
+        let asked = format!("{}{VIDEO_A}", OFFER_A.trim());
+        let said = format!(
+            "{ANSWER_B}\nm=video 7000 RTP/AVP 111\na=rtpmap:111 H264/90000\na=fmtp:111 profile-level-id=428014\n\
+             a=rtcp-fb:111 ccm fir\na=recvonly"
+        );
+        let (offer, answer) = exchange(&mut a, &mut b, &phone("192.0.2.1", &asked), &phone("192.0.2.2", &said));
+        assert!(
+            offer.ends_with(
+                "m=video 20002 RTP/AVP 97 96\r\na=rtpmap:97 VP8/90000\r\na=rtpmap:96 H264/90000\r\n\
+                 a=fmtp:96 profile-level-id=42801F\r\na=rtcp-fb:* nack pli\r\na=rtcp-fb:96 ccm fir\r\na=sendrecv\r\n"
+            ),
+            "{offer}"
+        );
+        assert!(
+            answer.ends_with(
+                "m=video 20000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 profile-level-id=428014\r\n\
+                 a=rtcp-fb:96 ccm fir\r\na=recvonly\r\n"
+            ),
+            "{answer}"
+        );
+        let (a, b) = (a.video_media().unwrap(), b.video_media().unwrap());
+        assert_eq!(
+            (a.remote, a.direction),
+            ("192.0.2.1:6000".parse().ok(), Direction::RecvOnly)
+        );
+        assert_eq!(
+            (b.remote, b.direction),
+            ("192.0.2.2:7000".parse().ok(), Direction::SendOnly)
+        );
+        let numbers = |media: &LegMedia| (media.formats[0].pt_in, media.formats[0].pt_out);
+        assert_eq!((numbers(&a), numbers(&b)), ((96, 96), (96, 111)));
+        assert_eq!(a.formats[0].codec, b.formats[0].codec);
+    }
+
+    #[test]
+    fn an_offer_of_our_own_ends_video_and_a_later_one_may_bring_it_back() {
+        let (mut a, mut b) = seeing_legs();
+        let asked = phone("192.0.2.1", &format!("{}{VIDEO_A}", OFFER_A.trim()));
+        let said = phone(
+            "192.0.2.2",
+            &format!("{ANSWER_B}\nm=video 7000 RTP/AVP 97\na=rtpmap:97 VP8/90000"),
+        );
+        let (first, _) = exchange(&mut a, &mut b, &asked, &said);
+        let offer = b.offer(&[Codec::Pcma], Direction::SendRecv).unwrap();
+        assert!(offer.contains("\r\nm=video 0 RTP/AVP 97 96\r\n"), "{offer}");
+        b.handle_answer(&parse(&phone(
+            "192.0.2.2",
+            &format!("{ANSWER_B}\nm=video 0 RTP/AVP 97"),
+        )))
+        .unwrap();
+        assert_eq!(b.video_media(), None);
+        let (again, answer) = exchange(&mut a, &mut b, &asked, &said);
+        let video = |text: &str| text[text.find("m=video").unwrap()..].to_owned();
+        assert_eq!(video(&again), video(&first));
+        assert!(answer.contains("m=video 20000 RTP/AVP 97\r\n"), "{answer}");
+        b.take_video(None);
+        let (without, answer) = exchange(
+            &mut a,
+            &mut b,
+            &asked,
+            &phone("192.0.2.2", &format!("{ANSWER_B}\nm=video 0 RTP/AVP 97")),
+        );
+        assert!(
+            without.contains("m=video 0 ") && answer.contains("m=video 0 "),
+            "{without}{answer}"
+        );
+    }
+
+    #[test]
+    fn video_that_is_refused_or_encrypted_is_refused_to_the_caller() {
+        for (kind, said) in [("RTP/AVP", "0"), ("RTP/SAVP", "7000")] {
+            let (mut a, mut b) = seeing_legs();
+            let asked = format!("{}\nm=video 6000 {kind} 97\na=rtpmap:97 VP8/90000", OFFER_A.trim());
+            let said = format!("{ANSWER_B}\nm=video {said} RTP/AVP 97\na=rtpmap:97 VP8/90000");
+            let (_, answer) = exchange(&mut a, &mut b, &phone("192.0.2.1", &asked), &phone("192.0.2.2", &said));
+            assert!(answer.ends_with(&format!("m=video 0 {kind} 97\r\n")), "{answer}");
+            assert_eq!((a.video_media(), b.video_media()), (None, None));
+        }
     }
 
     #[test]

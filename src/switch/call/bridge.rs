@@ -89,6 +89,7 @@ impl Calls {
 
     /// Passes the offer that a device has made to the other.
     fn pass_offer(&mut self, cx: &mut Cx<'_>, by: LegKey, with: LegKey, method: Method) -> Result<(), Reply> {
+        self.prepare_video(cx, by, with);
         let offer = self.carry_offer(by, with)?;
         self.pass(
             cx,
@@ -198,7 +199,9 @@ impl Calls {
             .ok_or_else(|| Failure::of(488))
             .and_then(body::parse)
             .and_then(|offer| {
-                let carried = self.hear_offer(key, &offer).and_then(|()| self.carry_offer(key, by));
+                let heard = self.hear_offer(key, &offer);
+                self.prepare_video(cx, key, by);
+                let carried = heard.and_then(|()| self.carry_offer(key, by));
                 carried.map_err(|reply| Failure::new(reply, EndReason::NoCommonCodec))
             });
         match text {
@@ -324,6 +327,13 @@ impl Calls {
 
     /// The device that offers are passed to: that of a plain call of two, where nobody is on hold, elsewhere or consulted.
     pub(super) fn passes_to(&self, key: LegKey) -> Option<LegKey> {
+        let other = self.plain_peer(key)?;
+        let call = &self.interactions.get(self.legs.get(key)?.interaction)?.call;
+        (matches!(call.state, State::Ringing(_)) || !call.exchanges()).then_some(other)
+    }
+
+    /// The other device of a plain call of two, as [`Calls::passes_to`], whatever is exchanged now.
+    pub(super) fn plain_peer(&self, key: LegKey) -> Option<LegKey> {
         let other = self.peer(key)?;
         let interaction = self.interactions.get(self.legs.get(key)?.interaction)?;
         if let State::Ringing(_) = interaction.call.state {
@@ -337,7 +347,7 @@ impl Calls {
                 .all(|party| !party.holds && party.line.is_none());
         let both = |leg: &super::Leg| leg.is_up() && leg.place == leg.interaction;
         let here = [key, other].into_iter().all(|key| self.legs.get(key).is_some_and(both));
-        (plain && here && !interaction.call.exchanges()).then_some(other)
+        (plain && here).then_some(other)
     }
 
     pub(super) fn set_exchange(&mut self, key: LegKey, exchange: Option<Exchange>) {

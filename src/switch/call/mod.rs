@@ -37,6 +37,7 @@ mod side;
 mod star;
 #[cfg(test)]
 mod tests;
+mod video;
 mod view;
 
 pub(crate) use conference::{MemberPlace, MemberView, Roster, Since};
@@ -280,6 +281,8 @@ impl Calls {
             Event::MediaTimeout { leg } => {
                 self.on_silent(cx, Key::unpack(leg.0));
             }
+            // Its port rests when its sound is closed too.
+            Event::LegClosed { leg, .. } if video::is_video(leg) => {}
             Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
             Event::Talking { leg, talking } => {
                 self.on_talking(Key::unpack(leg.0), talking);

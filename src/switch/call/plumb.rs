@@ -50,6 +50,7 @@ impl Calls {
         }
         for &room in &rooms {
             self.plumb_room(cx, room);
+            self.watch(cx, room);
         }
     }
 

@@ -40,6 +40,11 @@ impl Listening {
         self.numbered
     }
 
+    /// A call is recorded now.
+    pub(super) fn records(&self, call: Key<Interaction>) -> bool {
+        self.tapes.values().any(|tape| tape.call == call && !tape.stopped)
+    }
+
     /// The recording that a call has now.
     fn of(&mut self, call: Key<Interaction>) -> Option<(RecordingId, &mut Tape)> {
         let tapes = self.tapes.iter_mut();

@@ -169,6 +169,13 @@ impl Calls {
         // Who is up has agreed with the switch already.
         let waits = |caller: &LegKey| self.legs.get(*caller).is_some_and(|leg| !leg.is_up());
         let caller = self.caller_of(key).filter(waits);
+        let asks = caller
+            .and_then(|caller| self.sound_mut(caller))
+            .is_some_and(|from| from.negotiation.asks_video());
+        if let (Some(caller), true) = (caller, asks && self.may_see(key)) {
+            self.admit_video(cx, caller, true);
+            self.admit_newcomer(cx, &mut sound, true);
+        }
         let from = caller.and_then(|leg| self.legs.get(leg)?.sound.as_ref());
         let text = match from.filter(|from| from.negotiation.owes_answer()) {
             Some(from) => sound.negotiation.relay_offer(&from.negotiation),
@@ -181,7 +188,7 @@ impl Calls {
                 Ok((sound, Some(offer)))
             }
             Err(error) => {
-                self.release(cx, sound.port);
+                self.release(cx, &sound);
                 Err(body::refusal(error))
             }
         }

@@ -1,5 +1,6 @@
 //! The voice room of a call and its legs' places in it: ports, agreements, and the plans that carry them out.
 
+use super::video::Video;
 use super::{Calls, LegKey, TIMER_LINGER, leg_timer};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -22,6 +23,8 @@ pub(crate) struct Sound {
     pub(crate) negotiation: Negotiation,
     /// What the engine knows of it.
     pub(crate) engine: Engine,
+    /// Its device may show something.
+    pub(super) video: Option<Video>,
 }
 
 impl Sound {
@@ -92,6 +95,7 @@ impl Calls {
             port,
             negotiation: Negotiation::new(local),
             engine: Engine::Idle,
+            video: None,
         })
     }
 
@@ -156,6 +160,7 @@ impl Calls {
         if enters {
             self.record_newcomer(cx, key);
         }
+        self.show(cx, key, true);
         enters
     }
 
@@ -198,13 +203,14 @@ impl Calls {
             self.stop_sound(cx, place, key);
             self.forget_seat(place, key);
         }
+        self.hide(cx, key);
         let Some(leg) = self.legs.get_mut(key) else { return true };
         let Some(sound) = &mut leg.sound else { return true };
         match sound.engine {
             Engine::Idle => {
-                let port = sound.port;
-                leg.sound = None;
-                self.release(cx, port);
+                if let Some(sound) = leg.sound.take() {
+                    self.release(cx, &sound);
+                }
                 true
             }
             Engine::Open => {
@@ -218,10 +224,18 @@ impl Calls {
         }
     }
 
-    /// Gives back a port that the engine has never read.
-    pub(super) fn release(&mut self, cx: &mut Cx<'_>, port: Port) {
+    /// Gives back the ports of a leg whose sound the engine has never read.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, sound: &Sound) {
+        let port = sound.port;
         cx.core.media(port.worker, Plan::ReleasePort { port: port.number });
-        self.ports.give_back(cx.now.mono, port);
+        self.give_back(cx, sound);
+    }
+
+    fn give_back(&mut self, cx: &Cx<'_>, sound: &Sound) {
+        let video = sound.video.as_ref().map(|video| video.port);
+        for port in video.into_iter().chain([sound.port]) {
+            self.ports.give_back(cx.now.mono, port);
+        }
     }
 
     /// Closes the room of a call that is over. Its legs have been closed before.
@@ -243,7 +257,7 @@ impl Calls {
         if let Engine::Closing(alarm) = sound.engine {
             cx.core.endpoint.cancel_timer(alarm);
         }
-        self.ports.give_back(cx.now.mono, sound.port);
+        self.give_back(cx, &sound);
         self.record(cx, key, Some(&sound.negotiation), stats);
         self.forget(cx, key);
     }

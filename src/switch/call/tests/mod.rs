@@ -21,6 +21,7 @@ mod setup;
 mod stage;
 mod star;
 mod verbs;
+mod video;
 mod watch;
 
 use crate::config::HoldMode;
