@@ -90,9 +90,10 @@ proptest! {
         let before = delay_ms(&scene);
         scene.run(1_000);
         scene.run(14_000);
-        // The tone never pauses, so that all is dropped from sound: the last packets are not worth it.
+        // The tone never pauses, so that all is dropped from sound: of the twenty packets that a burst of 400 ms heaps up, the
+        // last few are not worth it.
         let after = delay_ms(&scene);
-        prop_assert!(after <= before + 100, "{before} ms before, {after} ms after");
+        prop_assert!(after <= before + 160, "{before} ms before, {after} ms after");
         // In the first pause the rest goes.
         scene.devices[0].silence(true);
         scene.run(2_500);
