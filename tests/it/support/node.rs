@@ -70,6 +70,10 @@ impl Setup {
         Source::new(Some(self.directory.path().to_owned()), self.sets.clone())
     }
 
+    fn load(&self) -> tandem::config::Config {
+        self.source().load().unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
     pub fn start(self) -> TestNode {
         let mut node = TestNode {
             setup: self,
@@ -100,13 +104,14 @@ impl TestNode {
         self.setup.listening_at(at).start()
     }
 
+    /// The port that the system chose for UDP may be somebody's for TCP: then another is asked for.
     fn run(&mut self) {
-        let config = self
-            .setup
-            .source()
-            .load()
-            .unwrap_or_else(|problems| panic!("{problems:#?}"));
-        self.node = Some(Node::start(config).unwrap());
+        let start = |_| Node::start(self.setup.load());
+        let in_use = |started: &Result<Node, tandem::StartError>| {
+            started.as_ref().is_err_and(|e| format!("{e:?}").contains("AddrInUse"))
+        };
+        let mut tries = (0..10).map(start).skip_while(in_use);
+        self.node = Some(tries.next().expect("a free port in ten tries").unwrap());
     }
 
     pub fn node(&self) -> &Node {
