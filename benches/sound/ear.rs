@@ -37,10 +37,13 @@ pub fn sound(load: &Load, member: usize) -> Vec<u8> {
         return vec![0xff; 50 * FRAME];
     }
     let (hz, level) = (tone_hz(load, member), amplitude(load));
+    // Phases after Schroeder: tones that all began at zero would add up to a click.
+    let place = (member % load.size()) as f64;
+    let phase = std::f64::consts::PI * place * place / load.talkers_in_room() as f64;
     let sample = |at: usize| {
         let mark = marks(member) && at < FRAME;
         let (hz, level) = if mark { (MARK_HZ, MARK_LEVEL) } else { (hz, level) };
-        (level * (TAU * hz * at as f64 / RATE).sin()) as i16
+        (level * (TAU * hz * at as f64 / RATE + phase).sin()) as i16
     };
     (0..50 * FRAME).map(|at| g711::to_mu(sample(at))).collect()
 }
