@@ -55,6 +55,11 @@ pub(crate) struct Core {
     pub(crate) effects: VecDeque<sip::Output>,
     /// What the shell is to do.
     pub(crate) outputs: VecDeque<Output>,
+    /// What came of messages whose sender is a room of the switch: told to it in the same step.
+    pub(crate) outcomes: VecDeque<crate::im::Outcome>,
+    /// Those of no room, for tests.
+    #[cfg(test)]
+    pub(crate) unheard: Vec<crate::im::Outcome>,
     /// What has happened so far.
     pub(crate) tally: Tally,
     /// Keys for maps whose keys peers choose.
@@ -108,6 +113,9 @@ impl Core {
             config,
             effects: VecDeque::new(),
             outputs: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            #[cfg(test)]
+            unheard: Vec::new(),
             tally: Tally::default(),
             hasher,
             settings: Settings::default(),

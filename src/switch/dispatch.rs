@@ -53,6 +53,19 @@ impl Switch {
     }
 
     fn carry_out(&mut self, now: Now) {
+        loop {
+            self.carry_out_effects(now);
+            let Some(outcome) = self.core.outcomes.pop_front() else { break };
+            self.core.working = Some(outcome.owner);
+            self.on_outcome(now, outcome);
+        }
+        self.core.working = None;
+        if self.core.is_watched() {
+            self.calls.announce(cx!(self, now));
+        }
+    }
+
+    fn carry_out_effects(&mut self, now: Now) {
         while let Some(effect) = self.core.effects.pop_front() {
             match effect {
                 sip::Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
@@ -79,9 +92,16 @@ impl Switch {
                 }
             }
         }
-        self.core.working = None;
-        if self.core.is_watched() {
-            self.calls.announce(cx!(self, now));
+    }
+
+    /// What came of a message that a room has sent. A room that sends none hears nothing.
+    fn on_outcome(&mut self, _now: Now, outcome: crate::im::Outcome) {
+        match Room::of(outcome.owner) {
+            Some((Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch, _)) | None => {
+                tracing::debug!(message = %outcome.message, what = ?outcome.what, "outcome of a message");
+                #[cfg(test)]
+                self.core.unheard.push(outcome);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::route::{self, Target};
 use crate::text::{loggable, printable};
 use crate::users::UserIndex;
 use model::{Aor, MessageId};
-use sip::{Flow, Message, Name, Reply};
+use sip::{Flow, Message, Name, Owner, Reply};
 use std::time::Duration;
 
 /// The store has so long before the sender's time is over.
@@ -20,12 +20,12 @@ impl Im {
     /// A MESSAGE from outside of any dialog whose sender is known and whose From is theirs.
     pub(crate) fn handle_message(&mut self, cx: &mut Cx<'_>, sender: UserIndex, flow: Flow, request: Message) {
         match self.read(cx, sender, &request) {
-            Ok(letter) => self.take(cx, flow, request, letter),
+            Ok(letter) => drop(self.take(cx, flow, request, letter, None)),
             Err(reply) => self.refuse(cx, flow, &request, &reply),
         }
     }
 
-    fn refuse(&mut self, cx: &mut Cx<'_>, flow: Flow, request: &Message, reply: &Reply) {
+    pub(super) fn refuse(&mut self, cx: &mut Cx<'_>, flow: Flow, request: &Message, reply: &Reply) {
         cx.core.tally.messages_refused += 1;
         tracing::info!(
             call_id = loggable(request.call_id()),
@@ -36,7 +36,7 @@ impl Im {
     }
 
     /// The message, if we can take it.
-    fn read(&mut self, cx: &mut Cx<'_>, sender: UserIndex, request: &Message) -> Result<Letter, Reply> {
+    pub(super) fn read(&mut self, cx: &mut Cx<'_>, sender: UserIndex, request: &Message) -> Result<Letter, Reply> {
         let user = &cx.core.users[sender];
         if !user.im {
             return Err(Reply::new(403));
@@ -67,35 +67,53 @@ impl Im {
             accepted_at: now,
             expires_at: now + wish.min(cx.core.config.im.keep),
             is_transient: wish.is_zero() || is_composing(content_type),
+            guise: None,
         })
     }
 
-    /// Sends it to the devices, or puts it behind what waits, if there is room.
-    fn take(&mut self, cx: &mut Cx<'_>, flow: Flow, request: Message, mut letter: Letter) {
+    /// Sends it to the devices, or puts it behind what waits, if there is room. `owner` hears what comes of it.
+    pub(super) fn take(
+        &mut self,
+        cx: &mut Cx<'_>,
+        flow: Flow,
+        request: Message,
+        letter: Letter,
+        owner: Option<Owner>,
+    ) -> Option<MessageId> {
         if let Some(reply) = self.no_room(cx, &letter.to) {
-            return self.refuse(cx, flow, &request, &reply);
+            self.refuse(cx, flow, &request, &reply);
+            return None;
         }
+        let (number, id) = self.admit(cx, letter, owner);
+        let core = &mut *cx.core;
+        if let Some(delivery) = self.deliveries.get_mut(&number) {
+            let (of, out) = (Room::Im.owner(number), &mut core.effects);
+            delivery.sender = Some(core.endpoint.accept(cx.now.mono, flow, request, of, out));
+        }
+        self.settle(cx);
+        Some(id)
+    }
+
+    /// Puts a message among those under way: it is due, or waits behind an earlier one of its sender.
+    pub(super) fn admit(&mut self, cx: &mut Cx<'_>, mut letter: Letter, owner: Option<Owner>) -> (u64, MessageId) {
         letter.id = self.next_id(cx.now.wall);
         let is_first = !self.has_earlier(&letter.to, &letter.from);
-        let (number, to) = (self.next_number(), letter.to.clone());
-        let (owner, core) = (Room::Im.owner(number), &mut *cx.core);
-        let due = cx.now.mono + core.config.im.answer_within.saturating_sub(COMMIT_TIME);
+        let (number, id, to) = (self.next_number(), letter.id, letter.to.clone());
+        let due = cx.now.mono + cx.core.config.im.answer_within.saturating_sub(COMMIT_TIME);
         let mut delivery = Delivery::new(letter);
-        delivery.sender = Some(
-            core.endpoint
-                .accept(cx.now.mono, flow, request, owner, &mut core.effects),
-        );
-        delivery.alarm = Some(core.endpoint.set_timer(due, owner, timer::ANSWER));
+        delivery.owner = owner;
+        let of = Room::Im.owner(number);
+        delivery.alarm = Some(cx.core.endpoint.set_timer(due, of, timer::ANSWER));
         self.deliveries.insert(number, delivery);
         self.readers.entry(to.clone()).or_default().live.push_back(number);
         if is_first || self.readers.get(&to).is_some_and(Reader::has_queue) {
             self.due.push_back(number);
         }
-        self.settle(cx);
+        (number, id)
     }
 
     /// Bounds: for one reader, so that nobody's absence fills the store, and in all.
-    fn no_room(&self, cx: &Cx<'_>, to: &Aor) -> Option<Reply> {
+    pub(super) fn no_room(&self, cx: &Cx<'_>, to: &Aor) -> Option<Reply> {
         let config = &cx.core.config.im;
         let waiting = self
             .readers

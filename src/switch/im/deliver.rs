@@ -1,7 +1,8 @@
 //! A message and the devices of its reader: sent to all, the first 2xx counts, and the sender has an answer in time.
 
+use super::post::{self, Fate};
 use super::verdict::Verdict;
-use super::{Delivery, Im, Question, Stage};
+use super::{Delivery, Fork, Im, Question, Stage};
 use crate::core::Cx;
 use crate::registrar::Bound;
 use crate::room::Room;
@@ -30,7 +31,11 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        delivery.forks.retain(|fork| *fork != client);
+        let place = delivery.forks.iter().position(|fork| fork.client == client);
+        if let Some(fork) = place.map(|place| delivery.forks.remove(place)) {
+            let (owner, id) = (delivery.owner, delivery.letter.id);
+            post::tell(cx, owner, id, || post::fate(fork.contact, &verdict));
+        }
         match verdict {
             Verdict::Took => return self.on_taken(cx, number),
             Verdict::Refused(refusal) => {
@@ -40,7 +45,7 @@ impl Im {
                     None => refusal,
                 });
             }
-            Verdict::Unable => delivery.was_heard = true,
+            Verdict::Unable(_) => delivery.was_heard = true,
             Verdict::Absent => {}
         }
         if delivery.forks.is_empty() {
@@ -189,6 +194,12 @@ impl Im {
         if let Some(server) = delivery.sender.take() {
             core.endpoint.respond(cx.now.mono, server, reply, &mut core.effects);
         }
+        let (owner, id) = (delivery.owner.take(), delivery.letter.id);
+        post::tell(cx, owner, id, || match reply.status {
+            200 => Fate::Delivered,
+            202 => Fate::Stored,
+            status => Fate::Failed { status },
+        });
     }
 
     /// A delivery of a sender is over: what waits behind it goes on.
@@ -207,8 +218,8 @@ impl Im {
         let Some(delivery) = self.deliveries.remove(&number) else {
             return;
         };
-        for client in delivery.forks {
-            cx.core.endpoint.disown(client);
+        for fork in delivery.forks {
+            cx.core.endpoint.disown(fork.client);
         }
         if let Some(alarm) = delivery.alarm {
             cx.core.endpoint.cancel_timer(alarm);
@@ -252,7 +263,10 @@ impl Delivery {
             if !self.letter.is_transient {
                 core.endpoint.heed_late(fork);
             }
-            self.forks.push(fork);
+            self.forks.push(Fork {
+                client: fork,
+                contact: bound.binding.contact.clone(),
+            });
             self.tried.push(destination);
         }
     }

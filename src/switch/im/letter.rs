@@ -5,7 +5,7 @@ use crate::text::name_addr;
 use bytes::Bytes;
 use clock::Wall;
 use model::{Aor, MessageId, StoredMessage};
-use sip::{Body, Draft, Method, Name};
+use sip::{Body, Draft, Headers, Method, Name};
 
 /// One accepted message.
 #[derive(Clone, Debug)]
@@ -24,6 +24,22 @@ pub(super) struct Letter {
     pub(super) expires_at: Wall,
     /// Means nothing later: `is composing`, or an Expires of 0. Never stored.
     pub(super) is_transient: bool,
+    /// How its requests look, where that is not ours to choose. Not stored: a later try has our own look.
+    pub(super) guise: Option<Box<Guise>>,
+}
+
+/// The look of a MESSAGE that belongs to something longer, as an IM session: one Call-ID with rising CSeq, so that a trace
+/// shows it as one conversation.
+#[derive(Clone, Debug)]
+pub(crate) struct Guise {
+    /// Call-ID of its requests.
+    pub(crate) call_id: Box<str>,
+    /// CSeq; rises by one with each message of that Call-ID.
+    pub(crate) cseq: u32,
+    /// From-tag.
+    pub(crate) tag: Box<str>,
+    /// Further headers.
+    pub(crate) headers: Headers,
 }
 
 impl Letter {
@@ -31,12 +47,22 @@ impl Letter {
     /// Call-ID stays, so that a device can tell a repeat.
     #[must_use]
     pub(super) fn draft(&self, core: &mut Core) -> Draft {
-        let tag = core.endpoint.new_tag();
-        let from = format!("{};tag={tag}", name_addr(&self.from_display, &aor_uri(&self.from)));
-        let to = format!("<{}>", aor_uri(&self.to));
-        let call_id = format!("{}@{}", self.id, self.to.domain());
-        let date = sip::header::write_date(self.accepted_at);
-        let draft = Draft::new(Method::Message, "", &from, &to, &call_id, 1).header(Name::Date, date);
+        let (from, to) = (
+            name_addr(&self.from_display, &aor_uri(&self.from)),
+            format!("<{}>", aor_uri(&self.to)),
+        );
+        let draft = match &self.guise {
+            Some(guise) => {
+                let from = format!("{from};tag={}", guise.tag);
+                Draft::new(Method::Message, "", &from, &to, &guise.call_id, guise.cseq).headers(&guise.headers)
+            }
+            None => {
+                let from = format!("{from};tag={}", core.endpoint.new_tag());
+                let call_id = format!("{}@{}", self.id, self.to.domain());
+                Draft::new(Method::Message, "", &from, &to, &call_id, 1)
+            }
+        };
+        let draft = draft.header(Name::Date, sip::header::write_date(self.accepted_at));
         if self.body.is_empty() && self.content_type.is_empty() {
             return draft;
         }
@@ -78,6 +104,7 @@ impl From<StoredMessage> for Letter {
             accepted_at: stored.accepted_at,
             expires_at: stored.expires_at,
             is_transient: false,
+            guise: None,
         }
     }
 }

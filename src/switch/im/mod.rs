@@ -9,10 +9,14 @@ mod accept;
 mod deliver;
 mod late;
 mod letter;
+mod post;
 mod queue;
 #[cfg(test)]
 mod tests;
 mod verdict;
+
+pub(crate) use letter::Guise;
+pub(crate) use post::{Fate, Outcome, Post};
 
 use crate::core::{Core, Cx};
 use crate::room::Room;
@@ -23,7 +27,7 @@ use hashbrown::HashMap;
 use letter::Letter;
 use model::{Aor, MessageId, StoreOp, StoreReply};
 use queue::Run;
-use sip::endpoint::{Alarm, ClientId, Destination, Event, ServerId};
+use sip::endpoint::{Alarm, ClientId, Destination, Event, Owner, ServerId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -98,8 +102,10 @@ struct Delivery {
     stage: Stage,
     /// The sender's request, while it waits for its answer.
     sender: Option<ServerId>,
+    /// Who hears what comes of it, until the sender is answered.
+    owner: Option<Owner>,
     /// Devices that have not answered.
-    forks: SmallVec<[ClientId; 2]>,
+    forks: SmallVec<[Fork; 2]>,
     /// The ways it has gone.
     tried: SmallVec<[Destination; 2]>,
     /// A device answered, whatever it said.
@@ -107,6 +113,14 @@ struct Delivery {
     /// The best refusal so far.
     refusal: Option<Refusal>,
     alarm: Option<Alarm>,
+}
+
+/// A copy that is with a device.
+#[derive(Debug)]
+struct Fork {
+    client: ClientId,
+    /// Its Contact URI.
+    contact: Box<str>,
 }
 
 /// How far a delivery has come.
@@ -377,6 +391,7 @@ impl Delivery {
             letter,
             stage: Stage::Behind,
             sender: None,
+            owner: None,
             forks: SmallVec::new(),
             tried: SmallVec::new(),
             was_heard: false,

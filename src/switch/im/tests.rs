@@ -1,6 +1,9 @@
 //! Messages seen from outside, in virtual time.
 
 use crate::Command;
+use crate::core::cx;
+use crate::im::{Fate, Guise, Post};
+use crate::room::Room;
 use crate::testing::{OnMessage, World, config};
 use clock::Mono;
 use model::{Aor, StoreError};
@@ -867,4 +870,105 @@ fn a_store_that_cannot_be_read_at_the_start_is_asked_until_it_can() {
     let views = world.command(Command::Registrations(None));
     assert!(matches!(views, crate::Answer::Registrations(views) if views.len() == 3));
     assert_quiet(&mut world);
+}
+
+/// A room of the switch sends a text, for Kate to Jim.
+fn post(world: &mut World, keeps: bool, guise: Option<Guise>) {
+    let post = Post {
+        from: Aor::new("1000", "example.com"),
+        from_display: "Kate".into(),
+        to: Aor::new("1001", "example.com"),
+        content_type: "text/plain".into(),
+        body: "of the switch".into(),
+        guise,
+        keeps,
+        owner: Some(Room::Switch.owner(7)),
+    };
+    world.drive(|switch, now| {
+        switch.im.post(cx!(switch, now), post);
+        switch.settle(now);
+    });
+}
+
+/// What the owner has heard since.
+fn heard(world: &mut World) -> Vec<Fate> {
+    let all = std::mem::take(&mut world.switch.core.unheard);
+    all.into_iter()
+        .inspect(|outcome| assert_eq!(outcome.owner, Room::Switch.owner(7)))
+        .map(|outcome| outcome.what)
+        .collect()
+}
+
+fn contact(world: &World, phone: usize) -> Box<str> {
+    world.phones[phone].contact().into()
+}
+
+#[test]
+fn a_room_that_sends_a_message_hears_which_device_took_it() {
+    let (mut world, _, desk) = pair();
+    let soft = world.phone("1001");
+    world.register(soft);
+    world.phones[desk].on_message = OnMessage::Refuse(415);
+    world.network.delay = Duration::from_millis(20);
+    post(&mut world, true, None);
+    world.run(Duration::from_secs(1));
+    let (desk, soft) = (contact(&world, desk), contact(&world, soft));
+    let refused = Fate::Refused {
+        contact: desk,
+        status: 415,
+    };
+    let taken = Fate::Taken { contact: soft };
+    assert_eq!(heard(&mut world), [refused, taken, Fate::Delivered]);
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_room_that_sends_a_message_hears_why_nobody_has_it() {
+    let (mut world, _, jim) = pair();
+    let contact = contact(&world, jim);
+    world.phones[jim].on_message = OnMessage::Refuse(603);
+    post(&mut world, true, None);
+    world.run(Duration::from_secs(1));
+    let refused = Fate::Refused {
+        contact: contact.clone(),
+        status: 603,
+    };
+    assert_eq!(heard(&mut world), [refused, Fate::Failed { status: 603 }]);
+    world.phones[jim].on_message = OnMessage::Ignore;
+    post(&mut world, false, None);
+    world.run(Duration::from_secs(40));
+    assert_eq!(heard(&mut world), [Fate::Failed { status: 480 }]);
+    world.phones[jim].on_message = OnMessage::Refuse(480);
+    post(&mut world, true, None);
+    world.run(Duration::from_secs(1));
+    let refused = Fate::Refused { contact, status: 480 };
+    assert_eq!(heard(&mut world), [refused, Fate::Stored]);
+    world.store.failing = Some(StoreError::Full);
+    post(&mut world, true, None);
+    world.run_ms(100);
+    assert_eq!(heard(&mut world), [Fate::Failed { status: 503 }]);
+}
+
+#[test]
+fn a_message_of_a_room_looks_as_the_room_wants_and_keeps_the_order() {
+    let (mut world, kate, jim) = pair();
+    let sent = world.message(kate, "1001", "before");
+    world.run_ms(0);
+    for cseq in [3, 4] {
+        let guise = Guise {
+            call_id: "im-7f3a@example.com".into(),
+            cseq,
+            tag: "abc".into(),
+            headers: Headers::new().named("X-IM-Session", "7f3a"),
+        };
+        post(&mut world, true, Some(guise));
+    }
+    assert_eq!(world.finish(kate, sent), 200);
+    world.run(Duration::from_secs(1));
+    let got: Vec<&Message> = world.phones[jim].taken.iter().map(|(_, message)| message).collect();
+    assert_eq!(got.len(), 3);
+    assert_eq!([got[1].cseq(), got[2].cseq()], [3, 4]);
+    assert!(got[1..].iter().all(|message| message.call_id() == b"im-7f3a@example.com"));
+    assert!(got[1..].iter().all(|message| message.from_tag() == b"abc"));
+    assert_eq!(got[2].header_named("X-IM-Session"), Some(&b"7f3a"[..]));
 }

@@ -10,7 +10,7 @@ pub(super) enum Verdict {
     /// It is there and does not want it.
     Refused(Refusal),
     /// It says that it cannot do anything now, or is not the one we mean: the message may come again.
-    Unable,
+    Unable(u16),
     /// It says nothing.
     Absent,
 }
@@ -36,7 +36,7 @@ pub(super) fn of(response: &Message) -> Verdict {
             })
         }
         status @ 600..=699 => Verdict::Refused(Refusal { status, accept: None }),
-        _ => Verdict::Unable,
+        status => Verdict::Unable(status),
     }
 }
 

@@ -391,7 +391,7 @@ impl World {
     }
 
     /// A step of the switch. If it panics it recovers, as in a node, where the test has said that it would.
-    fn drive(&mut self, step: impl FnOnce(&mut Switch, Now)) {
+    pub(crate) fn drive(&mut self, step: impl FnOnce(&mut Switch, Now)) {
         let (switch, now) = (&mut self.switch, self.now);
         match catch_unwind(AssertUnwindSafe(|| step(switch, now))) {
             Err(_) if self.recovers => switch.recover(now),

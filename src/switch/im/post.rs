@@ -1,0 +1,167 @@
+//! Messages that a room of the switch sends, for a user or a session, and what it hears of them.
+//!
+//! [`Im::post`] sends a text of the switch's own making; [`Im::relay`] a user's MESSAGE, whose sender is answered as always.
+//! Whoever names an [`Owner`] gets an [`Outcome`] for each thing that happens; the last one is final.
+
+use super::letter::{Guise, Letter};
+use super::{Im, verdict};
+use crate::core::Cx;
+use crate::users::UserIndex;
+use bytes::Bytes;
+use model::{Aor, MessageId};
+use sip::{Flow, Message, Owner};
+use std::time::Duration;
+
+/// A message to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    /// Who it is from: a user, or a name of the switch's own such as a group.
+    pub(crate) from: Aor,
+    /// The name shown; may be empty.
+    pub(crate) from_display: Box<str>,
+    /// The user whose devices get it.
+    pub(crate) to: Aor,
+    /// Content-Type.
+    pub(crate) content_type: Box<str>,
+    /// The body.
+    pub(crate) body: Bytes,
+    /// How its requests look, if not like any message.
+    pub(crate) guise: Option<Guise>,
+    /// It is stored for a reader who is away; otherwise that ends it with 480.
+    pub(crate) keeps: bool,
+    /// Who hears what comes of it.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// Something that happened to a message whose sender named an owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The owner named.
+    pub(crate) owner: Owner,
+    /// Which message.
+    pub(crate) message: MessageId,
+    /// What.
+    pub(crate) what: Fate,
+}
+
+/// What happens to a message. `Delivered`, `Stored` and `Failed` are final: nothing follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The device at this contact took it; `Delivered` follows.
+    Taken {
+        /// Its Contact URI.
+        contact: Box<str>,
+    },
+    /// The device at this contact answered that it does not want it, or cannot have it now.
+    Refused {
+        /// Its Contact URI.
+        contact: Box<str>,
+        /// What it said.
+        status: u16,
+    },
+    /// The device at this contact said nothing in time, or cannot be reached.
+    Silent {
+        /// Its Contact URI.
+        contact: Box<str>,
+    },
+    /// A device has it.
+    Delivered,
+    /// It is on disk, and goes to the next device that comes.
+    Stored,
+    /// Nobody has it, for the reason of this status: 480 nobody there, 503 the store, or the best refusal of the devices.
+    Failed {
+        /// What a sender is told.
+        status: u16,
+    },
+}
+
+impl Im {
+    /// Sends a message of the switch's own. It keeps its place among what `from` sent to `to` before. If too much waits
+    /// for the reader its owner hears `Failed` with 480.
+    pub(crate) fn post(&mut self, cx: &mut Cx<'_>, post: Post) -> MessageId {
+        let full = self.no_room(cx, &post.to);
+        let owner = post.owner;
+        let letter = self.letter_of(cx, post);
+        if let Some(reply) = full {
+            let id = self.next_id(cx.now.wall);
+            tracing::info!(to = %letter.to, status = reply.status, "message of the switch refused");
+            tell(cx, owner, id, || Fate::Failed { status: reply.status });
+            return id;
+        }
+        let (_, id) = self.admit(cx, letter, owner);
+        self.settle(cx);
+        id
+    }
+
+    /// A user's MESSAGE as [`Im::handle_message`] treats it, in another guise and with an owner. `None`: it was refused,
+    /// and its sender knows.
+    pub(crate) fn relay(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sender: UserIndex,
+        (flow, request): (Flow, Message),
+        guise: Option<Guise>,
+        owner: Owner,
+    ) -> Option<MessageId> {
+        match self.read(cx, sender, &request) {
+            Ok(letter) => {
+                let guise = guise.map(Box::new);
+                self.take(cx, flow, request, Letter { guise, ..letter }, Some(owner))
+            }
+            Err(reply) => {
+                self.refuse(cx, flow, &request, &reply);
+                None
+            }
+        }
+    }
+
+    fn letter_of(&mut self, cx: &mut Cx<'_>, post: Post) -> Letter {
+        let (call_id, cseq) = match &post.guise {
+            Some(guise) => (guise.call_id.clone(), guise.cseq),
+            None => (cx.core.endpoint.new_call_id().into(), 1),
+        };
+        let keep = if post.keeps {
+            cx.core.config.im.keep
+        } else {
+            Duration::ZERO
+        };
+        Letter {
+            id: MessageId(0),
+            to: post.to,
+            from: post.from,
+            from_display: post.from_display,
+            call_id,
+            cseq,
+            content_type: post.content_type,
+            body: post.body,
+            accepted_at: cx.now.wall,
+            expires_at: cx.now.wall + keep,
+            is_transient: !post.keeps,
+            guise: post.guise.map(Box::new),
+        }
+    }
+}
+
+/// Tells an owner, if there is one.
+pub(super) fn tell(cx: &mut Cx<'_>, owner: Option<Owner>, message: MessageId, what: impl FnOnce() -> Fate) {
+    if let Some(owner) = owner {
+        let what = what();
+        cx.core.outcomes.push_back(Outcome { owner, message, what });
+    }
+}
+
+/// What one device did.
+pub(super) fn fate(contact: Box<str>, verdict: &verdict::Verdict) -> Fate {
+    match verdict {
+        verdict::Verdict::Took => Fate::Taken { contact },
+        verdict::Verdict::Refused(refusal) => Fate::Refused {
+            contact,
+            status: refusal.status,
+        },
+        verdict::Verdict::Unable(status) => Fate::Refused {
+            contact,
+            status: *status,
+        },
+        verdict::Verdict::Absent => Fate::Silent { contact },
+    }
+}
