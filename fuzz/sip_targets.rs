@@ -2,6 +2,7 @@
 //! the committed corpora. A panic is a finding.
 
 use bytes::Bytes;
+use sip::body::{composing::Composing, cpim::Cpim, imdn, multipart};
 use sip::header::{Auth, CSeq, Event, List, NameAddr, Params, RAck, Reason, Replaces, RetryAfter};
 use sip::header::{SessionExpires, SubscriptionState, Value, Via, delta_seconds, tokens, unquote};
 use sip::{Malformed, Message, Name, Splice, Uri, Writer, digest, frame, peek};
@@ -157,5 +158,28 @@ pub fn peek(input: &[u8]) {
     );
     if Message::parse(Bytes::copy_from_slice(input)).is_ok_and(|m| m.method_bytes().len() < 60) {
         assert!(!matches!(class, peek::Class::Garbage | peek::Class::KeepAlive));
+    }
+}
+
+/// Reads any bytes as each of the bodies that MESSAGE may have; what was read is written and read again.
+pub fn bodies(input: &[u8]) {
+    let (kind, body) = input.split_at(input.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+    let kind = String::from_utf8_lossy(kind);
+    let _ = multipart::check(kind.trim(), body);
+    if let Ok(cpim) = Cpim::parse(body) {
+        let again = cpim.write();
+        let again = Cpim::parse(&again).expect("what was read can be written");
+        assert_eq!((again.body, again.is_notification), (cpim.body, cpim.is_notification));
+        assert_eq!(again.message_id, cpim.message_id);
+    }
+    if let Ok(report) = imdn::Report::parse(body) {
+        let mark = report.mark.unwrap_or(imdn::Mark::Delivered);
+        let again = imdn::write(&report.message_id, "", "", mark);
+        let again = imdn::Report::parse(again.as_bytes()).expect("what was read can be written");
+        assert_eq!(again.mark, Some(mark));
+    }
+    if let Ok(composing) = Composing::parse(body) {
+        let again = Composing::parse(composing.write().as_bytes()).expect("what was read can be written");
+        assert_eq!(again.is_active, composing.is_active);
     }
 }

@@ -176,12 +176,17 @@ mod tests {
             body: vec![],
             accepted_at: clock::Wall(0),
             expires_at: clock::Wall(i64::MAX),
+            is_taken: false,
+            owed: Vec::new(),
+            imdn_id: "".into(),
+            wants: 0,
         }))
     }
 
     fn load() -> StoreOp {
         StoreOp::LoadMessages {
             to: Aor::from("1001@example.com"),
+            device: "".into(),
             after: MessageId(0),
             limit: 10,
         }

@@ -3,6 +3,7 @@
 use crate::{Aor, MessageId};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A MESSAGE accepted with 202 and not yet delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,4 +30,72 @@ pub struct StoredMessage {
     /// When it is given up.
     #[serde(with = "crate::wall")]
     pub expires_at: Wall,
+    /// A device has it: of all others only those in `owed` are to get it.
+    #[serde(default)]
+    pub is_taken: bool,
+    /// Devices that are to get a copy of their own, each by [`KnownDevice::key`].
+    #[serde(default)]
+    pub owed: Vec<Box<str>>,
+    /// What its sender calls it, to be told what becomes of it (RFC 5438); may be empty.
+    #[serde(default)]
+    pub imdn_id: Box<str>,
+    /// What its sender wants to hear, as a set of [`Receipt::wants`].
+    #[serde(default)]
+    pub wants: u8,
+}
+
+impl StoredMessage {
+    /// Whether this device is to get it; the empty name stands for whichever comes first.
+    #[must_use]
+    pub fn is_for(&self, device: &str) -> bool {
+        !self.is_taken || self.owed.iter().any(|owed| **owed == *device)
+    }
+
+    /// A device took it; how many are still to get it.
+    pub fn take(&mut self, device: &str) -> usize {
+        self.is_taken = true;
+        self.owed.retain(|owed| **owed != *device);
+        self.owed.len()
+    }
+}
+
+/// A device of a user that was there once, and is expected to come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Whose.
+    pub aor: Aor,
+    /// `+sip.instance` of its Contact, or the Contact URI of a device that has none.
+    pub key: Box<str>,
+    /// When it registered, to the day or so.
+    pub seen_at: Wall,
+    /// Which bodies it takes, as far as that is known: bits that only `switch` understands.
+    pub takes: u32,
+}
+
+/// What has become of a message whose sender wants to hear of it (RFC 5438): 1 delivered, 2 displayed, 4 failed, as sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message.
+    pub id: MessageId,
+    /// Who sent it, and is told.
+    pub sender: Aor,
+    /// Who reads it.
+    pub reader: Aor,
+    /// What the sender calls it.
+    pub imdn_id: Box<str>,
+    /// What the sender wants to hear.
+    pub wants: u8,
+    /// What has happened.
+    pub seen: u8,
+    /// What the sender has been told.
+    pub told: u8,
+    /// When the message was accepted.
+    pub accepted_at: Wall,
+    /// When nobody waits for more.
+    pub expires_at: Wall,
+}
+
+impl KnownDevice {
+    /// A device that was not seen for so long is forgotten, with what waited for it.
+    pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 }

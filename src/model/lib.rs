@@ -20,7 +20,7 @@ pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
-pub use im::StoredMessage;
+pub use im::{KnownDevice, Receipt, StoredMessage};
 pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,

@@ -1,6 +1,9 @@
 //! What the switch asks of the store, as data. The store batches: many operations, one commit.
 
-use crate::{Aor, Binding, BindingKey, Cdr, KeptSubscription, MessageId, RecordingRow, StoredMessage, UserSettings};
+use crate::{
+    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, MessageId, Receipt, RecordingRow, StoredMessage,
+    UserSettings,
+};
 use clock::Wall;
 use std::time::Duration;
 
@@ -24,10 +27,13 @@ pub enum StoreOp {
     /// when the first has been delivered meanwhile: see [`StoreOp::ExpireMessages`]. An id that another message has is
     /// [`StoreError::Conflict`].
     AppendMessage(Box<StoredMessage>),
-    /// The oldest `limit` messages for `to` with an id above `after`, in rising order: [`StoreReply::Messages`].
+    /// The oldest `limit` messages for this device of `to` with an id above `after`, in rising order:
+    /// [`StoreReply::Messages`]. See [`StoredMessage::is_for`].
     LoadMessages {
         /// Whom for.
         to: Aor,
+        /// Which device; empty: whichever comes first.
+        device: Box<str>,
         /// Only ids above this one; `MessageId(0)` for all.
         after: MessageId,
         /// At most so many.
@@ -35,12 +41,38 @@ pub enum StoreOp {
     },
     /// Forgets a delivered message, but not yet that it came; none is no error.
     DeleteMessage(MessageId),
+    /// A device took a message; when no other is owed a copy the message is forgotten as by [`StoreOp::DeleteMessage`].
+    /// [`StoreReply::Left`]; none is no error.
+    TakeMessage {
+        /// Which.
+        id: MessageId,
+        /// Who has it now.
+        device: Box<str>,
+    },
     /// Forgets messages that expired at or before this moment, at most [`StoreOp::EXPIRED_AT_ONCE`] of them, those that
     /// expired first: [`StoreReply::Expired`]; when it names so many, ask again. Also forgets which delivered messages came,
     /// [`StoreOp::RETRY_WINDOW`] after their acceptance. To be asked every minute or so.
     ExpireMessages(Wall),
     /// How many messages wait for whom (in the order of the targets), and the highest id ever given: [`StoreReply::Waiting`]. Asked once at start.
     CountMessages,
+    /// Inserts or replaces a device by (aor, key).
+    PutDevice(Box<KnownDevice>),
+    /// Forgets a device and what it was owed; none is no error. [`StoreReply::Expired`]: the messages that nobody else
+    /// waited for.
+    ForgetDevice {
+        /// Whose.
+        aor: Aor,
+        /// Which.
+        key: Box<str>,
+    },
+    /// All of them, by (aor, key): [`StoreReply::Devices`]. Asked once at start.
+    LoadDevices,
+    /// Inserts or replaces a receipt by its message.
+    PutReceipt(Box<Receipt>),
+    /// Removes a receipt; none is no error.
+    DeleteReceipt(MessageId),
+    /// All of them, by id: [`StoreReply::Receipts`]. Asked once at start.
+    LoadReceipts,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
     /// Inserts or replaces what a user has set.
@@ -86,6 +118,12 @@ pub enum StoreReply {
     Messages(Vec<StoredMessage>),
     /// Answer to [`StoreOp::ExpireMessages`]: what was given up.
     Expired(Vec<(MessageId, Aor)>),
+    /// Answer to [`StoreOp::TakeMessage`]: devices that are still owed a copy.
+    Left(u32),
+    /// Answer to [`StoreOp::LoadDevices`].
+    Devices(Vec<KnownDevice>),
+    /// Answer to [`StoreOp::LoadReceipts`].
+    Receipts(Vec<Receipt>),
     /// Answer to [`StoreOp::CountMessages`].
     Waiting {
         /// Messages per target.

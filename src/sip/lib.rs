@@ -3,6 +3,7 @@
 //! Knows no SDP (bodies are bytes with a Content-Type), no socket, no clock (time comes in as [`clock::Mono`]), no
 //! randomness of its own (a [`Tokens`] generator is passed in) and no database.
 
+pub mod body;
 pub mod dialog;
 pub mod digest;
 pub mod draft;

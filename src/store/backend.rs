@@ -33,5 +33,7 @@ pub(crate) fn is_read(op: &StoreOp) -> bool {
             | StoreOp::CountMessages
             | StoreOp::LoadUserSettings
             | StoreOp::LoadSubscriptions
+            | StoreOp::LoadDevices
+            | StoreOp::LoadReceipts
     )
 }

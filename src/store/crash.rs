@@ -348,6 +348,7 @@ impl Open {
     fn all(&self) -> Vec<StoredMessage> {
         match self.ask(StoreOp::LoadMessages {
             to: message(1).to,
+            device: "".into(),
             after: MessageId(0),
             limit: u32::MAX,
         }) {
@@ -374,5 +375,9 @@ fn message(id: u64) -> StoredMessage {
         body: format!("message number {id} ").repeat(10).into_bytes(),
         accepted_at: Wall(1_700_000_000_000),
         expires_at: Wall(1_800_000_000_000),
+        is_taken: false,
+        owed: Vec::new(),
+        imdn_id: "".into(),
+        wants: 0,
     }
 }

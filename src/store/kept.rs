@@ -25,7 +25,12 @@ impl Kept {
     /// Queues `op`, or gives it back when the queue is full.
     pub(crate) fn push(&mut self, token: Option<u64>, op: StoreOp) -> Result<(), Box<StoreOp>> {
         let (max, max_bytes) = match op {
-            StoreOp::DeleteMessage(_) | StoreOp::PutCdr(_) | StoreOp::PutRecording(_) => (MAX, MAX_BYTES),
+            StoreOp::DeleteMessage(_)
+            | StoreOp::TakeMessage { .. }
+            | StoreOp::PutReceipt(_)
+            | StoreOp::DeleteReceipt(_)
+            | StoreOp::PutCdr(_)
+            | StoreOp::PutRecording(_) => (MAX, MAX_BYTES),
             _ => (MAX_REFUSABLE, MAX_BYTES_REFUSABLE),
         };
         let bytes = footprint(&op);
@@ -54,7 +59,13 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::PutBinding(b) => {
             b.key.0.len() + b.contact.len() + b.params.len() + b.call_id.len() + b.path.len() + b.user_agent.len()
         }
-        StoreOp::AppendMessage(m) => m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len(),
+        StoreOp::AppendMessage(m) => {
+            let owed: usize = m.owed.iter().map(|device| device.len()).sum();
+            m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len() + m.imdn_id.len() + owed
+        }
+        StoreOp::TakeMessage { device, .. } => device.len(),
+        StoreOp::PutDevice(d) => d.key.len(),
+        StoreOp::PutReceipt(r) => r.imdn_id.len(),
         StoreOp::PutCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
         StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
         StoreOp::PutSubscription(s) => {

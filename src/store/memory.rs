@@ -4,8 +4,8 @@ use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
 use crate::{CdrQuery, CdrRow};
 use model::{
-    Aor, Binding, BindingKey, Cdr, InteractionId, KeptSubscription, LegId, MessageId, RecordingRow, StoreError,
-    StoreOp, StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, InteractionId, KeptSubscription, KnownDevice, LegId, MessageId, Receipt,
+    RecordingRow, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,6 +137,8 @@ struct Tables {
     recordings: BTreeMap<Box<str>, RecordingRow>,
     settings: BTreeMap<Aor, UserSettings>,
     subscriptions: BTreeMap<u64, KeptSubscription>,
+    devices: BTreeMap<(Aor, Box<str>), KnownDevice>,
+    receipts: BTreeMap<MessageId, Receipt>,
     undo: Vec<Undo>,
 }
 
@@ -148,6 +150,8 @@ enum Undo {
     LastMessageId(u64),
     Settings(Aor, Option<Box<UserSettings>>),
     Subscription(u64, Option<Box<KeptSubscription>>),
+    Device((Aor, Box<str>), Option<KnownDevice>),
+    Receipt(MessageId, Option<Box<Receipt>>),
     Cdr,
     /// The oldest record was forgotten.
     ForgottenCdr(Box<Cdr>),
@@ -164,8 +168,26 @@ impl Tables {
             StoreOp::DeleteBinding { aor, key } => self.change_binding((aor.clone(), key.clone()), None),
             StoreOp::LoadBindings => self.load_bindings(),
             StoreOp::AppendMessage(message) => self.append(message),
-            StoreOp::LoadMessages { to, after, limit } => self.load_messages(to, *after, *limit),
+            StoreOp::LoadMessages {
+                to,
+                device,
+                after,
+                limit,
+            } => self.load_messages(to, device, *after, *limit),
             StoreOp::DeleteMessage(id) => self.on_delivered(*id),
+            StoreOp::TakeMessage { id, device } => self.take(*id, device),
+            StoreOp::PutDevice(known) => {
+                let key = (known.aor.clone(), known.key.clone());
+                self.change_device(key, Some(known.as_ref().clone()))
+            }
+            StoreOp::ForgetDevice { aor, key } => {
+                self.change_device((aor.clone(), key.clone()), None);
+                self.forget_copies(aor, key)
+            }
+            StoreOp::LoadDevices => StoreReply::Devices(self.devices.values().cloned().collect()),
+            StoreOp::PutReceipt(one) => self.change_receipt(one.id, Some(one.as_ref().clone())),
+            StoreOp::DeleteReceipt(id) => self.change_receipt(*id, None),
+            StoreOp::LoadReceipts => StoreReply::Receipts(self.receipts.values().cloned().collect()),
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
@@ -202,6 +224,8 @@ impl Tables {
                 Undo::Subscription(tag, before) => {
                     drop(set(&mut self.subscriptions, tag, before.map(|before| *before)));
                 }
+                Undo::Device(key, before) => drop(set(&mut self.devices, key, before)),
+                Undo::Receipt(id, before) => drop(set(&mut self.receipts, id, before.map(|before| *before))),
                 Undo::LastMessageId(before) => self.last_message_id = before,
                 Undo::Recording(name, Some(before)) => drop(self.recordings.insert(name, *before)),
                 Undo::Recording(name, None) => drop(self.recordings.remove(&name)),
@@ -218,6 +242,18 @@ impl Tables {
     fn change_subscription(&mut self, tag: u64, one: Option<KeptSubscription>) -> StoreReply {
         let before = set(&mut self.subscriptions, tag, one);
         self.undo.push(Undo::Subscription(tag, before.map(Box::new)));
+        StoreReply::Done
+    }
+
+    fn change_device(&mut self, key: (Aor, Box<str>), known: Option<KnownDevice>) -> StoreReply {
+        let before = set(&mut self.devices, key.clone(), known);
+        self.undo.push(Undo::Device(key, before));
+        StoreReply::Done
+    }
+
+    fn change_receipt(&mut self, id: MessageId, one: Option<Receipt>) -> StoreReply {
+        let before = set(&mut self.receipts, id, one);
+        self.undo.push(Undo::Receipt(id, before.map(Box::new)));
         StoreReply::Done
     }
 
@@ -259,20 +295,68 @@ impl Tables {
         StoreReply::Done
     }
 
-    fn load_messages(&self, to: &Aor, after: MessageId, limit: u32) -> StoreReply {
-        let theirs = self.waiting.range((to.clone(), MessageId(after.0.saturating_add(1)))..);
-        let ids = theirs.take_while(|(aor, _)| aor == to).take(limit as usize);
-        StoreReply::Messages(
-            ids.filter_map(|(_, id)| self.messages.get(id))
-                .map(|row| row.message.clone())
-                .collect(),
-        )
+    fn load_messages(&self, to: &Aor, device: &str, after: MessageId, limit: u32) -> StoreReply {
+        let messages = self.waiting_for(to, MessageId(after.0.saturating_add(1)));
+        let theirs = messages.filter(|message| message.is_for(device)).take(limit as usize);
+        let shown = |message: &StoredMessage| StoredMessage {
+            // Without a device of its own nobody has a copy of his own.
+            owed: if device.is_empty() {
+                Vec::new()
+            } else {
+                message.owed.clone()
+            },
+            ..message.clone()
+        };
+        StoreReply::Messages(theirs.map(shown).collect())
+    }
+
+    fn waiting_for(&self, to: &Aor, from: MessageId) -> impl Iterator<Item = &StoredMessage> {
+        let theirs = self.waiting.range((to.clone(), from)..);
+        let ids = theirs.take_while(move |(aor, _)| aor == to);
+        ids.filter_map(|(_, id)| self.messages.get(id)).map(|row| &row.message)
+    }
+
+    fn take(&mut self, id: MessageId, device: &str) -> StoreReply {
+        let Some(row) = self.messages.get(&id).filter(|row| !row.delivered) else {
+            return StoreReply::Left(0);
+        };
+        let mut row = row.clone();
+        let left = row.message.take(device);
+        self.change_message(id, Some(row));
+        if left == 0 {
+            self.on_delivered(id);
+        }
+        StoreReply::Left(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    fn forget_copies(&mut self, aor: &Aor, device: &str) -> StoreReply {
+        let owed = |message: &&StoredMessage| message.owed.iter().any(|owed| **owed == *device);
+        let messages: Vec<StoredMessage> = self.waiting_for(aor, MessageId(0)).filter(owed).cloned().collect();
+        let mut gone = Vec::new();
+        for mut message in messages {
+            let id = message.id;
+            message.owed.retain(|owed| **owed != *device);
+            let is_complete = message.is_taken && message.owed.is_empty();
+            self.change_message(
+                id,
+                Some(Row {
+                    message,
+                    delivered: false,
+                }),
+            );
+            if is_complete {
+                self.on_delivered(id);
+                gone.push((id, aor.clone()));
+            }
+        }
+        StoreReply::Expired(gone)
     }
 
     fn on_delivered(&mut self, id: MessageId) -> StoreReply {
         if let Some(row) = self.messages.get(&id).filter(|row| !row.delivered) {
             let message = StoredMessage {
                 body: Vec::new(),
+                owed: Vec::new(),
                 ..row.message.clone()
             };
             self.change_message(

@@ -63,6 +63,10 @@ pub(crate) fn message(id: u64) -> StoredMessage {
         body: format!("number {id}").into_bytes(),
         accepted_at: Wall(1_700_000_000_000),
         expires_at: Wall(1_700_000_600_000),
+        is_taken: false,
+        owed: Vec::new(),
+        imdn_id: "".into(),
+        wants: 0,
     }
 }
 
@@ -81,6 +85,7 @@ pub(crate) fn append_of(id: u64, bytes: usize) -> StoreOp {
 pub(crate) fn load(user: &str) -> StoreOp {
     StoreOp::LoadMessages {
         to: aor(user),
+        device: "".into(),
         after: MessageId(0),
         limit: 1_000,
     }

@@ -10,6 +10,7 @@ use model::{
     Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, RecordingRow,
     StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
+use model::{KnownDevice, Receipt};
 
 /// One backend, and the way to read beside it.
 struct Subject {
@@ -105,6 +106,10 @@ suite! {
     an_id_given_twice_is_refused_and_the_others_of_the_batch_stay,
     an_id_that_no_backend_can_order_is_refused,
     a_deleted_message_is_gone_but_known_until_retries_end,
+    a_message_is_for_each_device_that_is_owed_it,
+    a_device_that_is_forgotten_is_owed_nothing,
+    devices_are_read_back_replaced_and_removed,
+    receipts_are_read_back_replaced_and_removed,
     messages_expire_at_their_time,
     expiry_names_a_bounded_number_the_oldest_first,
     the_highest_id_outlives_its_message,
@@ -215,6 +220,7 @@ fn messages_come_in_pages(mut s: Subject) {
     s.run(&(1..=7).map(append).collect::<Vec<_>>());
     let page = |after, limit| StoreOp::LoadMessages {
         to: aor("bob"),
+        device: "".into(),
         after: MessageId(after),
         limit,
     };
@@ -299,6 +305,155 @@ fn a_deleted_message_is_gone_but_known_until_retries_end(mut s: Subject) {
     assert_eq!(s.ask(StoreOp::ExpireMessages(retries_end)), StoreReply::Expired(vec![]));
     assert_eq!(s.ask(retry()), StoreReply::Done);
     assert_eq!(s.messages(load("bob")).len(), 2);
+}
+
+/// A message that these devices are to get.
+fn owed(id: u64, devices: &[&str]) -> StoredMessage {
+    StoredMessage {
+        owed: devices.iter().map(|device| (*device).into()).collect(),
+        imdn_id: "their-own".into(),
+        wants: 7,
+        ..message(id)
+    }
+}
+
+fn put_owed(id: u64, devices: &[&str]) -> StoreOp {
+    StoreOp::AppendMessage(Box::new(owed(id, devices)))
+}
+
+fn take(id: u64, device: &str) -> StoreOp {
+    StoreOp::TakeMessage {
+        id: MessageId(id),
+        device: device.into(),
+    }
+}
+
+fn ids_for(s: &mut Subject, device: &str) -> Vec<u64> {
+    let load = StoreOp::LoadMessages {
+        to: aor("bob"),
+        device: device.into(),
+        after: MessageId(0),
+        limit: 100,
+    };
+    s.messages(load).iter().map(|message| message.id.0).collect()
+}
+
+fn a_message_is_for_each_device_that_is_owed_it(mut s: Subject) {
+    s.run(&[put_owed(1, &["desk", "soft"]), put_owed(2, &["soft"]), append(3)]);
+    let load = StoreOp::LoadMessages {
+        to: aor("bob"),
+        device: "soft".into(),
+        after: MessageId(0),
+        limit: 1,
+    };
+    assert_eq!(s.messages(load), [owed(1, &["desk", "soft"])]);
+    for device in ["", "desk", "soft", "new"] {
+        assert_eq!(ids_for(&mut s, device), [1, 2, 3], "nobody has any: {device}");
+    }
+    assert_eq!(s.ask(take(1, "new")), StoreReply::Left(2));
+    s.run_in_vain(&[take(1, "desk"), take(1, "soft")], StoreError::Io);
+    assert_eq!(s.ask(take(2, "soft")), StoreReply::Left(0));
+    assert_eq!(ids_for(&mut s, "desk"), [1, 3]);
+    assert_eq!(ids_for(&mut s, "soft"), [1, 3]);
+    assert_eq!(ids_for(&mut s, ""), [3]);
+    assert_eq!(
+        s.run(&[take(1, "soft"), take(1, "soft")]),
+        [StoreReply::Left(1), StoreReply::Left(1)]
+    );
+    assert_eq!(
+        (ids_for(&mut s, "soft"), ids_for(&mut s, "desk")),
+        (vec![3], vec![1, 3])
+    );
+    assert_eq!(s.waiting().0, [(aor("bob"), 2)]);
+    assert_eq!(
+        s.run(&[take(1, "desk"), take(1, "desk"), take(99, "desk")]),
+        [StoreReply::Left(0), StoreReply::Left(0), StoreReply::Left(0)]
+    );
+    assert_eq!(s.waiting().0, [(aor("bob"), 1)]);
+    s.run(&[put_owed(4, &["desk"]), StoreOp::DeleteMessage(MessageId(4))]);
+    assert_eq!(ids_for(&mut s, "desk"), [3]);
+}
+
+fn a_device_that_is_forgotten_is_owed_nothing(mut s: Subject) {
+    let known = KnownDevice {
+        aor: aor("bob"),
+        key: "desk".into(),
+        seen_at: Wall(1),
+        takes: 0,
+    };
+    let forget = |user: &str| StoreOp::ForgetDevice {
+        aor: aor(user),
+        key: "desk".into(),
+    };
+    s.run(&[
+        StoreOp::PutDevice(Box::new(known.clone())),
+        put_owed(1, &["desk", "soft"]),
+        put_owed(2, &["desk"]),
+        put_owed(3, &["desk"]),
+        take(1, "new"),
+        take(2, "new"),
+    ]);
+    assert_eq!(s.ask(forget("carol")), StoreReply::Expired(vec![]));
+    s.run_in_vain(&[forget("bob")], StoreError::Full);
+    assert_eq!(ids_for(&mut s, "desk"), [1, 2, 3]);
+    assert_eq!(
+        s.ask(forget("bob")),
+        StoreReply::Expired(vec![(MessageId(2), aor("bob"))])
+    );
+    assert_eq!(s.ask(StoreOp::LoadDevices), StoreReply::Devices(vec![]));
+    assert_eq!(ids_for(&mut s, "soft"), [1, 3]);
+    assert_eq!(ids_for(&mut s, "desk"), [3], "nobody has it yet");
+}
+
+fn devices_are_read_back_replaced_and_removed(mut s: Subject) {
+    let device = |user: &str, key: &str, takes| KnownDevice {
+        aor: aor(user),
+        key: key.into(),
+        seen_at: Wall(1_700_000_000_000),
+        takes,
+    };
+    let put = |one: KnownDevice| StoreOp::PutDevice(Box::new(one));
+    s.run(&[
+        put(device("bob", "b", 1)),
+        put(device("bob", "a", 2)),
+        put(device("alice", "z", 3)),
+        put(device("bob", "b", u32::MAX)),
+    ]);
+    s.run_in_vain(&[put(device("bob", "c", 1))], StoreError::Io);
+    let all = vec![
+        device("alice", "z", 3),
+        device("bob", "a", 2),
+        device("bob", "b", u32::MAX),
+    ];
+    assert_eq!(s.ask(StoreOp::LoadDevices), StoreReply::Devices(all));
+}
+
+fn receipts_are_read_back_replaced_and_removed(mut s: Subject) {
+    let receipt = |id, told| Receipt {
+        id: MessageId(id),
+        sender: aor("alice"),
+        reader: aor("bob"),
+        imdn_id: "their-own".into(),
+        wants: 7,
+        seen: 3,
+        told,
+        accepted_at: Wall(1_700_000_000_000),
+        expires_at: Wall(1_700_000_600_000),
+    };
+    let put = |id, told| StoreOp::PutReceipt(Box::new(receipt(id, told)));
+    s.run(&[
+        put(2, 0),
+        put(1, 0),
+        put(2, 1),
+        put(3, 0),
+        StoreOp::DeleteReceipt(MessageId(3)),
+    ]);
+    s.run_in_vain(&[StoreOp::DeleteReceipt(MessageId(1)), put(4, 0)], StoreError::Io);
+    assert_eq!(s.ask(StoreOp::DeleteReceipt(MessageId(9))), StoreReply::Done);
+    assert_eq!(
+        s.ask(StoreOp::LoadReceipts),
+        StoreReply::Receipts(vec![receipt(1, 0), receipt(2, 1)])
+    );
 }
 
 fn messages_expire_at_their_time(mut s: Subject) {
@@ -644,6 +799,7 @@ fn hostile_text_is_only_text(mut s: Subject) {
     ]);
     let theirs = StoreOp::LoadMessages {
         to: Aor::from(hostile),
+        device: "".into(),
         after: MessageId(0),
         limit: 9,
     };

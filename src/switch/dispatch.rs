@@ -55,7 +55,9 @@ impl Switch {
     fn carry_out(&mut self, now: Now) {
         loop {
             self.carry_out_effects(now);
-            let Some(outcome) = self.core.outcomes.pop_front() else { break };
+            let Some(outcome) = self.core.outcomes.pop_front() else {
+                break;
+            };
             self.core.working = Some(outcome.owner);
             self.on_outcome(now, outcome);
         }

@@ -4,8 +4,8 @@
 use crate::random::Random;
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, KeptSubscription, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
-    UserSettings,
+    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, LegId, MessageId, Receipt, StoreError, StoreOp,
+    StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use switch::Token;
@@ -24,6 +24,8 @@ pub struct Store {
     last_id: u64,
     cdrs: BTreeMap<LegId, Cdr>,
     settings: BTreeMap<Aor, UserSettings>,
+    devices: BTreeMap<(Aor, Box<str>), KnownDevice>,
+    receipts: BTreeMap<MessageId, Receipt>,
     subscriptions: BTreeMap<u64, KeptSubscription>,
     waiting: VecDeque<(Option<Token>, StoreOp)>,
     /// In how many of 1000 cases an operation with a token fails.
@@ -78,13 +80,38 @@ impl Store {
                 return StoreReply::Bindings(all);
             }
             StoreOp::AppendMessage(message) => return self.append(*message),
-            StoreOp::LoadMessages { to, after, limit } => {
-                let of_reader = self.messages.values().filter(|m| m.to == to && m.id > after);
+            StoreOp::LoadMessages {
+                to,
+                device,
+                after,
+                limit,
+            } => {
+                let waits = |m: &&StoredMessage| m.to == to && m.id > after && m.is_for(&device);
+                let of_reader = self.messages.values().filter(waits);
                 return StoreReply::Messages(of_reader.take(limit as usize).cloned().collect());
             }
             StoreOp::DeleteMessage(id) => {
                 self.messages.remove(&id);
             }
+            StoreOp::TakeMessage { id, device } => {
+                let left = self.messages.get_mut(&id).map_or(0, |message| message.take(&device));
+                if left == 0 {
+                    self.messages.remove(&id);
+                }
+                return StoreReply::Left(u32::try_from(left).unwrap_or(u32::MAX));
+            }
+            StoreOp::PutDevice(known) => {
+                self.devices.insert((known.aor.clone(), known.key.clone()), *known);
+            }
+            StoreOp::ForgetDevice { aor, key } => return self.forget_device(&aor, key),
+            StoreOp::LoadDevices => return StoreReply::Devices(self.devices.values().cloned().collect()),
+            StoreOp::PutReceipt(one) => {
+                self.receipts.insert(one.id, *one);
+            }
+            StoreOp::DeleteReceipt(id) => {
+                self.receipts.remove(&id);
+            }
+            StoreOp::LoadReceipts => return StoreReply::Receipts(self.receipts.values().cloned().collect()),
             StoreOp::ExpireMessages(at) => return self.expire(at),
             StoreOp::CountMessages => {
                 let mut per_user: BTreeMap<Aor, u64> = BTreeMap::new();
@@ -116,6 +143,19 @@ impl Store {
             }
         }
         StoreReply::Done
+    }
+
+    fn forget_device(&mut self, aor: &Aor, key: Box<str>) -> StoreReply {
+        let mut gone = Vec::new();
+        for message in self.messages.values_mut().filter(|message| message.to == *aor) {
+            message.owed.retain(|owed| *owed != key);
+            if message.is_taken && message.owed.is_empty() {
+                gone.push((message.id, aor.clone()));
+            }
+        }
+        self.messages.retain(|id, _| !gone.iter().any(|(other, _)| other == id));
+        self.devices.remove(&(aor.clone(), key));
+        StoreReply::Expired(gone)
     }
 
     fn append(&mut self, message: StoredMessage) -> StoreReply {

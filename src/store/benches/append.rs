@@ -125,6 +125,10 @@ fn message(id: u64) -> StoreOp {
         body: vec![b'x'; 120],
         accepted_at: Wall(1_700_000_000_000),
         expires_at: Wall(1_700_600_000_000),
+        is_taken: false,
+        owed: Vec::new(),
+        imdn_id: "".into(),
+        wants: 0,
     }))
 }
 

@@ -1,18 +1,38 @@
-//! Messages that wait for their reader.
+//! Messages that wait for their reader, or for some of the reader's devices.
 
+use super::whole;
 use clock::Wall;
 use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage};
 use rusqlite::{Connection, Error, Result, Row, params};
 
 /// A message that is known is left as it is; an id that another one has is refused by the primary key.
 const APPEND: &str = "INSERT INTO message
-    (id, recipient, sender, sender_display, call_id, cseq, content_type, body, accepted_at, expires_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    (id, recipient, sender, sender_display, call_id, cseq, content_type, body, accepted_at, expires_at, taken, imdn_id, wants)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT (recipient, sender, call_id, cseq) DO NOTHING";
 
+const OWE: &str = "INSERT OR IGNORE INTO message_copy (message, device) VALUES (?1, ?2)";
+
 const LOAD: &str = "SELECT
-    id, recipient, sender, sender_display, call_id, cseq, content_type, body, accepted_at, expires_at
-    FROM message WHERE recipient = ?1 AND id > ?2 AND delivered = 0 ORDER BY id LIMIT ?3";
+    id, recipient, sender, sender_display, call_id, cseq, content_type, body, accepted_at, expires_at, taken, imdn_id, wants
+    FROM message WHERE recipient = ?1 AND id > ?2 AND delivered = 0
+    AND (taken = 0 OR EXISTS (SELECT 1 FROM message_copy WHERE message = message.id AND device = ?4))
+    ORDER BY id LIMIT ?3";
+
+const OWED: &str = "SELECT device FROM message_copy WHERE message = ?1 ORDER BY device";
+
+const COPY_TAKEN: &str = "DELETE FROM message_copy WHERE message = ?1 AND device = ?2";
+
+const TAKE: &str = "UPDATE message SET taken = 1 WHERE id = ?1 AND delivered = 0";
+
+const COPIES: &str = "SELECT count(*) FROM message_copy WHERE message = ?1";
+
+const FORGET_COPIES: &str = "DELETE FROM message_copy WHERE device = ?2
+    AND message IN (SELECT id FROM message WHERE recipient = ?1 AND delivered = 0)";
+
+const COMPLETE: &str =
+    "UPDATE message SET delivered = 1, body = x'' WHERE recipient = ?1 AND delivered = 0 AND taken = 1
+    AND NOT EXISTS (SELECT 1 FROM message_copy WHERE message = message.id) RETURNING id, recipient";
 
 const DELETE: &str = "UPDATE message SET delivered = 1, body = x'' WHERE id = ?1 AND delivered = 0";
 
@@ -32,7 +52,24 @@ const LAST_ID: &str = "SELECT value FROM meta WHERE name = 'last_message_id'";
 
 const WAITING: &str = "SELECT count(*) FROM message WHERE delivered = 0";
 
+/// One statement, unless devices are to get copies of their own: then all, or none.
 pub(super) fn append(connection: &Connection, m: &StoredMessage) -> Result<StoreReply> {
+    if m.owed.is_empty() {
+        return insert(connection, m).map(|_| StoreReply::Done);
+    }
+    whole(connection, || {
+        if insert(connection, m)? > 0 {
+            let mut owe = connection.prepare_cached(OWE)?;
+            for device in &m.owed {
+                owe.execute((m.id.0.cast_signed(), device))?;
+            }
+        }
+        Ok(StoreReply::Done)
+    })
+}
+
+/// How many rows: none if it is known already.
+fn insert(connection: &Connection, m: &StoredMessage) -> Result<usize> {
     let id = i64::try_from(m.id.0).map_err(|why| Error::ToSqlConversionFailure(Box::new(why)))?;
     connection.prepare_cached(APPEND)?.execute(params![
         id,
@@ -45,15 +82,58 @@ pub(super) fn append(connection: &Connection, m: &StoredMessage) -> Result<Store
         m.body,
         m.accepted_at.0,
         m.expires_at.0,
-    ])?;
-    Ok(StoreReply::Done)
+        m.is_taken,
+        m.imdn_id,
+        m.wants,
+    ])
 }
 
-pub(super) fn load(connection: &Connection, to: &Aor, after: MessageId, limit: u32) -> Result<StoreReply> {
+pub(super) fn load(
+    connection: &Connection,
+    to: &Aor,
+    device: &str,
+    after: MessageId,
+    limit: u32,
+) -> Result<StoreReply> {
     let mut statement = connection.prepare_cached(LOAD)?;
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-    let rows = statement.query_map((to.as_str(), after, limit), message)?;
-    rows.collect::<Result<_>>().map(StoreReply::Messages)
+    let rows = statement.query_map((to.as_str(), after, limit, device), message)?;
+    let mut messages: Vec<StoredMessage> = rows.collect::<Result<_>>()?;
+    let mut owed = connection.prepare_cached(OWED)?;
+    // Without a device of its own nobody has a copy of his own.
+    for message in messages.iter_mut().filter(|_| !device.is_empty()) {
+        let devices = owed.query_map((message.id.0.cast_signed(),), |row| row.get(0))?;
+        message.owed = devices.collect::<Result<_>>()?;
+    }
+    Ok(StoreReply::Messages(messages))
+}
+
+/// A device took it. All three statements, or none.
+pub(super) fn take(connection: &Connection, id: MessageId, device: &str) -> Result<StoreReply> {
+    whole(connection, || {
+        let number = id.0.cast_signed();
+        connection.prepare_cached(COPY_TAKEN)?.execute((number, device))?;
+        connection.prepare_cached(TAKE)?.execute((number,))?;
+        let left: u32 = connection
+            .prepare_cached(COPIES)?
+            .query_row((number,), |row| row.get(0))?;
+        if left == 0 {
+            delete(connection, id)?;
+        }
+        Ok(StoreReply::Left(left))
+    })
+}
+
+/// A device will not come back: what it was owed it gets no more.
+pub(super) fn forget_copies(connection: &Connection, aor: &Aor, device: &str) -> Result<StoreReply> {
+    connection
+        .prepare_cached(FORGET_COPIES)?
+        .execute((aor.as_str(), device))?;
+    let mut statement = connection.prepare_cached(COMPLETE)?;
+    let rows = statement.query_map((aor.as_str(),), |row| Ok((id(row)?, self::aor(row, 1)?)))?;
+    let mut gone = rows.collect::<Result<Vec<_>>>()?;
+    gone.sort_unstable();
+    Ok(StoreReply::Expired(gone))
 }
 
 pub(super) fn delete(connection: &Connection, id: MessageId) -> Result<StoreReply> {
@@ -104,6 +184,10 @@ fn message(row: &Row<'_>) -> Result<StoredMessage> {
         body: row.get(7)?,
         accepted_at: Wall(row.get(8)?),
         expires_at: Wall(row.get(9)?),
+        is_taken: row.get(10)?,
+        owed: Vec::new(),
+        imdn_id: row.get(11)?,
+        wants: row.get(12)?,
     })
 }
 

@@ -2,15 +2,17 @@
 //!
 //! All SQL of the program stands in this folder, and values reach it as bound parameters only. Each operation is one
 //! statement (the sweep before an expiry aside, which may run alone): a statement that fails is undone by SQLite and leaves
-//! the others of its transaction in place.
+//! the others of its transaction in place. Those few that need several have a savepoint around them: [`whole`].
 
 mod binding;
 mod cdr;
+mod device;
 mod failure;
 mod file;
 mod kept;
 mod message;
 mod names;
+mod receipt;
 mod recording;
 mod schema;
 
@@ -42,7 +44,7 @@ const CACHE_KIB: i64 = 16_384;
 const CHECK_MAX_BYTES: u64 = 64 << 20;
 
 /// Statements kept prepared; there are fewer.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
 
 /// The writer's connection.
 pub(crate) struct Sqlite {
@@ -152,8 +154,20 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::DeleteBinding { aor, key } => binding::delete(connection, aor, key),
         StoreOp::LoadBindings => binding::load(connection),
         StoreOp::AppendMessage(message) => message::append(connection, message),
-        StoreOp::LoadMessages { to, after, limit } => message::load(connection, to, *after, *limit),
+        StoreOp::LoadMessages {
+            to,
+            device,
+            after,
+            limit,
+        } => message::load(connection, to, device, *after, *limit),
         StoreOp::DeleteMessage(id) => message::delete(connection, *id),
+        StoreOp::TakeMessage { id, device } => message::take(connection, *id, device),
+        StoreOp::PutDevice(known) => device::put(connection, known),
+        StoreOp::ForgetDevice { aor, key } => device::forget(connection, aor, key),
+        StoreOp::LoadDevices => device::load(connection),
+        StoreOp::PutReceipt(one) => receipt::put(connection, one),
+        StoreOp::DeleteReceipt(id) => receipt::delete(connection, *id),
+        StoreOp::LoadReceipts => receipt::load(connection),
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
@@ -165,6 +179,22 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::LoadSubscriptions => kept::load(connection),
         StoreOp::ExpireCdrs(until) => cdr::expire(connection, *until),
     }
+}
+
+/// Statements that take effect together, or not at all.
+fn whole<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    connection.execute_batch("SAVEPOINT whole")?;
+    let result = work();
+    // A full or failing disk may have ended the whole transaction, and the savepoint with it.
+    if !connection.is_autocommit() {
+        let end = if result.is_ok() {
+            "RELEASE whole"
+        } else {
+            "ROLLBACK TO whole; RELEASE whole"
+        };
+        connection.execute_batch(end)?;
+    }
+    result
 }
 
 /// A connection beside the writer's.

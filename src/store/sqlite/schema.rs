@@ -8,11 +8,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// `MIGRATIONS[n]` makes version n + 1 of version n; `PRAGMA user_version` says which a file has.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// `PRAGMA application_id` of our files: "TNDM".

@@ -86,6 +86,10 @@ impl Letter {
             body: self.body.to_vec(),
             accepted_at: self.accepted_at,
             expires_at: self.expires_at,
+            is_taken: false,
+            owed: Vec::new(),
+            imdn_id: "".into(),
+            wants: 0,
         }
     }
 }

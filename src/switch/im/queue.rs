@@ -178,6 +178,7 @@ impl Im {
             cx.core,
             StoreOp::LoadMessages {
                 to: aor.clone(),
+                device: "".into(),
                 after,
                 limit: LOT,
             },

@@ -952,8 +952,9 @@ fn a_room_that_sends_a_message_hears_why_nobody_has_it() {
 #[test]
 fn a_message_of_a_room_looks_as_the_room_wants_and_keeps_the_order() {
     let (mut world, kate, jim) = pair();
+    world.network.delay = Duration::from_millis(10);
     let sent = world.message(kate, "1001", "before");
-    world.run_ms(0);
+    world.run_ms(11);
     for cseq in [3, 4] {
         let guise = Guise {
             call_id: "im-7f3a@example.com".into(),
@@ -968,7 +969,11 @@ fn a_message_of_a_room_looks_as_the_room_wants_and_keeps_the_order() {
     let got: Vec<&Message> = world.phones[jim].taken.iter().map(|(_, message)| message).collect();
     assert_eq!(got.len(), 3);
     assert_eq!([got[1].cseq(), got[2].cseq()], [3, 4]);
-    assert!(got[1..].iter().all(|message| message.call_id() == b"im-7f3a@example.com"));
+    assert!(
+        got[1..]
+            .iter()
+            .all(|message| message.call_id() == b"im-7f3a@example.com")
+    );
     assert!(got[1..].iter().all(|message| message.from_tag() == b"abc"));
     assert_eq!(got[2].header_named("X-IM-Session"), Some(&b"7f3a"[..]));
 }

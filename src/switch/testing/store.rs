@@ -2,8 +2,8 @@
 
 use clock::{Mono, Now};
 use model::{
-    Aor, Binding, BindingKey, Cdr, KeptSubscription, LegId, MessageId, StoreError, StoreOp, StoreReply, StoredMessage,
-    UserSettings,
+    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, LegId, MessageId, Receipt, StoreError, StoreOp,
+    StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,6 +15,10 @@ pub struct MemoryStore {
     pub bindings: BTreeMap<(Aor, BindingKey), Binding>,
     /// In the order of acceptance.
     pub messages: BTreeMap<MessageId, StoredMessage>,
+    /// By user and key.
+    pub devices: BTreeMap<(Aor, Box<str>), KnownDevice>,
+    /// By message.
+    pub receipts: BTreeMap<MessageId, Receipt>,
     /// By user.
     pub settings: BTreeMap<Aor, UserSettings>,
     /// By tag.
@@ -96,16 +100,40 @@ impl MemoryStore {
                 return StoreReply::Bindings(all);
             }
             StoreOp::AppendMessage(message) => self.append(*message),
-            StoreOp::LoadMessages { to, after, limit } => {
+            StoreOp::LoadMessages {
+                to,
+                device,
+                after,
+                limit,
+            } => {
                 let waiting = self
                     .messages
                     .values()
-                    .filter(|message| message.to == to && message.id > after);
+                    .filter(|message| message.to == to && message.id > after && message.is_for(&device));
                 return StoreReply::Messages(waiting.take(limit as usize).cloned().collect());
             }
             StoreOp::DeleteMessage(id) => {
                 self.messages.remove(&id);
             }
+            StoreOp::TakeMessage { id, device } => {
+                let left = self.messages.get_mut(&id).map_or(0, |message| message.take(&device));
+                if left == 0 {
+                    self.messages.remove(&id);
+                }
+                return StoreReply::Left(u32::try_from(left).unwrap_or(u32::MAX));
+            }
+            StoreOp::PutDevice(known) => {
+                self.devices.insert((known.aor.clone(), known.key.clone()), *known);
+            }
+            StoreOp::ForgetDevice { aor, key } => return self.forget_device(&aor, key),
+            StoreOp::LoadDevices => return StoreReply::Devices(self.devices.values().cloned().collect()),
+            StoreOp::PutReceipt(one) => {
+                self.receipts.insert(one.id, *one);
+            }
+            StoreOp::DeleteReceipt(id) => {
+                self.receipts.remove(&id);
+            }
+            StoreOp::LoadReceipts => return StoreReply::Receipts(self.receipts.values().cloned().collect()),
             StoreOp::ExpireMessages(at) => {
                 let (old, kept) = std::mem::take(&mut self.messages)
                     .into_iter()
@@ -135,6 +163,19 @@ impl MemoryStore {
             }
         }
         StoreReply::Done
+    }
+
+    fn forget_device(&mut self, aor: &Aor, key: Box<str>) -> StoreReply {
+        let mut gone = Vec::new();
+        for message in self.messages.values_mut().filter(|message| message.to == *aor) {
+            message.owed.retain(|owed| *owed != key);
+            if message.is_taken && message.owed.is_empty() {
+                gone.push((message.id, aor.clone()));
+            }
+        }
+        self.messages.retain(|id, _| !gone.iter().any(|(other, _)| other == id));
+        self.devices.remove(&(aor.clone(), key));
+        StoreReply::Expired(gone)
     }
 
     /// The same message twice is kept once.

@@ -11,7 +11,8 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
+    ("bodies", targets::bodies),
     ("message", targets::message),
     ("uri", targets::uri),
     ("headers", targets::headers),
