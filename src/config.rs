@@ -10,6 +10,7 @@ use crate::config_switch::SwitchFile;
 pub use crate::config_switch::{Data, Listen, Log};
 pub use crate::config_toml::{Place, Problem};
 use crate::config_toml::{Table, parse, set};
+use crate::config_trunks::{self, TrunkEntry};
 pub use crate::config_users::ha1;
 use crate::config_users::{self, UserEntry};
 pub use crate::config_values::{LogFormat, PortRange};
@@ -116,7 +117,7 @@ fn without_echoes(first: &[Problem], mut found: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Files that we read, by name without `.toml`.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "switch",
     "users",
     "dialplan",
@@ -124,9 +125,10 @@ const FILES: [&str; 7] = [
     "security",
     "conference",
     "features",
+    "trunks",
 ];
 /// Files that come with what is not built yet.
-const LATER: [&str; 3] = ["voicemail", "groups", "trunks"];
+const LATER: [&str; 2] = ["voicemail", "groups"];
 
 /// The files as tables, before their meaning is read.
 struct Files {
@@ -188,13 +190,22 @@ impl Files {
         let security = config_policy::security(self.section(source, "security", problems), &main.domain);
         let im = config_policy::im(self.section(source, "im", problems));
         let users = config_users::read(self.section(source, "users", problems), &main.domain, &security.0.realm);
-        let rules = config_dialplan::read(self.section(source, "dialplan", problems));
+        let trunks = config_trunks::read(self.section(source, "trunks", problems));
+        let mut rules = config_dialplan::read(self.section(source, "dialplan", problems));
         let conferences = config_conference::read(self.section(source, "conference", problems));
         let features = config_features::read(self.section(source, "features", problems));
         check_digest(&main.listen, &security, &users, problems);
         check_demo_passwords(&main, &users, problems);
         check_targets(&rules, &users, problems);
-        assemble(source, main, security, (im, conferences, features), users, rules)
+        check_trunks(&mut rules, &trunks, &main.listen, problems);
+        assemble(
+            source,
+            main,
+            security,
+            (im, conferences, features),
+            users,
+            (rules, trunks),
+        )
     }
 }
 
@@ -306,13 +317,46 @@ fn check_targets(rules: &[RuleEntry], users: &[UserEntry], problems: &Problems) 
     }
 }
 
+/// A rule that names a trunk must name one that exists, and goes as the trunk says unless it says so itself. A trunk must be
+/// one that a listener of ours can speak to.
+fn check_trunks(rules: &mut [RuleEntry], trunks: &[TrunkEntry], listen: &[Listen], problems: &Problems) {
+    for entry in rules {
+        let Action::Trunk(outside) = &entry.rule.action else {
+            continue;
+        };
+        match trunks.iter().find(|known| known.trunk.name == outside.trunk) {
+            Some(known) if !entry.has_mode => entry.rule.mode = known.trunk.mode,
+            Some(_) => {}
+            None => {
+                let hint = did_you_mean(&outside.trunk, trunks.iter().map(|known| &*known.trunk.name));
+                let text = format!("no trunk {:?} in trunks.toml{hint}", outside.trunk);
+                report(problems, entry.place.clone(), text);
+            }
+        }
+    }
+    for TrunkEntry { trunk, place } in trunks {
+        for peer in &trunk.to {
+            let speaks = |listen: &Listen| {
+                listen.transport == peer.transport && listen.address.is_ipv4() == peer.address.is_ipv4()
+            };
+            if !listen.iter().any(speaks) {
+                let text = format!(
+                    "no listener of the same transport and address family for {}",
+                    peer.address
+                );
+                report(problems, place.clone(), text);
+            }
+        }
+    }
+}
+
 fn assemble(
     source: &Source,
     main: SwitchFile,
     security: SecurityFile,
     (im, conferences, (stars, features)): (ImFile, Conferences, (Stars, Features)),
     users: Vec<UserEntry>,
-    rules: Vec<RuleEntry>,
+    (rules, trunks): (Vec<RuleEntry>, Vec<TrunkEntry>),
 ) -> Config {
     let switch = switch::Config {
         domain: main.domain.into(),
@@ -320,6 +364,7 @@ fn assemble(
         listeners: Vec::new(),
         users: users.into_iter().map(|entry| entry.user).collect(),
         dialplan: rules.into_iter().map(|entry| entry.rule).collect(),
+        trunks: trunks.into_iter().map(|entry| entry.trunk).collect(),
         timers: main.timers,
         registrar: main.registrar,
         calls: main.calls,

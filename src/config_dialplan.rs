@@ -1,20 +1,32 @@
 //! dialplan.toml: ordered rules, first match wins.
 
-use crate::config_section::{At, Section, did_you_mean};
-use crate::config_toml::Place;
-use switch::config::{Action, Pattern, Rule};
+use crate::config_section::{At, Section, Setting, did_you_mean};
+use crate::config_toml::{Kind, Place};
+use crate::config_trunks::mode;
+use switch::config::trunks::{INTERNAL, Mode};
+use switch::config::{Action, Outside, Pattern, Rule};
 
 /// A rule and its place, for the checks of the whole.
 pub(crate) struct RuleEntry {
     pub(crate) rule: Rule,
     pub(crate) place: Place,
+    /// It says how its calls go; otherwise its trunk does.
+    pub(crate) has_mode: bool,
 }
 
 /// Reads every `[[rule]]`; a rule with a mistake is on record and left out.
 pub(crate) fn read(mut top: Section<'_>) -> Vec<RuleEntry> {
     let rules: Vec<RuleEntry> = top.list("rule").into_iter().filter_map(rule).collect();
     for (i, later) in rules.iter().enumerate() {
-        let hides = |earlier: &&RuleEntry| hides(&earlier.rule.matches, &later.rule.matches);
+        let everywhere = |earlier: &Rule| {
+            later
+                .rule
+                .contexts
+                .iter()
+                .all(|context| earlier.contexts.contains(context))
+        };
+        let hides =
+            |earlier: &&RuleEntry| hides(&earlier.rule.matches, &later.rule.matches) && everywhere(&earlier.rule);
         if let Some(earlier) = rules[..i].iter().find(hides) {
             let text = format!("this rule is never reached: the one at {} matches first", earlier.place);
             top.problem(&later.place, text);
@@ -36,13 +48,54 @@ fn rule(mut section: Section<'_>) -> Option<RuleEntry> {
     let place = section.place();
     let matches = pattern(&mut section);
     let action = action(&mut section);
-    mode(&mut section);
-    let rule = Rule {
-        matches: matches?,
-        action: action?,
-    };
-    Some(RuleEntry { rule, place })
+    let (contexts, right) = (contexts(&mut section), section.read::<String>("right"));
+    let mode = mode(&mut section);
+    let mut rule = Rule::new(matches?, action?);
+    rule.contexts = contexts;
+    rule.right = right_of(&rule.action, right);
+    rule.mode = mode.unwrap_or_default();
+    let goes_elsewhere = matches!(rule.action, Action::User(_) | Action::Trunk(_));
+    if rule.mode == Mode::Proxy && !goes_elsewhere {
+        let text = "`mode`: what the switch answers itself cannot be passed on by proxy".to_owned();
+        section.problem(&place, text);
+    }
+    let has_mode = mode.is_some();
+    Some(RuleEntry { rule, place, has_mode })
 }
+
+/// `context`, one or several; without it the rule is for users.
+fn contexts(section: &mut Section<'_>) -> Vec<Box<str>> {
+    let Some(value) = section.take("context") else {
+        return vec![INTERNAL.into()];
+    };
+    let found: Result<Vec<String>, String> = match &value.kind {
+        Kind::Text(one) => Ok(vec![one.clone()]),
+        _ => Setting::read(&value),
+    };
+    match found {
+        Ok(names) if !names.is_empty() => names.into_iter().map(Into::into).collect(),
+        Ok(_) => {
+            section.problem(&value.place, "`context`: name at least one".to_owned());
+            Vec::new()
+        }
+        Err(wrong) => {
+            section.problem(&value.place, format!("`context`: {wrong}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Calls outside cost money: who is to make them needs a right even where the rule does not say which.
+fn right_of(action: &Action, said: Option<String>) -> Option<Box<str>> {
+    match (said, action) {
+        (Some(right), _) => (!right.is_empty()).then(|| right.into()),
+        (None, Action::Trunk(_)) => Some(OUTSIDE.into()),
+        (None, _) => None,
+    }
+}
+
+/// The right to dial outside, unless a rule names another.
+const OUTSIDE: &str = "outside";
 
 fn pattern(section: &mut Section<'_>) -> Option<Pattern> {
     section.later(&["regex"], "matching by regular expression");
@@ -131,13 +184,18 @@ fn is_set(inside: &str) -> bool {
     any
 }
 
-const ACTIONS: [&str; 7] = ["user", "room", "echo", "tone", "music", "digits", "reject"];
-const LATER: [&str; 4] = ["group", "voicemail", "trunk", "rewrite"];
+const ACTIONS: [&str; 8] = ["user", "trunk", "room", "echo", "tone", "music", "digits", "reject"];
+const LATER: [&str; 3] = ["group", "voicemail", "rewrite"];
 
 fn action(section: &mut Section<'_>) -> Option<Action> {
     let name: At<String> = section.need("action")?;
     match name.value.as_str() {
         "user" => Some(Action::User(section.read::<String>("user").map(Into::into))),
+        "trunk" => Some(Action::Trunk(Outside {
+            trunk: section.need::<String>("trunk")?.into(),
+            strip: section.within("strip", 0, 0..=64),
+            prepend: section.or("prepend", String::new()).into(),
+        })),
         "room" => Some(Action::Room(section.read::<String>("room").map(Into::into))),
         "echo" => Some(Action::Echo),
         "tone" => Some(Action::Tone(section.within("hz", 1004, 20..=3_900))),
@@ -155,18 +213,6 @@ fn action(section: &mut Section<'_>) -> Option<Action> {
             None
         }
     }
-}
-
-fn mode(section: &mut Section<'_>) {
-    let Some(mode) = section.read::<At<String>>("mode") else {
-        return;
-    };
-    let text = match mode.value.as_str() {
-        "b2bua" => return,
-        "proxy" => "`mode`: \"proxy\" is not built yet; \"b2bua\" is".to_owned(),
-        other => format!("`mode`: expected \"b2bua\", found {other:?}"),
-    };
-    section.problem(&mode.place, text);
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ const NO_WILDCARD: &str = "peers must be told an address: name each address by i
 
 const SCHEMES: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
 
-fn parse_url(url: &str) -> Result<(Transport, SocketAddr), String> {
+pub(crate) fn parse_url(url: &str) -> Result<(Transport, SocketAddr), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("expected a url like \"udp://127.0.0.1:5060\", found {url:?}"));
     };

@@ -379,3 +379,50 @@ fn a_directory_that_is_not_there_is_one_clear_problem() {
         found[0]
     );
 }
+
+const TRUNK: &str = "[carrier]\naddress = [\"udp://127.0.0.2:5070\"]\ncontext = \"incoming\"\n";
+const OUT: &str = "[[rule]]\nprefix = \"0\"\naction = \"trunk\"\ntrunk = \"carrier\"\nstrip = 1\n";
+
+#[test]
+fn a_trunk_and_the_rule_that_leads_to_it() {
+    let users = "[1000]\npassword = \"secret\"\nrights = [\"outside\"]\n[1001]\npassword = \"secret\"\n";
+    let files = [
+        ("switch.toml", SWITCH),
+        (
+            "trunks.toml",
+            &*format!("{TRUNK}sources = [\"127.0.0.3\"]\ncaller_id_prefix = \"+4930\"\n"),
+        ),
+        ("dialplan.toml", OUT),
+        ("users.toml", users),
+    ];
+    let config = load(&files, &[]).unwrap().switch;
+    let trunk = &config.trunks[0];
+    assert_eq!(
+        (&*trunk.name, &*trunk.dial.context, trunk.is_trusted),
+        ("carrier", "incoming", false)
+    );
+    assert!(trunk.is_at([127, 0, 0, 2].into()) && trunk.is_at([127, 0, 0, 3].into()));
+    assert_eq!(trunk.caller_id.of("1000"), "+49301000");
+    // Calls outside cost money: without a word about rights a rule asks for one.
+    assert_eq!(config.dialplan[0].right.as_deref(), Some("outside"));
+    assert_eq!(config.users[0].dial.rights, ["outside".into()]);
+    assert!(config.users[1].dial.rights.is_empty());
+}
+
+#[test]
+fn mistakes_about_trunks_are_named() {
+    let found = |trunks: &str, rule: &str| {
+        problems(&[
+            ("switch.toml", SWITCH),
+            ("trunks.toml", trunks),
+            ("dialplan.toml", rule),
+        ])
+        .join("\n")
+    };
+    assert!(found(TRUNK, &OUT.replace("\"carrier\"", "\"carier\"")).contains("did you mean `carrier`?"));
+    assert!(found("[c]\naddress = [\"udp://127.0.0.2\"]\n", "").contains("`context` is missing"));
+    assert!(found("[c]\naddress = [\"udp://0.0.0.0:5060\"]\ncontext = \"x\"\n", "").contains("no address of a peer"));
+    assert!(found("[c]\naddress = [\"tls://127.0.0.2\"]\ncontext = \"x\"\n", "").contains("no listener of the same"));
+    let second = TRUNK.replace("carrier", "other");
+    assert!(found(&format!("{TRUNK}{second}"), "").contains("is the address of trunk \"carrier\" too"));
+}

@@ -6,7 +6,9 @@ use md5::Md5;
 use media::sdp::SrtpUse;
 use model::Aor;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
+use switch::config::trunks::{Dial, INTERNAL};
 use switch::config::{Algorithm, User};
 
 /// A user, and what the checks of the whole need to know.
@@ -41,7 +43,20 @@ pub(crate) fn wrong_extension(name: &str) -> Option<String> {
 /// Reads every user, in the order of their extensions.
 pub(crate) fn read(mut top: Section<'_>, domain: &str, realm: &str) -> Vec<UserEntry> {
     let entry = |(name, section): (At<String>, Section<'_>)| user(&name, section, domain, realm);
-    top.named().into_iter().map(entry).collect()
+    let mut users: Vec<UserEntry> = top.named().into_iter().map(entry).collect();
+    share_rights(&mut users);
+    users
+}
+
+/// Most users may dial the same: it is in memory once.
+fn share_rights(users: &mut [UserEntry]) {
+    let mut known: Vec<Arc<Dial>> = Vec::new();
+    for entry in users {
+        match known.iter().find(|known| **known == entry.user.dial) {
+            Some(same) => entry.user.dial = Arc::clone(same),
+            None => known.push(Arc::clone(&entry.user.dial)),
+        }
+    }
 }
 
 fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &str) -> UserEntry {
@@ -63,6 +78,10 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
         roles: section.or("roles", Vec::new()),
         im: section.or("im", true),
         srtp: section.or("srtp", SrtpUse::Off),
+        dial: Arc::new(Dial {
+            context: section.or("context", INTERNAL.to_owned()).into(),
+            rights: crate::config_trunks::rights(&mut section),
+        }),
         ring_timeout: section
             .has("ring_timeout")
             .then(|| section.within("ring_timeout", 60 * second, second..=600 * second)),

@@ -275,6 +275,7 @@ mod tests {
             im: true,
             ring_timeout: None,
             srtp: Default::default(),
+            dial: Default::default(),
         };
         let stamps = [user("a", None), user("b", None), user("a", Some("b"))].map(|user| stamp(&user));
         assert_eq!(stamps[0], stamp(&user("a", None)));
@@ -292,6 +293,7 @@ mod tests {
             im: true,
             ring_timeout: None,
             srtp: Default::default(),
+            dial: Default::default(),
         };
         let hash = |algorithm| Some(ha1(algorithm, "1000", "r", "secret").into());
         for known in [user(hash(Algorithm::Md5), None), user(None, hash(Algorithm::Sha256))] {

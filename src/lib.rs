@@ -22,6 +22,7 @@ mod config_section;
 mod config_switch;
 mod config_tls;
 mod config_toml;
+mod config_trunks;
 mod config_users;
 mod config_values;
 mod control;

@@ -2,12 +2,15 @@
 
 pub mod conference;
 pub mod stars;
+pub mod trunks;
 
 use conference::Conferences;
 use model::Aor;
 use stars::Stars;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+use trunks::{Dial, INTERNAL, Mode, Trunk};
 
 /// All that the switch needs to know. Built and checked as a whole by the node; swapped as a whole on reload.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// Dial plan, first match wins.
     pub dialplan: Vec<Rule>,
+    /// Peers outside.
+    pub trunks: Vec<Trunk>,
     /// SIP timers.
     pub timers: Timers,
     /// Registrar settings.
@@ -89,6 +94,8 @@ pub struct User {
     pub ring_timeout: Option<Duration>,
     /// Whether media of its devices is encrypted: what they are offered, and what they must offer.
     pub srtp: media::sdp::SrtpUse,
+    /// What this user may dial.
+    pub dial: Arc<Dial>,
 }
 
 impl User {
@@ -117,6 +124,26 @@ pub struct Rule {
     pub matches: Pattern,
     /// What then.
     pub action: Action,
+    /// For whom the rule is there.
+    pub contexts: Vec<Box<str>>,
+    /// Who dials it must hold this right, or hears 403.
+    pub right: Option<Box<str>>,
+    /// How its calls go through the switch.
+    pub mode: Mode,
+}
+
+impl Rule {
+    /// A rule for all users, by way of the switch.
+    #[must_use]
+    pub fn new(matches: Pattern, action: Action) -> Rule {
+        Rule {
+            matches,
+            action,
+            contexts: vec![INTERNAL.into()],
+            right: None,
+            mode: Mode::B2bua,
+        }
+    }
 }
 
 /// Which dialled strings a rule is for.
@@ -153,6 +180,19 @@ pub enum Action {
     Music(Option<Box<str>>),
     /// Reads back the keys that are pressed.
     Digits,
+    /// A number outside.
+    Trunk(Outside),
+}
+
+/// By which trunk a number outside is called, and as which number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The trunk's name.
+    pub trunk: Box<str>,
+    /// So many characters of what was dialled are left out at its beginning.
+    pub strip: usize,
+    /// This stands before the rest.
+    pub prepend: Box<str>,
 }
 
 /// RFC 3261 timer values.

@@ -218,6 +218,15 @@ impl Switch {
                     merged,
                 },
             ),
+            Match::Foreign if self.is_of_trunk(owner, flow) => self.on_owned(
+                now,
+                Event::Request {
+                    flow,
+                    message,
+                    dialog: Some(owner),
+                    merged,
+                },
+            ),
             Match::Foreign => match self.authenticate(now, flow, &message) {
                 Some(user) if self.is_of(owner, user) => {
                     self.on_owned(
@@ -235,6 +244,11 @@ impl Switch {
             },
             Match::No => self.core.reply(flow, &message, &Reply::new(481)),
         }
+    }
+
+    /// Whether the dialog of `owner` is with the trunk that speaks from there.
+    fn is_of_trunk(&self, owner: Owner, flow: Flow) -> bool {
+        matches!(Room::of(owner), Some((Room::Call, _))) && self.calls.is_of_trunk(&self.core, owner, flow)
     }
 
     /// Whether the dialog of `owner` is with a device of this user.

@@ -1,6 +1,7 @@
 //! A request from outside of all dialogs: admission, who sent it, then what it wants.
 
 use crate::core::cx;
+use crate::route::{self, Dialler, Target, TrunkIndex};
 use crate::subscribe::states;
 use crate::users::UserIndex;
 use crate::{Switch, admission, auth};
@@ -17,7 +18,13 @@ impl Switch {
             let reply = admission::capabilities(&self.core);
             return self.core.reply(flow, &request, &reply);
         }
-        // Callers from outside: there are no trunks, and one answer for all of them.
+        // A trunk is known by its address. Phones behind the same one register, and so are asked for their passwords.
+        if let Some(trunk) =
+            route::trunk_at(&self.core, flow.peer.ip()).filter(|_| request.method() != Method::Register)
+        {
+            return self.on_trunk(now, flow, request, trunk);
+        }
+        // Callers from outside without a trunk: one answer for all of them.
         let Some(claimed) = auth::claimed(&self.core, flow, &request) else {
             return self.core.reply(flow, &request, &admission::from_outside(&request));
         };
@@ -31,6 +38,21 @@ impl Switch {
             return self.on_mismatch(now, flow, &request, user);
         }
         self.on_authenticated(now, flow, request, user);
+    }
+
+    /// A request from a peer outside that is known by its address.
+    fn on_trunk(&mut self, now: Now, flow: Flow, request: Message, trunk: TrunkIndex) {
+        let dialler = Dialler::Trunk(trunk);
+        match request.method() {
+            Method::Invite if !accepts_sdp(&request) => self.core.answer(now, flow, &request, &no_sdp()),
+            Method::Invite => self.calls.handle_invite(cx!(self, now), dialler, flow, request),
+            Method::Options => {
+                let reply = self.options_for(now, flow, &request, dialler);
+                self.core.answer(now, flow, &request, &reply);
+            }
+            Method::Notify => self.core.answer(now, flow, &request, &Reply::new(481)),
+            _ => self.core.answer(now, flow, &request, &Reply::new(403)),
+        }
     }
 
     /// The password is right, and the sender says to be somebody else (S10).
@@ -56,18 +78,17 @@ impl Switch {
     fn on_authenticated(&mut self, now: Now, flow: Flow, request: Message, user: UserIndex) {
         match request.method() {
             Method::Register => self.on_register(now, flow, &request, user),
-            Method::Invite if !accepts_sdp(&request) => {
-                let reply = Reply::new(406).header(Name::Accept, "application/sdp");
-                self.core.answer(now, flow, &request, &reply);
-            }
-            Method::Invite => self.calls.handle_invite(cx!(self, now), user, flow, request),
+            Method::Invite if !accepts_sdp(&request) => self.core.answer(now, flow, &request, &no_sdp()),
+            Method::Invite => self
+                .calls
+                .handle_invite(cx!(self, now), Dialler::User(user), flow, request),
             Method::Message => self.im.handle_message(cx!(self, now), user, flow, request),
             Method::Subscribe => {
                 self.subscriptions
                     .handle_subscribe(cx!(self, now), &states!(self), user, flow, &request)
             }
             Method::Options => {
-                let reply = self.options_for(now, flow, &request);
+                let reply = self.options_for(now, flow, &request, Dialler::User(user));
                 self.core.answer(now, flow, &request, &reply);
             }
             method => self.core.answer(now, flow, &request, &outside_of_dialogs(method)),
@@ -84,12 +105,17 @@ impl Switch {
     }
 
     /// OPTIONS to a user: what a call there would meet (RFC 3261 section 11.2), answered by the switch.
-    fn options_for(&self, now: Now, flow: Flow, request: &Message) -> Reply {
-        match self
-            .core
-            .dialled(request)
-            .and_then(|dialled| self.core.users.named(&dialled))
-        {
+    fn options_for(&self, now: Now, flow: Flow, request: &Message, dialler: Dialler) -> Reply {
+        let dialled = self.core.dialled(request);
+        let named = || self.core.users.named(dialled.as_deref()?);
+        let user = match dialler {
+            Dialler::User(_) => named(),
+            Dialler::Trunk(_) => match route::target_for(&self.core, dialler, dialled.as_deref().unwrap_or_default()) {
+                Target::User(user) => Some(&self.core.users[user]),
+                _ => None,
+            },
+        };
+        match user {
             None => Reply::new(404),
             Some(user) if self.registrar.bindings(&user.aor, now).is_empty() => Reply::new(480),
             Some(user) => admission::capabilities(&self.core).header(
@@ -113,6 +139,10 @@ fn accepts_sdp(invite: &Message) -> bool {
         known.iter().any(|known| media_type.eq_ignore_ascii_case(known))
     };
     values.peek().is_none() || values.any(takes)
+}
+
+fn no_sdp() -> Reply {
+    Reply::new(406).header(Name::Accept, "application/sdp")
 }
 
 /// What is left of the methods whose sender is asked for credentials.

@@ -463,16 +463,11 @@ fn config(users: usize) -> Config {
             im: true,
             ring_timeout: None,
             srtp: Default::default(),
+            dial: Default::default(),
         }
     };
-    let exact = |text: &str, action| Rule {
-        matches: Pattern::Exact(text.into()),
-        action,
-    };
-    let digits = |text: &str, action| Rule {
-        matches: Pattern::Digits(text.into()),
-        action,
-    };
+    let exact = |text: &str, action| Rule::new(Pattern::Exact(text.into()), action);
+    let digits = |text: &str, action| Rule::new(Pattern::Digits(text.into()), action);
     Config {
         domain: DOMAIN.into(),
         aliases: Vec::new(),
@@ -489,6 +484,7 @@ fn config(users: usize) -> Config {
             exact("9000", Action::Reject(403)),
             digits("1XXX", Action::User(None)),
         ],
+        trunks: Vec::new(),
         timers: config::Timers {
             t1: Duration::from_millis(500),
             t2: seconds(4),

@@ -56,9 +56,9 @@ impl Calls {
                 Some(key) => self.inspect(cx, token, key),
                 None => cx.core.refuse(token, unknown(id)),
             },
-            Command::RouteTest { from, to } => match cx.core.users.named(&from) {
-                Some(_) => {
-                    let route = route::explain(cx.core, &to);
+            Command::RouteTest { from, to } => match cx.core.users.find(&from) {
+                Some(user) => {
+                    let route = route::explain(cx.core, user, &to);
                     cx.core.tell(token, Answer::Route(route.into()));
                 }
                 None => cx.core.refuse(token, Refusal::NotFound(format!("user {from}").into())),

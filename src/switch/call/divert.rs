@@ -7,7 +7,7 @@ use super::{Calls, Failure, State};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
-use crate::route::{self, Devices, Target};
+use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::users::UserIndex;
 use model::{Aor, EndReason, UserSettings};
 use sip::{Flow, Headers, Name, Reply};
@@ -31,8 +31,8 @@ pub(super) struct Onward {
 /// Where a call comes from, as far as it matters where it goes.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
-    /// Who calls, authenticated.
-    pub(super) caller: UserIndex,
+    /// Who calls: authenticated, or from a trunk's address.
+    pub(super) caller: Dialler,
     /// How others see him.
     pub(super) identity: Identity,
     /// The device he calls with, which he can call no more; none for a call that was commanded: its phones are taken.
@@ -61,22 +61,32 @@ impl Calls {
         &self,
         cx: &Cx<'_>,
         origin: &Origin,
-        first: UserIndex,
+        first: Callee,
         past: &mut SmallVec<[Aor; 2]>,
-    ) -> Result<(UserIndex, Devices), Failure> {
-        let mut callee = first;
+    ) -> Result<(Callee, Devices), Failure> {
+        let mut next = first;
         loop {
+            let callee = match next {
+                Callee::User(callee) => callee,
+                Callee::Outside(trunk, number) => {
+                    let devices = route::way_outside(cx.core, trunk, &number);
+                    return match devices.is_empty() {
+                        true => Err(Failure::of(480)),
+                        false => Ok((Callee::Outside(trunk, number), devices)),
+                    };
+                }
+            };
             let user = &cx.core.users[callee].aor;
             if past.contains(user) || past.len() > usize::from(cx.core.config.stars.max_forwards) {
                 return Err(Failure::of(482));
             }
             past.push(user.clone());
-            let is_own = origin.caller == callee;
+            let is_own = origin.caller == Dialler::User(callee);
             if is_own && origin.flow.is_none() {
                 return Err(Failure::of(482));
             }
             let settings = cx.core.settings.of(user).filter(|_| !is_own);
-            let next = match settings.and_then(|settings| settings.forward_always.as_deref()) {
+            let number = match settings.and_then(|settings| settings.forward_always.as_deref()) {
                 Some(next) => next,
                 None if !is_own && self.is_busy(cx, user, settings) => {
                     match settings.and_then(|s| s.forward_busy.as_deref()) {
@@ -89,11 +99,11 @@ impl Calls {
                     match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
                         Some(next) if devices.is_empty() => next,
                         _ if devices.is_empty() => return Err(Failure::of(480)),
-                        _ => return Ok((callee, devices)),
+                        _ => return Ok((Callee::User(callee), devices)),
                     }
                 }
             };
-            callee = forwarded(cx, next)?;
+            next = forwarded(cx, callee, number)?;
         }
     }
 
@@ -128,19 +138,18 @@ impl Calls {
             return false;
         }
         let Onward { mut origin, mut past } = *onward;
+        let forwarder = past.last().and_then(|user| cx.core.users.find(user.user()));
         let settings = past.last().and_then(|user| cx.core.settings.of(user));
         let next = settings.and_then(|settings| match why {
             Why::Busy => settings.forward_busy.clone(),
             Why::NoAnswer => settings.forward_no_answer.clone(),
         });
         // Indices do not outlive a reload.
-        let caller = self.caller_of(call).and_then(|leg| self.legs.get(leg)?.user.clone());
-        let caller = caller.and_then(|user| cx.core.users.find(user.user()));
-        let (Some(next), Some(caller)) = (next, caller) else {
+        let (Some(next), Some(caller), Some(forwarder)) = (next, self.dialler_of(cx.core, call), forwarder) else {
             return false;
         };
         origin.caller = caller;
-        let called = forwarded(cx, &next).and_then(|first| self.called(cx, &origin, first, &mut past));
+        let called = forwarded(cx, forwarder, &next).and_then(|first| self.called(cx, &origin, first, &mut past));
         let Ok((callee, devices)) = called else { return false };
         let alarm = self.ringing(call).and_then(|ringing| ringing.alarm.take());
         if let Some(alarm) = alarm {
@@ -166,17 +175,20 @@ impl Calls {
     }
 }
 
-/// The user a forward leads to. What was a user when it was set may be none now.
-fn forwarded(cx: &Cx<'_>, number: &str) -> Result<UserIndex, Failure> {
-    match route::target(cx.core, number) {
-        Target::User(next) => Ok(next),
+/// Where a forward leads: what the forwarder himself may dial, for outside it is at his expense (S7). What was a user when
+/// it was set may be none now.
+fn forwarded(cx: &Cx<'_>, forwarder: UserIndex, number: &str) -> Result<Callee, Failure> {
+    let dialler = Dialler::User(forwarder);
+    match route::target_for(cx.core, dialler, number) {
+        Target::User(next) => Ok(Callee::User(next)),
+        Target::Trunk(trunk) => Ok(Callee::Outside(trunk, route::number_for(cx.core, dialler, number))),
         _ => Err(Failure::of(480)),
     }
 }
 
 /// Two lines of one desk phone share a flow and may call each other: only a caller's own device is not rung.
 fn own_flow(origin: &Origin, callee: UserIndex) -> Option<Flow> {
-    origin.flow.filter(|_| origin.caller == callee)
+    origin.flow.filter(|_| origin.caller == Dialler::User(callee))
 }
 
 fn busy(settings: Option<&UserSettings>) -> Failure {

@@ -32,9 +32,13 @@ impl Calls {
     pub(super) fn entry(&self, cx: &Cx<'_>, key: Key<Interaction>, asked: &Asked) -> Result<Option<Entry>, Failure> {
         let of = |name| asked.invite.lines(name).collect::<SmallVec<[&[u8]; 1]>>();
         match (of(Name::Replaces).as_slice(), of(Name::Join).as_slice()) {
-            ([], []) => self.star_code(cx, key, asked.caller),
-            ([value], []) => self.replaced(cx, asked.caller, value).map(Some),
-            ([], [value]) => self.joined(cx, asked, value).map(Some),
+            ([], []) => match asked.caller.user() {
+                Some(user) => self.star_code(cx, key, user),
+                None => Ok(None),
+            },
+            // Into our calls only users of ours enter.
+            ([value], []) => self.replaced(cx, inside(asked)?, value).map(Some),
+            ([], [value]) => self.joined(cx, asked, inside(asked)?, value).map(Some),
             // RFC 3891 section 3, RFC 3911 section 4: one of them, once.
             _ => Err(Failure::of(400)),
         }
@@ -64,11 +68,11 @@ impl Calls {
         }
     }
 
-    fn joined(&self, cx: &Cx<'_>, asked: &Asked, value: &[u8]) -> Result<Entry, Failure> {
+    fn joined(&self, cx: &Cx<'_>, asked: &Asked, caller: UserIndex, value: &[u8]) -> Result<Entry, Failure> {
         let dialog = Replaces::parse(value).map_err(|_| Failure::of(400))?;
         let found = self.own_dialog(cx, &dialog).filter(|(_, leg)| leg.is_up());
         let (key, leg) = found.ok_or_else(|| Failure::of(481))?;
-        let (user, call) = (&cx.core.users[asked.caller], leg.interaction);
+        let (user, call) = (&cx.core.users[caller], leg.interaction);
         let (_, of) = self
             .seat_of(key)
             .filter(|_| self.is_up(call))
@@ -315,6 +319,10 @@ impl Calls {
         let asserted = other.and_then(|party| party.asserted.as_deref());
         asserted.map_or_else(Headers::new, |who| Headers::new().with(Name::PAssertedIdentity, who))
     }
+}
+
+fn inside(asked: &Asked) -> Result<UserIndex, Failure> {
+    asked.caller.user().ok_or_else(|| Failure::of(403))
 }
 
 /// An offer to listen only.

@@ -29,6 +29,8 @@ pub(crate) struct Leg {
     pub(crate) direction: Direction,
     /// Whose device, if one of our users'.
     pub(crate) user: Option<Aor>,
+    /// The trunk it is outside by.
+    pub(crate) trunk: Option<Box<str>>,
     /// The device's URI: its Contact, or the caller's own.
     pub(crate) uri: Box<str>,
     /// Where its signalling comes from: media may come from there too (RFC 7362).
@@ -106,7 +108,7 @@ impl Leg {
     pub(crate) fn new(
         cx: &mut Cx<'_>,
         interaction: Key<Interaction>,
-        (direction, user): (Direction, Aor),
+        (direction, user): (Direction, Option<Aor>),
         uri: Box<str>,
         host: Option<IpAddr>,
         session: Session,
@@ -116,7 +118,8 @@ impl Leg {
             interaction,
             place: interaction,
             direction,
-            user: Some(user),
+            user,
+            trunk: None,
             uri,
             host,
             session,

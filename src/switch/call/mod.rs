@@ -22,6 +22,7 @@ mod identity;
 mod leg;
 mod legs;
 mod originate;
+mod outside;
 mod parties;
 mod pickup;
 mod plumb;
@@ -56,7 +57,7 @@ use dtmf::Heard;
 use leg::{Over, Relayed, Stage};
 use legs::Legs;
 use media::{PoolConfig, PortPool, WorkerId};
-use model::{Aor, EndReason};
+use model::EndReason;
 use ring::Ringing;
 use sip::endpoint::Alarm;
 use sip::invite::Match;
@@ -220,11 +221,6 @@ impl Calls {
             Some((_, leg)) => leg.session.matches(flow, message),
             None => Match::No,
         }
-    }
-
-    /// Whether the device of this leg is one of that user's.
-    pub(crate) fn is_of(&self, owner: Owner, user: &Aor) -> bool {
-        self.leg(owner).is_some_and(|(_, leg)| leg.user.as_ref() == Some(user))
     }
 
     /// An event of the transaction layer for a leg: requests in its dialog that match, ACK, CANCEL, responses,

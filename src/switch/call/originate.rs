@@ -13,7 +13,7 @@ use super::{Calls, Failure, LegKey, State};
 use crate::arena::{CAPACITY, Key};
 use crate::core::Cx;
 use crate::interaction::{Asker, Interaction, Originated, Party};
-use crate::route::{self, Target};
+use crate::route::{self, Callee, Dialler, Target};
 use crate::users::UserIndex;
 use crate::{Answer, By, Originate, Refusal};
 use media::plan::Matrix;
@@ -44,16 +44,16 @@ impl Calls {
         if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
             return Err(Refusal::Unreachable(503));
         }
-        let target = meant(cx, &wanted.target).map_err(Refusal::Unreachable)?;
-        if target == user {
+        let target = meant(cx, user, &wanted.target).map_err(Refusal::Unreachable)?;
+        if target == Callee::User(user) {
             return Err(Refusal::Conflict("nobody calls themselves".into()));
         }
         let devices = route::devices(cx, &wanted.user, None);
         if devices.is_empty() {
             return Err(Refusal::Unreachable(480));
         }
-        let shown = Identity::of_callee(cx.core, target);
-        let interaction = self.commanded(cx, wanted, (user, target), &shown);
+        let shown = Identity::of_called(cx.core, &target);
+        let interaction = self.commanded(cx, wanted, (user, &target), &shown);
         let key = self.interactions.insert(interaction);
         self.active += 1;
         self.figures.offered += 1;
@@ -63,7 +63,7 @@ impl Calls {
             hops: 70,
             is_reliable: false,
         };
-        if let Err(failure) = self.ring(cx, key, &calling, user, devices) {
+        if let Err(failure) = self.ring(cx, key, &calling, Callee::User(user), devices) {
             self.interactions.remove(key);
             self.active -= 1;
             return Err(Refusal::Unreachable(failure.reply.status));
@@ -77,16 +77,14 @@ impl Calls {
         &self,
         cx: &mut Cx<'_>,
         wanted: &Originate,
-        (user, target): (UserIndex, UserIndex),
+        (user, target): (UserIndex, &Callee),
         shown: &Identity,
     ) -> Interaction {
-        let aor = cx.core.users[target].aor.clone();
-        let stands_in = Party::new(
-            PartyId(cx.core.random()),
-            Some(aor),
-            shown.shown.clone(),
-            SmallVec::new(),
-        );
+        let aor = match target {
+            Callee::User(target) => Some(cx.core.users[*target].aor.clone()),
+            Callee::Outside(..) => None,
+        };
+        let stands_in = Party::new(PartyId(cx.core.random()), aor, shown.shown.clone(), SmallVec::new());
         let id = InteractionId(cx.core.random());
         let mut interaction = Interaction::new(id, stands_in, wanted.target.clone(), cx.now.wall);
         interaction.caller = Identity::of_callee(cx.core, user).shown;
@@ -158,13 +156,13 @@ impl Calls {
         // He may have been taken out of the configuration while his phone rang.
         let caller = user.and_then(|user| cx.core.users.find(user.user()));
         let caller = caller.ok_or_else(|| Failure::of(480))?;
-        let first = meant(cx, &interaction.dialled).map_err(Failure::of)?;
-        let shown = Identity::of_callee(cx.core, first).asserted;
+        let first = meant(cx, caller, &interaction.dialled).map_err(Failure::of)?;
+        let shown = Identity::of_called(cx.core, &first).asserted;
         if let Some(leg) = self.legs.get_mut(key) {
             leg.told = shown.map(Into::into);
         }
         let origin = Origin {
-            caller,
+            caller: Dialler::User(caller),
             identity: Identity::of_callee(cx.core, caller),
             flow: None,
             hops: 70,
@@ -207,13 +205,15 @@ fn permitted(cx: &Cx<'_>, wanted: &Originate) -> Result<UserIndex, Refusal> {
     user.ok_or_else(|| Refusal::NotFound(format!("user {}", wanted.user).into()))
 }
 
-/// Whom a dialled string means. What the switch answers itself has nobody who could be called.
-fn meant(cx: &Cx<'_>, dialled: &str) -> Result<UserIndex, u16> {
+/// Whom a dialled string means for its user. What the switch answers itself has nobody who could be called.
+fn meant(cx: &Cx<'_>, user: UserIndex, dialled: &str) -> Result<Callee, u16> {
     if dialled.len() > DIALLED_MAX || dialled.chars().any(char::is_control) {
         return Err(404);
     }
-    match route::target(cx.core, dialled) {
-        Target::User(callee) => Ok(callee),
+    let dialler = Dialler::User(user);
+    match route::target_for(cx.core, dialler, dialled) {
+        Target::User(callee) => Ok(Callee::User(callee)),
+        Target::Trunk(trunk) => Ok(Callee::Outside(trunk, route::number_for(cx.core, dialler, dialled))),
         Target::Nobody(status) => Err(status),
         _ => Err(480),
     }

@@ -7,6 +7,7 @@ use crate::Refusal;
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::{Asker, Interaction, Refer};
+use crate::route::{self, Target};
 use model::{EndedBy, PartyId, Purpose};
 use sip::endpoint::ServerId;
 use sip::header::{NameAddr, Replaces};
@@ -43,6 +44,12 @@ impl Calls {
         let Some((call, by)) = self.seat_of(key).filter(|(call, _)| self.is_up(*call)) else {
             return Some(Reply::new(491));
         };
+        // What the transferor may not dial he may not have others dial (S7).
+        let dialler = self.party_dials(cx.core, call, by);
+        let denied = |dialler| route::target_for(cx.core, dialler, &refer_to.target) == Target::Nobody(403);
+        if refer_to.replaces.is_none() && !refer_to.is_farewell && dialler.is_none_or(denied) {
+            return Some(Reply::new(403));
+        }
         let silent = message
             .header(Name::ReferSub)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"false"));

@@ -8,15 +8,15 @@ use super::room::Sound;
 use super::service::CODECS;
 use super::{Bridge, Calls, Failure, Leg, LegKey, State, TIMER_RING, body, call_timer, cdr, leg_owner};
 use crate::arena::Key;
-use crate::core::{Cx, aor_uri};
+use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
-use crate::route::{Device, Devices, best};
+use crate::route::{Callee, Device, Devices, TrunkIndex, best};
 use crate::text::loggable;
-use crate::users::UserIndex;
 use clock::Mono;
 use model::{Aor, Direction, EndReason, EndedBy, PartyId};
 use sip::endpoint::Alarm;
 use sip::invite::{Invitation, Session};
+use sip::uri::escape_user;
 use sip::{Body, Flow, Headers, Message, Name, Reply};
 use smallvec::{SmallVec, smallvec};
 
@@ -53,6 +53,34 @@ pub(super) struct Calling<'c> {
     pub(super) is_reliable: bool,
 }
 
+/// Who is called, as the legs are made.
+struct Called {
+    user: Option<Aor>,
+    trunk: Option<TrunkIndex>,
+    /// To, without tag.
+    to: String,
+}
+
+impl Called {
+    fn of(core: &Core, callee: &Callee) -> Called {
+        match callee {
+            Callee::User(user) => {
+                let aor = &core.users[*user].aor;
+                Called {
+                    user: Some(aor.clone()),
+                    trunk: None,
+                    to: format!("<{}>", aor_uri(aor)),
+                }
+            }
+            Callee::Outside(trunk, number) => Called {
+                user: None,
+                trunk: Some(*trunk),
+                to: format!("<sip:{}@{}>", escape_user(number.as_bytes()), trunk.of(core).host()),
+            },
+        }
+    }
+}
+
 /// What two devices share before the answer.
 #[derive(Debug)]
 pub(super) struct Early {
@@ -63,21 +91,24 @@ pub(super) struct Early {
 }
 
 impl Calls {
-    /// Calls all devices of a user.
+    /// Calls all devices of a user, or a number outside.
     pub(super) fn ring(
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
         calling: &Calling<'_>,
-        callee: UserIndex,
+        callee: Callee,
         devices: Devices,
     ) -> Result<(), Failure> {
-        let user = &cx.core.users[callee];
-        let (aor, timeout) = (user.aor.clone(), user.ring_timeout);
+        let called = Called::of(cx.core, &callee);
+        let timeout = match callee {
+            Callee::User(user) => cx.core.users[user].ring_timeout,
+            Callee::Outside(..) => None,
+        };
         let mut legs: SmallVec<[LegKey; 1]> = smallvec![];
         let alone = devices.len() == 1;
         for device in devices {
-            match self.invite(cx, key, calling, &aor, device, alone) {
+            match self.invite(cx, key, calling, &called, device, alone) {
                 Ok(leg) => legs.push(leg),
                 // What rings, rings; without any there is no call.
                 Err(failure) if legs.is_empty() => return Err(failure),
@@ -87,7 +118,7 @@ impl Calls {
         self.midst_of("ring");
         let at = cx.now.mono + timeout.unwrap_or(cx.core.config.calls.ring_timeout);
         let alarm = cx.core.endpoint.set_timer(at, call_timer(key), TIMER_RING);
-        let callee = Identity::of_callee(cx.core, callee);
+        let callee = Identity::of_called(cx.core, &callee);
         let Some(interaction) = self.interactions.get_mut(key) else {
             return Ok(());
         };
@@ -101,7 +132,7 @@ impl Calls {
             is_lent: false,
             onward: None,
         });
-        let mut party = Party::new(PartyId(cx.core.random()), Some(aor), callee.shown, legs);
+        let mut party = Party::new(PartyId(cx.core.random()), called.user, callee.shown, legs);
         party.asserted = callee.asserted.map(Into::into);
         interaction.parties.push(party);
         Ok(())
@@ -113,20 +144,21 @@ impl Calls {
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
         calling: &Calling<'_>,
-        callee: &Aor,
+        callee: &Called,
         device: Device,
         alone: bool,
     ) -> Result<LegKey, Failure> {
         let flow = device.flow();
-        let (sound, offer) = self.seat_callee(cx, key, callee, flow)?;
+        let (sound, offer) = self.seat_callee(cx, key, callee.user.as_ref(), flow)?;
         let leg_key = self.legs.next_key();
+        let caller = calling.identity.towards(cx.core, callee.trunk);
         let invitation = Invitation {
             destination: device.destination,
             uri: device.contact.to_string(),
-            from: calling.identity.from.clone(),
-            to: format!("<{}>", aor_uri(callee)),
-            local: self.local(cx.core, &calling.identity.number, flow),
-            headers: routed(joined(calling), &device.path),
+            from: caller.from.clone(),
+            to: callee.to.clone(),
+            local: self.local(cx.core, &caller.number, flow),
+            headers: routed(joined(&caller, calling), &device.path),
             max_forwards: calling.hops,
             // Its offer in a provisional response would be the caller's to answer, in a PRACK.
             reliable: offer.is_some() || alone && calling.is_reliable,
@@ -144,8 +176,9 @@ impl Calls {
             let (id, call_id) = (interaction.id, session.call_id().as_bytes());
             tracing::debug!(call = %id, call_id = %loggable(call_id), peer = %flow.peer, "device called");
         }
-        let (whose, host) = ((Direction::Out, callee.clone()), Some(flow.peer.ip()));
+        let (whose, host) = ((Direction::Out, callee.user.clone()), Some(flow.peer.ip()));
         let mut leg = Leg::new(cx, key, whose, device.contact, host, session);
+        leg.trunk = callee.trunk.map(|trunk| trunk.of(cx.core).name.clone());
         leg.sound = Some(sound);
         Ok(self.legs.insert(leg))
     }
@@ -155,14 +188,14 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         key: Key<Interaction>,
-        callee: &Aor,
+        callee: Option<&Aor>,
         flow: Flow,
     ) -> Result<(Sound, Option<Body>), Failure> {
         let worker = self.interactions.get(key).and_then(|call| call.call.worker);
         let mut sound = self
             .reserve(cx, worker, Some(flow.local))
             .map_err(|_| Failure::congested())?;
-        sound.secure(cx, Some(callee), flow.transport);
+        sound.secure(cx, callee, flow.transport);
         if let Some(interaction) = self.interactions.get_mut(key) {
             interaction.call.worker.get_or_insert(sound.port.worker);
         }
@@ -311,8 +344,8 @@ pub(super) fn hops_left(invite: &Message) -> u8 {
 }
 
 /// Who calls, and what else the INVITE says.
-fn joined(calling: &Calling<'_>) -> Headers {
-    let mut headers = calling.identity.headers();
+fn joined(caller: &Identity, calling: &Calling<'_>) -> Headers {
+    let mut headers = caller.headers();
     headers.append(&calling.headers);
     headers
 }

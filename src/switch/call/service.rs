@@ -4,6 +4,7 @@ use super::ending::reason_header;
 use super::room::PLAYER;
 use super::{Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
+use crate::config::trunks::INTERNAL;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use crate::route::{self, Target};
@@ -97,7 +98,9 @@ impl Calls {
         let dialled = call
             .and_then(|call| self.interactions.get(call))
             .map(|call| call.dialled.clone());
-        let class = route::music(cx.core, &dialled.unwrap_or_default());
+        let dialler = call.and_then(|call| self.dialler_of(cx.core, call));
+        let context = dialler.map_or(INTERNAL, |dialler| &dialler.dial(cx.core).context);
+        let class = route::music(cx.core, context, &dialled.unwrap_or_default());
         self.play(cx, key, Sound::Music(class));
     }
 

@@ -7,9 +7,8 @@ use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
-use crate::route::{self, Devices, Target};
+use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::text::loggable;
-use crate::users::UserIndex;
 use media::WorkerId;
 use media::sdp::SessionDescription;
 use model::{Aor, Direction, EndReason, EndedBy, InteractionId, PartyId};
@@ -27,8 +26,8 @@ pub(super) const LEGS_MAX: usize = 128;
 /// A call as it is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    /// Who calls, authenticated.
-    pub(super) caller: UserIndex,
+    /// Who calls: authenticated, or from a trunk's address.
+    pub(super) caller: Dialler,
     /// How others see him.
     pub(super) identity: Identity,
     /// From where.
@@ -51,8 +50,8 @@ impl Asked {
 
 impl Calls {
     /// An INVITE from outside of any dialog, admitted (hops, Require, scheme, our domain) and its caller authenticated;
-    /// From and P-Asserted-Identity are the caller's. No transaction has been made for it yet.
-    pub(crate) fn handle_invite(&mut self, cx: &mut Cx<'_>, caller: UserIndex, flow: Flow, invite: Message) {
+    /// From and P-Asserted-Identity of a user are the user's. No transaction has been made for it yet.
+    pub(crate) fn handle_invite(&mut self, cx: &mut Cx<'_>, caller: Dialler, flow: Flow, invite: Message) {
         if let Some(reply) = expiry(cx.core).and_then(|expiry| too_brief(&invite, expiry)) {
             return cx.core.answer(cx.now, flow, &invite, &reply);
         }
@@ -64,7 +63,10 @@ impl Calls {
         }
         let asked = Asked {
             caller,
-            identity: Identity::of_caller(cx.core, caller, &invite),
+            identity: match caller {
+                Dialler::User(user) => Identity::of_caller(cx.core, user, &invite),
+                Dialler::Trunk(trunk) => Identity::of_stranger(cx.core, trunk, &invite),
+            },
             flow,
             invite,
         };
@@ -77,7 +79,7 @@ impl Calls {
     /// Makes the interaction and its first leg. 100 is sent.
     fn receive(&mut self, cx: &mut Cx<'_>, asked: &Asked) -> Key<Interaction> {
         let (key, leg_key) = (self.interactions.next_key(), self.legs.next_key());
-        let user = cx.core.users[asked.caller].aor.clone();
+        let user = asked.caller.user().map(|user| cx.core.users[user].aor.clone());
         let dialled = dialled(cx.core, &asked.invite);
         let local = self.local(cx.core, &dialled, asked.flow);
         let core = &mut *cx.core;
@@ -92,19 +94,24 @@ impl Calls {
             &mut core.effects,
         );
         let shown = asked.identity.shown.clone();
-        let mut party = Party::new(PartyId(core.random()), Some(user.clone()), shown, smallvec![leg_key]);
+        let mut party = Party::new(PartyId(core.random()), user.clone(), shown, smallvec![leg_key]);
         party.asserted = asked.identity.asserted.as_deref().map(Into::into);
         let id = InteractionId(core.random());
         let interaction = Interaction::new(id, party, dialled.into(), cx.now.wall);
         tracing::info!(
             call = %interaction.id,
             call_id = %loggable(asked.invite.call_id()),
-            from = %loggable(user.as_str().as_bytes()),
+            from = %loggable(asked.identity.number.as_bytes()),
             to = %loggable(interaction.dialled.as_bytes()),
             "call begins"
         );
-        let (uri, host) = (aor_uri(&user).into(), Some(asked.flow.peer.ip()));
-        let leg = Leg::new(cx, key, (Direction::In, user), uri, host, session);
+        let uri = match (&user, asked.invite.from()) {
+            (Some(user), _) => aor_uri(user).into(),
+            (None, Ok(from)) => loggable(from.uri_bytes).into(),
+            (None, Err(_)) => "".into(),
+        };
+        let mut leg = Leg::new(cx, key, (Direction::In, user), uri, Some(asked.flow.peer.ip()), session);
+        leg.trunk = asked.caller.trunk(cx.core);
         self.legs.insert(leg);
         self.active += 1;
         self.interactions.insert(interaction)
@@ -121,13 +128,15 @@ impl Calls {
         }
         // Who dials a code calls nobody.
         let dialled = self.interactions.get(key).map_or("", |call| &call.dialled);
-        if route::target(cx.core, dialled) == Target::Star {
+        if route::target_for(cx.core, asked.caller, dialled) == Target::Star {
             return self.dial_star(cx, key, asked, offer.as_ref());
         }
-        self.link_second_call(key, &cx.core.users[asked.caller].aor);
+        if let Some(user) = asked.caller.user() {
+            self.link_second_call(key, &cx.core.users[user].aor);
+        }
         let mut past = SmallVec::new();
         let origin = asked.origin();
-        let (target, devices) = self.goal(cx, key, &origin, &mut past)?;
+        let (target, called) = self.goal(cx, key, &origin, &mut past)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
@@ -141,37 +150,39 @@ impl Calls {
             seated = self.seat_caller(cx, key, (caller, None), asked.flow, offer.as_ref());
         }
         seated?;
-        match target {
-            Target::User(callee) => {
+        match called {
+            Some((callee, devices)) => {
                 let calling = origin.calling(self.side_headers(key));
                 self.ring(cx, key, &calling, callee, devices)?;
                 self.keep_onward(key, &origin, past);
                 Ok(())
             }
-            service => self.serve(cx, caller, service, offer.is_some()),
+            None => self.serve(cx, caller, target, offer.is_some()),
         }
     }
 
-    /// What the dial plan and the registrar say: a user and at least one device, or a service and none. No port is taken
-    /// before: calls to nobody must not use them up.
+    /// What the dial plan and the registrar say: somebody with at least one device, or a service. No port is taken before:
+    /// calls to nobody must not use them up.
     fn goal(
         &self,
         cx: &Cx<'_>,
         key: Key<Interaction>,
         origin: &Origin,
         past: &mut SmallVec<[Aor; 2]>,
-    ) -> Result<(Target, Devices), Failure> {
+    ) -> Result<(Target, Option<(Callee, Devices)>), Failure> {
         let dialled = self
             .interactions
             .get(key)
             .map_or("", |interaction| &interaction.dialled);
-        let callee = match route::target(cx.core, dialled) {
-            Target::User(callee) => callee,
+        let target = route::target_for(cx.core, origin.caller, dialled);
+        let callee = match target {
+            Target::User(callee) => Callee::User(callee),
+            Target::Trunk(trunk) => Callee::Outside(trunk, route::number_for(cx.core, origin.caller, dialled)),
             Target::Nobody(status) => return Err(Failure::of(status)),
-            service => return Ok((service, Devices::new())),
+            service => return Ok((service, None)),
         };
-        let (callee, devices) = self.called(cx, origin, callee, past)?;
-        Ok((Target::User(callee), devices))
+        self.called(cx, origin, callee, past)
+            .map(|called| (target, Some(called)))
     }
 
     /// The caller's port, at the worker where the call will live from now on, if that is known already, and his offer.

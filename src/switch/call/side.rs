@@ -9,8 +9,7 @@ use super::{Bridge, Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
 use crate::core::{Core, Cx};
 use crate::interaction::{Asker, Interaction, Party, Side};
-use crate::route::{self, Devices, Target};
-use crate::users::UserIndex;
+use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::{Notice, Output};
 use media::WorkerId;
 use media::plan::Matrix;
@@ -41,7 +40,12 @@ impl Calls {
         if cx.core.draining || self.active >= cx.core.config.calls.max_calls {
             return Err(503);
         }
-        let (callee, devices) = self.reach(cx, wish.target)?;
+        let dialler = match wish.purpose {
+            // Whose phone it is was found out by his name.
+            Purpose::TakeOver | Purpose::Supervise => None,
+            _ => Some(self.party_dials(cx.core, wish.parent, wish.by).ok_or(403u16)?),
+        };
+        let (callee, devices) = self.reach(cx, dialler, wish.target)?;
         let parent = wish.parent;
         let (interaction, identity) = self.aside(cx, wish).ok_or(500u16)?;
         let key = self.interactions.insert(interaction);
@@ -65,15 +69,27 @@ impl Calls {
         }
     }
 
-    /// Who is meant by what is dialled, and where he is.
-    pub(super) fn reach(&self, cx: &Cx<'_>, dialled: &str) -> Result<(UserIndex, Devices), u16> {
-        let callee = match route::target(cx.core, dialled) {
-            Target::User(callee) => callee,
-            Target::Nobody(status) => return Err(status),
+    /// Who is meant by what is dialled, and where he is. A transfer goes by the rights of who transfers (S7); without a
+    /// dialler only users are meant.
+    pub(super) fn reach(&self, cx: &Cx<'_>, dialler: Option<Dialler>, dialled: &str) -> Result<(Callee, Devices), u16> {
+        let target = match dialler {
+            Some(dialler) => route::target_for(cx.core, dialler, dialled),
+            None => route::target(cx.core, dialled),
+        };
+        let (callee, devices) = match (target, dialler) {
+            (Target::User(callee), _) => {
+                let devices = route::devices(cx, &cx.core.users[callee].aor, None);
+                (Callee::User(callee), devices)
+            }
+            (Target::Trunk(trunk), Some(dialler)) => {
+                let number = route::number_for(cx.core, dialler, dialled);
+                let devices = route::way_outside(cx.core, trunk, &number);
+                (Callee::Outside(trunk, number), devices)
+            }
+            (Target::Nobody(status), _) => return Err(status),
             // A service has nobody who could be spoken to, or take over.
             _ => return Err(480),
         };
-        let devices = route::devices(cx, &cx.core.users[callee].aor, None);
         match devices.is_empty() {
             true => Err(480),
             false => Ok((callee, devices)),
@@ -179,13 +195,13 @@ impl Calls {
         &self,
         core: &Core,
         key: Key<Interaction>,
-        caller: UserIndex,
+        caller: Dialler,
         target: &Target,
     ) -> Option<WorkerId> {
         let parent = self
             .parent_of(key)
             .and_then(|parent| self.interactions.get(parent)?.call.worker);
-        let of = |user: UserIndex| {
+        let of = |user| {
             let mut legs = self.legs.of_user(&core.users[user].aor);
             legs.find_map(|(_, leg)| Some(leg.sound.as_ref()?.port.worker))
         };
@@ -193,7 +209,7 @@ impl Calls {
             Target::User(callee) => of(*callee),
             _ => None,
         };
-        parent.or_else(callee).or_else(|| of(caller))
+        parent.or_else(callee).or_else(|| of(caller.user()?))
     }
 
     // What happens to it.

@@ -6,10 +6,11 @@ use crate::arena::Key;
 use crate::config::stars::StarCode;
 use crate::core::{Core, Cx};
 use crate::interaction::Interaction;
-use crate::route::{self, Target};
+use crate::route::{self, Dialler, Target};
+use crate::users::UserIndex;
 use media::sdp::SessionDescription;
 use media::tone::Tone;
-use model::{Aor, EndReason, EndedBy, UserSettings};
+use model::{EndReason, EndedBy, UserSettings};
 use sip::{Name, Reply};
 use smallvec::SmallVec;
 
@@ -31,8 +32,8 @@ impl Calls {
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
         };
-        let user = cx.core.users[asked.caller].aor.clone();
-        switch(cx.core, &user, code, number)?;
+        let user = asked.caller.user().ok_or_else(|| Failure::of(404))?;
+        switch(cx.core, user, code, number)?;
         self.seat_caller(cx, key, (caller, None), asked.flow, offer)?;
         self.serve(cx, caller, Target::Done, offer.is_some())
     }
@@ -56,7 +57,7 @@ pub(super) fn done() -> Tone {
 }
 
 /// Sets what the code says.
-fn switch(core: &mut Core, user: &Aor, code: StarCode, number: &str) -> Result<(), Failure> {
+fn switch(core: &mut Core, user: UserIndex, code: StarCode, number: &str) -> Result<(), Failure> {
     let target = match code.takes_number() {
         true => Some(forward_target(core, user, number)?),
         false => None,
@@ -73,20 +74,23 @@ fn switch(core: &mut Core, user: &Aor, code: StarCode, number: &str) -> Result<(
             return Err(Failure::of(480));
         }
     };
-    core.set(user, |settings| change(settings, target));
+    let aor = core.users[user].aor.clone();
+    core.set(&aor, |settings| change(settings, target));
     Ok(())
 }
 
-/// Forwards go to other users of ours. Numbers outside would be called at the forwarder's expense by whoever calls him (S7).
-fn forward_target(core: &Core, user: &Aor, number: &str) -> Result<Box<str>, Failure> {
+/// Forwards go to other users of ours, and to numbers outside that the forwarder may dial: whoever calls him calls there at
+/// his expense (S7).
+fn forward_target(core: &Core, user: UserIndex, number: &str) -> Result<Box<str>, Failure> {
     if number.is_empty() {
         return Err(Failure::of(484));
     }
-    match route::target(core, number) {
-        Target::User(target) if core.users[target].aor != *user => Ok(number.into()),
+    match route::target_for(core, Dialler::User(user), number) {
+        Target::User(target) if target != user => Ok(number.into()),
+        Target::Trunk(_) => Ok(number.into()),
         Target::Nobody(404) => Err(Failure::of(404)),
         _ => {
-            let why = "399 tandem \"calls can be forwarded to other users only\"";
+            let why = "399 tandem \"calls can be forwarded to others whom you may call\"";
             let reply = Reply::new(403).header(Name::Warning, why);
             Err(Failure::new(reply, EndReason::Declined))
         }

@@ -173,6 +173,8 @@ fn recipient(cx: &Cx<'_>, request: &Message) -> Result<Aor, Reply> {
         | Target::Room
         | Target::Star
         | Target::Done => Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS")),
+        // Carriers take calls.
+        Target::Trunk(_) => Err(Reply::new(405).header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS")),
         Target::Nobody(status) => Err(Reply::new(status)),
     }
 }

@@ -1,14 +1,15 @@
 //! The dial plan: ordered rules, the first that matches wins. A dialled string is only compared, never evaluated (S18).
 
-use crate::config::{Action, Pattern, Rule};
+use crate::config::{Pattern, Rule};
 
-/// What the plan does with a dialled string (the unescaped user part of the Request-URI); `None` when no rule matches.
+/// What the plan does in this context with a dialled string (the unescaped user part of the Request-URI); `None` when no
+/// rule matches.
 #[must_use]
-pub(crate) fn action<'c>(rules: &'c [Rule], dialled: &str) -> Option<&'c Action> {
+pub(crate) fn rule<'c>(rules: &'c [Rule], context: &str, dialled: &str) -> Option<&'c Rule> {
+    let is_there = |rule: &Rule| rule.contexts.iter().any(|known| **known == *context);
     rules
         .iter()
-        .find(|rule| matches(&rule.matches, dialled))
-        .map(|rule| &rule.action)
+        .find(|rule| matches(&rule.matches, dialled) && is_there(rule))
 }
 
 /// Whether a rule is for this dialled string. An empty string is for nobody.
@@ -67,6 +68,8 @@ fn set(pattern: &[u8], digit: u8) -> (bool, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Action;
+    use crate::config::trunks::INTERNAL;
 
     fn digits_match(pattern: &str, dialled: &str) -> bool {
         matches(&Pattern::Digits(pattern.into()), dialled)
@@ -74,17 +77,33 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_wins() {
-        let rule = |matches, action| Rule { matches, action };
         let plan = [
-            rule(Pattern::Exact("9196".into()), Action::Echo),
-            rule(Pattern::Prefix("91".into()), Action::Reject(403)),
-            rule(Pattern::Any, Action::User(None)),
+            Rule::new(Pattern::Exact("9196".into()), Action::Echo),
+            Rule::new(Pattern::Prefix("91".into()), Action::Reject(403)),
+            Rule::new(Pattern::Any, Action::User(None)),
         ];
+        let action = |plan, dialled| rule_of(plan, INTERNAL, dialled);
         assert_eq!(action(&plan, "9196"), Some(&Action::Echo));
         assert_eq!(action(&plan, "9197"), Some(&Action::Reject(403)));
         assert_eq!(action(&plan, "1001"), Some(&Action::User(None)));
         assert_eq!(action(&plan, ""), None);
         assert_eq!(action(&plan[..2], "1001"), None);
+    }
+
+    #[test]
+    fn a_rule_is_there_only_in_its_contexts() {
+        let mut plan = [
+            Rule::new(Pattern::Exact("9196".into()), Action::Echo),
+            Rule::new(Pattern::Any, Action::User(None)),
+        ];
+        plan[1].contexts = vec!["outside".into(), INTERNAL.into()];
+        assert_eq!(rule_of(&plan, INTERNAL, "9196"), Some(&Action::Echo));
+        assert_eq!(rule_of(&plan, "outside", "9196"), Some(&Action::User(None)));
+        assert_eq!(rule_of(&plan, "elsewhere", "9196"), None);
+    }
+
+    fn rule_of<'c>(plan: &'c [Rule], context: &str, dialled: &str) -> Option<&'c Action> {
+        rule(plan, context, dialled).map(|rule| &rule.action)
     }
 
     #[test]

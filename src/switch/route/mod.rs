@@ -2,8 +2,13 @@
 
 pub(crate) mod best;
 pub(crate) mod dialplan;
+mod outside;
 
-use crate::config::Action;
+use outside::number_outside;
+pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_named, way_outside};
+
+use crate::config::trunks::{Dial, INTERNAL, Mode};
+use crate::config::{Action, Rule};
 use crate::core::{Core, Cx};
 use crate::users::UserIndex;
 use model::Aor;
@@ -17,6 +22,8 @@ use std::sync::Arc;
 pub(crate) enum Target {
     /// A user of ours, by all devices.
     User(UserIndex),
+    /// A number outside: [`number_for`] says which.
+    Trunk(TrunkIndex),
     /// Hear oneself.
     Echo,
     /// Hear a tone of so many Hz.
@@ -33,6 +40,53 @@ pub(crate) enum Target {
     Done,
     /// Nobody: this status.
     Nobody(u16),
+}
+
+/// Who dials: it decides which rules of the dial plan there are, and which of them he may use.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Dialler {
+    /// A user of ours.
+    User(UserIndex),
+    /// Somebody outside.
+    Trunk(TrunkIndex),
+}
+
+impl Dialler {
+    /// The user, if it is one of ours.
+    #[must_use]
+    pub(crate) fn user(self) -> Option<UserIndex> {
+        match self {
+            Dialler::User(user) => Some(user),
+            Dialler::Trunk(_) => None,
+        }
+    }
+
+    /// The trunk's name, if it is somebody outside.
+    #[must_use]
+    pub(crate) fn trunk(self, core: &Core) -> Option<Box<str>> {
+        match self {
+            Dialler::User(_) => None,
+            Dialler::Trunk(trunk) => Some(trunk.of(core).name.clone()),
+        }
+    }
+
+    /// What he may dial.
+    #[must_use]
+    pub(crate) fn dial(self, core: &Core) -> &Dial {
+        match self {
+            Dialler::User(user) => &core.users[user].dial,
+            Dialler::Trunk(trunk) => &trunk.of(core).dial,
+        }
+    }
+}
+
+/// Who is called in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Callee {
+    /// A user of ours.
+    User(UserIndex),
+    /// This number, by this trunk.
+    Outside(TrunkIndex, Box<str>),
 }
 
 /// A device of the user who is called.
@@ -65,20 +119,52 @@ impl Device {
     }
 }
 
-/// What the dial plan makes of a dialled string (the unescaped user part of the Request-URI).
+/// What the dial plan makes of a dialled string (the unescaped user part of the Request-URI) for users in general. Whether
+/// this user may dial it, [`target_for`] says.
 #[must_use]
 pub(crate) fn target(core: &Core, dialled: &str) -> Target {
-    if core.config.stars.dialled(dialled).is_some() {
-        return Target::Star;
+    meaning(core, INTERNAL, dialled).0
+}
+
+/// The same for him who dials: in his context, and 403 for what he has no right to.
+#[must_use]
+pub(crate) fn target_for(core: &Core, dialler: Dialler, dialled: &str) -> Target {
+    let dial = dialler.dial(core);
+    let (target, rule) = meaning(core, &dial.context, dialled);
+    let right = rule.and_then(|rule| rule.right.as_ref());
+    if right.is_some_and(|right| !dial.rights.contains(right)) {
+        return Target::Nobody(403);
     }
-    let Some(action) = dialplan::action(&core.config.dialplan, dialled) else {
-        return Target::Nobody(404);
-    };
+    // Codes are settings of users.
+    match (target, dialler) {
+        (Target::Star, Dialler::Trunk(_)) => Target::Nobody(404),
+        (target, _) => target,
+    }
+}
+
+/// The rule by which a dialled string is understood; none for star codes.
+#[must_use]
+pub(crate) fn rule_for<'c>(core: &'c Core, dialler: Dialler, dialled: &str) -> Option<&'c Rule> {
+    meaning(core, &dialler.dial(core).context, dialled).1
+}
+
+fn meaning<'c>(core: &'c Core, context: &str, dialled: &str) -> (Target, Option<&'c Rule>) {
+    if core.config.stars.dialled(dialled).is_some() {
+        return (Target::Star, None);
+    }
+    match dialplan::rule(&core.config.dialplan, context, dialled) {
+        Some(rule) => (obeyed(core, &rule.action, dialled), Some(rule)),
+        None => (Target::Nobody(404), None),
+    }
+}
+
+fn obeyed(core: &Core, action: &Action, dialled: &str) -> Target {
     match action {
         Action::User(extension) => {
             let extension = extension.as_deref().unwrap_or(dialled);
             core.users.find(extension).map_or(Target::Nobody(404), Target::User)
         }
+        Action::Trunk(outside) => trunk_named(core, &outside.trunk).map_or(Target::Nobody(404), Target::Trunk),
         Action::Echo => Target::Echo,
         Action::Tone(hz) => Target::Tone(*hz),
         Action::Reject(status) => Target::Nobody(*status),
@@ -90,19 +176,24 @@ pub(crate) fn target(core: &Core, dialled: &str) -> Target {
     }
 }
 
-/// The name of the conference room that a dialled string means.
+/// What the plan does with a dialled string in a context.
+fn action<'c>(core: &'c Core, context: &str, dialled: &str) -> Option<&'c Action> {
+    dialplan::rule(&core.config.dialplan, context, dialled).map(|rule| &rule.action)
+}
+
+/// The name of the conference room that a dialled string means in a context.
 #[must_use]
-pub(crate) fn room<'a>(core: &'a Core, dialled: &'a str) -> Option<&'a str> {
-    match dialplan::action(&core.config.dialplan, dialled)? {
+pub(crate) fn room<'a>(core: &'a Core, context: &str, dialled: &'a str) -> Option<&'a str> {
+    match action(core, context, dialled)? {
         Action::Room(name) => Some(name.as_deref().unwrap_or(dialled)),
         _ => None,
     }
 }
 
-/// The class of music that a dialled string means.
+/// The class of music that a dialled string means in a context.
 #[must_use]
-pub(crate) fn music(core: &Core, dialled: &str) -> Arc<str> {
-    match dialplan::action(&core.config.dialplan, dialled) {
+pub(crate) fn music(core: &Core, context: &str, dialled: &str) -> Arc<str> {
+    match action(core, context, dialled) {
         Some(Action::Music(Some(class))) => class.as_ref().into(),
         _ => media::sound::DEFAULT_MUSIC.into(),
     }
@@ -110,12 +201,24 @@ pub(crate) fn music(core: &Core, dialled: &str) -> Arc<str> {
 
 /// The same in words, for `tandem route test`.
 #[must_use]
-pub(crate) fn explain(core: &Core, dialled: &str) -> String {
+pub(crate) fn explain(core: &Core, user: UserIndex, dialled: &str) -> String {
+    let rule = rule_for(core, Dialler::User(user), dialled);
+    let denied = target_for(core, Dialler::User(user), dialled) == Target::Nobody(403);
+    let right = rule.and_then(|rule| rule.right.as_deref()).filter(|_| denied);
+    if let Some(right) = right {
+        return format!("reject 403: {} lacks the right {right:?}", core.users[user].aor);
+    }
+    let proxied = rule.is_some_and(|rule| rule.mode == Mode::Proxy);
+    let how = if proxied { ", by proxy" } else { "" };
+    in_words(core, rule.map(|rule| &rule.action), dialled) + how
+}
+
+fn in_words(core: &Core, action: Option<&Action>, dialled: &str) -> String {
     if let Some((code, number)) = core.config.stars.dialled(dialled) {
         return format!("star code {code:?} {number}").trim_end().to_owned();
     }
     let quoted = |kind: &str, name: &str| format!("{kind} {name:?}: answers 480");
-    match dialplan::action(&core.config.dialplan, dialled) {
+    match action {
         None => "no rule matches: 404".to_owned(),
         Some(Action::User(extension)) => {
             let extension = extension.as_deref().unwrap_or(dialled);
@@ -124,13 +227,21 @@ pub(crate) fn explain(core: &Core, dialled: &str) -> String {
                 None => format!("user {extension:?}: there is none, 404"),
             }
         }
+        Some(Action::Trunk(outside)) => format!(
+            "number {:?} by trunk {:?}",
+            number_outside(outside, dialled),
+            outside.trunk
+        ),
         Some(Action::Echo) => "echo".to_owned(),
         Some(Action::Tone(hz)) => format!("tone of {hz} Hz"),
         Some(Action::Reject(status)) => format!("reject {status}"),
         Some(Action::Group(name)) => quoted("group", name),
         Some(Action::Room(name)) => format!("conference room {:?}", name.as_deref().unwrap_or(dialled)),
         Some(Action::Voicemail(name)) => quoted("voicemail", name),
-        Some(Action::Music(_)) => format!("music of class {:?}", music(core, dialled)),
+        Some(Action::Music(class)) => format!(
+            "music of class {:?}",
+            class.as_deref().unwrap_or(media::sound::DEFAULT_MUSIC)
+        ),
         Some(Action::Digits) => "reads back the keys that are pressed".to_owned(),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn admit(
     watcher: UserIndex,
     dialled: Option<&str>,
 ) -> Result<Watched, Reply> {
-    let room = dialled.and_then(|dialled| route::room(core, dialled));
+    let room = dialled.and_then(|dialled| route::room(core, &core.users[watcher].dial.context, dialled));
     let room = room.ok_or_else(|| Reply::new(404))?;
     let (settings, user) = (core.config.conferences.of(room), &core.users[watcher]);
     let oversees = || user.roles.contains(&Role::Supervisor) || user.roles.contains(&Role::Admin);

@@ -61,10 +61,7 @@ pub fn config() -> Config {
         advertised: None,
         digest: Vec::new(),
     };
-    let exact = |text: &str, action| Rule {
-        matches: Pattern::Exact(text.into()),
-        action,
-    };
+    let exact = |text: &str, action| Rule::new(Pattern::Exact(text.into()), action);
     let seconds = Duration::from_secs;
     Config {
         domain: DOMAIN.into(),
@@ -76,15 +73,10 @@ pub fn config() -> Config {
             exact("9197", Action::Tone(1004)),
             exact("9198", Action::Digits),
             exact("9664", Action::Music(None)),
-            Rule {
-                matches: Pattern::Digits("3[0-2]XX".into()),
-                action: Action::Room(None),
-            },
-            Rule {
-                matches: Pattern::Any,
-                action: Action::User(None),
-            },
+            Rule::new(Pattern::Digits("3[0-2]XX".into()), Action::Room(None)),
+            Rule::new(Pattern::Any, Action::User(None)),
         ],
+        trunks: Vec::new(),
         timers: settings::Timers {
             t1: Duration::from_millis(500),
             t2: seconds(4),
@@ -169,6 +161,7 @@ pub fn user(extension: &str) -> User {
         im: true,
         ring_timeout: None,
         srtp: Default::default(),
+        dial: Default::default(),
     }
 }
 

@@ -203,7 +203,8 @@ impl Calls {
 
     /// The room that a call's dialled number means.
     fn dialled_room(&self, cx: &Cx<'_>, key: Key<Interaction>) -> Option<Arc<str>> {
-        route::room(cx.core, &self.interactions.get(key)?.dialled).map(Into::into)
+        let dial = self.dialler_of(cx.core, key)?.dial(cx.core);
+        route::room(cx.core, &dial.context, &self.interactions.get(key)?.dialled).map(Into::into)
     }
 
     /// A moderator by name.

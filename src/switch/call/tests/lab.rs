@@ -45,10 +45,9 @@ pub const SWITCH: &str = LISTENER;
 #[must_use]
 pub fn config() -> Config {
     let mut config = testing::config();
-    let rule = |matches, action| Rule { matches, action };
     let more = [
-        rule(Pattern::Digits("20XX".into()), Action::Group("support".into())),
-        rule(Pattern::Prefix("900".into()), Action::Reject(603)),
+        Rule::new(Pattern::Digits("20XX".into()), Action::Group("support".into())),
+        Rule::new(Pattern::Prefix("900".into()), Action::Reject(603)),
     ];
     config.dialplan.splice(0..0, more);
     config

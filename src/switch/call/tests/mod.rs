@@ -9,6 +9,7 @@ pub(crate) mod handset;
 pub(crate) mod lab;
 mod operator;
 mod originate;
+mod outside;
 mod panic;
 mod record;
 mod refusal;

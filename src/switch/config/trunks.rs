@@ -1,0 +1,105 @@
+//! Peers outside (carriers, other switches), and who may dial whom.
+
+use sip::Transport;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// One peer of trunks.toml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// How rules and records name it.
+    pub name: Box<str>,
+    /// Where calls to it go, the most wanted first. There is at least one.
+    pub to: Vec<Peer>,
+    /// Requests from these addresses are the trunk's; nobody there is asked for a password.
+    pub sources: Vec<IpAddr>,
+    /// What it may dial at ours.
+    pub dial: Arc<Dial>,
+    /// As whom our users call there.
+    pub caller_id: CallerId,
+    /// Belongs to our trust domain (RFC 3325): its P-Asserted-Identity is believed, and it is told ours.
+    pub is_trusted: bool,
+    /// How its calls go through us, those from it too; a rule may say otherwise.
+    pub mode: Mode,
+}
+
+/// Where a trunk is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// How.
+    pub transport: Transport,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// The number a trunk sees calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerId {
+    /// The caller's own extension.
+    Extension,
+    /// This before the extension.
+    Prefix(Box<str>),
+    /// Always this.
+    Number(Box<str>),
+}
+
+/// How a call goes through the switch.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The switch is party to the call: two legs, anchored media, all verbs.
+    #[default]
+    B2bua,
+    /// The switch passes messages on (RFC 3261 section 16); media goes past it.
+    Proxy,
+}
+
+/// What somebody may dial. Shared: most users may dial the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Which rules of the dial plan there are for him.
+    pub context: Box<str>,
+    /// Which rules with a right of their own he may use.
+    pub rights: Vec<Box<str>>,
+}
+
+/// The context of users and rules that name none.
+pub const INTERNAL: &str = "internal";
+
+impl Default for Dial {
+    fn default() -> Dial {
+        Dial {
+            context: INTERNAL.into(),
+            rights: Vec::new(),
+        }
+    }
+}
+
+impl Trunk {
+    /// What its own numbers stand before in URIs: the address of its first peer.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let peer = self.to.first().map(|peer| peer.address);
+        peer.map_or_else(String::new, |address| match address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        })
+    }
+
+    /// Whether a request from this address is the trunk's.
+    #[must_use]
+    pub fn is_at(&self, source: IpAddr) -> bool {
+        self.sources.contains(&source)
+    }
+}
+
+impl CallerId {
+    /// What is shown for a user with this extension.
+    #[must_use]
+    pub fn of(&self, extension: &str) -> String {
+        match self {
+            CallerId::Extension => extension.to_owned(),
+            CallerId::Prefix(prefix) => format!("{prefix}{extension}"),
+            CallerId::Number(number) => number.to_string(),
+        }
+    }
+}
