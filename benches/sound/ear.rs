@@ -1,9 +1,10 @@
 //! What members say and what they must hear: tones of whole Hertz in loops of a second, so that any second of an
 //! unbroken stream tells them apart exactly.
 
-use crate::Load;
 use crate::stream::{FRAME, Heard, LISTENERS, Received};
-use media::codec::g711;
+use crate::{Codec, Load};
+use media::codec::{Decoder, Encoder, OpusParameters};
+use media::plan::{self, Rate};
 use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
@@ -31,21 +32,51 @@ fn amplitude(load: &Load) -> f64 {
     (8_000.0 * (2.0 / load.talkers_in_room() as f64).sqrt()).min(8_000.0)
 }
 
-/// One second of a member's sound in PCMU.
-pub fn sound(load: &Load, member: usize) -> Vec<u8> {
+/// One second of a member's sound, packet by packet.
+pub fn payloads(load: &Load, member: usize) -> Vec<Box<[u8]>> {
+    let (codec, rate) = spoken(load);
+    let mut encoder = Encoder::new(codec, rate, &OpusParameters::default()).expect("a codec of ours");
+    let samples = sound(load, member, rate);
+    let mut encode = |frame: &[i16]| {
+        let mut payload = Vec::new();
+        encoder.encode(frame, &mut payload);
+        payload.into_boxed_slice()
+    };
+    samples.chunks_exact(rate.frame()).map(&mut encode).collect()
+}
+
+fn spoken(load: &Load) -> (plan::Codec, Rate) {
+    match load.codec {
+        Codec::Pcmu => (plan::Codec::Pcmu, Rate::Narrow),
+        Codec::Opus => (plan::Codec::Opus, Rate::Full),
+    }
+}
+
+fn sound(load: &Load, member: usize, rate: Rate) -> Vec<i16> {
     if !load.talks(member) {
-        return vec![0xff; 50 * FRAME];
+        return vec![0; 50 * rate.frame()];
     }
     let (hz, level) = (tone_hz(load, member), amplitude(load));
     // Phases after Schroeder: tones that all began at zero would add up to a click.
     let place = (member % load.size()) as f64;
     let phase = std::f64::consts::PI * place * place / load.talkers_in_room() as f64;
     let sample = |at: usize| {
-        let mark = marks(member) && at < FRAME;
+        let mark = marks(member) && at < rate.frame();
         let (hz, level) = if mark { (MARK_HZ, MARK_LEVEL) } else { (hz, level) };
-        (level * (TAU * hz * at as f64 / RATE + phase).sin()) as i16
+        (level * (TAU * hz * at as f64 / f64::from(rate.hz()) + phase).sin()) as i16
     };
-    (0..50 * FRAME).map(|at| g711::to_mu(sample(at))).collect()
+    (0..50 * rate.frame()).map(sample).collect()
+}
+
+/// What a listener heard at 8 kHz, packet by packet.
+fn heard_by(load: &Load, received: &Received) -> Vec<Vec<f64>> {
+    let mut decoder = Decoder::new(spoken(load).0, Rate::Narrow).expect("a codec of ours");
+    let mut decode = |payload: &[u8]| {
+        let mut samples = Vec::new();
+        decoder.decode(payload, &mut samples);
+        samples.into_iter().map(f64::from).collect()
+    };
+    received.payloads.iter().map(|payload| decode(payload)).collect()
 }
 
 /// Members whose sound is looked at, spread over all, in rooms that have a marker first.
@@ -126,18 +157,17 @@ fn matrix(load: &Load, heard: &Heard) -> (usize, usize, usize) {
     let level = amplitude(load);
     for &listener in &heard.listeners {
         // The second second, without the marker's burst.
-        let sound = &heard.members[listener].sound;
-        let Some(second) = sound
+        let sound = heard_by(load, &heard.members[listener]).concat();
+        let Some(samples) = sound
             .get(sound.len().saturating_sub(50 * FRAME)..)
             .filter(|s| s.len() == 50 * FRAME)
         else {
             wanted += load.talkers_in_room();
             continue;
         };
-        let samples: Vec<f64> = second.iter().map(|&b| f64::from(g711::from_mu(b))).collect();
         let room = listener / load.size() * load.size();
         for place in (0..load.talkers_in_room()).filter(|&p| !marks(room + p)) {
-            let amplitude = magnitude(&samples, tone_hz(load, place));
+            let amplitude = magnitude(samples, tone_hz(load, place));
             if room + place == listener {
                 wrong += usize::from(amplitude > level / 3.0);
             } else {
@@ -154,7 +184,7 @@ fn delays(load: &Load, heard: &Heard) -> Vec<f64> {
     let room = load.size();
     let near = heard.listeners.iter().filter(|&&l| l < room && !marks(l));
     near.flat_map(|&listener| {
-        let arrivals = bursts(&heard.members[listener]);
+        let arrivals = bursts(load, &heard.members[listener]);
         heard.marks.iter().filter_map(move |(_, sent)| {
             let (at, part) = arrivals.iter().find(|(at, _)| at >= sent)?;
             let delay = at.duration_since(*sent).as_secs_f64() * 1e3 + (1.0 - part) * 20.0;
@@ -165,14 +195,10 @@ fn delays(load: &Load, heard: &Heard) -> Vec<f64> {
 }
 
 /// When a burst began to arrive, and what part of it was in that packet.
-fn bursts(received: &Received) -> Vec<(Instant, f64)> {
-    let strength: Vec<f64> = received
-        .sound
-        .chunks_exact(FRAME)
-        .map(|frame| {
-            let samples: Vec<f64> = frame.iter().map(|&b| f64::from(g711::from_mu(b))).collect();
-            magnitude(&samples, MARK_HZ) / MARK_LEVEL
-        })
+fn bursts(load: &Load, received: &Received) -> Vec<(Instant, f64)> {
+    let strength: Vec<f64> = heard_by(load, received)
+        .iter()
+        .map(|frame| magnitude(frame, MARK_HZ) / MARK_LEVEL)
         .collect();
     let begins = |at: &usize| strength[*at] > 0.25 && (*at == 0 || strength[at - 1] <= 0.25);
     (0..strength.len())
@@ -191,5 +217,5 @@ fn magnitude(samples: &[f64], hz: f64) -> f64 {
     for &sample in samples {
         (one, two) = (sample + coefficient * one - two, one);
     }
-    2.0 * (one * one + two * two - coefficient * one * two).max(0.0).sqrt() / samples.len() as f64
+    2.0 * (one * one + two * two - coefficient * one * two).max(0.0).sqrt() / samples.len().max(1) as f64
 }

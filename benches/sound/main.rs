@@ -1,6 +1,7 @@
-//! A load generator for sound: members of rooms, or pairs, each with a paced 20 ms G.711 stream and a tone of its own; it
-//! checks what comes back and reads what the server spent. `floor` is the server that does nothing but receive and send:
-//! what no server of as many sockets can go below. Loopback only, bounded in count and time. `scripts/compare` runs both.
+//! A load generator for sound: members of rooms, or pairs, each with a paced 20 ms stream (PCMU or Opus) and a tone of its own;
+//! it checks what comes back and reads what the server spent. `floor` is the server that does nothing but receive and send:
+//! what no server of as many sockets can go below, in each way the kernel has for it. Loopback only, bounded in count and
+//! time. `scripts/compare` runs both.
 //!
 //! One line of tab-separated figures per run:
 //! `label members talkers seconds cpu_ms_per_member_s deficit_% late_% gaps heard_% false_heard delay_p50_ms delay_p99_ms load_cpu_% rss_kib_per_member`
@@ -16,8 +17,9 @@ mod stream;
 #[path = "../load/text.rs"]
 #[allow(dead_code)]
 mod text;
+mod uring;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 
 #[derive(Parser)]
@@ -35,6 +37,8 @@ enum What {
     Floor {
         #[arg(long)]
         legs: usize,
+        #[arg(long, value_enum, default_value_t = floor::Way::Tick)]
+        way: floor::Way,
     },
     /// Members, streams, checks, figures.
     Load(Load),
@@ -64,6 +68,9 @@ pub struct Load {
     /// Pairs instead of rooms: member 2n calls member 2n+1.
     #[arg(long)]
     pairs: bool,
+    /// What members speak.
+    #[arg(long, value_enum, default_value_t = Codec::Pcmu)]
+    codec: Codec,
     /// So many members of each room talk; 0: all. The others send silence.
     #[arg(long, default_value_t = 0)]
     talkers: usize,
@@ -72,6 +79,15 @@ pub struct Load {
     /// Processes of the server, for CPU and memory.
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
+}
+
+/// A codec of the load's streams.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Codec {
+    /// PCMU at 8 kHz.
+    Pcmu,
+    /// Opus at 48 kHz.
+    Opus,
 }
 
 impl Load {
@@ -100,7 +116,7 @@ impl Load {
 fn main() {
     match Arguments::parse().what {
         None => println!("sound: nothing to do without a command; see scripts/compare"),
-        Some(What::Floor { legs }) => floor::serve(legs),
+        Some(What::Floor { legs, way }) => floor::serve(legs, way),
         Some(What::Load(load)) => run(&load),
     }
 }

@@ -10,6 +10,21 @@ pub const BATCH: usize = 64;
 /// RTP with 20 ms of G.711 is 172 bytes.
 pub const LARGEST: usize = 512;
 
+/// A packet to be sent.
+pub struct Packet {
+    bytes: [u8; LARGEST],
+    length: usize,
+}
+
+impl Packet {
+    pub fn new(header: &[u8], payload: &[u8]) -> Packet {
+        let (mut bytes, length) = ([0; LARGEST], header.len() + payload.len());
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[header.len()..length].copy_from_slice(payload);
+        Packet { bytes, length }
+    }
+}
+
 /// A receive buffer for one batch.
 pub struct Inbox {
     bytes: Box<[[u8; LARGEST]; BATCH]>,
@@ -70,7 +85,7 @@ impl Inbox {
 }
 
 /// Sends all of them in order; what the kernel refuses is left out.
-pub fn send(socket: &UdpSocket, packets: &[(SocketAddrV4, [u8; 172])]) {
+pub fn send(socket: &UdpSocket, packets: &[(SocketAddrV4, Packet)]) {
     for packets in packets.chunks(BATCH) {
         // SAFETY: all-zero bytes are valid for these C structs of integers and pointers.
         let (mut headers, mut vectors, mut names): (
@@ -78,13 +93,13 @@ pub fn send(socket: &UdpSocket, packets: &[(SocketAddrV4, [u8; 172])]) {
             [libc::iovec; BATCH],
             [libc::sockaddr_in; BATCH],
         ) = unsafe { zeroed() };
-        for (i, (to, bytes)) in packets.iter().enumerate() {
+        for (i, (to, packet)) in packets.iter().enumerate() {
             names[i].sin_family = libc::AF_INET as u16;
             names[i].sin_port = to.port().to_be();
             names[i].sin_addr.s_addr = u32::from(*to.ip()).to_be();
             vectors[i] = libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
+                iov_base: packet.bytes.as_ptr().cast_mut().cast(),
+                iov_len: packet.length,
             };
             let header = &mut headers[i].msg_hdr;
             header.msg_name = (&raw mut names[i]).cast();

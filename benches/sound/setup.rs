@@ -1,8 +1,8 @@
 //! How members come together: real SIP calls into rooms or in pairs, or a command that knows another server's ways.
 
-use crate::Load;
 use crate::stream::Streams;
 use crate::text::{Challenge, User, find, header, lines, respond, status};
+use crate::{Codec, Load};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -59,6 +59,7 @@ pub struct Sip {
     socket: UdpSocket,
     target: SocketAddr,
     domain: String,
+    codec: Codec,
     users: Vec<User>,
     /// For each call: our user, the dialog's headers, the far Contact.
     dialogs: Vec<Dialog>,
@@ -83,6 +84,7 @@ impl Sip {
             socket,
             target,
             domain: load.domain.clone(),
+            codec: load.codec,
             users: (0..load.members).map(user).collect(),
             dialogs: Vec::new(),
             branches: 0,
@@ -151,7 +153,7 @@ impl Sip {
             self.users[at].name,
             self.local()
         );
-        self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
+        self.request(at, "INVITE", &uri, &to, &head, &sdp(media, self.codec));
         let mut tries = 0;
         loop {
             let message = self.receive();
@@ -162,7 +164,7 @@ impl Sip {
                 0 if message.starts_with(b"INVITE ") => {
                     let (media, offered) = callee.as_mut().expect("only a callee is called");
                     **offered = Some(media_address(&message));
-                    self.answer(&message, &sdp(*media));
+                    self.answer(&message, &sdp(*media, self.codec));
                 }
                 0 | 100..200 => {}
                 401 | 407 => {
@@ -170,7 +172,7 @@ impl Sip {
                     tries += 1;
                     assert!(tries < 50, "credentials refused");
                     self.users[at].challenge = Challenge::read(&message).unwrap();
-                    self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
+                    self.request(at, "INVITE", &uri, &to, &head, &sdp(media, self.codec));
                 }
                 200 => {
                     let contact = String::from_utf8_lossy(header(&message, "Contact").unwrap()).into_owned();
@@ -190,7 +192,7 @@ impl Sip {
                     tries += 1;
                     self.ack(&message, &uri);
                     std::thread::sleep(Duration::from_millis(100));
-                    self.request(at, "INVITE", &uri, &to, &head, &sdp(media));
+                    self.request(at, "INVITE", &uri, &to, &head, &sdp(media, self.codec));
                 }
                 other => panic!("INVITE to {number} got {other}"),
             }
@@ -296,9 +298,13 @@ impl Sip {
     }
 }
 
-fn sdp(media: SocketAddrV4) -> String {
+fn sdp(media: SocketAddrV4, codec: Codec) -> String {
+    let (pt, map) = match codec {
+        Codec::Pcmu => (0, "PCMU/8000"),
+        Codec::Opus => (107, "opus/48000/2"),
+    };
     format!(
-        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n\
+        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP {pt}\r\na=rtpmap:{pt} {map}\r\n\
          a=ptime:20\r\n",
         media.port(),
         ip = media.ip()

@@ -1,15 +1,13 @@
 //! The members' streams: each sends its second of sound over and over, 20 ms a packet, at its own phase.
 
-use crate::mmsg::{self, Inbox};
-use crate::{Load, ear};
+use crate::mmsg::{self, Inbox, Packet};
+use crate::{Codec, Load, ear};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// Samples in a packet.
+/// Samples of 8 kHz in a packet.
 pub const FRAME: usize = 160;
-/// A stream's loop: one second.
-const LOOP: usize = 50 * FRAME;
 const TICK: Duration = Duration::from_millis(20);
 /// Our sockets; members share them, because it is the server that is measured. Neighbours in phase share one.
 const SOCKETS: usize = 32;
@@ -26,8 +24,8 @@ pub struct Came {
 #[derive(Default)]
 pub struct Received {
     pub packets: Vec<Came>,
-    /// The payloads, for listeners.
-    pub sound: Vec<u8>,
+    /// The payload of each packet, for listeners.
+    pub payloads: Vec<Box<[u8]>>,
 }
 
 /// What a run gave.
@@ -41,7 +39,9 @@ pub struct Heard {
 
 struct Member {
     remote: Option<SocketAddrV4>,
-    sound: Box<[u8]>,
+    /// One second.
+    payloads: Vec<Box<[u8]>>,
+    codec: Codec,
     sent: u32,
     ssrc: u32,
 }
@@ -60,7 +60,8 @@ impl Streams {
         let members = (0..load.members)
             .map(|at| Member {
                 remote: None,
-                sound: ear::sound(load, at).into_boxed_slice(),
+                payloads: ear::payloads(load, at),
+                codec: load.codec,
                 sent: 0,
                 ssrc: 0x5eed_0000 + at as u32,
             })
@@ -130,7 +131,7 @@ impl Streams {
     }
 
     fn send(&mut self, members: std::ops::Range<usize>, heard: &mut Heard, keep: bool) {
-        let mut batch: Vec<(SocketAddrV4, [u8; 172])> = Vec::with_capacity(members.len());
+        let mut batch: Vec<(SocketAddrV4, Packet)> = Vec::with_capacity(members.len());
         let mut socket = None;
         for at in members {
             let own = self.socket_of(at);
@@ -180,23 +181,26 @@ fn note(heard: &mut Heard, member: usize, at: Instant, packet: &[u8]) {
     let received = &mut heard.members[member];
     received.packets.push(Came { at, sequence });
     if heard.listeners.contains(&member) {
-        received.sound.extend_from_slice(&packet[12..]);
+        received.payloads.push(packet[12..].into());
     }
 }
 
 impl Member {
     /// The next packet, and whether it is the first of the loop, which carries a marker's burst.
-    fn packet(&mut self) -> ([u8; 172], bool) {
-        let mut packet = [0; 172];
-        let offset = self.sent as usize * FRAME % LOOP;
-        packet[0] = 0x80;
-        packet[1] = if self.sent == 0 { 0x80 } else { 0 };
-        packet[2..4].copy_from_slice(&(self.sent as u16).to_be_bytes());
-        packet[4..8].copy_from_slice(&(self.sent * FRAME as u32).to_be_bytes());
-        packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        packet[12..].copy_from_slice(&self.sound[offset..offset + FRAME]);
+    fn packet(&mut self) -> (Packet, bool) {
+        let (pt, step) = match self.codec {
+            Codec::Pcmu => (0, 160),
+            Codec::Opus => (107, 960),
+        };
+        let at = self.sent as usize % self.payloads.len();
+        let mut header = [0; 12];
+        header[0] = 0x80;
+        header[1] = if self.sent == 0 { 0x80 | pt } else { pt };
+        header[2..4].copy_from_slice(&(self.sent as u16).to_be_bytes());
+        header[4..8].copy_from_slice(&self.sent.wrapping_mul(step).to_be_bytes());
+        header[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         self.sent += 1;
-        (packet, offset == 0)
+        (Packet::new(&header, &self.payloads[at]), at == 0)
     }
 }
 

@@ -23,13 +23,20 @@ pub const NO_SOUND: u8 = 0xff;
 /// Turns without a packet after which the stream counts as paused and is buffered anew.
 const PAUSE: u32 = 10;
 
-/// Turns over which the least depth is watched before a packet may be dropped: one second at 20 ms.
-const WATCH: u32 = 50;
+/// Turns over which the least depth is watched, twice in a row: with 20 ms a packet may be dropped when it was not needed for
+/// the last 0.6 to 1.2 seconds.
+const WATCH: u32 = 30;
 
 /// Packets of one stream between arrival and playing.
 #[derive(Debug)]
 pub struct JitterBuffer {
-    slots: Vec<Slot>,
+    slots: [Slot; SLOTS],
+    /// Payloads of the slots, as many as were ever held at once, and one that is being played: a buffer of thirty-two slots
+    /// rarely holds three packets.
+    payloads: Vec<Vec<u8>>,
+    spare: Vec<u8>,
+    /// The payload given out last.
+    playing: Option<u8>,
     /// Sequence number to play next, extended.
     next: Option<u64>,
     /// Highest extended sequence number that came.
@@ -40,8 +47,7 @@ pub struct JitterBuffer {
     waited: usize,
     missed: u32,
     lateness: Lateness,
-    least_depth: usize,
-    watched: u32,
+    depths: Depths,
     /// A packet came too late since the buffer last grew.
     missed_one: bool,
     /// Packets that came after their turn.
@@ -50,12 +56,22 @@ pub struct JitterBuffer {
     pub overflow: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Copy, Clone, Debug, Default)]
 struct Slot {
-    sequence: Option<u64>,
+    /// Extended sequence number; none is 0.
+    sequence: u64,
     timestamp: u32,
     pt: u8,
-    payload: Vec<u8>,
+    /// Place of its payload.
+    payload: u8,
+}
+
+/// The least depth of late: of the present stretch of turns and of the one before.
+#[derive(Debug)]
+struct Depths {
+    before: usize,
+    now: usize,
+    watched: u32,
 }
 
 /// A packet as it was put in.
@@ -87,7 +103,10 @@ pub enum Turn<'a> {
 impl Default for JitterBuffer {
     fn default() -> JitterBuffer {
         JitterBuffer {
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            slots: [Slot::default(); SLOTS],
+            payloads: Vec::new(),
+            spare: Vec::new(),
+            playing: None,
             next: None,
             highest: 0,
             held: 0,
@@ -95,8 +114,7 @@ impl Default for JitterBuffer {
             waited: 0,
             missed: 0,
             lateness: Lateness::default(),
-            least_depth: usize::MAX,
-            watched: 0,
+            depths: Depths::default(),
             missed_one: false,
             late: 0,
             overflow: 0,
@@ -128,10 +146,9 @@ impl JitterBuffer {
 
     /// Forgets everything but the measured jitter: the stream has a new source.
     pub fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.sequence = None);
+        (0..SLOTS).for_each(|at| self.empty(at));
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
-        (self.least_depth, self.watched, self.waited) = (usize::MAX, 0, 0);
-        self.missed_one = false;
+        (self.depths, self.waited, self.missed_one) = (Depths::default(), 0, false);
         self.lateness.begin_anew();
     }
 
@@ -144,17 +161,17 @@ impl JitterBuffer {
         }
         self.waiting = false;
         while self.has(next) && self.slots[slot_of(next)].pt == NO_SOUND {
-            self.slots[slot_of(next)].sequence = None;
-            (self.held, next) = (self.held - 1, next + 1);
+            self.empty(slot_of(next));
+            next += 1;
             self.next = Some(next);
         }
         if self.has(next) {
-            self.watch();
+            self.depths.watch(self.held);
             (self.next, self.missed) = (Some(next + 1), 0);
-            self.held -= 1;
-            let slot = &mut self.slots[slot_of(next)];
-            slot.sequence = None;
-            return Turn::Packet(slot.packet(next));
+            self.spare.extend(self.playing.take());
+            let slot = std::mem::take(&mut self.slots[slot_of(next)]);
+            (self.held, self.playing) = (self.held - 1, Some(slot.payload));
+            return Turn::Packet(slot.packet(next, &self.payloads));
         }
         self.missed += 1;
         if self.held > 0 && !self.may_still_come(next, turn) {
@@ -165,7 +182,7 @@ impl JitterBuffer {
             self.clear();
             return Turn::Paused;
         }
-        (self.least_depth, self.missed_one) = (0, false);
+        (self.depths.now, self.missed_one) = (0, false);
         Turn::Empty
     }
 
@@ -180,7 +197,7 @@ impl JitterBuffer {
     #[must_use]
     pub fn peek(&self) -> Option<Packet<'_>> {
         let next = self.next.filter(|&next| self.has(next))?;
-        Some(self.slots[slot_of(next)].packet(next))
+        Some(self.slots[slot_of(next)].packet(next, &self.payloads))
     }
 
     /// Every packet that waits for its turn, in order.
@@ -188,12 +205,12 @@ impl JitterBuffer {
         let numbers = self.next.into_iter().flat_map(|next| next..next + SLOTS as u64);
         numbers
             .filter(|&sequence| self.has(sequence))
-            .map(|sequence| self.slots[slot_of(sequence)].packet(sequence))
+            .map(|sequence| self.slots[slot_of(sequence)].packet(sequence, &self.payloads))
             .filter(|packet| packet.pt != NO_SOUND)
     }
 
     fn has(&self, sequence: u64) -> bool {
-        self.slots[slot_of(sequence)].sequence == Some(sequence)
+        self.slots[slot_of(sequence)].sequence == sequence
     }
 
     /// Packets came after their turn, and the jitter they show is more than the buffer holds: wait a turn, best in silence.
@@ -204,28 +221,25 @@ impl JitterBuffer {
 
     /// The owner waits a turn.
     pub fn grow(&mut self) {
-        (self.missed_one, self.least_depth, self.watched) = (false, usize::MAX, 0);
+        (self.missed_one, self.depths) = (false, Depths::default());
     }
 
-    /// More packets are held than the jitter of the last second needed: one may be dropped.
+    /// So many packets more are held than the jitter of the last second needed.
     #[must_use]
     pub fn excess(&self, turn: Duration) -> usize {
         let wanted = self.target_packets(turn).saturating_sub(1);
-        if self.watched < WATCH {
-            0
-        } else {
-            self.least_depth.saturating_sub(wanted.max(1))
-        }
+        self.depths.least().saturating_sub(wanted.max(1))
     }
 
     /// Drops the next packet, if it is there.
     pub fn drop_next(&mut self) {
         if let Some(next) = self.next {
-            let slot = &mut self.slots[slot_of(next)];
-            self.held -= usize::from(slot.sequence.take_if(|sequence| *sequence == next).is_some());
+            if self.has(next) {
+                self.empty(slot_of(next));
+            }
             self.next = Some(next + 1);
         }
-        self.least_depth = self.least_depth.saturating_sub(1);
+        self.depths.fall();
     }
 
     /// Packets held now.
@@ -254,21 +268,14 @@ impl JitterBuffer {
         span >= self.target_packets(turn)
     }
 
-    fn watch(&mut self) {
-        self.least_depth = self.least_depth.min(self.held);
-        self.watched += 1;
-        if self.watched > 2 * WATCH {
-            (self.least_depth, self.watched) = (usize::MAX, 0);
-        }
-    }
-
     /// The number nearest to the highest one seen.
     fn extend(&self, sequence: u16) -> u64 {
         if self.next.is_none() && self.highest == 0 {
             return 0x1_0000 + u64::from(sequence);
         }
         let step = sequence.wrapping_sub(self.highest as u16).cast_signed();
-        self.highest.saturating_add_signed(i64::from(step))
+        // 0 is an empty slot; who goes back that far is no phone.
+        self.highest.saturating_add_signed(i64::from(step)).max(1)
     }
 
     fn restart(&mut self, sequence: u64) {
@@ -278,17 +285,38 @@ impl JitterBuffer {
     }
 
     fn store(&mut self, sequence: u64, packet: Packet<'_>) {
-        let slot = &mut self.slots[slot_of(sequence)];
-        if slot.sequence == Some(sequence) {
+        let at = slot_of(sequence);
+        if self.slots[at].sequence == sequence {
             return;
         }
-        self.held += usize::from(slot.sequence.is_none());
-        (slot.sequence, slot.timestamp, slot.pt) = (Some(sequence), packet.timestamp, packet.pt);
-        slot.payload.clear();
+        self.empty(at);
+        let payload = self.spare.pop().unwrap_or_else(|| {
+            self.payloads.push(Vec::new());
+            // One for each slot and one that is being played: it fits.
+            (self.payloads.len() - 1) as u8
+        });
+        self.slots[at] = Slot {
+            sequence,
+            timestamp: packet.timestamp,
+            pt: packet.pt,
+            payload,
+        };
+        let bytes = &mut self.payloads[usize::from(payload)];
+        bytes.clear();
         // 20 ms of G.711 exactly, and room for what varies in codecs of a variable rate.
-        slot.payload.reserve_exact(packet.payload.len().next_multiple_of(160));
-        slot.payload.extend_from_slice(packet.payload);
+        bytes.reserve_exact(packet.payload.len().next_multiple_of(160));
+        bytes.extend_from_slice(packet.payload);
+        self.held += 1;
         self.highest = self.highest.max(sequence);
+    }
+
+    /// Nothing is in this slot any more.
+    fn empty(&mut self, at: usize) {
+        let slot = std::mem::take(&mut self.slots[at]);
+        if slot.sequence != 0 {
+            self.spare.push(slot.payload);
+            self.held -= 1;
+        }
     }
 }
 
@@ -297,12 +325,51 @@ fn slot_of(sequence: u64) -> usize {
 }
 
 impl Slot {
-    fn packet(&self, sequence: u64) -> Packet<'_> {
+    fn packet<'a>(&self, sequence: u64, payloads: &'a [Vec<u8>]) -> Packet<'a> {
         Packet {
             sequence: sequence as u16,
             timestamp: self.timestamp,
             pt: self.pt,
-            payload: &self.payload,
+            payload: &payloads[usize::from(self.payload)],
+        }
+    }
+}
+
+impl Default for Depths {
+    fn default() -> Depths {
+        Depths {
+            before: usize::MAX,
+            now: usize::MAX,
+            watched: 0,
+        }
+    }
+}
+
+impl Depths {
+    fn watch(&mut self, held: usize) {
+        self.now = self.now.min(held);
+        self.watched += 1;
+        if self.watched >= WATCH {
+            (self.before, self.now, self.watched) = (self.now, usize::MAX, 0);
+        }
+    }
+
+    /// 0 until it has been watched for long enough.
+    fn least(&self) -> usize {
+        match self.before {
+            usize::MAX => 0,
+            before => before.min(self.now),
+        }
+    }
+
+    /// A packet was dropped.
+    fn fall(&mut self) {
+        for depth in [&mut self.before, &mut self.now] {
+            *depth = if *depth == usize::MAX {
+                *depth
+            } else {
+                depth.saturating_sub(1)
+            };
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Packet loss concealment for codecs that have none of their own: the last pitch period goes on, and fades.
 
+use crate::splice;
+
 /// Longest pitch period looked for: 66 Hz.
 const MAX_PERIOD_US: usize = 15_000;
 /// Shortest: 400 Hz.
@@ -7,6 +9,9 @@ const MIN_PERIOD_US: usize = 2_500;
 
 /// Silence after this much concealment: beyond it, repeated pitch sounds like a machine.
 const MAX_CONCEALED_MS: usize = 60;
+
+/// Samples of the longest period and of 8 ms to compare, at 48 kHz.
+const LONGEST: usize = 1_104;
 
 /// Remembers what was played, to go on with it when nothing comes.
 #[derive(Debug)]
@@ -45,6 +50,26 @@ impl Concealment {
         self.remember(frame);
     }
 
+    /// A frame that begins at `start`, and came after something was concealed that was not lost: what is concealed goes on, by
+    /// up to 15 ms, until the frame fits to it.
+    pub fn resume(&mut self, samples: &mut Vec<i16>, start: usize) {
+        let (reach, window) = (self.rate * MAX_PERIOD_US / 1_000_000, self.rate / 125);
+        let mut onward = [0; LONGEST];
+        if self.concealed == 0 || samples.len() < start + window || reach + window > LONGEST {
+            return self.heard(&mut samples[start..]);
+        }
+        let concealed = self.concealed;
+        let onward = &mut onward[..reach + window];
+        onward.iter_mut().for_each(|sample| *sample = self.next_sample());
+        let fitting = splice::place(onward, &samples[start..start + window], (self.rate / 8_000).max(1));
+        self.concealed = concealed + fitting;
+        let end = samples.len();
+        samples.resize(end + fitting, 0);
+        samples.copy_within(start..end, start + fitting);
+        samples[start..start + fitting].copy_from_slice(&onward[..fitting]);
+        self.heard(&mut samples[start + fitting..]);
+    }
+
     /// Fills a frame that did not come.
     pub fn conceal(&mut self, frame: &mut [i16]) {
         if self.concealed == 0 {
@@ -71,13 +96,6 @@ impl Concealment {
         let new = frame.len().min(kept);
         self.history.copy_within(new.., 0);
         self.history[kept - new..].copy_from_slice(&frame[frame.len() - new..]);
-    }
-
-    /// The next frame does not follow what was played: its beginning is blended with what would have.
-    pub fn splice(&mut self) {
-        if self.concealed == 0 {
-            (self.period, self.concealed) = (self.find_period(), 1);
-        }
     }
 
     /// The lag at which the last 15 ms look most like what came before them: looked for at some 8 kHz, then around the

@@ -153,6 +153,20 @@ impl ToneGenerator {
         }
     }
 
+    /// Goes on at another rate where it is.
+    pub fn set_rate(&mut self, rate: u32) {
+        if self.rate == rate {
+            return;
+        }
+        let mut next = ToneGenerator::new(&self.tone, rate);
+        for (oscillator, before) in next.oscillators.iter_mut().zip(&self.oscillators) {
+            oscillator.at = before.at;
+        }
+        let played = u64::from(self.played) * u64::from(rate) / u64::from(self.rate.max(1));
+        (next.played, next.step, next.rounds) = (played as u32, self.step, self.rounds);
+        *self = next;
+    }
+
     /// Fills `out` with the next samples; false when the tone had already ended, and `out` is silence.
     pub fn fill(&mut self, out: &mut [i16]) -> bool {
         if self.ended() {

@@ -4,7 +4,8 @@ use clock::Mono;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use media::codec::resample::Resampler;
 use media::codec::{Decoder, Encoder, OpusParameters};
-use media::mixer::{MixBuffer, mix_once};
+use media::limiter::Limiter;
+use media::mixer::{MixBuffer, Mixed, mix_once};
 use media::plan::{Codec, Format, Latch, Matrix, Rate};
 use media::rtp::RtpHeader;
 use media::{Engine, EngineConfig, LegId, LegMedia, OpenLeg, Plan, RoomId};
@@ -111,12 +112,17 @@ fn sums(c: &mut Criterion) {
     for members in [10usize, 100, 1_000, 10_000] {
         let frames: Vec<[i16; 160]> = (0..members).map(|n| [n as i16; 160]).collect();
         let mut buffer = MixBuffer::new(160);
+        let mut limiters = vec![Limiter::default(); members + 1];
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(BenchmarkId::from_parameter(members), |b| {
             b.iter(|| {
                 let talkers = frames.iter().map(|frame| &frame[..]).enumerate();
                 mix_once(&mut buffer, 160, talkers, std::iter::empty(), |mixed| {
-                    black_box(mixed);
+                    let (at, sum) = match mixed {
+                        Mixed::All(sum) => (members, sum),
+                        Mixed::Without(at, sum) => (at, sum),
+                    };
+                    black_box(sum.through(&mut limiters[at]));
                 });
             });
         });

@@ -10,6 +10,7 @@ use crate::jitter::{JitterBuffer, NO_SOUND, Packet, Turn};
 use crate::plan::{Codec, Format, Rate};
 use crate::plc::Concealment;
 use crate::rtp::RtpHeader;
+use crate::splice;
 use clock::Mono;
 use std::time::Duration;
 
@@ -19,11 +20,11 @@ const TALK_LEVEL: u32 = 72;
 /// Frames that count as talk after the last loud one: 300 ms, so that words keep their ends.
 const HANGOVER: u8 = 15;
 
-/// Packets above the wanted depth that are dropped even from speech.
-const URGENT_EXCESS: usize = 2;
+/// Turns for which silence is waited for before sound is shortened, where two packets or more are too many: half a second.
+const URGENT_PATIENCE: u32 = 25;
 
-/// Turns between two packets dropped from speech: half a second.
-const URGENT_PAUSE: u32 = 25;
+/// The same where only one is: four seconds.
+const PATIENCE: u32 = 200;
 
 /// Comfort noise in the buffer: no device's payload types are that high.
 const NOISE: u8 = 0xfe;
@@ -44,7 +45,10 @@ pub(super) struct Input {
     /// Sound in a packet of this device, by the last one.
     turn: Duration,
     hangover: u8,
-    since_drop: u32,
+    /// Turns for which more has been held than is needed, and nobody paused.
+    too_deep: u32,
+    /// The last turn was concealed while what was due had not come yet.
+    inserted: bool,
     /// Mean level of samples, smoothed over some 200 ms of talk.
     level: u32,
     noise: Option<ComfortNoise>,
@@ -67,6 +71,16 @@ struct Stage {
     resampler: Option<Resampler>,
 }
 
+/// What a turn does for the depth of the buffer.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Adapted {
+    Nothing,
+    /// It was spent on waiting.
+    Waits,
+    /// Two packets are to be made one.
+    Shortens,
+}
+
 /// How the room treats its members now.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Treatment {
@@ -82,13 +96,14 @@ impl Input {
             jitter: JitterBuffer::default(),
             stage: None,
             other: None,
-            pending: Vec::with_capacity(4 * rate.frame()),
+            pending: Vec::with_capacity(3 * rate.frame()),
             frame: vec![0; rate.frame()],
             rate,
             ssrc: None,
             turn: Duration::from_millis(20),
             hangover: 0,
-            since_drop: 0,
+            too_deep: 0,
+            inserted: false,
             level: 0,
             noise: None,
             resting: true,
@@ -321,14 +336,45 @@ impl Input {
     }
 
     fn take_turn(&mut self, how: Treatment) {
-        if !how.exact && self.adapt() {
-            return;
+        let mut shortens = false;
+        if !how.exact {
+            match self.adapt() {
+                Adapted::Waits => return,
+                Adapted::Shortens => shortens = true,
+                Adapted::Nothing => {}
+            }
         }
+        let start = self.pending.len();
+        self.play(how);
+        if shortens {
+            self.shorten(start, how);
+        }
+    }
+
+    /// Plays more behind the packet that begins at `start`, and takes as much out as one packet has, or a little less.
+    fn shorten(&mut self, start: usize, how: Treatment) {
+        let Some((pt, packet, rate)) = self.stage.as_ref().map(|stage| {
+            let rate = stage.decoder.rate();
+            (stage.pt, stage.samples(self.turn), rate)
+        }) else {
+            return;
+        };
+        let follows = |input: &Input| input.jitter.peek().is_some_and(|next| next.pt == pt);
+        while self.pending.len() < start + packet + rate.frame() && follows(self) {
+            self.play(how);
+        }
+        let most = self.pending.len().saturating_sub(rate.frame()).min(packet);
+        splice::shorten(&mut self.pending, start, most, rate.hz());
+    }
+
+    /// Takes the next turn of the buffer, whatever it gives, and adds its sound to what is pending.
+    fn play(&mut self, how: Treatment) {
         let Input {
             jitter,
             stage,
             other,
             pending,
+            inserted,
             ..
         } = self;
         let start = pending.len();
@@ -365,9 +411,13 @@ impl Input {
                     let hz = u64::from(stage.decoder.rate().hz());
                     self.turn = Duration::from_micros(made as u64 * 1_000_000 / hz);
                 }
-                if let Some(concealment) = &mut stage.concealment {
-                    concealment.heard(&mut pending[start..]);
+                match &mut stage.concealment {
+                    // It is only late: the concealed turn was put in before it.
+                    Some(concealment) if *inserted => concealment.resume(pending, start),
+                    Some(concealment) => concealment.heard(&mut pending[start..]),
+                    None => {}
                 }
+                *inserted = false;
                 self.resting = crate::codec::opus::is_dtx(packet.payload) && stage.codec == Codec::Opus;
             }
             Turn::Paused => {
@@ -377,6 +427,7 @@ impl Input {
             Turn::Lost | Turn::Empty if self.resting || how.exact => self.fill_quiet(),
             Turn::Lost => {
                 self.concealed += 1;
+                *inserted = false;
                 let next = jitter.peek();
                 if let Some(stage) = stage {
                     let next = next.filter(|next| next.pt == stage.pt).map(|next| next.payload);
@@ -385,6 +436,7 @@ impl Input {
             }
             Turn::Empty => {
                 self.concealed += 1;
+                *inserted = true;
                 if let Some(stage) = stage {
                     stage.conceal(None, self.turn, pending);
                 }
@@ -392,26 +444,23 @@ impl Input {
         }
     }
 
-    /// Brings the buffer to the depth the jitter asks for: in silence if there is any, in speech only when it is far off. True
-    /// if this turn is spent on it.
-    fn adapt(&mut self) -> bool {
-        self.since_drop = self.since_drop.saturating_add(1);
-        let quiet = self.hangover == 0;
-        let excess = self.jitter.excess(self.turn);
+    /// Brings the buffer to the depth the jitter asks for: in silence, or in sound when there has been none for long.
+    fn adapt(&mut self) -> Adapted {
+        let (quiet, excess) = (self.hangover == 0, self.jitter.excess(self.turn));
+        self.too_deep = if excess > 0 { self.too_deep + 1 } else { 0 };
+        let patience = if excess > 1 { URGENT_PATIENCE } else { PATIENCE };
         if excess > 0 && quiet && self.next_is_silent() {
             self.jitter.drop_next();
-        } else if excess >= URGENT_EXCESS && self.since_drop > URGENT_PAUSE {
-            self.jitter.drop_next();
-            self.since_drop = 0;
-            if let Some(concealment) = self.stage.as_mut().and_then(|stage| stage.concealment.as_mut()) {
-                concealment.splice();
-            }
+            self.too_deep = 0;
+        } else if self.too_deep > patience {
+            self.too_deep = 0;
+            return Adapted::Shortens;
         } else if quiet && self.jitter.wants_more(self.turn) {
             self.jitter.grow();
             self.fill_quiet();
-            return true;
+            return Adapted::Waits;
         }
-        false
+        Adapted::Nothing
     }
 
     fn next_is_silent(&self) -> bool {

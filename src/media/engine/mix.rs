@@ -3,12 +3,10 @@
 use super::input::Input;
 use super::leg::{Feed, Leg};
 use super::output::{History, Output, OutputKey};
-use super::room::Room;
-use super::tick::{Heard, PLAYER_RATE};
 use crate::codec::best_rate;
-use crate::codec::resample::Resampler;
 use crate::event::Event;
-use crate::plan::{Codec, LegId, PlayerId, Rate, RoomId};
+use crate::limiter::Limiter;
+use crate::plan::{Codec, LegId, Rate, RoomId};
 use slab::Slab;
 
 /// Ticks a change of rate waits for a moment in which nobody talks: three seconds.
@@ -32,15 +30,10 @@ pub(super) struct RoomMix {
     most: Rate,
     wanted: Rate,
     waited: u16,
-    raised: Vec<Raised>,
+    /// Of what all hear who do not talk.
+    pub limiter: Limiter,
     active: Option<LegId>,
     challenger: Option<(LegId, u8)>,
-}
-
-/// Brings a player's sound to the room's rate.
-struct Raised {
-    player: PlayerId,
-    resampler: Resampler,
 }
 
 impl RoomMix {
@@ -67,13 +60,12 @@ impl RoomMix {
     /// Nobody is fed a mix any more.
     pub fn end(&mut self) {
         self.shared.clear();
-        self.raised.clear();
         self.history.clear();
         (self.active, self.challenger, self.waited) = (None, None, 0);
     }
 
-    /// The room's rate is as high as somebody can speak and somebody else can hear.
-    pub fn choose_rate(&mut self, members: impl Iterator<Item = (Rate, bool)>, mixed_already: bool) {
+    /// The room's rate is as high as somebody can speak and somebody else can hear; a file that plays speaks at any rate.
+    pub fn choose_rate(&mut self, members: impl Iterator<Item = (Rate, bool)>, plays_wide: bool, mixed_already: bool) {
         let (mut first, mut second) = (Rate::Narrow, Rate::Narrow);
         for (rate, hears_itself) in members {
             if rate > first {
@@ -85,7 +77,7 @@ impl RoomMix {
                 second = second.max(rate);
             }
         }
-        self.wanted = second.min(self.most);
+        self.wanted = if plays_wide { first } else { second }.min(self.most);
         if !mixed_already {
             self.rate = self.wanted;
         }
@@ -104,7 +96,6 @@ impl RoomMix {
         }
         (self.rate, self.waited) = (self.wanted, 0);
         self.history.clear();
-        self.raised.clear();
         self.shared.clear();
         for &(_, slot) in members {
             legs[slot].sending.own = None;
@@ -155,29 +146,6 @@ impl RoomMix {
         if self.shared.len() > 1 {
             self.shared.retain(|output| wanted(output.key));
         }
-    }
-
-    /// Adds the sounds of this tick, brought to the room's rate, to what is heard in it.
-    pub fn raise_players(&mut self, room: &Room, heard: &mut Heard) {
-        let plays = |id: PlayerId| room.players.iter().any(|player| player.id == id);
-        self.raised.retain(|raised| plays(raised.player));
-        for (at, player) in room.players.iter().enumerate().filter(|(_, player)| player.sounding) {
-            let out = heard.add_sound(at, self.rate.frame());
-            match self.raiser(player.id) {
-                Some(resampler) => resampler.process(&player.frame, out),
-                None => out.copy_from_slice(&player.frame),
-            }
-        }
-    }
-
-    fn raiser(&mut self, player: PlayerId) -> Option<&mut Resampler> {
-        let known = self.raised.iter().position(|raised| raised.player == player);
-        let at = known.or_else(|| {
-            let resampler = Resampler::new(PLAYER_RATE, self.rate)?;
-            self.raised.push(Raised { player, resampler });
-            Some(self.raised.len() - 1)
-        })?;
-        Some(&mut self.raised[at].resampler)
     }
 
     /// Says who speaks, when that changes: whoever has been the loudest for a while. A pause changes nothing.

@@ -36,6 +36,7 @@ use input::Input;
 use keys::Dialling;
 use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
 use listen::Listeners;
+use player::Player;
 use room::{Hears, Room};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -496,6 +497,7 @@ impl Engine {
         let slot = *self.room_slots.get(&id)?;
         let done = change(&mut self.rooms[slot], &mut self.streams);
         self.route(slot);
+        self.rooms[slot].begin_players(&mut self.streams);
         done.then_some(())
     }
 
@@ -581,7 +583,8 @@ fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool, relayed: &[(us
         let echo = !room.gain(Source::Leg(id), id).is_mute();
         (mix::rate_of(&legs[slot]), echo)
     });
-    mix.choose_rate(rates, before);
+    let plays_wide = room.players.iter().any(Player::is_wide);
+    mix.choose_rate(rates, plays_wide, before);
     mix.forget_unused(&room.members, legs);
     for &(_, slot) in &room.members {
         mix.enroll(&mut legs[slot]);

@@ -2,6 +2,7 @@
 
 use crate::codec::resample::Resampler;
 use crate::codec::{Encoder, OpusParameters, best_rate};
+use crate::limiter::Limiter;
 use crate::plan::{Codec, Format, LegMedia, Rate};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -252,6 +253,7 @@ pub(super) struct Sending {
     owed: u32,
     /// Ticks of silence, for members that take comfort noise.
     pub quiet: u32,
+    pub limiter: Limiter,
     /// Its relayed source is being buffered: nothing is sent for so many ticks, or until it is heard.
     pub hold: Option<(usize, u8)>,
 }

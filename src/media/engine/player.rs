@@ -1,7 +1,6 @@
 //! A sound that plays in a room.
 
 use super::stream::{State, Streams};
-use super::tick::{FRAME, MIX_RATE};
 use crate::file::FileSound;
 use crate::plan::{Audience, PlayerId, Rate};
 use crate::sound::{MAX_SEQUENCE, Sound};
@@ -10,9 +9,11 @@ use crate::tone::ToneGenerator;
 pub(super) struct Player {
     pub id: PlayerId,
     pub to: Audience,
-    pub frame: [i16; FRAME],
+    /// At the room's rate.
+    pub frame: Vec<i16>,
     /// There is a frame to be heard; silence counts.
     pub sounding: bool,
+    begun: bool,
     playing: Playing,
     /// What follows, in reverse.
     rest: Vec<Sound>,
@@ -27,30 +28,44 @@ enum Playing {
 }
 
 impl Player {
-    pub fn new(id: PlayerId, sound: Sound, to: Audience, streams: &mut Streams) -> Player {
+    pub fn new(id: PlayerId, sound: Sound, to: Audience) -> Player {
         let mut rest = match sound {
             Sound::Sequence(sounds) => sounds,
             sound => vec![sound],
         };
         rest.truncate(MAX_SEQUENCE);
         rest.reverse();
-        let mut player = Player {
+        Player {
             id,
             to,
-            frame: [0; FRAME],
+            frame: Vec::new(),
             sounding: true,
+            begun: false,
             playing: Playing::Nothing,
             rest,
-        };
-        player.begin_next(streams);
-        player
+        }
     }
 
-    /// Makes the next 20 ms; `sounding` says whether there were any.
-    pub fn advance(&mut self, streams: &mut Streams) {
-        while !self.fill(streams) {
+    /// Begins the first of its sounds, once: a file is asked for before its first moment comes.
+    pub fn begin(&mut self, streams: &mut Streams, rate: Rate) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.frame.resize(rate.frame(), 0);
+            self.begin_next(streams, rate);
+        }
+    }
+
+    /// What it plays may have more than the 4 kHz of a telephone.
+    pub fn is_wide(&self) -> bool {
+        let file = |sound: &Sound| matches!(sound, Sound::Prompt(_) | Sound::Music(_));
+        matches!(self.playing, Playing::Stream(_)) || self.rest.iter().any(file)
+    }
+
+    /// Makes the next 20 ms at this rate; `sounding` says whether there were any.
+    pub fn advance(&mut self, streams: &mut Streams, rate: Rate) {
+        self.frame.resize(rate.frame(), 0);
+        while !self.fill(streams, rate) {
             self.end(streams);
-            self.sounding = self.begin_next(streams);
+            self.sounding = self.begin_next(streams, rate);
             if !self.sounding {
                 return;
             }
@@ -66,15 +81,18 @@ impl Player {
     }
 
     /// False if the present sound is over.
-    fn fill(&mut self, streams: &Streams) -> bool {
+    fn fill(&mut self, streams: &mut Streams, rate: Rate) -> bool {
         match &mut self.playing {
-            Playing::Tone(generator) => generator.fill(&mut self.frame),
+            Playing::Tone(generator) => {
+                generator.set_rate(rate.hz());
+                generator.fill(&mut self.frame)
+            }
             Playing::Silence(left) => {
                 *left = left.saturating_sub(1);
                 *left > 0
             }
             Playing::Stream(slot) => {
-                let (state, frame) = streams.frame(*slot);
+                let (state, frame) = streams.frame(*slot, rate);
                 if state != State::Ended {
                     self.frame.copy_from_slice(frame);
                 }
@@ -85,14 +103,14 @@ impl Player {
     }
 
     /// Begins what follows; false if nothing does. A file that no stream is left for is passed over.
-    fn begin_next(&mut self, streams: &mut Streams) -> bool {
+    fn begin_next(&mut self, streams: &mut Streams, rate: Rate) -> bool {
         let Some(sound) = self.rest.pop() else { return false };
         let open = |streams: &mut Streams, sound| {
-            let stream = streams.open(sound, Rate::Narrow);
+            let stream = streams.open(sound, rate);
             stream.map_or(Playing::Nothing, Playing::Stream)
         };
         self.playing = match sound {
-            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(&tone, MIX_RATE)),
+            Sound::Tone(tone) => Playing::Tone(ToneGenerator::new(&tone, rate.hz())),
             Sound::Silence(length) => Playing::Silence(1 + (length.as_millis() / 20).min(u128::from(u16::MAX)) as u32),
             Sound::Prompt(name) => open(streams, FileSound::Prompt(name)),
             Sound::Music(class) => open(streams, FileSound::Music(class)),

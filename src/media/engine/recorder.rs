@@ -2,6 +2,7 @@
 
 use crate::codec::resample::Resampler;
 use crate::file::FileOrder;
+use crate::limiter::Limiter;
 use crate::mixer::MixBuffer;
 use crate::plan::{LegId, Rate, RoomId};
 use crate::record::{RecordingId, Side};
@@ -33,7 +34,7 @@ pub(super) struct Recorder {
     /// How many there are, wherever they are.
     blocks: usize,
     missing: Duration,
-    channels: SmallVec<[MixBuffer; 2]>,
+    channels: SmallVec<[(MixBuffer, Limiter); 2]>,
     /// Legs whose sound has another rate than the file.
     others: Vec<Other>,
 }
@@ -64,7 +65,9 @@ impl Recorder {
             spare: vec![Vec::with_capacity(size)],
             blocks: 2,
             missing: Duration::ZERO,
-            channels: (0..channels).map(|_| MixBuffer::new(frame)).collect(),
+            channels: (0..channels)
+                .map(|_| (MixBuffer::new(frame), Limiter::default()))
+                .collect(),
             others: Vec::new(),
         }
     }
@@ -104,11 +107,11 @@ impl Recorder {
         each: impl FnOnce(&Of, &mut dyn FnMut(LegId, Side, Rate, &[i16])),
     ) {
         let frame = self.rate.frame();
-        self.channels.iter_mut().for_each(|channel| channel.clear(frame));
+        self.channels.iter_mut().for_each(|(channel, _)| channel.clear(frame));
         let (channels, others, wanted) = (&mut self.channels, &mut self.others, self.rate);
         each(&self.of, &mut |leg, side, rate, frame| {
             let place = usize::from(side == Side::Right);
-            if let Some(channel) = channels.get_mut(place) {
+            if let Some((channel, _)) = channels.get_mut(place) {
                 channel.add(at_rate(others, leg, rate, wanted, frame));
             }
         });
@@ -126,9 +129,9 @@ impl Recorder {
             return;
         }
         match &mut self.channels[..] {
-            [only] => self.block.extend_from_slice(only.all()),
-            [left, right] => {
-                let both = left.all().iter().zip(right.all());
+            [(only, limiter)] => self.block.extend_from_slice(only.all().through(limiter)),
+            [(left, first), (right, second)] => {
+                let both = left.all().through(first).iter().zip(right.all().through(second));
                 self.block.extend(both.flat_map(|(&left, &right)| [left, right]));
             }
             _ => {}

@@ -106,9 +106,15 @@ impl Room {
         self.end_player(id, streams);
         let fits = self.players.len() < MAX_PLAYERS;
         if fits {
-            self.players.push(Player::new(id, sound, to, streams));
+            self.players.push(Player::new(id, sound, to));
         }
         fits
+    }
+
+    /// Sounds that were added begin, at the rate the room has with them.
+    pub fn begin_players(&mut self, streams: &mut Streams) {
+        let rate = self.mix.rate;
+        self.players.iter_mut().for_each(|player| player.begin(streams, rate));
     }
 
     pub fn stop(&mut self, id: PlayerId, streams: &mut Streams) {

@@ -1,9 +1,10 @@
 //! Sound from files: blocks that the file thread fills ahead, and the streams that play them.
 //!
-//! A prompt is a stream of its player's own. Music is one stream per class and rate, whoever listens; it stands still
-//! while nobody does.
+//! A prompt is a stream of its player's own, at the rate its room had when it began. Music is one stream per class, whoever
+//! listens; it stands still while nobody does. Who needs another rate than the stream's shares a resampler with all who need
+//! that.
 
-use super::tick::FRAME;
+use crate::codec::resample::Resampler;
 use crate::file::{FileOrder, FileSound, StreamId};
 use crate::plan::Rate;
 use slab::Slab;
@@ -14,6 +15,9 @@ const BLOCKS: usize = 4;
 
 /// Milliseconds in a block.
 const BLOCK_MS: usize = 260;
+
+/// Music is read at this rate.
+const MUSIC_RATE: Rate = Rate::Full;
 
 /// Streams at once. A prompt takes some 17 KiB at 8 kHz, so this is about 70 MiB.
 const MAX_STREAMS: usize = 4_096;
@@ -42,7 +46,16 @@ struct Stream {
     begun: bool,
     users: usize,
     frame: Vec<i16>,
+    others: Vec<Other>,
     state: State,
+}
+
+/// The stream's present frame at another rate.
+struct Other {
+    resampler: Resampler,
+    frame: Vec<i16>,
+    /// It is that of the present tick.
+    fresh: bool,
 }
 
 /// What a stream has for this tick.
@@ -57,9 +70,11 @@ pub(super) enum State {
 }
 
 impl Streams {
-    /// A stream for one more user; `None` if there are too many.
+    /// A stream for one more user, best at `rate`; `None` if there are too many.
     pub fn open(&mut self, sound: FileSound, rate: Rate) -> Option<usize> {
-        if let Some(slot) = self.shared(&sound, rate) {
+        let is_music = matches!(sound, FileSound::Music(_));
+        let rate = if is_music { MUSIC_RATE } else { rate };
+        if let Some(slot) = self.shared(&sound) {
             self.streams[slot].users += 1;
             return Some(slot);
         }
@@ -87,16 +102,16 @@ impl Streams {
             last_came: false,
             begun: false,
             users: 1,
-            frame: vec![0; FRAME],
+            frame: vec![0; rate.frame()],
+            others: Vec::new(),
             state: State::Waiting,
         });
         Some(slot)
     }
 
-    fn shared(&self, sound: &FileSound, rate: Rate) -> Option<usize> {
-        let same = |stream: &Stream| stream.rate == rate && stream.sound == *sound;
+    fn shared(&self, sound: &FileSound) -> Option<usize> {
         matches!(sound, FileSound::Music(_))
-            .then(|| self.streams.iter().find(|(_, stream)| same(stream)))
+            .then(|| self.streams.iter().find(|(_, stream)| stream.sound == *sound))
             .flatten()
             .map(|(slot, _)| slot)
     }
@@ -127,10 +142,10 @@ impl Streams {
         }
     }
 
-    /// What the stream has for this tick; the samples are silence unless it sounds.
-    pub fn frame(&self, slot: usize) -> (State, &[i16]) {
-        match self.streams.get(slot) {
-            Some(stream) => (stream.state, &stream.frame),
+    /// What the stream has for this tick, at this rate; the samples are silence unless it sounds.
+    pub fn frame(&mut self, slot: usize, rate: Rate) -> (State, &[i16]) {
+        match self.streams.get_mut(slot) {
+            Some(stream) => (stream.state, stream.frame_at(rate)),
             None => (State::Ended, &[]),
         }
     }
@@ -159,6 +174,28 @@ impl Stream {
             0 => State::Waiting,
             _ => State::Sounding,
         };
+        self.others.iter_mut().for_each(|other| other.fresh = false);
+    }
+
+    fn frame_at(&mut self, rate: Rate) -> &[i16] {
+        let known = self.others.iter().position(|other| other.resampler.to() == rate);
+        let Some(at) = known.or_else(|| {
+            // Only the first who needs this rate makes this allocate.
+            let resampler = Resampler::new(self.rate, rate)?;
+            self.others.push(Other {
+                resampler,
+                frame: vec![0; rate.frame()],
+                fresh: false,
+            });
+            Some(self.others.len() - 1)
+        }) else {
+            return &self.frame;
+        };
+        let other = &mut self.others[at];
+        if !std::mem::replace(&mut other.fresh, true) {
+            other.resampler.process(&self.frame, &mut other.frame);
+        }
+        &other.frame
     }
 
     /// Copies what there is into the frame and sends emptied blocks back to be filled.

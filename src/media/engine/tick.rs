@@ -34,15 +34,6 @@ const QUIET_TICKS: u32 = 20;
 /// Ticks between two packets of comfort noise: a phone that hears nothing for longer may think the call is dead.
 const NOISE_TICKS: u32 = 50;
 
-/// Players make their sound at this rate; a room that mixes at a higher one raises it.
-pub(super) const PLAYER_RATE: Rate = Rate::Narrow;
-
-/// Samples of a player's tick.
-pub(super) const FRAME: usize = PLAYER_RATE.frame();
-
-/// Samples per second of a player.
-pub(super) const MIX_RATE: u32 = PLAYER_RATE.hz();
-
 /// What a tick made and nobody has sent yet. Grows to the largest tick and stays there.
 pub(super) struct Outbox {
     sent: Sent,
@@ -134,12 +125,10 @@ impl Heard {
         self.samples.extend_from_slice(frame);
     }
 
-    /// Room for the frame of the player at this place. All talkers have been added.
-    pub fn add_sound(&mut self, place: usize, length: usize) -> &mut [i16] {
+    /// The frame of the player at this place. All talkers have been added.
+    fn add_sound(&mut self, place: usize, frame: &[i16]) {
         self.sounds.push(place);
-        let start = self.samples.len();
-        self.samples.resize(start + length, 0);
-        &mut self.samples[start..]
+        self.samples.extend_from_slice(frame);
     }
 
     fn talkers(&self, length: usize) -> impl Iterator<Item = (usize, &[i16])> + Clone {
@@ -193,15 +182,17 @@ impl Engine {
         } = self;
         streams.advance();
         for (_, room) in rooms.iter_mut().filter(|(_, room)| room.mixes) {
-            advance_players(room, streams, events);
             // Out of the room for this while, so that room and mix can be borrowed side by side.
             let mut mix = std::mem::take(&mut room.mix);
             mix.tick += 1;
             mix.adapt_rate(&room.members, legs);
+            advance_players(room, mix.rate, streams, events);
             let Outbox { sent, heard, buffer } = &mut *outbox;
             heard.clear();
             advance_members(room, &mut mix, legs, heard, events);
-            mix.raise_players(room, heard);
+            for (at, player) in room.players.iter().enumerate().filter(|(_, player)| player.sounding) {
+                heard.add_sound(at, &player.frame);
+            }
             let mut turn = Turn {
                 room,
                 mix: &mut mix,
@@ -251,11 +242,11 @@ impl Engine {
     }
 }
 
-fn advance_players(room: &mut Room, streams: &mut Streams, events: &mut VecDeque<Event>) {
+fn advance_players(room: &mut Room, rate: Rate, streams: &mut Streams, events: &mut VecDeque<Event>) {
     let id = room.id;
     for player in &mut room.players {
         let was = player.sounding;
-        player.advance(streams);
+        player.advance(streams, rate);
         if was && !player.sounding {
             events.push_back(Event::Played {
                 room: id,
@@ -356,10 +347,14 @@ impl Turn<'_> {
             .filter(|(place, _)| room.players[*place].to == Audience::Room)
             .map(|(_, frame)| (frame, 256));
         mix_once(buffer, length, heard.talkers(length), for_all, |mixed| match mixed {
-            Mixed::All(samples) => self.send_to_silent(samples, heard),
-            Mixed::Without(at, samples) => {
+            Mixed::All(sum) => {
+                let samples = sum.through(&mut self.mix.limiter);
+                self.send_to_silent(samples, heard);
+            }
+            Mixed::Without(at, sum) => {
                 let Talker { id, slot, .. } = heard.talkers[at];
                 if !room.is_exception(id) {
+                    let samples = sum.through(&mut self.legs[slot].sending.limiter);
                     self.send(slot, samples, heard.is_quiet_for(Some(id)), Sharing::Talker);
                 }
             }
@@ -372,6 +367,8 @@ impl Turn<'_> {
         let mut talkers = heard.talkers.iter().map(|talker| talker.id).peekable();
         for &(id, slot) in &room.members {
             if talkers.next_if_eq(&id).is_none() && !room.is_exception(id) {
+                // Whoever begins to talk goes on as loud as what it heard.
+                self.legs[slot].sending.limiter = self.mix.limiter;
                 self.send(slot, samples, quiet, Sharing::All);
             }
         }
@@ -402,7 +399,8 @@ impl Turn<'_> {
                     buffer.add_scaled(frame, gain.factor());
                 }
             }
-            self.send(slot, buffer.all(), heard.is_quiet_for(Some(id)), Sharing::Alone);
+            let samples = buffer.all().through(&mut self.legs[slot].sending.limiter);
+            self.send(slot, samples, heard.is_quiet_for(Some(id)), Sharing::Alone);
         }
     }
 

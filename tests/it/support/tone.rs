@@ -15,11 +15,11 @@ pub fn share_at(samples: &[i16], rate_hz: u32, hz: f64) -> f64 {
     power * 2.0 / (samples.len() as f64 * energy)
 }
 
-/// A sine at a quarter of full scale: three together do not clip.
+/// A sine at half of full scale: three together are more than fits into 16 bit.
 pub fn sine(rate_hz: u32, hz: f64, seconds: f64) -> Vec<i16> {
     let step = std::f64::consts::TAU * hz / f64::from(rate_hz);
     (0..(f64::from(rate_hz) * seconds) as u32)
-        .map(|n| ((f64::from(n) * step).sin() * 8_000.0) as i16)
+        .map(|n| ((f64::from(n) * step).sin() * 16_000.0) as i16)
         .collect()
 }
 

@@ -1,5 +1,5 @@
-use super::studio::{A, B, PLAYER, ROOM, Studio};
-use crate::plan::{Audience, Matrix, Sound};
+use super::studio::{A, B, C, PLAYER, ROOM, Studio};
+use crate::plan::{Audience, Codec, Matrix, Sound};
 use crate::tone::Tone;
 use crate::{Event, Plan, RoomId};
 use std::time::Duration;
@@ -122,4 +122,52 @@ fn a_slow_disk_is_silence_and_the_sound_goes_on_after_it() {
     assert!((studio.phone(A).level(600.0) + 16.0).abs() < 0.5);
     let sequences: Vec<u16> = studio.phone(A).packets.iter().map(|header| header.sequence).collect();
     assert!(sequences.windows(2).all(|two| two[1] == two[0].wrapping_add(1)));
+}
+
+#[test]
+fn a_wideband_listener_hears_files_as_wide_as_they_are_and_a_telephone_nothing_folded() {
+    for sound in [prompt("5500"), Sound::Music("5500".into())] {
+        let mut studio = Studio::new(Matrix::Nobody);
+        let (wide, full) = (RoomId(10), RoomId(11));
+        for (room, leg, codec) in [
+            (ROOM, A, Codec::Pcmu),
+            (wide, B, Codec::G722),
+            (full, C, Codec::L16(48_000)),
+        ] {
+            if room != ROOM {
+                studio.open_room(room, Matrix::Nobody);
+            }
+            studio.join_as(leg, room, codec, None);
+            studio.play(room, sound.clone(), Audience::Room);
+        }
+        studio.run(48);
+        let level = |leg, hz| studio.phone(leg).level(hz);
+        assert!(
+            (level(B, 5_500.0) + 16.0).abs() < 1.0,
+            "{sound:?}: {}",
+            level(B, 5_500.0)
+        );
+        assert!(
+            (level(C, 5_500.0) + 16.0).abs() < 1.0,
+            "{sound:?}: {}",
+            level(C, 5_500.0)
+        );
+        assert!(level(A, 2_500.0) < -50.0, "{sound:?}: {}", level(A, 2_500.0));
+    }
+}
+
+#[test]
+fn music_goes_on_in_another_width_when_a_wideband_listener_comes() {
+    let mut studio = Studio::new(Matrix::Nobody);
+    studio.join(A, ROOM, None);
+    studio.play(ROOM, Sound::Music("1000".into()), Audience::Room);
+    studio.run(50);
+    studio.join_as(B, ROOM, Codec::G722, None);
+    studio.run(5);
+    studio.listen_anew();
+    studio.run(50);
+    for leg in [A, B] {
+        assert!((studio.phone(leg).level(1_000.0) + 16.0).abs() < 0.7);
+    }
+    assert_eq!(studio.files.opened.len(), 1);
 }

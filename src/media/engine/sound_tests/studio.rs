@@ -1,6 +1,6 @@
 //! One engine, its phones, and a file thread in the same thread.
 
-use crate::codec::g711;
+use crate::codec::{Decoder, g711};
 use crate::file::{FileNews, FileOrder, FileSound, StreamId};
 use crate::plan::{Audience, Codec, Format, Latch, LegMedia, Matrix, Rate, Sound};
 use crate::rtp::RtpHeader;
@@ -31,6 +31,7 @@ pub struct Phone {
     pub leg: LegId,
     voice: Option<ToneGenerator>,
     sent: u16,
+    decoder: Decoder,
     pub heard: Vec<i16>,
     pub packets: Vec<RtpHeader>,
 }
@@ -91,18 +92,23 @@ impl Studio {
     }
 
     pub fn open_room(&mut self, room: RoomId, matrix: Matrix) {
-        let rate = Rate::Narrow;
+        let rate = Rate::Full;
         self.apply(Plan::OpenRoom { room, matrix, rate });
     }
 
     /// A phone that speaks PCMU joins; with a frequency it sends that at -16 dBm0.
     pub fn join(&mut self, leg: LegId, room: RoomId, hz: Option<f32>) {
+        self.join_as(leg, room, Codec::Pcmu, hz);
+    }
+
+    /// The same with another codec; only one of PCMU may speak.
+    pub fn join_as(&mut self, leg: LegId, room: RoomId, codec: Codec, hz: Option<f32>) {
         let media = LegMedia {
             remote: Some(address(leg)),
             formats: [Format {
                 pt_in: 0,
                 pt_out: 0,
-                codec: Codec::Pcmu,
+                codec,
             }]
             .into_iter()
             .collect(),
@@ -121,6 +127,7 @@ impl Studio {
             leg,
             voice: hz.map(|hz| ToneGenerator::new(&Tone::steady(hz, -16.0), 8_000)),
             sent: 0,
+            decoder: Decoder::new(codec, Rate::Full).unwrap(),
             heard: Vec::new(),
             packets: Vec::new(),
         });
@@ -206,9 +213,7 @@ impl Studio {
     fn deliver(&mut self, to: SocketAddr, packet: &[u8]) {
         if let Some(phone) = self.phones.iter_mut().find(|phone| address(phone.leg) == to) {
             let header = RtpHeader::parse(packet).unwrap();
-            phone
-                .heard
-                .extend(packet[header.payload.clone()].iter().map(|&code| g711::from_mu(code)));
+            phone.decoder.decode(&packet[header.payload.clone()], &mut phone.heard);
             phone.packets.push(header);
         }
     }
@@ -233,7 +238,7 @@ impl Phone {
 
     /// How loud it heard a frequency over everything it heard, in dBm0.
     pub fn level(&self, hz: f32) -> f32 {
-        crate::goertzel::level_dbm0(&self.heard, hz, 8_000)
+        crate::goertzel::level_dbm0(&self.heard, hz, self.decoder.rate().hz())
     }
 }
 

@@ -179,8 +179,8 @@ fn selective_mute_takes_one_edge_and_no_other() {
 }
 
 #[test]
-fn clipping_that_one_hears_is_not_heard_by_the_others() {
-    // Two shout in phase; each hears only the other, undistorted, and only the third hears their sum clipped.
+fn a_sum_too_loud_for_one_is_softer_for_him_and_as_it_was_for_the_others() {
+    // Two shout in phase; each hears only the other, as loud as it is, and the third hears their sum undistorted.
     let devices = vec![
         Device::with_tone(0, FULL, 425.0, 2.0),
         Device::with_tone(1, FULL, 425.0, 2.0),
@@ -188,14 +188,32 @@ fn clipping_that_one_hears_is_not_heard_by_the_others() {
     ];
     let mut scene = Scene::new(devices, Matrix::Everyone);
     scene.run(1_000);
-    let third_harmonic = |listener: usize| scene.devices[listener].level_of(1_275.0);
-    assert!(
-        third_harmonic(0) < -50.0 && third_harmonic(1) < -50.0,
-        "{} {}",
-        third_harmonic(0),
-        third_harmonic(1)
-    );
-    assert!(third_harmonic(2) > -15.0, "{}", third_harmonic(2));
+    for listener in 0..3 {
+        let third_harmonic = scene.devices[listener].level_of(1_275.0);
+        assert!(third_harmonic < -50.0, "{listener}: {third_harmonic}");
+    }
+    assert!((scene.level(0, 1) - 2.0).abs() < 0.3 && (scene.level(1, 0) - 2.0).abs() < 0.3);
+    assert!((2.5..3.4).contains(&scene.level(2, 0)), "{}", scene.level(2, 0));
+}
+
+#[test]
+fn three_loud_tones_reach_a_listener_of_every_codec_and_no_fourth() {
+    // Evenly spaced, as a sum that is cut at full scale turns them into each other: 2 x 575 - 700 is the listener's own.
+    let hz = [450.0, 575.0, 700.0, 825.0];
+    for listener in CODECS {
+        let codecs = [listener, PCMU, OPUS, G722];
+        let device = |n: u16| Device::with_tone(n, codecs[usize::from(n)], hz[usize::from(n)], -2.9);
+        let mut scene = Scene::new((0..4).map(device).collect(), Matrix::Everyone);
+        scene.run(3_000);
+        let level = |n: usize| scene.level(0, n);
+        for talker in 1..4 {
+            assert!((-9.0..-2.0).contains(&level(talker)), "{listener:?}: {}", level(talker));
+        }
+        // An echo of -30 dB below the others is what companding and Opus leave.
+        assert!(level(0) < level(1) - 30.0, "{listener:?}: {} of {}", level(0), level(1));
+        let stray = scene.devices[0].level_of(950.0);
+        assert!(stray < level(1) - 30.0, "{listener:?}: {stray}");
+    }
 }
 
 #[test]
