@@ -356,6 +356,7 @@ fn calls(mut section: Section<'_>, max_calls: usize, keep_records: Option<Durati
             keep_records,
             hold: section.or("hold", HoldMode::Music),
             end_without_us: section.or("end_without_us", true),
+            show_supervisors: section.or("show_supervisors", false),
             originate_auto_answer: section.or("originate_auto_answer", false),
         },
         drain_limit,

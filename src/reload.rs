@@ -104,6 +104,7 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
             a.calls.ring_timeout != b.calls.ring_timeout
                 || a.calls.hold != b.calls.hold
                 || a.calls.end_without_us != b.calls.end_without_us
+                || a.calls.show_supervisors != b.calls.show_supervisors
                 || a.calls.originate_auto_answer != b.calls.originate_auto_answer
                 || current.drain_limit != next.drain_limit,
             "switch.toml: [calls]".to_owned(),

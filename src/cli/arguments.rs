@@ -187,6 +187,39 @@ pub enum CallsVerb {
         /// As `calls parties` shows it.
         party: String,
     },
+    /// Takes its owner out of a call; the others stay.
+    Leave {
+        /// As `calls list` shows it.
+        id: String,
+    },
+    /// Lets a supervisor listen to a call: their phone rings, or the call they have there changes.
+    Monitor {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension of the supervisor.
+        user: String,
+    },
+    /// The same, and the agent alone hears the supervisor.
+    Whisper {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension of the supervisor.
+        user: String,
+    },
+    /// The same, and all hear the supervisor.
+    Barge {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension of the supervisor.
+        user: String,
+    },
+    /// A supervisor takes the owner's place.
+    TakeOver {
+        /// As `calls list` shows it.
+        id: String,
+        /// Extension of the supervisor.
+        user: String,
+    },
     /// Makes a party unheard.
     Mute {
         /// As `calls list` shows it.
@@ -196,6 +229,9 @@ pub enum CallsVerb {
         /// By this party alone.
         #[arg(long, value_name = "PARTY")]
         listener: Option<String>,
+        /// The party does not hear (the others, or this one); with `both` it is not heard either.
+        #[arg(long, value_name = "DIRECTION", value_parser = ["speech", "hearing", "both"], default_value = "speech")]
+        direction: String,
         /// Gives the voice back.
         #[arg(long)]
         off: bool,

@@ -27,6 +27,11 @@ fn named(verb: &CallsVerb) -> Option<(&str, &'static str)> {
         CallsVerb::Conference { id, target: None } => (id, "complete-conference"),
         CallsVerb::Add { id, .. } => (id, "add"),
         CallsVerb::Drop { id, .. } => (id, "drop"),
+        CallsVerb::Leave { id } => (id, "leave"),
+        CallsVerb::Monitor { id, .. } => (id, "monitor"),
+        CallsVerb::Whisper { id, .. } => (id, "whisper"),
+        CallsVerb::Barge { id, .. } => (id, "barge"),
+        CallsVerb::TakeOver { id, .. } => (id, "take-over"),
         CallsVerb::Mute { id, .. } => (id, "mute"),
         CallsVerb::Voicemail { id, .. } => (id, "send-to-voicemail"),
         CallsVerb::Attach { id, .. } => (id, "set-case-data"),
@@ -48,11 +53,19 @@ pub(crate) fn body(verb: &CallsVerb) -> Option<Value> {
             target: Some(target), ..
         } => json!({ "target": target }),
         CallsVerb::Drop { party, .. } => json!({ "party": party }),
+        CallsVerb::Monitor { user, .. }
+        | CallsVerb::Whisper { user, .. }
+        | CallsVerb::Barge { user, .. }
+        | CallsVerb::TakeOver { user, .. } => json!({ "user": user }),
         CallsVerb::Mute {
-            party, listener, off, ..
+            party,
+            listener,
+            off,
+            direction,
+            ..
         } => match listener {
-            Some(listener) => json!({ "party": party, "on": !off, "listener": listener }),
-            None => json!({ "party": party, "on": !off }),
+            Some(listener) => json!({ "party": party, "on": !off, "mute": direction, "listener": listener }),
+            None => json!({ "party": party, "on": !off, "mute": direction }),
         },
         CallsVerb::Attach { key, value, .. } => json!({ "key": key, "value": value }),
         _ => json!({}),

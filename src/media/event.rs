@@ -87,6 +87,8 @@ pub enum Event {
     LegClosed {
         /// The leg.
         leg: LegId,
+        /// The port it was at: a leg that went to another worker is closed at the first one under the same name.
+        port: u16,
         /// Its figures, for the CDR.
         stats: Box<LegStats>,
     },
@@ -159,6 +161,32 @@ pub struct LegStats {
 }
 
 impl LegStats {
+    /// The figures of a leg that was elsewhere before: counts are summed, of the rest the later is true.
+    #[must_use]
+    pub fn after(self, earlier: &LegStats) -> LegStats {
+        LegStats {
+            codec: self.codec.or(earlier.codec),
+            received: self.received + earlier.received,
+            received_bytes: self.received_bytes + earlier.received_bytes,
+            sent: self.sent + earlier.sent,
+            sent_bytes: self.sent_bytes + earlier.sent_bytes,
+            lost: self.lost + earlier.lost,
+            duplicates: self.duplicates + earlier.duplicates,
+            late: self.late + earlier.late,
+            concealed: self.concealed + earlier.concealed,
+            strangers: self.strangers + earlier.strangers,
+            invalid: self.invalid + earlier.invalid,
+            forged: self.forged + earlier.forged,
+            replayed: self.replayed + earlier.replayed,
+            jitter: self.jitter.max(earlier.jitter),
+            remote_jitter: self.remote_jitter.max(earlier.remote_jitter),
+            remote_lost: self.remote_lost + earlier.remote_lost,
+            round_trip: self.round_trip.or(earlier.round_trip),
+            mos: self.mos.or(earlier.mos),
+            rtcp: (self.rtcp.0 + earlier.rtcp.0, self.rtcp.1 + earlier.rtcp.1),
+        }
+    }
+
     /// The estimate for [`LegStats::mos`], with the factors of ITU-T G.113 appendix I. Codecs we do not know count as
     /// G.729A; the buffer is taken to hold twice the jitter.
     pub(crate) fn estimate_mos(&self) -> Option<f32> {

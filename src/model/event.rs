@@ -1,9 +1,15 @@
 //! What happens in the switch, for those who watch.
 
-use crate::{Aor, CallView, InteractionId, InteractionView, LegId, RegistrationView, VerbOutcome};
+use crate::{
+    Aor, CallView, InteractionId, InteractionView, LegId, RegistrationView, RoomMemberView, RoomView, VerbOutcome,
+};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
+
+/// Users who are told of something, shared by all events about it.
+pub type Insiders = Arc<Vec<Aor>>;
 
 /// One thing that happened. In JSON it carries its name: `{"event": "call-changed", "call": {...}}`. Each tells the whole
 /// present state of what it is about, so that who missed some is right again with the next.
@@ -77,6 +83,56 @@ pub enum Event {
         /// Speaks now.
         talking: bool,
     },
+    /// The first member of a conference room dialled in.
+    RoomStarted {
+        /// As it is now.
+        room: RoomView,
+        /// Who is in it: those who are told.
+        #[serde(skip)]
+        audience: Insiders,
+    },
+    /// A room was locked or opened.
+    RoomLocked {
+        /// Which.
+        #[schema(value_type = String)]
+        room: Box<str>,
+        /// Nobody may come in, but moderators by name.
+        locked: bool,
+        /// Who is in it.
+        #[serde(skip)]
+        audience: Insiders,
+    },
+    /// A member came, came further in, was muted, made deaf or freed of that, or began or ceased to speak.
+    RoomMember {
+        /// In which room.
+        #[schema(value_type = String)]
+        room: Box<str>,
+        /// As it is now.
+        member: RoomMemberView,
+        /// Who is in it.
+        #[serde(skip)]
+        audience: Insiders,
+    },
+    /// A member left.
+    RoomLeft {
+        /// Which room.
+        #[schema(value_type = String)]
+        room: Box<str>,
+        /// As it was last.
+        member: RoomMemberView,
+        /// Who was in it.
+        #[serde(skip)]
+        audience: Insiders,
+    },
+    /// Nobody is in a room any more.
+    RoomEnded {
+        /// Which.
+        #[schema(value_type = String)]
+        room: Box<str>,
+        /// Who was in it last.
+        #[serde(skip)]
+        audience: Insiders,
+    },
     /// No new calls are taken from now on.
     Draining,
     /// A new configuration is in force: users, roles and passwords may be others.
@@ -100,8 +156,46 @@ impl Event {
             }
             Event::Verb { outcome } => outcome.by.as_ref() == Some(user),
             Event::Talking { user: who, .. } => who.as_ref() == Some(user),
+            Event::RoomStarted { audience, .. }
+            | Event::RoomLocked { audience, .. }
+            | Event::RoomMember { audience, .. }
+            | Event::RoomLeft { audience, .. }
+            | Event::RoomEnded { audience, .. } => audience.contains(user),
             Event::Draining | Event::Reloaded => true,
         }
+    }
+
+    /// The event as a user is told it who oversees nothing, where that differs: without supervisors who are hidden, and of
+    /// those who left only whether it was he.
+    #[must_use]
+    pub fn seen_by(&self, user: &Aor) -> Option<Event> {
+        let others = |left: &[Aor]| left.iter().any(|aor| aor != user);
+        let differs = match self {
+            Event::CallStarted { call } => call.hides(),
+            Event::CallChanged { call, left } | Event::CallEnded { call, left } => call.hides() || others(left),
+            Event::InteractionStarted { interaction } => interaction.hides(),
+            Event::InteractionChanged { interaction, left } | Event::InteractionEnded { interaction, left } => {
+                interaction.hides() || others(left)
+            }
+            _ => false,
+        };
+        if !differs {
+            return None;
+        }
+        let own = |left: &[Aor]| left.iter().filter(|aor| *aor == user).cloned().collect::<Vec<_>>();
+        let mut seen = self.clone();
+        match &mut seen {
+            Event::CallStarted { call } => *call = call.clone().seen_by(user),
+            Event::CallChanged { call, left } | Event::CallEnded { call, left } => {
+                (*call, *left) = (call.clone().seen_by(user), own(left));
+            }
+            Event::InteractionStarted { interaction } => *interaction = interaction.clone().seen_by(user),
+            Event::InteractionChanged { interaction, left } | Event::InteractionEnded { interaction, left } => {
+                (*interaction, *left) = (interaction.clone().seen_by(user), own(left));
+            }
+            _ => {}
+        }
+        Some(seen)
     }
 }
 
@@ -130,4 +224,18 @@ pub struct Snapshot {
     pub calls: Vec<CallView>,
     /// Interactions and consultations.
     pub interactions: Vec<InteractionView>,
+    /// Conference rooms with somebody in them; for who oversees nothing, those he is in.
+    #[serde(default)]
+    pub rooms: Vec<RoomView>,
+}
+
+impl Snapshot {
+    /// As a user is told it who oversees nothing.
+    #[must_use]
+    pub fn seen_by(mut self, user: &Aor) -> Snapshot {
+        self.calls = self.calls.into_iter().map(|call| call.seen_by(user)).collect();
+        let interactions = self.interactions.into_iter();
+        self.interactions = interactions.map(|view| view.seen_by(user)).collect();
+        self
+    }
 }

@@ -1,5 +1,6 @@
 //! Interactions as agents, supervisors and the API see them: who takes part, who hears whom, and what belongs to the case.
 
+use crate::view::is_shown;
 use crate::{Aor, InteractionId, LegId, PartyId};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,21 @@ impl InteractionView {
     pub fn includes(&self, user: &Aor) -> bool {
         self.parties.iter().any(|party| party.user.as_ref() == Some(user))
     }
+
+    /// Some of it is not for everybody who takes part.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        let party = |party: &PartyView| party.shown_to.is_some();
+        self.parties.iter().any(party) || self.history.iter().any(|event| event.shown_to.is_some())
+    }
+
+    /// As this user is shown it.
+    #[must_use]
+    pub fn seen_by(mut self, user: &Aor) -> InteractionView {
+        self.parties.retain(|party| is_shown(party.shown_to.as_ref(), user));
+        self.history.retain(|event| is_shown(event.shown_to.as_ref(), user));
+        self
+    }
 }
 
 /// One who takes part.
@@ -79,6 +95,9 @@ pub struct PartyView {
     pub unheard_by: Vec<PartyId>,
     /// The devices.
     pub legs: Vec<LegId>,
+    /// A supervisor who is heard by the agent at most: shown only to these, and to who oversees all. `None`: to everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_to: Option<Vec<Aor>>,
 }
 
 /// How far an interaction is.
@@ -162,6 +181,9 @@ pub struct HistoryView {
     /// To whom, or with what outcome.
     #[schema(value_type = String)]
     pub detail: Box<str>,
+    /// As [`PartyView::shown_to`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_to: Option<Vec<Aor>>,
 }
 
 /// What came of a verb that took its time, told to whoever watches.

@@ -18,7 +18,7 @@ mod wall;
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
-pub use event::{Event, Occurrence, Snapshot};
+pub use event::{Event, Insiders, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
 pub use im::{KnownDevice, Receipt, StoredMessage};
 pub use interaction::{

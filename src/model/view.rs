@@ -48,7 +48,26 @@ pub struct CallView {
     pub legs: Vec<LegView>,
 }
 
+/// Whether something with this `shown_to` is shown to a user who oversees nothing.
+#[must_use]
+pub fn is_shown(shown_to: Option<&Vec<Aor>>, user: &Aor) -> bool {
+    shown_to.is_none_or(|users| users.contains(user))
+}
+
 impl CallView {
+    /// Some of it is not for everybody who takes part.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.legs.iter().any(|leg| leg.shown_to.is_some())
+    }
+
+    /// As this user is shown it.
+    #[must_use]
+    pub fn seen_by(mut self, user: &Aor) -> CallView {
+        self.legs.retain(|leg| is_shown(leg.shown_to.as_ref(), user));
+        self
+    }
+
     /// Whether one of its legs is a device of this user.
     #[must_use]
     pub fn includes(&self, user: &Aor) -> bool {
@@ -79,6 +98,9 @@ pub struct LegView {
     pub rtp_port: u16,
     /// Why it ended, once it has.
     pub reason: Option<EndReason>,
+    /// A supervisor who is heard by the agent at most: shown only to these, and to who oversees all. `None`: to everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_to: Option<Vec<Aor>>,
 }
 
 /// One row of `rooms list`: a conference room with somebody in it.

@@ -71,6 +71,7 @@ impl Switch {
             registrations: self.registrar.views(now, user),
             calls: self.calls.watched(user),
             interactions: self.calls.watched_interactions(user),
+            rooms: self.calls.watched_rooms(user),
         }
     }
 

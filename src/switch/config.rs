@@ -236,6 +236,8 @@ pub struct Calls {
     pub hold: HoldMode,
     /// End a conference when the last of our own users leaves it, though others are still there (R128); default true.
     pub end_without_us: bool,
+    /// The agent whom a supervisor listens or whispers to is shown him (R130); default false. Customers never are.
+    pub show_supervisors: bool,
     /// The phones of who is to be called first in a commanded call are asked to answer by themselves; default false.
     pub originate_auto_answer: bool,
 }

@@ -80,6 +80,8 @@ pub(crate) struct Asker {
     pub(crate) verb: &'static str,
     /// The client's id of its command; empty for a gesture.
     pub(crate) client: Box<str>,
+    /// The user who asked, if not the party that it is done for.
+    pub(crate) user: Option<Aor>,
     /// The REFER that asked for it.
     pub(crate) refer: Option<Refer>,
     /// How the supervisor of [`Purpose::Supervise`] takes part, and whom he supervises.
@@ -249,6 +251,18 @@ impl Interaction {
 
     /// Writes down what happened.
     pub(crate) fn note(&mut self, at: Wall, who: &str, what: &str, detail: impl Into<Box<str>>) {
+        self.note_for(at, who, what, detail, None);
+    }
+
+    /// The same, shown only to these and to who oversees all.
+    pub(crate) fn note_for(
+        &mut self,
+        at: Wall,
+        who: &str,
+        what: &str,
+        detail: impl Into<Box<str>>,
+        shown_to: Option<Vec<Aor>>,
+    ) {
         if self.history.len() >= HISTORY_MAX {
             self.history.pop_front();
         }
@@ -257,6 +271,7 @@ impl Interaction {
             who: who.into(),
             what: what.into(),
             detail: detail.into(),
+            shown_to,
         });
     }
 }

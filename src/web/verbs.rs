@@ -88,25 +88,43 @@ pub(crate) enum Wish {
     Monitor {
         interaction: InteractionId,
         /// The agent; else the owner.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         party: Option<PartyId>,
+        /// The supervisor whose phone rings, for who has none: the operator. Extension or extension@domain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
     },
     /// A supervisor listens, and is heard by the agent alone.
     Whisper {
         interaction: InteractionId,
         /// The agent; else the owner.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         party: Option<PartyId>,
+        /// The supervisor whose phone rings, for who has none: the operator. Extension or extension@domain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
     },
     /// A supervisor takes part.
     Barge {
         interaction: InteractionId,
         /// The agent; else the owner.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         party: Option<PartyId>,
+        /// The supervisor whose phone rings, for who has none: the operator. Extension or extension@domain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
     },
     /// Takes the place of the owner, who leaves.
-    TakeOver { interaction: InteractionId },
+    TakeOver {
+        interaction: InteractionId,
+        /// As in `monitor`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
+    },
     /// Begins, pauses or ends a recording.
     Record {
         interaction: InteractionId,
@@ -190,9 +208,15 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
         let done = api::done(&context, command).await?.0.done;
         return Ok(json!({ "done": done }));
     }
-    let by = match caller.user() {
-        Some(user) => By::User(user.clone()),
-        None => By::Operator(None),
+    let by = match (caller.user(), wish.supervisor()) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad(
+                "`user` is for the operator; others supervise by their own phone",
+            ));
+        }
+        (Some(user), None) => By::User(user.clone()),
+        (None, Some(user)) => By::User(api::aor(&context, user)?),
+        (None, None) => By::Operator(None),
     };
     let command = match wish {
         Wish::Originate { target, user } => {
@@ -215,9 +239,13 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
     };
     match api::ask(&context, command).await? {
         Answer::Acted(acted) => {
+            let interaction = match caller.scope() {
+                Some(user) => acted.view.seen_by(user),
+                None => acted.view,
+            };
             let view = ActView {
                 done: acted.done,
-                interaction: acted.view,
+                interaction,
             };
             serde_json::to_value(view).map_err(|_| ApiError::unavailable("the switch"))
         }
@@ -235,6 +263,17 @@ impl Wish {
                 let call = interaction;
                 Some((call, Command::Record { call, wish }))
             }
+            _ => None,
+        }
+    }
+
+    /// By whose phone the operator wants it done.
+    fn supervisor(&self) -> Option<&str> {
+        match self {
+            Wish::Monitor { user, .. }
+            | Wish::Whisper { user, .. }
+            | Wish::Barge { user, .. }
+            | Wish::TakeOver { user, .. } => user.as_deref(),
             _ => None,
         }
     }
@@ -284,10 +323,10 @@ impl Wish {
                     on,
                 }
             }
-            Wish::Monitor { interaction, party } => supervise(interaction, party, Supervision::Listen),
-            Wish::Whisper { interaction, party } => supervise(interaction, party, Supervision::Whisper),
-            Wish::Barge { interaction, party } => supervise(interaction, party, Supervision::Barge),
-            Wish::TakeOver { interaction } => Verb::TakeOver { interaction },
+            Wish::Monitor { interaction, party, .. } => supervise(interaction, party, Supervision::Listen),
+            Wish::Whisper { interaction, party, .. } => supervise(interaction, party, Supervision::Whisper),
+            Wish::Barge { interaction, party, .. } => supervise(interaction, party, Supervision::Barge),
+            Wish::TakeOver { interaction, .. } => Verb::TakeOver { interaction },
             Wish::SendToVoicemail { interaction, target } => Verb::SendToVoicemail { interaction, target },
             Wish::SetCaseData {
                 interaction,

@@ -2,6 +2,7 @@
 //! place by number and has no queue here, so a slow one costs nothing.
 
 use axum::extract::ws::Utf8Bytes;
+use clock::Wall;
 use model::{Aor, Event, Occurrence};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,9 @@ pub const EVENTS_AHEAD: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) seq: u64,
+    at: Wall,
     pub(crate) event: Event,
-    /// `{"type":"event","seq":...,...}`
+    /// For who oversees all: `{"type":"event","seq":...,...}`
     pub(crate) json: Utf8Bytes,
 }
 
@@ -47,6 +49,22 @@ pub(crate) struct Missed;
 /// Whose events: everybody's, or those that concern one user.
 pub(crate) type Scope = Option<Aor>;
 
+impl Told {
+    /// As a client of this scope is told it.
+    pub(crate) fn text(&self, scope: &Scope) -> Utf8Bytes {
+        let own = scope.as_ref().and_then(|user| self.event.seen_by(user));
+        let Some(event) = own else { return self.json.clone() };
+        let (seq, at) = (self.seq, self.at);
+        written(&Occurrence { seq, at, event }).unwrap_or_default()
+    }
+}
+
+/// As it goes to clients.
+fn written(occurrence: &Occurrence) -> Option<Utf8Bytes> {
+    let kind = "event";
+    serde_json::to_string(&Frame { kind, occurrence }).ok().map(Into::into)
+}
+
 impl Watch {
     pub(crate) fn new() -> Watch {
         Watch {
@@ -64,17 +82,15 @@ impl Watch {
 
     pub(crate) fn append(&self, occurrence: Occurrence) {
         let seq = occurrence.seq;
-        let Ok(json) = serde_json::to_string(&Frame {
-            kind: "event",
-            occurrence: &occurrence,
-        }) else {
+        let Some(json) = written(&occurrence) else {
             // Its number is missing from now on: everybody gets a snapshot.
             return;
         };
         let told = Told {
             seq,
+            at: occurrence.at,
             event: occurrence.event,
-            json: json.into(),
+            json,
         };
         self.ring().push(Arc::new(told));
         self.last.send_replace(seq);
@@ -175,7 +191,6 @@ struct Frame<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clock::Wall;
 
     fn watch(numbers: impl IntoIterator<Item = u64>) -> Watch {
         let watch = Watch::new();

@@ -79,11 +79,10 @@ impl MediaPlane {
                 media_timeout,
             } => return self.update(leg, &media, media_timeout),
             Plan::CloseLeg { leg } => {
-                self.legs
-                    .remove(&leg)
-                    .ok_or_else(|| format!("{leg:?} closed, and was not open"))?;
+                let closed = self.legs.remove(&leg);
+                let port = closed.ok_or_else(|| format!("{leg:?} closed, and was not open"))?.port;
                 let stats = Box::new(LegStats::default());
-                return Ok(Some(Effect::Say(Event::LegClosed { leg, stats })));
+                return Ok(Some(Effect::Say(Event::LegClosed { leg, port, stats })));
             }
             Plan::MoveLeg { leg, room } => {
                 let moved = self

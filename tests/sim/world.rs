@@ -505,6 +505,7 @@ fn config(users: usize) -> Config {
             keep_records: None,
             hold: config::HoldMode::Music,
             end_without_us: true,
+            show_supervisors: false,
             originate_auto_answer: false,
         },
         im: config::Im {

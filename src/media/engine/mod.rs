@@ -462,6 +462,7 @@ impl Engine {
         self.unrecord_leg(id);
         self.events.push_back(Event::LegClosed {
             leg: id,
+            port: leg.port,
             stats: Box::new(leg.stats()),
         });
         Some(())

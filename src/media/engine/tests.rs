@@ -555,7 +555,7 @@ fn closing_a_leg_gives_its_figures_and_frees_its_port() {
     worker.rtp(at(0), PORT_A, PHONE_A, &packet(77, 0, 0));
     worker.rtp(at(20), PORT_A, PHONE_A, &packet(77, 0, 2));
     worker.apply(Plan::CloseLeg { leg: A });
-    let Some(Event::LegClosed { leg: A, stats }) = worker.events.pop() else {
+    let Some(Event::LegClosed { leg: A, stats, .. }) = worker.events.pop() else {
         panic!()
     };
     assert_eq!((stats.received, stats.lost, stats.codec), (2, 1, Some(Codec::Pcmu)));

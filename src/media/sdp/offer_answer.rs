@@ -24,7 +24,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use video::Video;
 
-/// Our side of the leg's media, fixed while the leg lives.
+/// Our side of the leg's media; only [`Negotiation::move_to`] changes it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     /// The address the device is told: the external one if it is outside.
@@ -369,6 +369,12 @@ impl Negotiation {
         let video = video.and_then(|(asked, there)| asked.answer(there));
         let video = video.filter(|_| self.video_port.is_some());
         self.send_answer(formats, parameters, (direction, ptime, maxptime), video)
+    }
+
+    /// From the next description on our sound is at another port. What was agreed about the old one holds until the device
+    /// has agreed to that. The old port.
+    pub fn move_to(&mut self, port: u16) -> u16 {
+        std::mem::replace(&mut self.local.port, port)
     }
 
     /// Gives up the open offer, of whichever side; what was agreed before still holds. Nothing happens without one.

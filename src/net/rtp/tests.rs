@@ -289,6 +289,7 @@ impl Call {
                 Event::LegClosed {
                     leg: LegId(closed),
                     stats,
+                    ..
                 } if closed == leg => return stats,
                 _ => {}
             }

@@ -166,6 +166,7 @@ impl Bench {
                 Output::Media(_, media::Plan::CloseLeg { leg }) => {
                     self.events.push(media::Event::LegClosed {
                         leg,
+                        port: 0,
                         stats: Box::default(),
                     });
                 }

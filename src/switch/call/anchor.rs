@@ -95,7 +95,7 @@ impl Calls {
         }
         match self.take_answer(key, body) {
             Ok(()) => self.on_agreed(cx, key),
-            Err(_) => self.roll_back([key, key]),
+            Err(_) => self.on_own_offer_refused(cx, key),
         }
     }
 
@@ -127,12 +127,18 @@ impl Calls {
     }
 
     /// A device did not take an offer of our own: what held still holds.
-    pub(super) fn on_own_offer_refused(&mut self, key: LegKey) {
+    pub(super) fn on_own_offer_refused(&mut self, cx: &mut Cx<'_>, key: LegKey) {
         self.roll_back([key, key]);
+        if self.legs.get(key).is_some_and(super::Leg::is_moving) {
+            self.on_stayed(cx, key);
+        }
     }
 
     /// Something was agreed with one device: the engine hears of it, and its direction is a hold, or the end of one.
     fn on_agreed(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        if self.come_over(cx, key) {
+            self.on_came_over(cx, key);
+        }
         let enters = self.listen(cx, key);
         if enters && let Some(place) = self.legs.get(key).map(|leg| leg.place) {
             self.plumb(cx, place);

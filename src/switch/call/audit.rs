@@ -20,7 +20,7 @@ impl Calls {
         if active != self.active {
             return Err(format!("{active} calls are active, {} were counted", self.active));
         }
-        let ports = self.legs.iter().filter(|(_, leg)| leg.sound.is_some()).count();
+        let ports: usize = self.legs.iter().map(|(_, leg)| leg.ports()).sum();
         if ports != self.ports.in_use() {
             return Err(format!("{ports} legs have a port, {} are in use", self.ports.in_use()));
         }
@@ -83,7 +83,7 @@ impl Calls {
             {
                 return wrong("has an exchange with a device that is gone");
             }
-            let on_the_way = !call.call.sides.is_empty();
+            let on_the_way = !call.call.sides.is_empty() || self.is_moving(key);
             if self.present(key).len() < 2 && !on_the_way {
                 return wrong("has one party who waits for nobody");
             }

@@ -270,7 +270,7 @@ impl Calls {
     /// The device did not take what we offered: the one that began hears it, and all stays as it was.
     pub(super) fn on_offer_refused(&mut self, cx: &mut Cx<'_>, key: LegKey, status: u16, message: Option<&Message>) {
         let Some(Exchange { by, with, step }) = self.exchange_of(key).filter(|exchange| exchange.with == key) else {
-            return self.on_own_offer_refused(key);
+            return self.on_own_offer_refused(cx, key);
         };
         self.roll_back([by, with]);
         self.set_exchange(key, None);

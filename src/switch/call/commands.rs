@@ -7,7 +7,7 @@ use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use crate::{Answer, Command, Notice, Output, Refusal, Token, route};
-use model::{CallView, EndReason, EndedBy, InteractionId, LegView};
+use model::{Aor, CallView, EndReason, EndedBy, InteractionId, LegView};
 use std::time::Duration;
 
 /// After the drain limit each call has been told to end; this long for the BYEs to be answered.
@@ -140,18 +140,22 @@ impl Calls {
             State::Bridged(_) | State::Service(_) => "answered",
             State::Over => "ending",
         };
-        let legs = interaction.legs().filter_map(|key| self.legs.get(key));
+        let of = |party| {
+            let shown_to = self.shown_to(interaction, party);
+            let legs = party.legs.iter().filter_map(|&key| self.legs.get(key));
+            legs.map(move |leg| leg_view(leg, shown_to.clone()))
+        };
         CallView {
             id: interaction.id,
             started_at: interaction.started_at,
             answered_at: interaction.answered_at,
             state: state.into(),
-            legs: legs.map(leg_view).collect(),
+            legs: interaction.parties.iter().flat_map(of).collect(),
         }
     }
 }
 
-fn leg_view(leg: &Leg) -> LegView {
+fn leg_view(leg: &Leg, shown_to: Option<Vec<Aor>>) -> LegView {
     let sound = leg.sound.as_ref();
     LegView {
         id: leg.id,
@@ -162,6 +166,7 @@ fn leg_view(leg: &Leg) -> LegView {
         codec: cdr::codec(sound.map(|sound| &sound.negotiation)),
         rtp_port: sound.map_or(0, |sound| sound.port.number),
         reason: leg.end_reason(),
+        shown_to,
     }
 }
 

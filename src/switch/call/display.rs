@@ -1,11 +1,12 @@
 //! What phones show of the other side, kept true when the other side changes (R112): UPDATE with P-Asserted-Identity where the
 //! device takes it, else a re-INVITE that offers again what holds; of a conference, `isfocus` in our Contact (RFC 4579).
 
-use super::{Calls, LegKey, TIMER_DISPLAY, leg_timer};
+use super::{Calls, LegKey, State, TIMER_DISPLAY, leg_timer};
 use crate::arena::Key;
-use crate::core::Cx;
+use crate::core::{Cx, aor_uri};
 use crate::interaction::Interaction;
-use model::PartyId;
+use crate::route::Target;
+use model::{Aor, PartyId};
 use sip::{Headers, Name};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ impl Calls {
 
     /// Tells one device.
     pub(super) fn refresh_display(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let Some((shown, is_focus)) = self.to_show(key) else {
+        let Some((shown, is_focus)) = self.to_show(cx, key) else {
             return;
         };
         let Some(leg) = self
@@ -59,9 +60,17 @@ impl Calls {
     }
 
     /// What a device is to show, and whether that is a conference.
-    fn to_show(&self, key: LegKey) -> Option<(Box<str>, bool)> {
+    fn to_show(&self, cx: &Cx<'_>, key: LegKey) -> Option<(Box<str>, bool)> {
         let call = self.legs.get(key)?.interaction;
         let interaction = self.interactions.get(call)?;
+        match interaction.call.state {
+            State::Service(Target::Room) => return Some((FOCUS.into(), true)),
+            State::Service(_) => {
+                let service = aor_uri(&Aor::new(self.dialled_service(cx.core, call).1, &cx.core.config.domain));
+                return Some((format!("<{service}>").into(), false));
+            }
+            _ => {}
+        }
         let own: PartyId = interaction.parties[interaction.party_of(key)?].id;
         match self.others(call, own).as_slice() {
             [] => None,

@@ -122,6 +122,13 @@ impl Calls {
             cx.core.endpoint.cancel_timer(*alarm);
         }
         let id = interaction.id;
+        self.outcome(cx, call, 487);
+        if let Some(sent) = self.forget_sent(call) {
+            self.tell_sent(cx, call, *sent, 487);
+        }
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return;
+        };
         let mut sides = std::mem::take(&mut interaction.call.sides);
         // The one that is heard takes the line with it.
         sides.sort_by_key(|side| !self.is_heard(*side));

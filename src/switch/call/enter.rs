@@ -165,7 +165,6 @@ impl Calls {
         let leg = self.caller_of(key).ok_or_else(|| Failure::of(481))?;
         let worker = self.interactions.get(target).and_then(|target| target.call.worker);
         self.seat_caller(cx, key, (leg, worker), asked.flow, offer)?;
-        self.fits(key, target).map_err(|_| Failure::congested())?;
         let text = self.first_description(leg, offer.is_some())?;
         // Nothing is refused from here on.
         self.midst_of("enter");
@@ -174,7 +173,7 @@ impl Calls {
             .get(key)
             .and_then(|call| Some(call.parties.first()?.id));
         let Some(id) = id else { return Ok(()) };
-        self.accept_leg(cx, leg, &self.shown_to(target, entry), text);
+        self.accept_leg(cx, leg, &self.display_of(target, entry), text);
         self.adopt(cx, key, target, id);
         self.end(cx, key, EndedBy::Switch, EndReason::Normal, &Headers::new());
         self.settle_entry(cx, target, leg, id, entry);
@@ -186,20 +185,7 @@ impl Calls {
             Entry::Instead(old) => self.take_place(cx, call, leg, id, old),
             Entry::PickUp(call) => self.pick_up(cx, call, id),
             Entry::Join(call, role) => {
-                if let Some(interaction) = self.interactions.get_mut(call) {
-                    let who = interaction
-                        .party(id)
-                        .map(|party| party.shown.clone())
-                        .unwrap_or_default();
-                    let what = match role {
-                        Role::Member => "joined",
-                        Role::Supervisor { mode, .. } => mode.name(),
-                    };
-                    interaction.note(cx.now.wall, &who, what, "");
-                    if let Some(party) = interaction.party_mut(id) {
-                        party.role = role;
-                    }
-                }
+                self.seat_as(cx, call, id, role);
             }
         }
         // It may have ended: the caller of what was picked up could not be answered.
@@ -310,7 +296,7 @@ impl Calls {
     }
 
     /// Whom the device that enters is shown.
-    fn shown_to(&self, call: Key<Interaction>, entry: Entry) -> Headers {
+    fn display_of(&self, call: Key<Interaction>, entry: Entry) -> Headers {
         let interaction = self.interactions.get(call);
         let other = match entry {
             Entry::PickUp(_) => interaction.and_then(|call| call.parties.first()),

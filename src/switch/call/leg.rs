@@ -1,11 +1,13 @@
 //! One leg: the relation of one device to the switch. Its [`Session`] speaks SIP, its [`Sound`] is its place in the media
 //! plane, its [`Stage`] is what the operator sees.
 
+use super::relocate::Former;
 use super::room::Sound;
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use clock::Wall;
+use media::LegStats;
 use model::{Aor, CdrLink, Direction, EndReason, EndedBy, LegId};
 use sip::endpoint::{ClientId, ServerId};
 use sip::invite::{Refused, Session};
@@ -39,6 +41,10 @@ pub(crate) struct Leg {
     pub(crate) session: Session,
     /// Its port and agreement, while it has a port.
     pub(crate) sound: Option<Sound>,
+    /// Ports that it has left for one of another worker, until the engine has closed it there.
+    pub(crate) former: SmallVec<[Former; 1]>,
+    /// Its figures there.
+    pub(crate) earlier: Option<Box<LegStats>>,
     /// How far it got.
     pub(crate) stage: Stage,
     /// INVITE received or sent.
@@ -124,6 +130,8 @@ impl Leg {
             host,
             session,
             sound: None,
+            former: SmallVec::new(),
+            earlier: None,
             stage: Stage::Calling,
             started_at: cx.now.wall,
             ringing_at: None,
@@ -148,6 +156,20 @@ impl Leg {
     #[must_use]
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.stage, Stage::Up)
+    }
+
+    /// Its device has been asked to send its sound to another worker, and has not answered.
+    #[must_use]
+    pub(crate) fn is_moving(&self) -> bool {
+        self.sound.as_ref().is_some_and(|sound| sound.next.is_some())
+    }
+
+    /// RTP ports that are its own.
+    #[must_use]
+    pub(crate) fn ports(&self) -> usize {
+        let sound = self.sound.as_ref();
+        let of = |sound: &Sound| 1 + usize::from(sound.next.is_some()) + usize::from(sound.video.is_some());
+        sound.map_or(0, of) + self.former.len()
     }
 
     /// `calling`, `ringing`, `up`, `ended`.

@@ -13,15 +13,20 @@ mod bridge;
 mod cdr;
 mod commands;
 mod conference;
+mod consult;
 mod display;
 mod divert;
 mod dtmf;
 mod ending;
 mod enter;
+mod family;
+mod hold;
 mod identity;
 mod leg;
 mod legs;
+mod members;
 mod originate;
+mod outcome;
 mod outside;
 mod parties;
 mod pickup;
@@ -29,13 +34,16 @@ mod plumb;
 mod record;
 mod refer;
 mod relay;
+mod relocate;
 mod restore;
 mod ring;
 mod room;
+mod sent;
 mod service;
 mod setup;
 mod side;
 mod star;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod video;
@@ -75,6 +83,8 @@ pub(crate) struct Calls {
     figures: cdr::Figures,
     /// What we say of ourselves in each dialog: Allow, Supported, User-Agent.
     manners: Headers,
+    /// Agents are shown who listens or whispers to them.
+    shows_supervisors: bool,
     /// Calls that are not over.
     active: usize,
     /// What those who watch were told of each call; `None`: nobody watches.
@@ -100,6 +110,10 @@ pub(crate) struct Call {
     plumbed: plumb::Plumbed,
     /// Keys that a service reads back.
     keys: service::Keys,
+    /// The contact is on its way to a service.
+    sent: Option<Box<sent::Sent>>,
+    /// The extension of the service that a contact was sent to.
+    served: Option<sent::Served>,
     /// Consultations, transfers and invitations made for this call, oldest first.
     sides: SmallVec<[Key<Interaction>; 2]>,
     state: State,
@@ -152,6 +166,8 @@ const TIMER_RING: u32 = 1;
 const TIMER_LINGER: u32 = 2;
 /// Of a leg: its device is to be told again whom it talks to.
 const TIMER_DISPLAY: u32 = 5;
+/// Of a leg: the engine has not said goodbye where the leg was before.
+const TIMER_FORMER: u32 = 6;
 /// Of all calls: the limit of a drain.
 const TIMER_DRAIN: u32 = 3;
 /// Of all calls: the drain is over whatever is left.
@@ -204,6 +220,7 @@ impl Calls {
             conferences: Conferences::default(),
             figures: cdr::Figures::default(),
             manners: manners(core),
+            shows_supervisors: core.config.calls.show_supervisors,
             active: 0,
             told: None,
             listening: record::Listening::default(),
@@ -279,9 +296,14 @@ impl Calls {
             }
             // Its port rests when its sound is closed too.
             Event::LegClosed { leg, .. } if video::is_video(leg) => {}
-            Event::LegClosed { leg, stats } => self.on_leg_closed(cx, Key::unpack(leg.0), &stats),
+            Event::LegClosed { leg, port, stats } => {
+                let key = Key::unpack(leg.0);
+                if !self.on_former_closed(cx, key, port, &stats) {
+                    self.on_leg_closed(cx, key, &stats);
+                }
+            }
             Event::Talking { leg, talking } => {
-                self.on_talking(Key::unpack(leg.0), talking);
+                self.on_talking(cx, Key::unpack(leg.0), talking);
                 self.announce_talking(cx, Key::unpack(leg.0), talking);
             }
             Event::Dtmf {
@@ -308,6 +330,7 @@ impl Calls {
         match kind {
             TIMER_RING => self.on_no_answer(cx, Key::unpack(number)),
             TIMER_LINGER => self.on_leg_closed(cx, Key::unpack(number), &media::LegStats::default()),
+            TIMER_FORMER => self.drop_former(cx, Key::unpack(number)),
             TIMER_DISPLAY => self.refresh_display(cx, Key::unpack(number)),
             TIMER_DRAIN => self.on_drain_limit(cx),
             TIMER_DRAINED => self.on_drained(cx),
@@ -331,6 +354,7 @@ impl Calls {
     /// A new configuration is in force.
     pub(crate) fn on_reload(&mut self, cx: &mut Cx<'_>) {
         self.manners = manners(cx.core);
+        self.shows_supervisors = cx.core.config.calls.show_supervisors;
     }
 
     /// Tells [`Core::touch`] whose calls this step has changed.

@@ -93,6 +93,10 @@ impl Calls {
             asked: Asker {
                 verb: ORIGINATE,
                 client: wanted.client.clone(),
+                user: match &wanted.by {
+                    By::User(user) => Some(user.clone()),
+                    By::Operator(_) => None,
+                },
                 ..Asker::default()
             },
             awaits_owner: true,

@@ -133,16 +133,7 @@ impl Calls {
                 }
             }
             self.adopt(cx, side, parent, id);
-            if let Some(interaction) = self.interactions.get_mut(parent) {
-                let who = interaction
-                    .party(id)
-                    .map(|party| party.shown.clone())
-                    .unwrap_or_default();
-                interaction.note(cx.now.wall, &who, "joined", "");
-                if let Some(party) = interaction.party_mut(id) {
-                    party.role = role;
-                }
-            }
+            self.seat_as(cx, parent, id, role);
         }
         self.detach_side(parent, side);
         if let Some(interaction) = self.interactions.get_mut(side) {
@@ -152,6 +143,20 @@ impl Calls {
         let headers = reason_header(EndReason::Normal);
         self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
         Some((parent, by))
+    }
+
+    /// A party that came takes part as this; it is written down.
+    pub(super) fn seat_as(&mut self, cx: &Cx<'_>, call: Key<Interaction>, id: PartyId, role: Role) {
+        let interaction = self.interactions.get_mut(call);
+        let Some(party) = interaction.and_then(|call| call.party_mut(id)) else {
+            return;
+        };
+        party.role = role;
+        let who = party.shown.clone();
+        match (role, self.interactions.get_mut(call)) {
+            (Role::Member, Some(interaction)) => interaction.note(cx.now.wall, &who, "joined", ""),
+            _ => self.note_supervision(cx, call, id),
+        }
     }
 
     // Going.
@@ -165,11 +170,14 @@ impl Calls {
         let is_ours = |id: &PartyId| interaction.party(*id).is_some_and(|party| party.user.is_some());
         match present.as_slice() {
             [] => false,
-            // Somebody is on the way to take the place of who has left.
-            [alone] => self.sides_of(call).into_iter().any(|side| {
-                let side = self.interactions.get(side).and_then(|side| side.side.as_ref());
-                side.is_some_and(|side| side.purpose == Purpose::Transfer && side.by != *alone)
-            }),
+            // Somebody is on the way to take the place of who has left, or who is left is on the way elsewhere.
+            [alone] => {
+                let comes = self.sides_of(call).into_iter().any(|side| {
+                    let side = self.interactions.get(side).and_then(|side| side.side.as_ref());
+                    side.is_some_and(|side| side.purpose == Purpose::Transfer && side.by != *alone)
+                });
+                comes || self.is_moving(call)
+            }
             // R128: of an added party and a contact nobody here would know what they talk about.
             all => !cx.core.config.calls.end_without_us || all.iter().any(is_ours),
         }

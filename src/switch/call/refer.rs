@@ -11,7 +11,6 @@ use crate::route::{self, Target};
 use model::{EndedBy, PartyId, Purpose};
 use sip::endpoint::ServerId;
 use sip::header::{NameAddr, Replaces};
-use sip::uri::unescape;
 use sip::{Body, Headers, Message, Method, Name, Reply};
 use std::borrow::Cow;
 
@@ -134,7 +133,10 @@ impl Calls {
             .get(other)
             .is_some_and(|leg| leg.user == user && user.is_some());
         let (second, _) = self.seat_of(other).filter(|_| own).ok_or(481u16)?;
-        let (parent, side) = self.parent_and_side(actor.call, second).ok_or(481u16)?;
+        let (parent, side) = self.parent_and_side(actor.call, second).ok_or(488u16)?;
+        if !self.take_from_others(cx, (parent, side), user.as_ref()) {
+            return Err(488);
+        }
         let by = self.interactions.get(parent).and_then(|parent| {
             parent
                 .parties
@@ -143,7 +145,6 @@ impl Calls {
                 .map(|party| party.id)
         });
         let by = by.ok_or(481u16)?;
-        self.fits(side, parent).map_err(|_| 488u16)?;
         if self.parent_of(side).is_none() && !self.link(side, parent, by) {
             return Err(488);
         }
@@ -157,7 +158,8 @@ impl Calls {
             .map_err(|refusal| status_of(&refusal))
     }
 
-    /// Which of two calls is the interaction, and which the consultation: as they were made, or the older is the interaction.
+    /// Which of two calls is the interaction, and which the consultation: as they were made; else the one that serves no other
+    /// is the interaction, of two such the older.
     fn parent_and_side(
         &self,
         one: Key<Interaction>,
@@ -166,20 +168,58 @@ impl Calls {
         if one == other {
             return None;
         }
-        if self.parent_of(one) == Some(other) {
-            return Some((other, one));
+        let parent = |key| self.parent_of(key);
+        if parent(one) == Some(other) || parent(other) == Some(one) {
+            return Some(if parent(one) == Some(other) {
+                (other, one)
+            } else {
+                (one, other)
+            });
         }
-        if self.parent_of(other) == Some(one) {
-            return Some((one, other));
-        }
-        let free = |key: Key<Interaction>| self.parent_of(key).is_none() && self.sides_of(key).is_empty();
         let began = |key: Key<Interaction>| self.interactions.get(key).map(|call| call.started_at);
-        match (free(one), free(other)) {
-            (true, true) if began(other) < began(one) => Some((other, one)),
-            (_, true) if self.parent_of(one).is_none() => Some((one, other)),
-            (true, false) if self.parent_of(other).is_none() => Some((other, one)),
-            _ => None,
+        let rank = |key| (parent(key).is_some(), began(key));
+        let (first, second) = if rank(other) < rank(one) {
+            (other, one)
+        } else {
+            (one, other)
+        };
+        // A consultation has none of its own.
+        let fits = |side: Key<Interaction>| self.sides_of(side).is_empty();
+        match (fits(second), fits(first) && parent(second).is_none()) {
+            (true, _) => Some((first, second)),
+            (false, true) => Some((second, first)),
+            (false, false) => None,
         }
+    }
+
+    /// A consultation that was made for another contact of the same user is free of it, to be completed with this one: who
+    /// holds two calls and asks about the older may have been taken to ask about the newer.
+    fn take_from_others(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (parent, side): (Key<Interaction>, Key<Interaction>),
+        user: Option<&model::Aor>,
+    ) -> bool {
+        for call in [parent, side] {
+            let Some(before) = self.parent_of(call).filter(|before| *before != parent) else {
+                continue;
+            };
+            let interaction = self.interactions.get(call);
+            let served = interaction.and_then(|call| call.side.as_ref());
+            let by = served
+                .filter(|served| served.purpose == Purpose::Consult)
+                .map(|served| served.by);
+            let own = interaction.zip(by).and_then(|(call, by)| call.party(by));
+            if !own.is_some_and(|own| own.line.is_none() && own.user.as_ref() == user) {
+                return false;
+            }
+            self.detach_side(before, call);
+            if let Some(interaction) = self.interactions.get_mut(call) {
+                interaction.side = None;
+            }
+            self.plumb(cx, before);
+        }
+        true
     }
 
     /// Takes the party with this number out of a conference (RFC 4579 section 5.11).
@@ -227,7 +267,7 @@ impl Calls {
         }
         Ok(ReferTo {
             target,
-            replaces: uri.header("Replaces").map(|value| unescape(&value).into_owned()),
+            replaces: uri.header("Replaces").map(Cow::into_owned),
             is_farewell: method.eq_ignore_ascii_case(b"BYE"),
         })
     }

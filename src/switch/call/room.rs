@@ -19,6 +19,8 @@ use std::time::Duration;
 pub(crate) struct Sound {
     /// Ours until it is given back to the pool.
     pub(crate) port: Port,
+    /// The port of another worker that its device has been offered.
+    pub(super) next: Option<Port>,
     /// Offer/answer with the device.
     pub(crate) negotiation: Negotiation,
     /// What the engine knows of it.
@@ -77,14 +79,7 @@ impl Calls {
         worker: Option<WorkerId>,
         signalled: Option<SocketAddr>,
     ) -> Result<Sound, media::NoPort> {
-        let taken = match worker {
-            Some(worker) => self.ports.take(cx.now.mono, worker),
-            None => self.ports.take_any(cx.now.mono),
-        };
-        self.want_ports(cx);
-        let port = taken?;
-        // A device may speak as soon as it has answered, and its packets overtake its answer.
-        cx.core.media(port.worker, Plan::HoldPort { port: port.number });
+        let port = self.take_port(cx, worker)?;
         let local = Local {
             address: media_address(cx, signalled),
             port: port.number,
@@ -93,10 +88,24 @@ impl Calls {
         };
         Ok(Sound {
             port,
+            next: None,
             negotiation: Negotiation::new(local),
             engine: Engine::Idle,
             video: None,
         })
+    }
+
+    /// A port of this worker, or of any. A device may speak as soon as it has answered, and its packets overtake its answer:
+    /// they are kept.
+    pub(super) fn take_port(&mut self, cx: &mut Cx<'_>, worker: Option<WorkerId>) -> Result<Port, media::NoPort> {
+        let taken = match worker {
+            Some(worker) => self.ports.take(cx.now.mono, worker),
+            None => self.ports.take_any(cx.now.mono),
+        };
+        self.want_ports(cx);
+        let port = taken?;
+        cx.core.media(port.worker, Plan::HoldPort { port: port.number });
+        Ok(port)
     }
 
     /// Asks workers that run low for more ports.
@@ -127,6 +136,9 @@ impl Calls {
         let media_timeout = Some(cx.core.config.media.timeout);
         let inband = cx.core.config.media.inband_dtmf;
         let is_key = |codec| matches!(codec, Codec::TelephoneEvent(_));
+        // Who waits at another worker for the others to come there too is heard when they have.
+        let place = self.legs.get(key).and_then(|leg| self.interactions.get(leg.place));
+        let worker = place.and_then(|place| place.call.worker);
         let Some(leg) = self.legs.get_mut(key) else {
             return false;
         };
@@ -139,6 +151,7 @@ impl Calls {
         media.inband_dtmf = inband && !media.formats.iter().any(|format| is_key(format.codec));
         let leg = leg_id(key);
         let plan = match sound.engine {
+            Engine::Idle if worker.is_some_and(|worker| worker != sound.port.worker) => return false,
             Engine::Idle => Plan::OpenLeg(Box::new(OpenLeg {
                 leg,
                 room,
@@ -204,6 +217,7 @@ impl Calls {
             self.forget_seat(place, key);
         }
         self.hide(cx, key);
+        self.stay(cx, key);
         let Some(leg) = self.legs.get_mut(key) else { return true };
         let Some(sound) = &mut leg.sound else { return true };
         match sound.engine {
@@ -211,6 +225,7 @@ impl Calls {
                 if let Some(sound) = leg.sound.take() {
                     self.release(cx, &sound);
                 }
+                self.drop_former(cx, key);
                 true
             }
             Engine::Open => {
@@ -258,7 +273,10 @@ impl Calls {
             cx.core.endpoint.cancel_timer(alarm);
         }
         self.give_back(cx, &sound);
-        self.record(cx, key, Some(&sound.negotiation), stats);
+        self.drop_former(cx, key);
+        let earlier = self.legs.get_mut(key).and_then(|leg| leg.earlier.take());
+        let stats = stats.clone().after(&earlier.unwrap_or_default());
+        self.record(cx, key, Some(&sound.negotiation), &stats);
         self.forget(cx, key);
     }
 }

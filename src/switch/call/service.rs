@@ -4,7 +4,6 @@ use super::ending::reason_header;
 use super::room::PLAYER;
 use super::{Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
-use crate::config::trunks::INTERNAL;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use crate::route::{self, Target};
@@ -74,9 +73,13 @@ impl Calls {
     /// Tells the engine what was agreed. The sound begins when the leg enters its room: no edge leads to a leg that is
     /// not there, and a caller without offer enters with the ACK.
     fn attend(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        if !self.listen(cx, key) {
-            return;
+        if self.listen(cx, key) {
+            self.begin_service(cx, key);
         }
+    }
+
+    /// What a leg hears that has just come to a service.
+    pub(super) fn begin_service(&mut self, cx: &mut Cx<'_>, key: LegKey) {
         let call = self.legs.get(key).map(|leg| leg.interaction);
         match call.and_then(|call| self.state(call)) {
             Some(&State::Service(Target::Tone(1004))) => self.play(cx, key, Sound::Tone(Tone::milliwatt())),
@@ -94,13 +97,11 @@ impl Calls {
 
     /// Music of the class that the dial plan names.
     fn play_music(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let call = self.legs.get(key).map(|leg| leg.interaction);
-        let dialled = call
-            .and_then(|call| self.interactions.get(call))
-            .map(|call| call.dialled.clone());
-        let dialler = call.and_then(|call| self.dialler_of(cx.core, call));
-        let context = dialler.map_or(INTERNAL, |dialler| &dialler.dial(cx.core).context);
-        let class = route::music(cx.core, context, &dialled.unwrap_or_default());
+        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+            return;
+        };
+        let (context, dialled) = self.dialled_service(cx.core, call);
+        let class = route::music(cx.core, context, dialled);
         self.play(cx, key, Sound::Music(class));
     }
 

@@ -141,7 +141,7 @@ impl Calls {
             return Ok(());
         };
         let worker = match target {
-            Target::Room => self.knock(cx, key)?,
+            Target::Room => self.knock_dialled(cx, key)?,
             _ => self.worker_for(cx.core, key, asked.caller, &target),
         };
         let mut seated = self.seat_caller(cx, key, (caller, worker), asked.flow, offer.as_ref());

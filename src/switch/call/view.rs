@@ -3,8 +3,11 @@
 use super::{Calls, LegKey, State};
 use crate::Supervision;
 use crate::arena::Key;
+use crate::core::Cx;
 use crate::interaction::{Interaction, Party, Role};
-use model::{InteractionId, InteractionState, InteractionView, Medium, PartyRole, PartyState, PartyView};
+use model::{
+    Aor, InteractionId, InteractionState, InteractionView, Medium, PartyId, PartyRole, PartyState, PartyView, Purpose,
+};
 
 impl Calls {
     /// All interactions, or one, oldest first.
@@ -36,7 +39,8 @@ impl Calls {
             started_at: interaction.started_at,
             answered_at: interaction.answered_at,
             parties: parties.map(|party| self.party_view(key, interaction, party)).collect(),
-            consultations: sides.map(|side| side.id).collect(),
+            // The call of a supervisor's phone is nobody's consultation.
+            consultations: sides.filter(|side| !is_supervision(side)).map(|side| side.id).collect(),
             purpose: interaction.side.as_ref().map(|side| side.purpose),
             case_data: interaction.data.clone(),
             recording: self.is_recorded(key),
@@ -78,6 +82,44 @@ impl Calls {
             deaf: party.deaf,
             unheard_by: deaf_to.map(|(_, to)| *to).collect(),
             legs: legs().map(|leg| leg.id).collect(),
+            shown_to: self.shown_to(interaction, party),
         }
     }
+
+    /// Who is shown a party that not everybody is shown: a supervisor whom the others do not hear.
+    pub(super) fn shown_to(&self, interaction: &Interaction, party: &Party) -> Option<Vec<Aor>> {
+        match party.role {
+            Role::Supervisor { of, .. } if !party.converses() => Some(self.audience(interaction, party, of)),
+            _ => None,
+        }
+    }
+
+    /// The supervisor himself, and by setting the agent.
+    fn audience(&self, interaction: &Interaction, party: &Party, of: PartyId) -> Vec<Aor> {
+        let agent = interaction.party(of).filter(|_| self.shows_supervisors);
+        let shown = [Some(party), agent].into_iter().flatten();
+        shown.filter_map(|party| party.user.clone()).collect()
+    }
+
+    /// Writes down in the history what a supervisor does.
+    pub(super) fn note_supervision(&mut self, cx: &Cx<'_>, call: Key<Interaction>, id: PartyId) {
+        let Some(interaction) = self.interactions.get(call) else {
+            return;
+        };
+        let Some(party) = interaction.party(id) else { return };
+        let Role::Supervisor { of, mode } = party.role else {
+            return;
+        };
+        let who = party.shown.clone();
+        let shown_to = (!party.converses()).then(|| self.audience(interaction, party, of));
+        if let Some(interaction) = self.interactions.get_mut(call) {
+            interaction.note_for(cx.now.wall, &who, mode.name(), "", shown_to);
+        }
+    }
+}
+
+fn is_supervision(side: &Interaction) -> bool {
+    side.side
+        .as_ref()
+        .is_some_and(|side| matches!(side.purpose, Purpose::Supervise | Purpose::TakeOver))
 }

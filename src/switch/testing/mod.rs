@@ -13,9 +13,12 @@
 //! assert_eq!(world.phones[jim].texts(), ["hello"]);
 //! ```
 
+pub mod handset;
+pub mod lab;
 mod network;
 mod phone;
 mod script;
+pub mod stage;
 mod store;
 mod studio;
 
@@ -96,6 +99,7 @@ pub fn config() -> Config {
             keep_records: None,
             hold: settings::HoldMode::Music,
             end_without_us: true,
+            show_supervisors: false,
             originate_auto_answer: false,
         },
         im: settings::Im {

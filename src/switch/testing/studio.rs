@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct Studio {
     /// All orders but those for ports, in order.
     pub plans: Vec<Plan>,
-    /// Rooms that are open.
-    rooms: Vec<RoomId>,
+    /// Rooms that are open, with the worker they live at.
+    rooms: Vec<(WorkerId, RoomId)>,
     legs: BTreeMap<u64, OpenLeg>,
     /// Recordings being made, with the legs in them.
     tapes: Vec<(RecordingId, Vec<LegId>)>,
@@ -21,6 +21,8 @@ pub struct Studio {
     /// Sounds: room and player.
     players: BTreeMap<(RoomId, PlayerId), (Audience, Sound)>,
     ports_bound: u16,
+    /// Which worker reads each port.
+    workers: BTreeMap<u16, WorkerId>,
     /// So many ports exist; none for 8,192.
     pub port_limit: Option<u16>,
     /// It obeys, but says nothing: a worker that died.
@@ -65,6 +67,12 @@ impl Studio {
         self.legs.values().find(remote)
     }
 
+    /// The worker of the leg whose device has its RTP at this port.
+    #[must_use]
+    pub fn worker_towards(&self, port: u16) -> Option<WorkerId> {
+        self.workers.get(&self.towards(port)?.port).copied()
+    }
+
     /// Carries out an order.
     pub fn obey(&mut self, worker: WorkerId, plan: Plan) -> Vec<Event> {
         if let Plan::BindPorts { count } = plan {
@@ -76,26 +84,33 @@ impl Studio {
         self.plans.push(plan.clone());
         match plan {
             Plan::OpenRoom { room, .. } => {
-                assert!(!self.rooms.contains(&room), "a room is opened twice");
-                self.rooms.push(room);
+                assert!(
+                    self.rooms.iter().all(|(_, known)| *known != room),
+                    "a room is opened twice"
+                );
+                self.rooms.push((worker, room));
             }
             Plan::CloseRoom { room } => {
                 assert!(
                     self.legs.values().all(|leg| leg.room != room),
                     "a room is closed with legs in it"
                 );
-                self.rooms.retain(|&other| other != room);
+                assert!(self.is_at(worker, room), "a room is closed where it is not");
+                self.rooms.retain(|&(_, other)| other != room);
                 self.edges.retain(|&(other, ..), _| other != room);
                 self.players.retain(|&(other, _), _| other != room);
             }
             Plan::MoveLeg { leg, room } => {
-                assert!(self.rooms.contains(&room), "a leg is moved to no room");
+                assert!(self.is_at(worker, room), "a leg is moved to no room");
+                self.assert_at(worker, leg);
                 self.forget_edges(leg);
                 self.legs.get_mut(&leg.0).expect("a leg that is open is moved").room = room;
             }
             Plan::StopPlay { room, player } => drop(self.players.remove(&(room, player))),
             Plan::OpenLeg(leg) => {
-                assert!(self.rooms.contains(&leg.room), "a leg without a room");
+                assert!(self.is_at(worker, leg.room), "a leg without a room");
+                assert_eq!(self.workers.get(&leg.port), Some(&worker), "the port of another worker");
+                assert!(!self.legs.contains_key(&leg.leg.0), "a leg is opened twice");
                 assert!(self.on_port(leg.port).is_none(), "two legs on one port");
                 self.legs.insert(leg.leg.0, *leg);
             }
@@ -103,13 +118,22 @@ impl Studio {
                 leg,
                 media,
                 media_timeout,
-            } => self.update(leg, media, media_timeout),
-            Plan::CloseLeg { leg } => return self.close(leg),
+            } => {
+                self.assert_at(worker, leg);
+                self.update(leg, media, media_timeout);
+            }
+            Plan::CloseLeg { leg } => {
+                self.assert_at(worker, leg);
+                return self.close(leg);
+            }
             Plan::StartRecord(start) => self.record(*start),
             Plan::RecordLeg { recording, leg, side } => self.record_leg(recording, leg, side.is_some()),
             Plan::StopRecord { recording } => return self.stop_record(recording),
             Plan::Inspect { token, legs } => return vec![inspected(token, legs)],
-            Plan::SetEdges { room, edges } => edges.iter().for_each(|edge| self.set_edge(room, edge)),
+            Plan::SetEdges { room, edges } => {
+                assert!(self.is_at(worker, room), "edges in a room that is elsewhere");
+                edges.iter().for_each(|edge| self.set_edge(room, edge));
+            }
             Plan::Play {
                 room,
                 player,
@@ -125,6 +149,19 @@ impl Studio {
             _ => {}
         }
         vec![]
+    }
+
+    fn is_at(&self, worker: WorkerId, room: RoomId) -> bool {
+        self.rooms.contains(&(worker, room))
+    }
+
+    fn assert_at(&self, worker: WorkerId, leg: LegId) {
+        let port = self.legs.get(&leg.0).map(|leg| leg.port);
+        let home = port.and_then(|port| self.workers.get(&port));
+        assert!(
+            home.is_none_or(|home| *home == worker),
+            "the leg lives at another worker"
+        );
     }
 
     fn record(&mut self, start: StartRecord) {
@@ -199,6 +236,10 @@ impl Studio {
             .filter(|leg| leg.media.direction.receives())
             .filter_map(|leg| Some(leg.media.remote?.port().to_string()))
             .collect();
+        let itself = self.edges.get(&(room, to, Source::Leg(to)));
+        if itself.is_some_and(|gain| !gain.is_mute()) {
+            heard.push("itself".to_owned());
+        }
         let sounds = self
             .players
             .iter()
@@ -214,7 +255,8 @@ impl Studio {
         let left = self.port_limit.unwrap_or(8_192) - self.ports_bound;
         let first = self.ports_bound;
         self.ports_bound += count.min(left);
-        let ports = (first..self.ports_bound).map(|n| FIRST_PORT + 2 * n).collect();
+        let ports: Vec<u16> = (first..self.ports_bound).map(|n| FIRST_PORT + 2 * n).collect();
+        self.workers.extend(ports.iter().map(|port| (*port, worker)));
         match left {
             0 => Event::PortsExhausted { worker },
             _ => Event::PortsBound { worker, ports },
@@ -228,7 +270,7 @@ impl Studio {
     }
 
     fn close(&mut self, leg: LegId) -> Vec<Event> {
-        assert!(self.legs.remove(&leg.0).is_some(), "a leg is closed twice");
+        let port = self.legs.remove(&leg.0).expect("a leg is closed once").port;
         self.forget_edges(leg);
         if self.is_dead {
             return vec![];
@@ -243,7 +285,7 @@ impl Studio {
             mos: Some(4.36),
             ..LegStats::default()
         });
-        let mut events = vec![Event::LegClosed { leg, stats }];
+        let mut events = vec![Event::LegClosed { leg, port, stats }];
         // A recording ends with its last leg.
         let tapes: Vec<_> = self
             .tapes

@@ -26,6 +26,7 @@ pub(crate) struct Calls {
 pub(crate) async fn list(caller: Caller, State(context): State<Context>) -> Answered<Calls> {
     let mut calls = views(&context, Command::Calls).await?;
     calls.retain(|call| concerns(&caller, call));
+    let calls = calls.into_iter().map(|call| seen(&caller, call)).collect();
     Ok(Json(Calls { calls }))
 }
 
@@ -65,7 +66,16 @@ pub(crate) async fn originate(
     params(("id" = String, Path, description = "i-0123456789abcdef")),
     responses((status = 200, description = "As it is now.", body = CallView)))]
 pub(crate) async fn show(caller: Caller, State(context): State<Context>, Path(id): Path<String>) -> Answered<CallView> {
-    found(&context, &caller, interaction(&id)?).await.map(Json)
+    let call = found(&context, &caller, interaction(&id)?).await?;
+    Ok(Json(seen(&caller, call)))
+}
+
+/// As the caller is shown it.
+fn seen(caller: &Caller, call: CallView) -> CallView {
+    match caller.scope() {
+        Some(user) => call.seen_by(user),
+        None => call,
+    }
 }
 
 /// The call, if it is any business of the caller.

@@ -43,7 +43,10 @@ pub(crate) async fn show(
 async fn views(context: &Context, caller: &Caller, command: Command) -> Result<Vec<InteractionView>, ApiError> {
     match ask(context, command).await? {
         Answer::Interactions(mut views) => {
-            views.retain(|view| caller.scope().is_none_or(|user| view.includes(user)));
+            if let Some(user) = caller.scope() {
+                views.retain(|view| view.includes(user));
+                views = views.into_iter().map(|view| view.seen_by(user)).collect();
+            }
             Ok(views)
         }
         other => Err(unexpected(&other)),

@@ -105,7 +105,7 @@ impl Client {
             self.seq = known;
             let reloaded = lot.iter().any(|told| told.event == Event::Reloaded);
             if !lot.is_empty() {
-                let texts = lot.iter().map(|told| told.json.clone()).collect();
+                let texts = lot.iter().map(|told| told.text(&self.scope)).collect();
                 self.send(texts).await?;
             }
             if reloaded {
@@ -217,7 +217,10 @@ pub(super) async fn end(mut socket: WebSocket, close: Close) {
 
 async fn snapshot(context: &Context, scope: &Scope) -> Result<Snapshot, Close> {
     match api::ask(context, Command::Snapshot(scope.clone())).await {
-        Ok(Answer::Snapshot(snapshot)) => Ok(*snapshot),
+        Ok(Answer::Snapshot(snapshot)) => Ok(match scope {
+            Some(user) => snapshot.seen_by(user),
+            None => *snapshot,
+        }),
         _ => Err(Close::Unavailable),
     }
 }

@@ -126,6 +126,7 @@ fn call(user: &str) -> CallView {
         codec: "PCMU/8000".into(),
         rtp_port: 16_384,
         reason: None,
+        shown_to: None,
     };
     CallView {
         id: CALL,
@@ -159,6 +160,7 @@ fn interaction(user: &str) -> InteractionView {
             deaf: false,
             unheard_by: vec![PartyId(2)],
             legs: vec![LegId(1)],
+            shown_to: None,
         }],
         consultations: vec![InteractionId(7)],
         purpose: Some(Purpose::Consult),
@@ -169,6 +171,7 @@ fn interaction(user: &str) -> InteractionView {
             who: "".into(),
             what: "joined".into(),
             detail: "".into(),
+            shown_to: None,
         }],
     }
 }

@@ -1,9 +1,9 @@
 //! What operators see of rooms and do with them.
 
-use super::{Calls, Conference, Member, Place};
+use super::{Calls, Conference, LegKey, Member, Place};
 use crate::core::Cx;
 use crate::{Answer, Command, Refusal, Token};
-use model::{EndReason, EndedBy, RoomMemberView, RoomView};
+use model::{Aor, EndReason, EndedBy, Event, RoomMemberView, RoomView};
 use std::sync::Arc;
 
 impl Calls {
@@ -70,9 +70,51 @@ impl Calls {
         let conference = self.conferences.open.get_mut(room).ok_or_else(|| no_room(room))?;
         conference.locked = locked;
         conference.changes += 1;
+        let audience = conference.audience.clone();
+        cx.core.announce(|| Event::RoomLocked {
+            room: room.into(),
+            locked,
+            audience,
+        });
         let name: Arc<str> = room.into();
         self.tell_room(cx, &name);
         Ok(Answer::Done(1))
+    }
+
+    /// Tells those who watch that a room has been opened.
+    pub(super) fn announce_room(&self, cx: &mut Cx<'_>, name: &str) {
+        if let Some(conference) = self.conferences.open.get(name) {
+            cx.core.announce(|| Event::RoomStarted {
+                room: self.room_shown(name, conference),
+                audience: conference.audience.clone(),
+            });
+        }
+    }
+
+    /// Tells those who watch how a member is now.
+    pub(super) fn announce_member(&self, cx: &mut Cx<'_>, leg: LegKey) {
+        let Some(name) = self.conferences.seats.get(&leg.pack()) else {
+            return;
+        };
+        let Some(conference) = self.conferences.open.get(name) else {
+            return;
+        };
+        if let Some(member) = conference.members.iter().find(|member| member.leg == leg) {
+            cx.core.announce(|| Event::RoomMember {
+                room: (&**name).into(),
+                member: self.shown_member(member),
+                audience: conference.audience.clone(),
+            });
+        }
+    }
+
+    /// All rooms, or those a user is in.
+    pub(crate) fn watched_rooms(&self, user: Option<&Aor>) -> Vec<RoomView> {
+        let open = self.conferences.open.iter();
+        let meant = open.filter(|(_, conference)| user.is_none_or(|user| conference.audience.contains(user)));
+        meant
+            .map(|(name, conference)| self.room_shown(name, conference))
+            .collect()
     }
 
     /// All rooms with somebody in them, by name.
@@ -102,7 +144,7 @@ impl Calls {
         }
     }
 
-    fn shown_member(&self, member: &Member) -> RoomMemberView {
+    pub(super) fn shown_member(&self, member: &Member) -> RoomMemberView {
         let leg = self.legs.get(member.leg);
         let call = leg.and_then(|leg| self.interactions.get(leg.interaction));
         RoomMemberView {

@@ -136,7 +136,7 @@ impl Calls {
         }
     }
 
-    fn pass_the_door(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+    pub(in crate::call) fn pass_the_door(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
         let Some(conference) = self.conferences.at(leg) else {
             return;
         };

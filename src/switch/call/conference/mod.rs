@@ -25,7 +25,7 @@ use door::Failures;
 use media::plan::{Audience, Matrix, Sound};
 use media::tone::Tone;
 use media::{Plan, PlayerId, RoomId, WorkerId};
-use model::{Aor, EndReason, EndedBy};
+use model::{Aor, EndReason, EndedBy, Event, Insiders};
 use roster::Gone;
 use sip::endpoint::Alarm;
 use sip::{Name, Reply};
@@ -71,6 +71,8 @@ struct Conference {
     changes: u64,
     /// Who left lately.
     gone: Gone,
+    /// The users who are in it: they are told what happens.
+    audience: Insiders,
 }
 
 /// One who dialled the room.
@@ -127,6 +129,14 @@ impl Conference {
         RoomId(CONFERENCE_ROOM | self.number)
     }
 
+    /// Who is told, after somebody came or left.
+    fn count_audience(&mut self) {
+        let mut users: Vec<Aor> = self.members.iter().filter_map(|member| member.user.clone()).collect();
+        users.sort_unstable();
+        users.dedup();
+        self.audience = Insiders::new(users);
+    }
+
     fn member_mut(&mut self, leg: LegKey) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.leg == leg)
     }
@@ -177,20 +187,34 @@ impl Conferences {
 }
 
 impl Calls {
-    /// Whether the caller may come into the room he dialled, as far as can be said before he is answered. If it is open,
-    /// where his port has to be. A full room is 486, a locked one 403, each with the reason in Warning; no more rooms is
-    /// 503.
-    pub(super) fn knock(&mut self, cx: &mut Cx<'_>, key: Key<Interaction>) -> Result<Option<WorkerId>, Failure> {
+    /// The same for the room that the caller of a call has dialled.
+    pub(super) fn knock_dialled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: Key<Interaction>,
+    ) -> Result<Option<WorkerId>, Failure> {
         let name = self.dialled_room(cx, key).ok_or_else(|| Failure::of(404))?;
         let caller = self.caller_of(key).and_then(|leg| self.legs.get(leg)?.user.clone());
-        if caller.is_some_and(|user| self.conferences.failures.are_too_many(cx.now.mono, &user)) {
+        self.knock(cx, &name, caller.as_ref())
+    }
+
+    /// Whether a user may come into a room, as far as can be said before he is answered. If it is open,
+    /// where his port has to be. A full room is 486, a locked one 403, each with the reason in Warning; no more rooms is
+    /// 503.
+    pub(super) fn knock(
+        &mut self,
+        cx: &mut Cx<'_>,
+        name: &str,
+        user: Option<&Aor>,
+    ) -> Result<Option<WorkerId>, Failure> {
+        if user.is_some_and(|user| self.conferences.failures.are_too_many(cx.now.mono, user)) {
             return Err(turned_away(403, "too many wrong PINs"));
         }
-        let Some(conference) = self.conferences.open.get(&*name) else {
+        let Some(conference) = self.conferences.open.get(name) else {
             let all_taken = self.conferences.open.len() >= cx.core.config.conferences.max_rooms;
             return if all_taken { Err(Failure::congested()) } else { Ok(None) };
         };
-        if !self.is_moderator(key, &conference.settings) {
+        if !is_moderator(user, &conference.settings) {
             if conference.members.len() >= conference.settings.max_members {
                 return Err(turned_away(486, "the conference room is full"));
             }
@@ -203,15 +227,15 @@ impl Calls {
 
     /// The room that a call's dialled number means.
     fn dialled_room(&self, cx: &Cx<'_>, key: Key<Interaction>) -> Option<Arc<str>> {
-        let dial = self.dialler_of(cx.core, key)?.dial(cx.core);
-        route::room(cx.core, &dial.context, &self.interactions.get(key)?.dialled).map(Into::into)
+        let (context, dialled) = self.dialled_service(cx.core, key);
+        route::room(cx.core, context, dialled).map(Into::into)
     }
 
-    /// A moderator by name.
-    fn is_moderator(&self, key: Key<Interaction>, settings: &RoomSettings) -> bool {
-        let leg = self.caller_of(key).and_then(|leg| self.legs.get(leg));
-        let user = leg.and_then(|leg| leg.user.as_ref());
-        user.is_some_and(|user| settings.moderators.iter().any(|name| **name == *user.user()))
+    /// Who is in this room, past its door.
+    pub(super) fn is_inside(&mut self, leg: LegKey) -> bool {
+        self.conferences
+            .member(leg)
+            .is_some_and(|(_, member)| member.is_inside())
     }
 
     /// The caller is answered: he has a seat from now on.
@@ -223,12 +247,14 @@ impl Calls {
         let (Some(name), Some(worker)) = (self.dialled_room(cx, call), worker) else {
             return;
         };
-        self.open_conference(cx, &name, worker);
+        let begins = self.open_conference(cx, &name, worker);
         let moderator = match self.conferences.open.get(&name) {
-            Some(conference) => self.is_moderator(call, &conference.settings),
+            Some(conference) => is_moderator(user.as_ref(), &conference.settings),
             None => return,
         };
-        let shown = self.interactions.get(call).map(|call| call.parties[0].shown.clone());
+        let interaction = self.interactions.get(call);
+        let party = interaction.and_then(|call| call.parties.get(call.party_of(leg)?));
+        let shown = party.map(|party| party.shown.clone());
         let shown = shown.unwrap_or_default();
         let Some(conference) = self.conferences.open.get_mut(&name) else {
             return;
@@ -249,13 +275,18 @@ impl Calls {
             place: Place::Arriving,
             changed: 0,
         });
-        self.conferences.seats.insert(leg.pack(), name);
+        conference.count_audience();
+        self.conferences.seats.insert(leg.pack(), name.clone());
+        if begins {
+            self.announce_room(cx, &name);
+        }
         self.room_changed(cx, leg);
     }
 
-    fn open_conference(&mut self, cx: &mut Cx<'_>, name: &Arc<str>, worker: WorkerId) {
+    /// False if it was open before.
+    fn open_conference(&mut self, cx: &mut Cx<'_>, name: &Arc<str>, worker: WorkerId) -> bool {
         if self.conferences.open.contains_key(name) {
-            return;
+            return false;
         }
         self.conferences.last_number += 1;
         let settings = cx.core.config.conferences.of(name).clone();
@@ -270,10 +301,12 @@ impl Calls {
             last_member: 0,
             changes: 0,
             gone: Gone::default(),
+            audience: Insiders::default(),
         };
         let (room, rate, matrix) = (conference.room(), conference.settings.rate, Matrix::Everyone);
         cx.core.media(worker, Plan::OpenRoom { room, matrix, rate });
         self.conferences.open.insert(name.clone(), conference);
+        true
     }
 
     /// The member comes among the others.
@@ -343,7 +376,9 @@ impl Calls {
         let Some(at) = conference.members.iter().position(|member| member.leg == leg) else {
             return;
         };
+        let audience = conference.audience.clone();
         let member = conference.members.remove(at);
+        conference.count_audience();
         conference.changes += 1;
         conference.gone.push(member.entity.clone(), conference.changes);
         if let Place::Door(entry) = &member.place {
@@ -352,6 +387,15 @@ impl Calls {
         if member.is_inside() && conference.settings.leave_tone && !conference.members.is_empty() {
             play_to_all(cx, conference.worker, conference.room(), left());
         }
+        let shown = self.shown_member(&member);
+        cx.core.announce(|| Event::RoomLeft {
+            room: (&*name).into(),
+            member: shown,
+            audience,
+        });
+        let Some(conference) = self.conferences.open.get(&name) else {
+            return;
+        };
         let over = conference.members.is_empty();
         let orphaned = member.moderator && member.is_inside() && !conference.moderated();
         let ends = orphaned && conference.settings.end_with_moderator;
@@ -376,6 +420,11 @@ impl Calls {
         }
         tracing::info!(room = %name, "conference ends");
         cx.core.media(conference.worker, Plan::CloseRoom { room });
+        let audience = conference.audience;
+        cx.core.announce(|| Event::RoomEnded {
+            room: (&**name).into(),
+            audience,
+        });
         cx.core.touch(Watched::Conference(name.clone()));
     }
 
@@ -386,9 +435,10 @@ impl Calls {
     }
 
     /// Somebody began or ceased to speak.
-    pub(super) fn on_talking(&mut self, leg: LegKey, talking: bool) {
+    pub(super) fn on_talking(&mut self, cx: &mut Cx<'_>, leg: LegKey, talking: bool) {
         if let Some((_, member)) = self.conferences.member(leg) {
             member.talking = talking;
+            self.announce_member(cx, leg);
         }
     }
 
@@ -400,6 +450,7 @@ impl Calls {
         if let Some(conference) = self.conferences.open.get_mut(&name) {
             conference.note(leg);
         }
+        self.announce_member(cx, leg);
         self.tell_room(cx, &name);
     }
 
@@ -431,6 +482,11 @@ impl Calls {
             false => Err(format!("{seated} members, {} seats", self.conferences.seats.len())),
         }
     }
+}
+
+/// A moderator by name.
+fn is_moderator(user: Option<&Aor>, settings: &RoomSettings) -> bool {
+    user.is_some_and(|user| settings.moderators.iter().any(|name| **name == *user.user()))
 }
 
 /// A refusal that says why, to people (Warning 399) and in the record.

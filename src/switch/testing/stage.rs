@@ -1,11 +1,11 @@
 //! Agents at work: phones that answer by themselves what needs no thought, and the questions tests ask of the whole: who hears
 //! whom, who is on hold, what a phone was told.
 
+use super::handset::{Dialog, Handset, sdp};
 use super::lab::{self, Lab};
-use super::{Dialog, Handset, sdp};
 use crate::config::Role;
 use crate::{Act, Acted, Answer, By, Command, Notice, Refusal, Verb};
-use model::{Aor, InteractionId, InteractionView, PartyId, PartyView};
+use model::{Aor, InteractionId, InteractionView, LegId, PartyId, PartyView};
 use sip::{Message, Method, Name};
 
 /// A phone with its place on the stage.
@@ -22,6 +22,10 @@ pub struct Actor {
     pub replies: Vec<Message>,
     /// It neither says nor hears anything.
     pub is_dead: bool,
+    /// With what it refuses offers in its calls.
+    pub refuses: Option<u16>,
+    /// It does not look yet at what has come.
+    pub is_slow: bool,
     rtp: u16,
 }
 
@@ -46,7 +50,7 @@ pub struct Stage {
     commands: u64,
 }
 
-/// The usual switch, where 1000 to 1004 are agents and 1009 is a supervisor.
+/// The usual switch of [`lab::config`], where 1000 to 1004 are agents and 1009 is a supervisor.
 #[must_use]
 pub fn config() -> crate::Config {
     let mut config = lab::config();
@@ -93,6 +97,8 @@ impl Stage {
                 ringing: vec![],
                 replies: vec![],
                 is_dead: false,
+                refuses: None,
+                is_slow: false,
                 rtp: 7000 + 100 * n,
             }
         });
@@ -127,6 +133,8 @@ impl Stage {
 
     /// The same with further header lines.
     pub fn dial_with(&mut self, from: usize, number: &str, extra: &str) {
+        // No two calls begin at the same moment, so that the newest can be told.
+        self.lab.pass(std::time::Duration::from_millis(1));
         let actor = &mut self.actors[from];
         actor.rtp += 2;
         let rtp = actor.rtp;
@@ -340,7 +348,7 @@ impl Stage {
             .iter()
             .filter(|message| message.method() == Method::Notify);
         notifies
-            .map(|message| super::body(message).trim_end().to_owned())
+            .map(|message| String::from_utf8_lossy(message.body_bytes()).trim_end().to_owned())
             .collect()
     }
 
@@ -363,7 +371,9 @@ impl Stage {
     /// Whoever rings is refused and whoever is in a call hangs up; dead phones live again when the switch has given them up.
     pub fn clear(&mut self) {
         let had_dead = self.actors.iter().any(|actor| actor.is_dead);
-        self.actors.iter_mut().for_each(|actor| actor.is_dead = false);
+        for actor in &mut self.actors {
+            (actor.is_dead, actor.is_slow, actor.refuses) = (false, false, None);
+        }
         for who in 0..self.actors.len() {
             while !self.actors[who].ringing.is_empty() {
                 self.refuse(who, 486);
@@ -386,9 +396,38 @@ impl Stage {
         }
         for actor in &mut self.actors {
             (actor.dialogs, actor.ringing, actor.got, actor.replies) = (vec![], vec![], vec![], vec![]);
+            (actor.is_slow, actor.refuses) = (false, None);
         }
         self.lab.sent.clear();
         self.lab.studio.plans.clear();
+    }
+
+    /// The legs of all calls.
+    pub fn legs(&mut self) -> Vec<LegId> {
+        match self.lab.ask(Command::Calls) {
+            Answer::Calls(calls) => calls.iter().flat_map(|call| &call.legs).map(|leg| leg.id).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What must be so at any time, beside the invariants of the switch: who is on hold is so at somebody's hands, and the
+    /// engine has no room that serves no call.
+    pub fn assert_sense(&mut self) {
+        self.lab.switch.audit().expect("the invariants hold");
+        let views = self.views();
+        for view in &views {
+            let held = view.parties.iter().any(|party| party.held);
+            assert!(
+                !held || view.owner.is_some(),
+                "a contact on hold without an owner: {view:#?}"
+            );
+        }
+        let rooms = match self.lab.ask(Command::Rooms) {
+            Answer::Rooms(rooms) => rooms.len(),
+            other => panic!("{other:?}"),
+        };
+        let open = self.lab.studio.open_rooms();
+        assert!(open <= views.len() + rooms, "{open} rooms for {} calls", views.len());
     }
 
     /// Everybody who is in a call hangs up, and nothing is left.
@@ -409,8 +448,8 @@ impl Stage {
     /// Phones react until nothing more comes, and the invariants hold.
     pub fn settle(&mut self) {
         for _ in 0..200 {
-            let Some(who) =
-                (0..self.actors.len()).find(|&who| self.lab.peek(self.actors[who].phone.flow.peer).is_some())
+            let Some(who) = (0..self.actors.len())
+                .find(|&who| !self.actors[who].is_slow && self.lab.peek(self.actors[who].phone.flow.peer).is_some())
             else {
                 break;
             };
@@ -420,6 +459,14 @@ impl Stage {
             }
         }
         self.lab.switch.audit().expect("the invariants hold");
+    }
+
+    /// All phones wait with what has come, or react at last.
+    pub fn slow(&mut self, is_slow: bool) {
+        self.actors.iter_mut().for_each(|actor| actor.is_slow = is_slow);
+        if !is_slow {
+            self.settle();
+        }
     }
 
     /// Time passes, and phones react.
@@ -440,6 +487,10 @@ impl Stage {
             Method::Invite if message.to_tag().is_empty() => {
                 actor.phone.reply(lab, message, 180, None);
                 actor.ringing.push(message.clone());
+            }
+            Method::Invite | Method::Update if actor.refuses.is_some() => {
+                actor.phone.reply(lab, message, actor.refuses.unwrap_or(488), None);
+                actor.got.push(message.clone());
             }
             Method::Invite => {
                 let answer = actor.answer_to(message);

@@ -19,6 +19,8 @@ pub struct Handset {
     pub flow: Flow,
     /// Allow in its requests and 2xx.
     pub allow: &'static str,
+    /// What its Call-IDs have before the `@`.
+    pub mark: &'static str,
     count: u32,
     /// The last challenge's header value, and how often its nonce was used.
     challenge: Option<(String, u32)>,
@@ -82,6 +84,7 @@ impl Handset {
                 connection: 0,
             },
             allow: "INVITE, ACK, CANCEL, BYE, INFO, MESSAGE, UPDATE, OPTIONS",
+            mark: "",
             count: 0,
             challenge: None,
         }
@@ -162,9 +165,9 @@ impl Handset {
     /// A dialog of this phone that has not begun.
     pub fn new_dialog(&mut self, uri: &str, to: &str) -> Dialog {
         self.count += 1;
-        let (user, count) = (&self.user, self.count);
+        let (user, count, mark) = (&self.user, self.count, self.mark);
         Dialog {
-            call_id: format!("{user}-{}-{count}@phone", self.flow.peer.port()),
+            call_id: format!("{user}-{}-{count}{mark}@phone", self.flow.peer.port()),
             local: format!("\"Fancy {user}\" <sip:{user}@example.com>;tag={user}-{count}"),
             remote: format!("<{to}>"),
             target: uri.to_owned(),

@@ -1,0 +1,98 @@
+//! Supervisors: they listen, whisper and barge in, change between these without a new call, and take over.
+
+use super::act::{Actor, Did, Outcome, conflict, gone};
+use super::ending::reason_header;
+use super::{Calls, State};
+use crate::core::Cx;
+use crate::interaction::{Asker, Role};
+use crate::{Refusal, Supervision};
+use model::{EndReason, EndedBy, PartyId, Purpose};
+
+impl Calls {
+    /// A supervisor who is there already changes how he takes part (R133); else his phone is called.
+    pub(super) fn supervise(
+        &mut self,
+        cx: &mut Cx<'_>,
+        actor: &Actor,
+        of: Option<PartyId>,
+        mode: Supervision,
+        mut asked: Asker,
+    ) -> Outcome {
+        if !actor.rules {
+            return Err(Refusal::Forbidden("this needs the role of a supervisor".into()));
+        }
+        let interaction = self.interactions.get_mut(actor.call).ok_or_else(gone)?;
+        let of = of.or(interaction.owner).ok_or_else(|| conflict("the call is not up"))?;
+        if interaction.party(of).is_none() {
+            return Err(Refusal::NotFound(format!("party {of}").into()));
+        }
+        let there = actor.party.and_then(|id| interaction.party_mut(id));
+        match there.map(|party| &mut party.role) {
+            Some(Role::Supervisor { mode: now, .. }) => {
+                *now = mode;
+                if let Some(id) = actor.party {
+                    self.note_supervision(cx, actor.call, id);
+                }
+                // Who barged in was one of two, perhaps.
+                self.on_left(cx, actor.call, EndReason::Normal, &reason_header(EndReason::Normal));
+                Ok(Did::Done(actor.call))
+            }
+            Some(Role::Member) => Err(conflict("who takes part cannot supervise")),
+            None => {
+                asked.supervision = Some((mode, of));
+                self.call_own_phone(cx, actor, of, Purpose::Supervise, asked)
+            }
+        }
+    }
+
+    /// A supervisor takes the place of the owner.
+    pub(super) fn take_over(&mut self, cx: &mut Cx<'_>, actor: &Actor, asked: Asker) -> Outcome {
+        if !actor.rules {
+            return Err(Refusal::Forbidden("this needs the role of a supervisor".into()));
+        }
+        let interaction = self
+            .interactions
+            .get_mut(actor.call)
+            .filter(|call| matches!(call.call.state, State::Bridged(_)));
+        let interaction = interaction.ok_or_else(|| conflict("the call is not up"))?;
+        let owner = interaction.owner.ok_or_else(|| conflict("the call has no owner"))?;
+        if actor.party == Some(owner) && actor.user.is_some() {
+            return Err(conflict("the call is yours"));
+        }
+        let there = actor
+            .party
+            .filter(|&id| id != owner)
+            .and_then(|id| interaction.party_mut(id));
+        match there {
+            Some(party) => {
+                party.role = Role::Member;
+                interaction.owner = actor.party;
+                self.write_down(cx, actor, "take-over", "");
+                self.part(cx, actor.call, owner, EndedBy::Other);
+                Ok(Did::Done(actor.call))
+            }
+            None => self.call_own_phone(cx, actor, owner, Purpose::TakeOver, asked),
+        }
+    }
+
+    /// The phones of who asks ring, on behalf of a party that he is to hear or to replace.
+    fn call_own_phone(
+        &mut self,
+        cx: &mut Cx<'_>,
+        actor: &Actor,
+        of: PartyId,
+        purpose: Purpose,
+        asked: Asker,
+    ) -> Outcome {
+        let user = actor
+            .user
+            .as_ref()
+            .ok_or_else(|| conflict("an operator has no phone to be called"))?;
+        if !self.is_up(actor.call) || self.parent_of(actor.call).is_some() {
+            return Err(conflict("the call is not up"));
+        }
+        let extension = user.user().to_owned();
+        let side = self.aside_for(cx, actor.call, of, purpose, &extension, asked)?;
+        Ok(Did::Began(side))
+    }
+}
