@@ -417,11 +417,28 @@ mod tests {
             ("calls drop i-1 p-2", "POST /api/v1/calls/i-1/drop {\"party\":\"p-2\"}"),
             (
                 "calls mute i-1 p-2 --off",
-                "POST /api/v1/calls/i-1/mute {\"on\":false,\"party\":\"p-2\"}",
+                "POST /api/v1/calls/i-1/mute {\"mute\":\"speech\",\"on\":false,\"party\":\"p-2\"}",
             ),
             (
-                "calls mute i-1 p-2 --listener p-3",
-                "POST /api/v1/calls/i-1/mute {\"listener\":\"p-3\",\"on\":true,\"party\":\"p-2\"}",
+                "calls mute i-1 p-2 --listener p-3 --direction both",
+                "POST /api/v1/calls/i-1/mute {\"listener\":\"p-3\",\"mute\":\"both\",\"on\":true,\"party\":\"p-2\"}",
+            ),
+            ("calls leave i-1", "POST /api/v1/calls/i-1/leave {}"),
+            (
+                "calls monitor i-1 1009",
+                "POST /api/v1/calls/i-1/monitor {\"user\":\"1009\"}",
+            ),
+            (
+                "calls whisper i-1 1009",
+                "POST /api/v1/calls/i-1/whisper {\"user\":\"1009\"}",
+            ),
+            (
+                "calls barge i-1 1009",
+                "POST /api/v1/calls/i-1/barge {\"user\":\"1009\"}",
+            ),
+            (
+                "calls take-over i-1 1009",
+                "POST /api/v1/calls/i-1/take-over {\"user\":\"1009\"}",
             ),
             (
                 "calls voicemail i-1 1002",
