@@ -4,6 +4,7 @@
 use crate::config_conference;
 use crate::config_dialplan::{self, RuleEntry};
 use crate::config_features;
+use crate::config_groups::{self, GroupsFile};
 use crate::config_policy::{self, ImFile, SecurityFile};
 use crate::config_section::{Problems, Section, did_you_mean};
 use crate::config_switch::SwitchFile;
@@ -117,7 +118,7 @@ fn without_echoes(first: &[Problem], mut found: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Files that we read, by name without `.toml`.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "switch",
     "users",
     "dialplan",
@@ -126,9 +127,10 @@ const FILES: [&str; 8] = [
     "conference",
     "features",
     "trunks",
+    "groups",
 ];
 /// Files that come with what is not built yet.
-const LATER: [&str; 2] = ["voicemail", "groups"];
+const LATER: [&str; 1] = ["voicemail"];
 
 /// The files as tables, before their meaning is read.
 struct Files {
@@ -194,6 +196,9 @@ impl Files {
         let mut rules = config_dialplan::read(self.section(source, "dialplan", problems));
         let conferences = config_conference::read(self.section(source, "conference", problems));
         let features = config_features::read(self.section(source, "features", problems));
+        let groups = config_groups::read(self.section(source, "groups", problems));
+        groups.check(&users, |place, text| report(problems, place.clone(), text));
+        check_groups(&rules, &groups, problems);
         check_digest(&main.listen, &security, &users, problems);
         check_demo_passwords(&main, &users, problems);
         check_targets(&rules, &users, problems);
@@ -202,7 +207,7 @@ impl Files {
             source,
             main,
             security,
-            (im, conferences, features),
+            (im, conferences, features, groups),
             users,
             (rules, trunks),
         )
@@ -350,11 +355,26 @@ fn check_trunks(rules: &mut [RuleEntry], trunks: &[TrunkEntry], listen: &[Listen
     }
 }
 
+/// A rule that leads to a group must lead to one that is there. A pattern leads to those that are.
+fn check_groups(rules: &[RuleEntry], groups: &GroupsFile, problems: &Problems) {
+    for entry in rules {
+        let number = match (&entry.rule.action, &entry.rule.matches) {
+            (Action::Group(Some(number)), _) | (Action::Group(None), Pattern::Exact(number)) => number,
+            _ => continue,
+        };
+        if groups.groups.named(number).is_none() {
+            let hint = did_you_mean(number, groups.groups.list.iter().map(|group| &*group.number));
+            let text = format!("no group {number:?} in groups.toml{hint}");
+            report(problems, entry.place.clone(), text);
+        }
+    }
+}
+
 fn assemble(
     source: &Source,
     main: SwitchFile,
     security: SecurityFile,
-    (im, conferences, (stars, features)): (ImFile, Conferences, (Stars, Features)),
+    (im, conferences, (stars, features), groups): (ImFile, Conferences, (Stars, Features), GroupsFile),
     users: Vec<UserEntry>,
     (rules, trunks): (Vec<RuleEntry>, Vec<TrunkEntry>),
 ) -> Config {
@@ -373,6 +393,7 @@ fn assemble(
         conferences,
         stars,
         features,
+        groups: groups.groups,
         subscriptions: main.subscriptions,
         media: main.media,
         limits: main.limits,

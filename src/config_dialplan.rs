@@ -184,13 +184,16 @@ fn is_set(inside: &str) -> bool {
     any
 }
 
-const ACTIONS: [&str; 8] = ["user", "trunk", "room", "echo", "tone", "music", "digits", "reject"];
-const LATER: [&str; 3] = ["group", "voicemail", "rewrite"];
+const ACTIONS: [&str; 9] = [
+    "user", "group", "trunk", "room", "echo", "tone", "music", "digits", "reject",
+];
+const LATER: [&str; 2] = ["voicemail", "rewrite"];
 
 fn action(section: &mut Section<'_>) -> Option<Action> {
     let name: At<String> = section.need("action")?;
     match name.value.as_str() {
         "user" => Some(Action::User(section.read::<String>("user").map(Into::into))),
+        "group" => Some(Action::Group(section.read::<String>("group").map(Into::into))),
         "trunk" => Some(Action::Trunk(Outside {
             trunk: section.need::<String>("trunk")?.into(),
             strip: section.within("strip", 0, 0..=64),

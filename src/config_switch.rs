@@ -403,6 +403,8 @@ fn subscriptions(mut section: Section<'_>) -> Subscriptions {
         per_user: section.within("per_user", 200, 1..=10_000),
         watch_calls: section.or("watch_calls", Audience::Everyone),
         watch_peers: section.or("watch_peers", Audience::Everyone),
+        watch_presence: section.or("watch_presence", Audience::Everyone),
+        lamps_show_breaks: section.or("lamps_show_breaks", true),
     }
 }
 

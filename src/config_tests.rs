@@ -56,7 +56,10 @@ fn the_shipped_configuration_is_whole() {
     assert_eq!(users.len(), 20);
     assert_eq!((users[0], users[19]), ("1000@127.0.0.1", "1019@127.0.0.1"));
     assert_eq!(config.switch.users[0].roles, [Role::Admin]);
-    assert!(config.switch.users[1..].iter().all(|user| user.roles.is_empty()));
+    let agents = config.switch.users.iter().filter(|user| user.is_agent());
+    assert!(agents.map(|user| user.aor.user()).eq(["1001", "1002", "1003", "1004"]));
+    let groups: Vec<_> = config.switch.groups.list.iter().map(|group| &*group.number).collect();
+    assert_eq!(groups, ["2000", "2001"]);
     let listen = config
         .listen
         .iter()

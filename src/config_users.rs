@@ -67,14 +67,15 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
     let name = section.or("name", String::new());
     let (ha1_md5, ha1_sha256) = secrets(extension, &mut section, realm);
     let demo = is_demo(&extension.value, realm, [&ha1_md5, &ha1_sha256]);
-    section.later(&["email", "mailbox", "pin"], "voicemail");
-    section.later(&["skills"], "agents and groups");
+    section.later(&["mailbox", "pin"], "voicemail");
     section.later(&["codecs", "forward", "forwards"], "this setting of a user");
     let user = User {
         aor: Aor::new(&extension.value, domain),
         name: name.into(),
         ha1_md5: ha1_md5.map(Into::into),
         ha1_sha256: ha1_sha256.map(Into::into),
+        email: email(&mut section).into(),
+        skills: skills(&mut section),
         roles: section.or("roles", Vec::new()),
         im: section.or("im", true),
         srtp: section.or("srtp", SrtpUse::Off),
@@ -88,6 +89,32 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
     };
     let place = extension.place.clone();
     UserEntry { user, place, demo }
+}
+
+/// For the directory, so no more is asked of it than that it looks like one.
+fn email(section: &mut Section<'_>) -> String {
+    let Some(found) = section.read::<At<String>>("email") else {
+        return String::new();
+    };
+    let (name, domain) = found.value.rsplit_once('@').unwrap_or_default();
+    if name.is_empty() || domain.is_empty() || found.value.len() > 254 || found.value.contains(char::is_whitespace) {
+        section.problem(&found.place, format!("`email`: {:?} is no address", found.value));
+    }
+    found.value
+}
+
+fn skills(section: &mut Section<'_>) -> Vec<Box<str>> {
+    let found: Vec<At<String>> = section.or("skills", Vec::new());
+    for skill in found.iter().filter(|skill| wrong_extension(&skill.value).is_some()) {
+        section.problem(
+            &skill.place,
+            format!(
+                "{:?} cannot be a skill: use up to 64 letters, digits and - _ . +",
+                skill.value
+            ),
+        );
+    }
+    found.into_iter().map(|skill| skill.value.into()).collect()
 }
 
 /// The HA1s of `password`, or those that are written down.

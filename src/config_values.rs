@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use switch::config::conference::Waiting;
+use switch::config::groups::{Login, Strategy};
 use switch::config::{Algorithm, Audience, HoldMode, Role};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
@@ -234,7 +235,9 @@ macro_rules! one_of {
 one_of! {
     Algorithm: "MD5" => Algorithm::Md5, "SHA-256" => Algorithm::Sha256;
     Role: "agent" => Role::Agent, "supervisor" => Role::Supervisor, "admin" => Role::Admin;
-    Audience: "everyone" => Audience::Everyone, "supervisors" => Audience::Supervisors, "nobody" => Audience::Nobody;
+    Audience: "everyone" => Audience::Everyone, "supervisors" => Audience::Supervisors, "group" => Audience::Group, "nobody" => Audience::Nobody;
+    Login: "command" => Login::Command, "registration" => Login::Registration;
+    Strategy: "longest-idle" => Strategy::LongestIdle;
     Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
     SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
     HoldMode: "music" => HoldMode::Music, "silence" => HoldMode::Silence, "pass" => HoldMode::Pass;

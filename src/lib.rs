@@ -17,6 +17,7 @@ pub mod config;
 mod config_conference;
 mod config_dialplan;
 mod config_features;
+mod config_groups;
 mod config_policy;
 mod config_section;
 mod config_switch;

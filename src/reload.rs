@@ -95,6 +95,10 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
             (&a.stars, &a.features) != (&b.stars, &b.features),
             "features.toml".to_owned(),
         ),
+        (
+            a.groups != b.groups,
+            format!("groups.toml: {} groups", b.groups.list.len()),
+        ),
         (a.security != b.security, "security.toml".to_owned()),
         (a.aliases != b.aliases, "switch.toml: aliases".to_owned()),
         (media(a) != media(b), "switch.toml: [media]".to_owned()),

@@ -138,8 +138,8 @@ pub enum PartyRole {
     Barge,
 }
 
-/// What a consultation goes over.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What a consultation goes over, and what an agent is ready for.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Medium {
     /// Speech.
@@ -147,6 +147,11 @@ pub enum Medium {
     Voice,
     /// Instant messages.
     Im,
+}
+
+impl Medium {
+    /// All of them, in their order.
+    pub const ALL: [Medium; 2] = [Medium::Voice, Medium::Im];
 }
 
 /// Why a side call is made.

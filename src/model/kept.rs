@@ -1,6 +1,6 @@
 //! What outlives a restart beside bindings and messages: what users set by their phones, and subscriptions.
 
-use crate::{Aor, Endpoint};
+use crate::{Aor, Endpoint, Medium, Said};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,10 @@ pub struct UserSettings {
     pub forward_busy: Option<Box<str>>,
     /// Calls go to this number when the user does not answer, or has no phone.
     pub forward_no_answer: Option<Box<str>>,
+    /// What the user said last as an agent, by voice; `None`: nothing ever.
+    pub voice: Option<Said>,
+    /// The same by instant message.
+    pub im: Option<Said>,
 }
 
 impl UserSettings {
@@ -32,6 +36,25 @@ impl UserSettings {
             forward_always: None,
             forward_busy: None,
             forward_no_answer: None,
+            voice: None,
+            im: None,
+        }
+    }
+
+    /// What the user said last as an agent.
+    #[must_use]
+    pub fn said(&self, medium: Medium) -> Option<&Said> {
+        match medium {
+            Medium::Voice => self.voice.as_ref(),
+            Medium::Im => self.im.as_ref(),
+        }
+    }
+
+    /// The user says something as an agent.
+    pub fn say(&mut self, medium: Medium, said: Said) {
+        match medium {
+            Medium::Voice => self.voice = Some(said),
+            Medium::Im => self.im = Some(said),
         }
     }
 }

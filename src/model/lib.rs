@@ -2,6 +2,7 @@
 //!
 //! Nothing here acts. Times are [`clock::Wall`], written as milliseconds since 1970 UTC.
 
+mod agent;
 mod binding;
 mod cdr;
 mod csv;
@@ -15,6 +16,7 @@ mod store;
 mod view;
 mod wall;
 
+pub use agent::{AgentStatus, ChannelView, DeviceState, GroupView, PresenceView, REASON_MAX, Said, Willing};
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};

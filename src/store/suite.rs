@@ -817,6 +817,11 @@ fn what_a_user_set_is_read_back_and_replaced(mut s: Subject) {
         forward_always: Some("1001".into()),
         forward_busy: Some("1002".into()),
         forward_no_answer: Some("*971001".into()),
+        voice: Some(model::Said {
+            willing: model::Willing::NotReady,
+            reason: "meal; -- 'x".into(),
+            since: clock::Wall(1_767_225_600_000),
+        }),
         ..nothing.clone()
     };
     let other = UserSettings::of(aor("bob"));

@@ -1,5 +1,6 @@
 //! What operators ask, and the figures they are shown.
 
+use crate::agent::Agents;
 use crate::core::cx;
 use crate::tally::METHODS;
 use crate::{Answer, Command, Counters, Refusal, Switch, Token};
@@ -40,6 +41,11 @@ impl Switch {
             | Command::RoomMute { .. }
             | Command::RoomDrop { .. }
             | Command::RoomLock { .. } => self.calls.handle_room_command(cx!(self, now), token, &command),
+            Command::Agents(_)
+            | Command::SetAgent(_)
+            | Command::Groups(_)
+            | Command::OpenPage { .. }
+            | Command::ClosePage { .. } => Agents::handle_command(cx!(self, now), &self.calls, token, command),
             Command::Calls
             | Command::Call(_)
             | Command::Hangup(_)

@@ -1,10 +1,12 @@
 //! The configuration as plain data, already checked: the switch knows no TOML and no file.
 
 pub mod conference;
+pub mod groups;
 pub mod stars;
 pub mod trunks;
 
 use conference::Conferences;
+use groups::Groups;
 use model::Aor;
 use stars::Stars;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +43,8 @@ pub struct Config {
     pub conferences: Conferences,
     /// Star codes that switch something for the user who dials them.
     pub stars: Stars,
+    /// Agents and their groups.
+    pub groups: Groups,
     /// Subscription settings.
     pub subscriptions: Subscriptions,
     /// Star codes that lead into calls of others.
@@ -86,6 +90,10 @@ pub struct User {
     pub ha1_md5: Option<Box<str>>,
     /// HA1 for SHA-256, likewise.
     pub ha1_sha256: Option<Box<str>>,
+    /// For the directory; may be empty.
+    pub email: Box<str>,
+    /// What the user knows, as an agent.
+    pub skills: Vec<Box<str>>,
     /// `admin` may use the whole API; `supervisor` and `agent` as the issue on agents says.
     pub roles: Vec<Role>,
     /// May send instant messages (R005): otherwise MESSAGE gets 403.
@@ -99,6 +107,12 @@ pub struct User {
 }
 
 impl User {
+    /// Is given what comes to groups, when ready for it.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        self.roles.contains(&Role::Agent)
+    }
+
     /// May listen to, whisper into and take part in the calls of others.
     #[must_use]
     pub fn supervises(&self) -> bool {
@@ -170,8 +184,8 @@ pub enum Action {
     Tone(u16),
     /// Refuse with this status.
     Reject(u16),
-    /// A group; not there yet: 480.
-    Group(Box<str>),
+    /// The group with the dialled number, or this one; calls to it are not there yet: 480.
+    Group(Option<Box<str>>),
     /// The conference room with the dialled name, or this one.
     Room(Option<Box<str>>),
     /// A mailbox; not there yet: 480.
@@ -306,6 +320,10 @@ pub struct Subscriptions {
     pub watch_calls: Audience,
     /// Who of them is told with whom; default everyone.
     pub watch_peers: Audience,
+    /// Who may watch whether others can be reached, and what they do (RFC 3856); default everyone.
+    pub watch_presence: Audience,
+    /// The lamp of who is on a break or does not want to be disturbed is lit as if they talked; default true.
+    pub lamps_show_breaks: bool,
 }
 
 /// Which of the users.
@@ -315,6 +333,8 @@ pub enum Audience {
     Everyone,
     /// Those with the role supervisor or admin.
     Supervisors,
+    /// These, and those who are in a group of agents with the user.
+    Group,
     /// Nobody but the user himself.
     Nobody,
 }

@@ -1,6 +1,7 @@
 //! What all rooms of the switch share: configuration, users, transactions, the way out. [`Cx`] hands it to a room together
-//! with the moment and the registrar.
+//! with the moment, the registrar and the agents.
 
+use crate::agent::Agents;
 use crate::config::Config;
 use crate::registrar::Registrar;
 use crate::room::Room;
@@ -28,6 +29,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) core: &'a mut Core,
     /// Who is bound where.
     pub(crate) registrar: &'a mut Registrar,
+    /// Who can be given what.
+    pub(crate) agents: &'a mut Agents,
 }
 
 /// The context for a room of `$switch`: its other fields stay free.
@@ -37,6 +40,7 @@ macro_rules! cx {
             now: $now,
             core: &mut $switch.core,
             registrar: &mut $switch.registrar,
+            agents: &mut $switch.agents,
         }
     };
 }

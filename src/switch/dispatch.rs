@@ -1,5 +1,6 @@
 //! Which room deals with what: inputs from the shell, then the effects that follow, until nothing is left to do.
 
+use crate::agent::Agents;
 use crate::core::{Core, cx};
 use crate::room::Room;
 use crate::subscribe::states;
@@ -32,6 +33,7 @@ impl Switch {
                 self.core.reload(*config);
                 self.auth.on_reload(&self.core);
                 self.registrar.on_reload(&mut self.core);
+                self.agents.on_reload(&mut self.core);
                 self.calls.on_reload(cx!(self, now));
                 self.core.announce(|| model::Event::Reloaded);
             }
@@ -43,10 +45,12 @@ impl Switch {
         loop {
             self.carry_out(now);
             self.calls.note_changes(&mut self.core);
-            let changed = std::mem::take(&mut self.core.changed);
+            let mut changed = std::mem::take(&mut self.core.changed);
             if changed.is_empty() {
                 return;
             }
+            Agents::on_changed(cx!(self, now), &self.calls, &changed);
+            changed.append(&mut self.core.changed);
             self.subscriptions
                 .on_changed(cx!(self, now), &states!(self), changed.into_iter());
         }
@@ -99,7 +103,8 @@ impl Switch {
     /// What came of a message that a room has sent. A room that sends none hears nothing.
     fn on_outcome(&mut self, _now: Now, outcome: crate::im::Outcome) {
         match Room::of(outcome.owner) {
-            Some((Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch, _)) | None => {
+            Some((Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent, _))
+            | None => {
                 tracing::debug!(message = %outcome.message, what = ?outcome.what, "outcome of a message");
                 #[cfg(test)]
                 self.core.unheard.push(outcome);
@@ -156,7 +161,7 @@ impl Switch {
             Some((Room::Call, _)) => self.calls.handle_stored(cx!(self, now), token, reply),
             Some((Room::Im, _)) => self.im.handle_stored(cx!(self, now), token, reply),
             Some((Room::Switch, _)) => self.on_restored(now, token, reply),
-            Some((Room::Subscription | Room::Registrar, _)) | None => {}
+            Some((Room::Subscription | Room::Registrar | Room::Agent, _)) | None => {}
         }
     }
 
@@ -196,7 +201,8 @@ impl Switch {
                 self.registrar.handle_timer(&mut self.core, now, number);
             }
             Some((Room::Switch, number)) if is_timer(&event) => self.on_restore_timer(now, number),
-            Some((Room::Registrar | Room::Switch, _)) | None => {}
+            Some((Room::Agent, number)) if is_timer(&event) => self.agents.handle_timer(&mut self.core, number),
+            Some((Room::Registrar | Room::Switch | Room::Agent, _)) | None => {}
         }
     }
 

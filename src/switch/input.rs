@@ -1,6 +1,6 @@
 //! What the shell tells the switch.
 
-use crate::{Act, Config, Originate, Token};
+use crate::{Act, Config, Originate, SetAgent, Token};
 use bytes::Bytes;
 use model::{Aor, InteractionId, StoreReply};
 use sip::Flow;
@@ -131,6 +131,26 @@ pub enum Command {
     /// Everything that events keep up to date, or what concerns one user: [`crate::Answer::Snapshot`]. From the first on,
     /// what happens is told by [`crate::Notice::Event`].
     Snapshot(Option<Aor>),
+    /// Agents by address, or one: [`crate::Answer::Agents`].
+    Agents(Option<Aor>),
+    /// What is said of an agent: [`crate::Answer::Agents`] with the agent as it is then, or refused.
+    SetAgent(Box<SetAgent>),
+    /// Groups by number, or one: [`crate::Answer::Groups`], or refused.
+    Groups(Option<Box<str>>),
+    /// A page of this user was opened: while one is, messages reach the user without a phone. [`crate::Answer::Done`].
+    OpenPage {
+        /// Whose.
+        user: Aor,
+        /// Names the page; never reused.
+        page: u64,
+    },
+    /// It is closed, or its connection lost: [`crate::Answer::Done`].
+    ClosePage {
+        /// Whose.
+        user: Aor,
+        /// Which.
+        page: u64,
+    },
     /// SIP trace on or off: [`crate::Answer::Done`].
     Trace(bool),
     /// No new calls from now on (503 with Retry-After); [`crate::Notice::Drained`] when the last one has ended, or all

@@ -15,6 +15,7 @@
 //! `dispatch` brings each event there.
 
 mod admission;
+mod agent;
 mod arena;
 mod auth;
 mod call;
@@ -26,6 +27,7 @@ mod im;
 mod input;
 mod interaction;
 mod output;
+mod presence;
 mod registrar;
 mod request;
 mod restore;
@@ -42,12 +44,14 @@ mod torture;
 mod users;
 mod verb;
 
+pub use agent::SetAgent;
 pub use config::Config;
 pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
 
 use crate::core::{Core, cx};
+use agent::Agents;
 use auth::Auth;
 use call::Calls;
 use clock::Now;
@@ -65,6 +69,7 @@ pub struct Switch {
     core: Core,
     auth: Auth,
     registrar: Registrar,
+    agents: Agents,
     im: Im,
     subscriptions: Subscriptions,
     calls: Calls,
@@ -83,6 +88,7 @@ impl Switch {
         Switch {
             auth: Auth::new(&mut core, nonce_key),
             registrar: Registrar::new(&core),
+            agents: Agents::new(&core),
             im: Im::new(&mut core, now),
             subscriptions: Subscriptions::new(&core),
             calls: Calls::new(&mut core, now),
@@ -131,12 +137,13 @@ impl Switch {
             Some((Room::Call, _)) => self.calls.recover(cx!(self, now), owner),
             Some((Room::Im, number)) => self.im.recover(cx!(self, now), number),
             Some((Room::Subscription, number)) => self.subscriptions.recover(cx!(self, now), number),
-            Some((Room::Registrar | Room::Switch, _)) | None => {}
+            Some((Room::Registrar | Room::Switch | Room::Agent, _)) | None => {}
         }
         self.settle(now);
     }
 
-    /// Checks the invariants: every leg belongs to a call, every port to a leg, every timer to something alive.
+    /// Checks the invariants: every leg belongs to a call, every port to a leg, every timer to something alive, and nobody is
+    /// busy without a call.
     ///
     /// # Errors
     /// What is wrong, in words for the log.
@@ -145,6 +152,7 @@ impl Switch {
         self.registrar.audit()?;
         self.im.audit()?;
         self.subscriptions.audit()?;
+        self.agents.audit(&self.calls)?;
         self.calls.audit()
     }
 }

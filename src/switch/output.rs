@@ -4,8 +4,8 @@ use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
 use model::{
-    CallView, InteractionView, LegSoundView, Occurrence, RegistrationView, RoomView, Snapshot, StatusView, StoreOp,
-    VerbOutcome,
+    CallView, GroupView, InteractionView, LegSoundView, Occurrence, PresenceView, RegistrationView, RoomView, Snapshot,
+    StatusView, StoreOp, VerbOutcome,
 };
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
@@ -86,6 +86,10 @@ pub enum Answer {
     Snapshot(Box<Snapshot>),
     /// For [`crate::Command::Rooms`] and [`crate::Command::Room`].
     Rooms(Vec<RoomView>),
+    /// For [`crate::Command::Agents`] and [`crate::Command::SetAgent`], by address.
+    Agents(Vec<PresenceView>),
+    /// For [`crate::Command::Groups`].
+    Groups(Vec<GroupView>),
     /// For [`crate::Command::Inspect`]: legs that have sound.
     Media(Vec<LegSoundView>),
     /// For [`crate::Command::RouteTest`]: what would be done, in words.

@@ -108,7 +108,10 @@ impl Switch {
             StoreReply::Bindings(bindings) => self.registrar.restore(&mut self.core, now, bindings),
             StoreReply::Waiting { per_user, last_id } => self.im.restore(per_user, last_id),
             StoreReply::Subscriptions(all) => self.subscriptions.restore(cx!(self, now), &states!(self), all),
-            StoreReply::UserSettings(settings) => self.core.settings.restore(settings),
+            StoreReply::UserSettings(settings) => {
+                self.core.settings.restore(settings);
+                self.agents.on_reload(&mut self.core);
+            }
             StoreReply::Failed(why) => {
                 self.core.tally.store_failures += 1;
                 tracing::error!(%why, "what was stored cannot be read yet: going on without it");

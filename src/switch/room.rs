@@ -15,9 +15,18 @@ pub(crate) enum Room {
     Registrar,
     /// The switch itself: housekeeping.
     Switch,
+    /// `agent`: the end of after-call work.
+    Agent,
 }
 
-const ROOMS: [Room; 5] = [Room::Call, Room::Im, Room::Subscription, Room::Registrar, Room::Switch];
+const ROOMS: [Room; 6] = [
+    Room::Call,
+    Room::Im,
+    Room::Subscription,
+    Room::Registrar,
+    Room::Switch,
+    Room::Agent,
+];
 const NUMBER_BITS: u32 = 56;
 
 impl Room {

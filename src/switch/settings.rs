@@ -1,6 +1,7 @@
 //! What users have set by their phones: kept in memory, written behind.
 
 use crate::core::Core;
+use crate::subscribe::Watched;
 use model::{Aor, StoreOp, UserSettings};
 use std::collections::BTreeMap;
 
@@ -31,5 +32,6 @@ impl Core {
         change(settings);
         let settings = Box::new(settings.clone());
         self.store(StoreOp::PutUserSettings(settings));
+        self.touch(Watched::Presence(user.clone()));
     }
 }

@@ -54,6 +54,11 @@ impl Users {
             .map(|&index| UserIndex(index))
     }
 
+    /// All of them, in the order of the configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &User> {
+        self.list.iter()
+    }
+
     /// The user with this extension.
     #[must_use]
     pub(crate) fn named(&self, extension: &str) -> Option<&User> {

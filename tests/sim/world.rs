@@ -461,6 +461,8 @@ fn config(users: usize) -> Config {
             ha1_sha256: ha1(sip::digest::Algorithm::Sha256),
             roles: Vec::new(),
             im: true,
+            email: "".into(),
+            skills: Vec::new(),
             ring_timeout: None,
             srtp: Default::default(),
             dial: Default::default(),
@@ -525,11 +527,14 @@ fn config(users: usize) -> Config {
         },
         conferences: config::conference::Conferences::default(),
         stars: config::stars::Stars::default(),
+        groups: config::groups::Groups::default(),
         subscriptions: config::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,
             watch_calls: config::Audience::Everyone,
             watch_peers: config::Audience::Everyone,
+            watch_presence: config::Audience::Everyone,
+            lamps_show_breaks: true,
         },
         media: config::Media {
             local: listener().ip(),

@@ -3,15 +3,17 @@
 use super::binding::address;
 use super::names::Named;
 use clock::Wall;
-use model::{Aor, Endpoint, KeptSubscription, StoreReply, Transport, UserSettings};
+use model::{Aor, Endpoint, KeptSubscription, Said, StoreReply, Transport, UserSettings, Willing};
 use rusqlite::{Connection, Result, Row, params};
 
 const PUT_SETTINGS: &str = "INSERT OR REPLACE INTO user_setting
-    (aor, do_not_disturb, call_waiting, forward_always, forward_busy, forward_no_answer)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    (aor, do_not_disturb, call_waiting, forward_always, forward_busy, forward_no_answer,
+     voice_state, voice_reason, voice_since, im_state, im_reason, im_since)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const LOAD_SETTINGS: &str = "SELECT
-    aor, do_not_disturb, call_waiting, forward_always, forward_busy, forward_no_answer
+    aor, do_not_disturb, call_waiting, forward_always, forward_busy, forward_no_answer,
+    voice_state, voice_reason, voice_since, im_state, im_reason, im_since
     FROM user_setting ORDER BY aor";
 
 const PUT: &str = "INSERT OR REPLACE INTO subscription
@@ -34,6 +36,12 @@ pub(super) fn put_settings(connection: &Connection, s: &UserSettings) -> Result<
         s.forward_always,
         s.forward_busy,
         s.forward_no_answer,
+        s.voice.as_ref().map(|said| said.willing.name()),
+        s.voice.as_ref().map(|said| &said.reason),
+        s.voice.as_ref().map(|said| said.since.0),
+        s.im.as_ref().map(|said| said.willing.name()),
+        s.im.as_ref().map(|said| &said.reason),
+        s.im.as_ref().map(|said| said.since.0),
     ])?;
     Ok(StoreReply::Done)
 }
@@ -48,9 +56,23 @@ pub(super) fn load_settings(connection: &Connection) -> Result<StoreReply> {
             forward_always: row.get(3)?,
             forward_busy: row.get(4)?,
             forward_no_answer: row.get(5)?,
+            voice: said(row, 6)?,
+            im: said(row, 9)?,
         })
     })?;
     rows.collect::<Result<_>>().map(StoreReply::UserSettings)
+}
+
+/// Three columns: all of them are there, or none.
+fn said(row: &Row<'_>, at: usize) -> Result<Option<Said>> {
+    let Some(willing) = row.get_ref(at)?.as_str_or_null()? else {
+        return Ok(None);
+    };
+    Ok(Some(Said {
+        willing: Willing::from_name(willing)?,
+        reason: row.get(at + 1)?,
+        since: Wall(row.get(at + 2)?),
+    }))
 }
 
 pub(super) fn put(connection: &Connection, s: &KeptSubscription) -> Result<StoreReply> {

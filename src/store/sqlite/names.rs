@@ -1,6 +1,6 @@
 //! Closed sets as the words that stand in the database; the same as in JSON.
 
-use model::{Direction, EndReason, EndedBy, Purpose, Transport};
+use model::{Direction, EndReason, EndedBy, Purpose, Transport, Willing};
 use rusqlite::types::{FromSqlError, FromSqlResult};
 
 /// A set whose members have names.
@@ -45,6 +45,7 @@ names!(Purpose {
     Supervise = "supervise",
     TakeOver = "take-over",
 });
+names!(Willing { LoggedOff = "logged-off", NotReady = "not-ready", Ready = "ready" });
 names!(EndReason {
     Normal = "normal",
     Cancelled = "cancelled",
@@ -87,5 +88,6 @@ mod tests {
         check::<EndedBy>();
         check::<EndReason>();
         check::<Purpose>();
+        check::<Willing>();
     }
 }

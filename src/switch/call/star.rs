@@ -2,6 +2,7 @@
 
 use super::setup::Asked;
 use super::{Calls, Failure, State};
+use crate::agent::Agents;
 use crate::arena::Key;
 use crate::config::stars::StarCode;
 use crate::core::{Core, Cx};
@@ -33,7 +34,7 @@ impl Calls {
             return Ok(());
         };
         let user = asked.caller.user().ok_or_else(|| Failure::of(404))?;
-        switch(cx.core, user, code, number)?;
+        switch(cx, user, code, number)?;
         self.seat_caller(cx, key, (caller, None), asked.flow, offer)?;
         self.serve(cx, caller, Target::Done, offer.is_some())
     }
@@ -57,9 +58,10 @@ pub(super) fn done() -> Tone {
 }
 
 /// Sets what the code says.
-fn switch(core: &mut Core, user: UserIndex, code: StarCode, number: &str) -> Result<(), Failure> {
+fn switch(cx: &mut Cx<'_>, user: UserIndex, code: StarCode, number: &str) -> Result<(), Failure> {
+    let aor = cx.core.users[user].aor.clone();
     let target = match code.takes_number() {
-        true => Some(forward_target(core, user, number)?),
+        true => Some(forward_target(cx.core, user, number)?),
         false => None,
     };
     let change: fn(&mut UserSettings, Option<Box<str>>) = match code {
@@ -71,11 +73,10 @@ fn switch(core: &mut Core, user: UserIndex, code: StarCode, number: &str) -> Res
         StarCode::CallWaitingOn => |s, _| s.call_waiting = Some(true),
         StarCode::CallWaitingOff => |s, _| s.call_waiting = Some(false),
         StarCode::AgentLogin | StarCode::AgentLogout | StarCode::AgentReady | StarCode::AgentNotReady => {
-            return Err(Failure::of(480));
+            return Agents::dial(cx, &aor, code).map_err(|_| Failure::of(403));
         }
     };
-    let aor = core.users[user].aor.clone();
-    core.set(&aor, |settings| change(settings, target));
+    cx.core.set(&aor, |settings| change(settings, target));
     Ok(())
 }
 

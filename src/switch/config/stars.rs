@@ -36,13 +36,13 @@ pub enum StarCode {
     CallWaitingOn,
     /// A second call is busy.
     CallWaitingOff,
-    /// Agents log in; refused with 480 while there are no agents.
+    /// An agent logs in, and is ready; refused with 403 to who is none.
     AgentLogin,
-    /// Agents log out; likewise.
+    /// Logs out; likewise.
     AgentLogout,
-    /// Agents are ready; likewise.
+    /// Is ready; likewise.
     AgentReady,
-    /// Agents are not ready; likewise.
+    /// Is not ready; likewise.
     AgentNotReady,
 }
 

@@ -8,6 +8,7 @@ mod view;
 
 use crate::core::Core;
 use crate::room::Room;
+use crate::subscribe::Watched;
 use ahash::RandomState;
 use clock::{Mono, Now};
 use hashbrown::{HashMap, HashTable};
@@ -144,6 +145,7 @@ impl Registrar {
         };
         self.link(index, bound.flow());
         self.count += 1;
+        core.touch(Watched::Presence(bound.binding.aor.clone()));
         self.records[index as usize].bindings.push(bound);
         self.rearm(core, index);
         index
@@ -183,6 +185,7 @@ impl Registrar {
             aor: aor.clone(),
             contact,
         });
+        core.touch(Watched::Presence(aor.clone()));
         core.store(model::StoreOp::DeleteBinding { aor, key });
         if self.records[index as usize].bindings.is_empty() {
             let record = self.records.remove(index as usize);

@@ -235,7 +235,10 @@ fn in_words(core: &Core, action: Option<&Action>, dialled: &str) -> String {
         Some(Action::Echo) => "echo".to_owned(),
         Some(Action::Tone(hz)) => format!("tone of {hz} Hz"),
         Some(Action::Reject(status)) => format!("reject {status}"),
-        Some(Action::Group(name)) => quoted("group", name),
+        Some(Action::Group(name)) => {
+            let number = name.as_deref().unwrap_or(dialled);
+            quoted("group", number)
+        }
         Some(Action::Room(name)) => format!("conference room {:?}", name.as_deref().unwrap_or(dialled)),
         Some(Action::Voicemail(name)) => quoted("voicemail", name),
         Some(Action::Music(class)) => format!(

@@ -7,8 +7,9 @@
 use super::package::{States, Told};
 use super::{Watched, xml};
 use crate::call::{DialogPhase, DialogView};
-use crate::config::{Audience, Role};
-use crate::core::{Core, aor_uri};
+use crate::config::Audience;
+use crate::core::{Core, Cx, aor_uri};
+use crate::presence::{self, rights};
 use crate::text::split_shown;
 use crate::users::UserIndex;
 use model::{Aor, Direction};
@@ -17,46 +18,56 @@ use std::fmt::Write;
 
 pub(super) const MEDIA_TYPE: &str = "application/dialog-info+xml";
 
-/// Who may watch whom is a setting. A user who does not exist is as unknown to watchers as to callers.
+/// Who may watch whom is a setting (S6). Who may not is told the same of users who exist and of others (S11).
 pub(super) fn admit(core: &Core, watcher: UserIndex, dialled: Option<&str>) -> Result<Watched, Reply> {
-    let own = &core.users[watcher].aor;
+    let own = &core.users[watcher];
     let watched = match dialled {
-        Some(dialled) => &core.users.named(dialled).ok_or_else(|| Reply::new(404))?.aor,
+        Some(dialled) => rights::watched(core, core.config.subscriptions.watch_calls, own, dialled)?,
         None => own,
     };
-    match sees(core, core.config.subscriptions.watch_calls, own, watched) {
-        true => Ok(Watched::Dialogs(watched.clone())),
-        false => Err(Reply::new(403)),
-    }
+    Ok(Watched::Dialogs(watched.aor.clone()))
 }
 
 fn sees(core: &Core, audience: Audience, watcher: &Aor, watched: &Aor) -> bool {
-    let oversees = || {
-        let user = core.users.named(watcher.user());
-        user.is_some_and(|user| user.roles.contains(&Role::Supervisor) || user.roles.contains(&Role::Admin))
-    };
-    watcher == watched
-        || match audience {
-            Audience::Everyone => true,
-            Audience::Supervisors => oversees(),
-            Audience::Nobody => false,
-        }
+    let pair = core.users.named(watcher.user()).zip(core.users.named(watched.user()));
+    pair.is_some_and(|(watcher, watched)| rights::sees(core, audience, watcher, watched))
 }
 
-/// Whether a call began, went on or ended since.
-pub(super) fn has_news(states: &States<'_>, user: &Aor, told: &Told) -> bool {
+/// Whether a call began, went on or ended since, or the lamp shows something else.
+pub(super) fn has_news(cx: &Cx<'_>, states: &States<'_>, user: &Aor, told: &Told) -> bool {
     let now = states
         .calls
         .dialogs_of(user)
         .map(|dialog| (dialog.id.0, dialog.phase as u8));
+    let now = now.chain(stand_in(cx, states, user).map(|shown| shown.entry(cx)));
     let before = told.named.iter().copied().filter(|(_, phase)| *phase != ENDED);
     !now.eq(before)
 }
 
 const ENDED: u8 = DialogPhase::Terminated as u8;
 
+/// What stands where calls would, while there are none: who does not want to be disturbed, or is on a break, is engaged as far
+/// as lamps can say it (decision 0022). Not a number of ours: no call can be taken over by it.
+struct StandIn(Box<str>);
+
+impl StandIn {
+    fn entry(&self, cx: &Cx<'_>) -> (u64, u8) {
+        (cx.core.hasher.hash_one(&self.0), DialogPhase::Confirmed as u8)
+    }
+}
+
+fn stand_in(cx: &Cx<'_>, states: &States<'_>, user: &Aor) -> Option<StandIn> {
+    let account = cx.core.users.named(user.user())?;
+    let settings = cx.core.config.subscriptions;
+    let view = settings
+        .lamps_show_breaks
+        .then(|| presence::view(cx, states.calls, account))?;
+    presence::is_absent(&view).then_some(StandIn(view.text))
+}
+
 /// RFC 4235 section 4.
-pub(super) fn document(core: &Core, states: &States<'_>, user: &Aor, watcher: &Aor, told: &mut Told) -> Body {
+pub(super) fn document(cx: &Cx<'_>, states: &States<'_>, user: &Aor, watcher: &Aor, told: &mut Told) -> Body {
+    let core = &*cx.core;
     let mut text = String::from(xml::HEAD);
     let version = told.next_version();
     let _ = write!(
@@ -70,6 +81,15 @@ pub(super) fn document(core: &Core, states: &States<'_>, user: &Aor, watcher: &A
     for dialog in states.calls.dialogs_of(user) {
         told.named.push((dialog.id.0, dialog.phase as u8));
         write_dialog(&mut text, core, &dialog, with_peers);
+    }
+    if let Some(shown) = stand_in(cx, states, user) {
+        let entry = shown.entry(cx);
+        told.named.push(entry);
+        let why = match sees(core, core.config.subscriptions.watch_presence, watcher, user) {
+            true => &*shown.0,
+            false => "",
+        };
+        write_stand_in(&mut text, user, entry.0, why);
     }
     for (id, _) in before.into_iter().filter(|(_, phase)| *phase != ENDED) {
         if told.named.iter().all(|(other, _)| *other != id) {
@@ -103,6 +123,17 @@ fn write_dialog(text: &mut String, core: &Core, dialog: &DialogView<'_>, with_pe
         }
         let uri = aor_uri(&Aor::new(number, &core.config.domain));
         let _ = write!(text, ">{}</identity></remote>", xml::escaped(&uri));
+    }
+    text.push_str("</dialog>\r\n");
+}
+
+/// A dialog without another party; phones with a display show the name of this side.
+fn write_stand_in(text: &mut String, user: &Aor, id: u64, why: &str) {
+    let _ = write!(text, "<dialog id=\"{id:016x}\"><state>confirmed</state>");
+    if !why.is_empty() {
+        text.push_str("<local><identity");
+        xml::attribute(text, "display", why);
+        let _ = write!(text, ">{}</identity></local>", xml::escaped(&aor_uri(user)));
     }
     text.push_str("</dialog>\r\n");
 }

@@ -9,6 +9,7 @@ mod dialog;
 mod keep;
 mod mailbox;
 mod package;
+mod presence;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -81,7 +82,7 @@ impl Subscriptions {
         let grant = Grant {
             contact: cx.core.contact(&watched.address(), flow.transport, flow.local),
             lifetimes: package.lifetimes(),
-            state: watched.state(cx.core, states, &aor, &mut told, true),
+            state: watched.state(cx, states, &aor, &mut told, true),
         };
         let (core, owner) = (&mut *cx.core, Room::Subscription.owner(number));
         let (endpoint, effects) = (&mut core.endpoint, &mut core.effects);
@@ -206,14 +207,14 @@ impl Subscriptions {
             return;
         }
         if cx.now.mono < one.rests_until {
-            if one.watched.has_news(cx.core, states, &one.told) {
+            if one.watched.has_news(cx, states, &one.told) {
                 let owner = Room::Subscription.owner(number);
                 one.alarm = Some(cx.core.endpoint.set_timer(one.rests_until, owner, TIMER_PACE));
             }
             return;
         }
         let whole = std::mem::take(&mut one.told.owes_whole);
-        let Some(state) = one.watched.state(cx.core, states, &one.user, &mut one.told, whole) else {
+        let Some(state) = one.watched.state(cx, states, &one.user, &mut one.told, whole) else {
             return;
         };
         one.rests_until = cx.now.mono + cx.core.config.subscriptions.notify_interval;

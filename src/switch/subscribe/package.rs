@@ -1,8 +1,8 @@
 //! The event packages there are: what can be watched, by whom, and what a watcher is told.
 
-use super::{conference, dialog, mailbox};
+use super::{conference, dialog, mailbox, presence};
 use crate::call::{Calls, Since};
-use crate::core::Core;
+use crate::core::{Core, Cx};
 use crate::users::UserIndex;
 use model::Aor;
 use sip::event::Lifetimes;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The packages, for Allow-Events.
-pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog, conference";
+pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog, conference, presence";
 
 /// Seconds. A lamp may be refreshed as seldom as a registration.
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -44,6 +44,8 @@ pub(crate) enum Watched {
     Dialogs(Aor),
     /// Who is in a conference room.
     Conference(Arc<str>),
+    /// Whether a user or a group can be reached, and what they do.
+    Presence(Aor),
 }
 
 /// One event package (RFC 6665 section 5).
@@ -55,6 +57,8 @@ pub(super) enum Package {
     Dialog,
     /// RFC 4575.
     Conference,
+    /// RFC 3856.
+    Presence,
 }
 
 /// What a watcher has been told, for packages that number or tell parts.
@@ -86,6 +90,7 @@ impl Package {
             b"message-summary" => Some(Package::MessageSummary),
             b"dialog" => Some(Package::Dialog),
             b"conference" => Some(Package::Conference),
+            b"presence" => Some(Package::Presence),
             _ => None,
         }
     }
@@ -96,20 +101,21 @@ impl Package {
             Package::MessageSummary => mailbox::MEDIA_TYPE,
             Package::Dialog => dialog::MEDIA_TYPE,
             Package::Conference => conference::MEDIA_TYPE,
+            Package::Presence => presence::MEDIA_TYPE,
         }
     }
 
     /// How long a subscription may last.
     pub(super) fn lifetimes(self) -> Lifetimes {
         match self {
-            Package::MessageSummary | Package::Dialog | Package::Conference => LIFETIMES,
+            Package::MessageSummary | Package::Dialog | Package::Conference | Package::Presence => LIFETIMES,
         }
     }
 
     /// Its documents are numbered, or tell parts: each is good for one NOTIFY.
     pub(super) fn is_numbered(self) -> bool {
         match self {
-            Package::MessageSummary => false,
+            Package::MessageSummary | Package::Presence => false,
             Package::Dialog | Package::Conference => true,
         }
     }
@@ -126,6 +132,7 @@ impl Package {
             Package::MessageSummary => mailbox::admit(core, watcher, dialled),
             Package::Dialog => dialog::admit(core, watcher, dialled),
             Package::Conference => conference::admit(core, states, watcher, dialled),
+            Package::Presence => presence::admit(core, watcher, dialled),
         }
     }
 }
@@ -136,13 +143,14 @@ impl Watched {
             Watched::Mailbox(_) => Package::MessageSummary,
             Watched::Dialogs(_) => Package::Dialog,
             Watched::Conference(_) => Package::Conference,
+            Watched::Presence(_) => Package::Presence,
         }
     }
 
     /// User part of its address.
     pub(super) fn address(&self) -> Cow<'_, str> {
         match self {
-            Watched::Mailbox(aor) | Watched::Dialogs(aor) => aor.user().into(),
+            Watched::Mailbox(aor) | Watched::Dialogs(aor) | Watched::Presence(aor) => aor.user().into(),
             Watched::Conference(room) => (&**room).into(),
         }
     }
@@ -150,29 +158,31 @@ impl Watched {
     /// What the watcher is told now; `None` if that is no news to him, and `whole` was not asked for.
     pub(super) fn state(
         &self,
-        core: &Core,
+        cx: &Cx<'_>,
         states: &States<'_>,
         watcher: &Aor,
         told: &mut Told,
         whole: bool,
     ) -> Option<Body> {
-        if !whole && !self.has_news(core, states, told) {
+        if !whole && !self.has_news(cx, states, told) {
             return None;
         }
         match self {
             Watched::Mailbox(aor) => Some(mailbox::summary(aor)),
-            Watched::Dialogs(aor) => Some(dialog::document(core, states, aor, watcher, told)),
-            Watched::Conference(room) => Some(conference::document(core, states, room, told, whole)),
+            Watched::Dialogs(aor) => Some(dialog::document(cx, states, aor, watcher, told)),
+            Watched::Conference(room) => Some(conference::document(cx.core, states, room, told, whole)),
+            Watched::Presence(aor) => Some(presence::document(cx, states, aor, told)),
         }
     }
 
     /// Whether the watcher does not know everything.
-    pub(super) fn has_news(&self, _core: &Core, states: &States<'_>, told: &Told) -> bool {
+    pub(super) fn has_news(&self, cx: &Cx<'_>, states: &States<'_>, told: &Told) -> bool {
         told.owes_whole
             || match self {
                 Watched::Mailbox(_) => false,
-                Watched::Dialogs(aor) => dialog::has_news(states, aor, told),
+                Watched::Dialogs(aor) => dialog::has_news(cx, states, aor, told),
                 Watched::Conference(room) => conference::has_news(states, room, told),
+                Watched::Presence(aor) => presence::has_news(cx, states, aor, told),
             }
     }
 }

@@ -145,7 +145,7 @@ fn a_phone_that_is_gone_leaves_nothing() {
 #[test]
 fn other_packages_mailboxes_and_formats_are_refused() {
     let (mut world, kate) = kate();
-    let answer = subscribe(&mut world, kate, "1000", wishes("presence", 60));
+    let answer = subscribe(&mut world, kate, "1000", wishes("reg", 60));
     assert_eq!(
         (answer.status(), answer.header(Name::AllowEvents)),
         (489, Some(super::ALLOW_EVENTS.as_bytes()))

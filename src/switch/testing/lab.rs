@@ -46,7 +46,7 @@ pub const SWITCH: &str = LISTENER;
 pub fn config() -> Config {
     let mut config = testing::config();
     let more = [
-        Rule::new(Pattern::Digits("20XX".into()), Action::Group("support".into())),
+        Rule::new(Pattern::Digits("20XX".into()), Action::Group(None)),
         Rule::new(Pattern::Prefix("900".into()), Action::Reject(603)),
     ];
     config.dialplan.splice(0..0, more);

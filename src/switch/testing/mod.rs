@@ -119,11 +119,14 @@ pub fn config() -> Config {
         },
         conferences: settings::conference::Conferences::default(),
         stars: settings::stars::Stars::default(),
+        groups: settings::groups::Groups::default(),
         subscriptions: settings::Subscriptions {
             notify_interval: Duration::from_millis(500),
             per_user: 16,
             watch_calls: settings::Audience::Everyone,
             watch_peers: settings::Audience::Everyone,
+            watch_presence: settings::Audience::Everyone,
+            lamps_show_breaks: true,
         },
         features: settings::Features::default(),
         media: settings::Media {
@@ -163,6 +166,8 @@ pub fn user(extension: &str) -> User {
         ha1_sha256: secret(Algorithm::Sha256),
         roles: Vec::new(),
         im: true,
+        email: format!("{extension}@{DOMAIN}").into(),
+        skills: Vec::new(),
         ring_timeout: None,
         srtp: Default::default(),
         dial: Default::default(),

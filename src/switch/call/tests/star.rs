@@ -3,7 +3,7 @@
 use super::*;
 use crate::Input;
 use media::Event;
-use model::{StoreOp, UserSettings};
+use model::{StoreOp, UserSettings, Willing};
 
 /// Dials a code: answered, beeped at, and told goodbye.
 fn code(lab: &mut Lab, phone: &mut Handset, dialled: &str) {
@@ -97,7 +97,7 @@ fn forwards_lead_to_other_users_only() {
     ] {
         assert_eq!(refused(&mut lab, &mut kate, dialled), status, "{dialled}");
     }
-    assert_eq!(refused(&mut lab, &mut kate, "*41"), 480, "no agents yet");
+    assert_eq!(refused(&mut lab, &mut kate, "*41"), 403, "she is no agent");
     assert_eq!(stored(&lab), []);
 }
 
@@ -207,4 +207,26 @@ fn what_was_set_is_in_force_after_a_restart() {
     let call = world.call(kate, "1001");
     world.run_ms(500);
     assert_eq!(world.phones[kate].calls[call].rejected, Some(486));
+}
+
+#[test]
+fn agents_log_in_and_out_and_are_ready_and_not_by_dialling() {
+    let (mut lab, _, mut jim, _) = three();
+    let mut config = super::lab::config();
+    config.users[1].roles.push(crate::config::Role::Agent);
+    lab.input(Input::Reload(Box::new(config)));
+    let willing = |lab: &Lab| {
+        let last = stored(lab).pop().expect("something was set");
+        [last.voice, last.im].map(|said| said.expect("both media").willing)
+    };
+    for (dialled, expected) in [
+        ("*41", Willing::Ready),
+        ("*46", Willing::NotReady),
+        ("*41", Willing::NotReady),
+        ("*45", Willing::Ready),
+        ("*42", Willing::LoggedOff),
+    ] {
+        code(&mut lab, &mut jim, dialled);
+        assert_eq!(willing(&lab), [expected; 2], "{dialled}");
+    }
 }

@@ -1,0 +1,144 @@
+//! Presence: one state of a user, made of devices, calls, what they said as an agent and what their devices publish. What SIP
+//! watchers, lamps and pages are shown are projections of it.
+
+pub(crate) mod rights;
+
+use crate::agent;
+use crate::call::Calls;
+use crate::config::User;
+use crate::core::Cx;
+use model::{AgentStatus, ChannelView, DeviceState, Medium, PresenceView};
+
+/// What a user looks like to others now.
+pub(crate) fn view(cx: &Cx<'_>, calls: &Calls, user: &User) -> PresenceView {
+    let settings = cx.core.settings.of(&user.aor);
+    let channel = |medium| agent::may_use(user, medium).then(|| cx.agents.view(cx.core, &user.aor, medium));
+    let mut view = PresenceView {
+        aor: user.aor.clone(),
+        name: user.name.clone(),
+        device: agent::device(cx, calls, &user.aor),
+        do_not_disturb: settings.is_some_and(|settings| settings.do_not_disturb),
+        voice: channel(Medium::Voice),
+        im: channel(Medium::Im),
+        note: "".into(),
+        text: "".into(),
+    };
+    view.text = text(&view).into();
+    view
+}
+
+/// What presence documents say of a user or group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Person {
+    /// Can be reached (RFC 3863 section 4.1.4).
+    pub(crate) is_open: bool,
+    /// RPID activities by their element names (RFC 4480 section 3.2).
+    pub(crate) activities: Vec<Box<str>>,
+    /// For people.
+    pub(crate) note: Box<str>,
+}
+
+/// One state as a presence document says it. Idle is open, not registered is closed, and so is an agent who is logged off,
+/// whatever phones are there.
+pub(crate) fn person(view: &PresenceView) -> Person {
+    let is_logged_off = |channel: &ChannelView| channel.state == AgentStatus::LoggedOff;
+    let channels = || [view.voice.as_ref(), view.im.as_ref()].into_iter().flatten();
+    let is_agent = channels().next().is_some();
+    let is_open = match view.device {
+        DeviceState::InCall | DeviceState::Ringing => true,
+        _ if is_agent => !channels().all(is_logged_off),
+        device => device != DeviceState::Offline,
+    };
+    let note = match &*view.note {
+        "" => view.text.clone(),
+        note => note.into(),
+    };
+    let activity = activity(view).filter(|_| is_open);
+    Person {
+        is_open,
+        activities: activity.map(Into::into).into_iter().collect(),
+        note,
+    }
+}
+
+/// What a user does, by RPID's name for it.
+fn activity(view: &PresenceView) -> Option<&str> {
+    match view.device {
+        DeviceState::InCall => return Some("on-the-phone"),
+        DeviceState::Ringing => return Some("busy"),
+        DeviceState::Idle | DeviceState::Offline if view.do_not_disturb => return Some("busy"),
+        DeviceState::Idle | DeviceState::Offline => {}
+    }
+    match overall(view)? {
+        AgentStatus::Ready | AgentStatus::LoggedOff => None,
+        AgentStatus::Busy | AgentStatus::AfterCall => Some("busy"),
+        AgentStatus::NotReady => Some(known_activity(reason(view).unwrap_or_default())),
+    }
+}
+
+/// Reasons that RPID has an element for; all others are being away.
+fn known_activity(reason: &str) -> &str {
+    const KNOWN: [&str; 14] = [
+        "appointment",
+        "breakfast",
+        "dinner",
+        "holiday",
+        "in-transit",
+        "lunch",
+        "meal",
+        "meeting",
+        "presentation",
+        "sleeping",
+        "travel",
+        "vacation",
+        "working",
+        "busy",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("away")
+}
+
+/// Does not want to be disturbed, is on a break, or has something left to do; and does not talk just now.
+pub(crate) fn is_absent(view: &PresenceView) -> bool {
+    let talks = matches!(view.device, DeviceState::InCall | DeviceState::Ringing);
+    let rests = || matches!(overall(view), Some(AgentStatus::NotReady | AgentStatus::AfterCall));
+    !talks && (view.do_not_disturb || rests())
+}
+
+/// The most that one of an agent's media is good for.
+fn overall(view: &PresenceView) -> Option<AgentStatus> {
+    let channels = [view.voice.as_ref(), view.im.as_ref()].into_iter().flatten();
+    channels.map(|channel| channel.state).max()
+}
+
+fn reason(view: &PresenceView) -> Option<&str> {
+    let channels = [view.voice.as_ref(), view.im.as_ref()].into_iter().flatten();
+    let mut reasons = channels.map(|channel| &*channel.reason);
+    reasons.find(|reason| !reason.is_empty())
+}
+
+/// In a word or two.
+fn text(view: &PresenceView) -> &str {
+    match view.device {
+        DeviceState::InCall => return "on the phone",
+        DeviceState::Ringing => return "ringing",
+        DeviceState::Idle | DeviceState::Offline if view.do_not_disturb => return "do not disturb",
+        DeviceState::Idle | DeviceState::Offline => {}
+    }
+    let Some(voice) = &view.voice else {
+        return match view.device {
+            DeviceState::Offline => "not registered",
+            _ => "available",
+        };
+    };
+    match (voice.state, view.im.as_ref().map(|im| im.state)) {
+        (AgentStatus::Ready, Some(AgentStatus::Ready) | None) => "ready",
+        (AgentStatus::Ready, _) => "ready for calls",
+        (_, Some(AgentStatus::Ready)) => "ready for messages",
+        (voice, im) => match voice.max(im.unwrap_or_default()) {
+            AgentStatus::NotReady => reason(view).unwrap_or("not ready"),
+            AgentStatus::AfterCall => "after-call work",
+            AgentStatus::Busy => "busy",
+            AgentStatus::LoggedOff | AgentStatus::Ready => "logged off",
+        },
+    }
+}
