@@ -2,7 +2,7 @@
 
 use crate::config_section::Section;
 use std::time::Duration;
-use switch::config::{Algorithm, Im, Security};
+use switch::config::{Abuse, Algorithm, Im, Network, Security};
 
 /// What security.toml says.
 pub(crate) struct SecurityFile(pub(crate) Security);
@@ -31,8 +31,49 @@ pub(crate) fn security(mut top: Section<'_>, domain: &str) -> SecurityFile {
         nonce_ttl: top.within("nonce_ttl", 300 * SECOND, 10 * SECOND..=300 * SECOND),
         max_nonces: top.within("max_nonces", 100_000, 100..=10_000_000),
         max_failures: top.within("max_failures", 10, 1..=1_000),
+        abuse: abuse(top.inner("abuse")),
     })
 }
+
+/// Names are short lists: each request of a stranger is held against them.
+const MAX_SCANNERS: usize = 32;
+
+fn abuse(mut section: Section<'_>) -> Abuse {
+    let loopback = || {
+        ["127.0.0.0/8", "::1"]
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect()
+    };
+    let scanners: Option<Vec<String>> = section.read("scanners");
+    let scanners = scanners.unwrap_or_else(|| SCANNERS.map(str::to_owned).to_vec());
+    if scanners.len() > MAX_SCANNERS || scanners.iter().any(|name| name.len() < 4) {
+        let text = format!("`scanners`: at most {MAX_SCANNERS} names of four characters or more");
+        section.problem(&section.place(), text);
+    }
+    Abuse {
+        exempt: section.read::<Vec<Network>>("exempt").unwrap_or_else(loopback),
+        packets_per_second: section.within("packets_per_second", 2_000, 10..=1_000_000),
+        new_per_second: section.within("new_per_second", 100, 1..=1_000_000),
+        new_burst: section.within("new_burst", 1_000, 1..=1_000_000),
+        user_per_second: section.within("user_per_second", 20, 1..=1_000_000),
+        user_burst: section.within("user_burst", 200, 1..=1_000_000),
+        ban_after: section.within("ban_after", 100, 1..=1_000_000),
+        ban_for: section.within("ban_for", 600 * SECOND, SECOND..=30 * DAY),
+        scanners: scanners.into_iter().map(|name| name.to_lowercase().into()).collect(),
+    }
+}
+
+/// What tools that look for victims call themselves, unless they are told otherwise.
+const SCANNERS: [&str; 7] = [
+    "friendly-scanner",
+    "friendly-request",
+    "sipvicious",
+    "sipcli",
+    "sip-scan",
+    "sundayddr",
+    "pplsip",
+];
 
 /// The realm stands in quotes in every challenge, and with colons around it in every HA1.
 fn realm(top: &mut Section<'_>, domain: &str) -> String {

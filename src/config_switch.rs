@@ -391,6 +391,11 @@ fn limits(mut section: Section<'_>) -> (Limits, usize) {
         max_transactions: section.within("transactions", 100_000, 100..=5_000_000),
         max_bindings: section.within("bindings", 100_000, 10..=5_000_000),
         max_subscriptions: section.within("subscriptions", 50_000, 10..=5_000_000),
+        queue_delay: section.within(
+            "queue_delay",
+            Duration::from_millis(100),
+            Duration::from_millis(10)..=Duration::from_secs(1),
+        ),
     };
     (limits, section.within("calls", 2_000, 1..=100_000))
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switch::config::conference::Waiting;
 use switch::config::groups::{Login, Strategy};
-use switch::config::{Algorithm, Audience, HoldMode, Role};
+use switch::config::{Algorithm, Audience, HoldMode, Network, Role};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
     let found = match &value.kind {
@@ -110,6 +110,7 @@ macro_rules! written_as {
 }
 written_as!(
     IpAddr, "an IP address like \"127.0.0.1\"";
+    Network, "a network like \"192.0.2.0/24\", or an address";
     SocketAddr, "an address and port like \"127.0.0.1:8080\""
 );
 

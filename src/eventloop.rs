@@ -17,6 +17,7 @@ pub use crate::eventloop_handle::{Ended, Handle, Inlets, Posts, Unavailable, cha
 use crate::eventloop_lanes::{LaneCounters, Lanes, Waiting};
 use crate::eventloop_sockets::Sockets;
 use crate::sip_trace::trace;
+use bytes::Bytes;
 use clock::{Mono, Now, System};
 use model::{Occurrence, StoreOp, StoreReply};
 use net::counters;
@@ -24,7 +25,8 @@ use net::counters::Figure;
 use net::rtp::Workers;
 use net::tcp::{StreamEvent, Tcp};
 use net::udp::Udp;
-use sip::{Flow, Transport, peek};
+use sip::peek::{self, Class};
+use sip::{Flow, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -32,13 +34,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use switch::{Answer, Command, Counters, Deadline, Input, Notice, Output, Switch, Token};
+use switch::{Admit, Answer, Command, Counters, Deadline, Input, Notice, Output, Switch, Token};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::{oneshot, watch};
 
 /// What the loop drives: the switch, or what a test puts in its place or around it. The methods are those of [`Switch`].
 #[allow(missing_docs)]
 pub trait Core: Send + 'static {
+    fn admit(&mut self, now: Now, flow: &Flow, class: Class) -> Admit;
+    fn note_delay(&mut self, waited: Duration);
     fn handle_input(&mut self, now: Now, input: Input);
     fn poll_output(&mut self) -> Option<Output>;
     fn poll_timeout(&mut self) -> Option<Deadline>;
@@ -122,7 +126,7 @@ pub fn start(core: impl Core, parts: Parts, inlets: Inlets) -> io::Result<Handle
 }
 
 /// Messages handled before the sockets are read again: a few milliseconds' work.
-const MESSAGES_PER_TURN: usize = 256;
+pub(crate) const MESSAGES_PER_TURN: usize = 256;
 
 /// Messages handled at what counts as one moment: some tens of microseconds, where timers have milliseconds.
 const MESSAGES_PER_LOOK: usize = 8;
@@ -156,8 +160,6 @@ struct EventLoop<C> {
     own: VecDeque<Input>,
     answers: HashMap<Token, oneshot::Sender<Answer>>,
     last_token: Token,
-    /// The flow of the REGISTER that is being handled.
-    registering: Option<Flow>,
     panics: VecDeque<Mono>,
     woke: Mono,
     slow_timer: Mono,
@@ -168,6 +170,40 @@ struct EventLoop<C> {
     events: mpsc::Sender<Occurrence>,
     /// The last event that could not be told.
     unheard: Option<Occurrence>,
+}
+
+/// What becomes of a message off the network.
+struct Sorting<'a, C> {
+    core: &'a mut C,
+    lanes: &'a mut Lanes,
+    own: &'a mut VecDeque<Input>,
+    counters: &'a LaneCounters,
+}
+
+impl<C: Core> Sorting<'_, C> {
+    /// Puts it in the line it belongs in, or has it refused before all that wait, or drops it.
+    fn sort(&mut self, now: Now, flow: Flow, bytes: Bytes) {
+        let class = peek::class(&bytes);
+        if class == Class::Garbage {
+            self.counters.garbage.one();
+        }
+        match self.core.admit(now, &flow, class) {
+            Admit::Refuse => self.own.push_back(Input::Unheard { flow, bytes }),
+            admit => self.lanes.push(now.mono, admit, flow, bytes, self.counters),
+        }
+    }
+}
+
+/// The parts of an event loop that sorting needs, while its sockets are read.
+macro_rules! sorting {
+    ($eventloop:ident) => {
+        Sorting {
+            core: &mut $eventloop.core,
+            lanes: &mut $eventloop.lanes,
+            own: &mut $eventloop.own,
+            counters: &$eventloop.counters.lanes,
+        }
+    };
 }
 
 impl<C: Core> EventLoop<C> {
@@ -187,11 +223,10 @@ impl<C: Core> EventLoop<C> {
             backlog: Backlog::new(parts.media, parts.store),
             inlets,
             rung: false,
-            lanes: Lanes::new(),
+            lanes: Lanes::default(),
             own: VecDeque::new(),
             answers: HashMap::new(),
             last_token: 0,
-            registering: None,
             panics: VecDeque::new(),
             woke: now,
             slow_timer: now,
@@ -322,15 +357,17 @@ impl<C: Core> EventLoop<C> {
     }
 
     fn hear_streams(&mut self) -> Turn {
-        let now = self.clock.now().mono;
+        let now = self.clock.now();
         for _ in 0..TAKEN_PER_TURN {
             if !self.lanes.have_room() {
                 break;
             }
             match take(&mut self.inlets.streams) {
                 None => return Ok(()),
-                Some(StreamEvent::Message { flow, bytes }) => self.lanes.push(now, flow, bytes, &self.counters.lanes),
-                Some(StreamEvent::Closed { flow }) => self.lanes.push_end(now, flow),
+                Some(StreamEvent::Message { flow, bytes }) => {
+                    sorting!(self).sort(now, flow, bytes);
+                }
+                Some(StreamEvent::Closed { flow }) => self.lanes.push_end(now.mono, flow),
                 Some(StreamEvent::Opened { flow, token }) => self.give(Input::Opened { flow, token })?,
                 Some(StreamEvent::ConnectFailed { token }) => self.give(Input::ConnectFailed { token })?,
             }
@@ -342,12 +379,11 @@ impl<C: Core> EventLoop<C> {
     // 2. Everything off the sockets.
 
     fn receive(&mut self) -> Turn {
-        let (lanes, counters) = (&mut self.lanes, &self.counters.lanes);
+        let mut sorting = sorting!(self);
         self.sockets
-            .receive(self.clock, |since, flow, bytes| {
-                lanes.push(since, flow, bytes, counters)
-            })
-            .map_err(|e| Stop::Failed(format!("receiving failed: {e}")))
+            .receive(self.clock, |now, flow, bytes| sorting.sort(now, flow, bytes))
+            .map_err(|e| Stop::Failed(format!("receiving failed: {e}")))?;
+        self.obey()
     }
 
     // 3. Messages.
@@ -366,26 +402,19 @@ impl<C: Core> EventLoop<C> {
     }
 
     fn handle_message(&mut self, now: Now, waiting: Waiting) -> Turn {
-        let Waiting {
-            flow,
-            bytes,
-            since,
-            registers,
-        } = waiting;
+        let Waiting { flow, bytes, since } = waiting;
         let Some(bytes) = bytes else {
             return self.give_at(now, Input::Closed { flow });
         };
         if self.tracing {
             trace("received from", &flow, &bytes);
         }
-        self.registering = registers.then_some(flow);
         self.on_delay(now.mono.since(since));
-        self.give_at(now, Input::Datagram { flow, bytes })?;
-        self.registering = None;
-        Ok(())
+        self.give_at(now, Input::Datagram { flow, bytes })
     }
 
     fn on_delay(&mut self, delay: Duration) {
+        self.core.note_delay(delay);
         self.slowest = self.slowest.max(delay);
         self.counters.lanes.handled.one();
         self.counters.lanes.delay_us.add(micros(delay));
@@ -500,9 +529,6 @@ impl<C: Core> EventLoop<C> {
         if self.tracing {
             trace("sent to", &flow, &bytes);
         }
-        if self.registering == Some(flow) && peek::status(&bytes) == Some(200) {
-            self.lanes.remember(&flow);
-        }
         let sent = match flow.transport {
             Transport::Udp => self.sockets.send(&flow, bytes),
             Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.tcp.send(&flow, bytes).is_ok(),
@@ -554,6 +580,12 @@ fn micros(duration: Duration) -> u64 {
 }
 
 impl Core for Switch {
+    fn admit(&mut self, now: Now, flow: &Flow, class: Class) -> Admit {
+        Switch::admit(self, now, flow, class)
+    }
+    fn note_delay(&mut self, waited: Duration) {
+        Switch::note_delay(self, waited);
+    }
     fn handle_input(&mut self, now: Now, input: Input) {
         Switch::handle_input(self, now, input);
     }

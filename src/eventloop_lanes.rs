@@ -1,12 +1,11 @@
-//! Messages that wait for the switch, sorted by what would be lost with them: three bounded lanes.
+//! Messages that wait for the switch, sorted by what would be lost with them: four bounded lanes.
 
-use ahash::RandomState;
 use bytes::Bytes;
 use clock::Mono;
 use net::counters;
 use sip::Flow;
-use sip::peek::{self, Class};
 use std::collections::VecDeque;
+use switch::Admit;
 
 counters! {
     /// What was sorted and what was dropped.
@@ -17,7 +16,9 @@ counters! {
         dropped_ongoing,
         /// Dropped refreshes of registrations from flows that have one.
         dropped_refreshes,
-        /// Dropped requests that would have begun something.
+        /// Dropped requests that would have begun something, from registered phones.
+        dropped_known,
+        /// Dropped requests that would have begun something, from others.
         dropped_new,
         /// Datagrams that are no SIP, dropped unread.
         garbage,
@@ -37,8 +38,9 @@ const MAX_MESSAGES: usize = 8_192;
 /// And at most so many bytes, if messages are large.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Flows of which is remembered that a REGISTER was accepted. A collision costs a place in a lane, no more.
-const KNOWN_FLOWS: usize = 1 << 16;
+/// After so many messages out of their turn the least important one has its turn: it waits long then, and is refused, which
+/// costs little and is better for who sent it than silence.
+const TURNS: u32 = 16;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -49,14 +51,15 @@ pub(crate) struct Waiting {
     pub(crate) bytes: Option<Bytes>,
     /// When it came.
     pub(crate) since: Mono,
-    /// It is a REGISTER, and success will make its flow known.
-    pub(crate) registers: bool,
 }
 
-/// The three lanes, most important first: what belongs to something that is there, refreshes of registrations, the rest.
+/// The four lanes, most important first: what belongs to something that is there, refreshes of registrations, what
+/// registered phones begin, the rest.
+#[derive(Default)]
 pub(crate) struct Lanes {
-    lanes: [Lane; 3],
-    known: KnownFlows,
+    lanes: [Lane; 4],
+    /// Messages since the last lane had its turn.
+    turn: u32,
 }
 
 #[derive(Default)]
@@ -65,57 +68,42 @@ struct Lane {
     bytes: usize,
 }
 
-const ONGOING: usize = 0;
-const REFRESHES: usize = 1;
-const NEW: usize = 2;
+const LAST: usize = 3;
 
 impl Lanes {
-    pub(crate) fn new() -> Lanes {
-        Lanes {
-            lanes: Default::default(),
-            known: KnownFlows::new(),
-        }
-    }
-
-    /// Sorts a message into its lane, or drops it if that is full.
-    pub(crate) fn push(&mut self, since: Mono, flow: Flow, bytes: Bytes, counters: &LaneCounters) {
-        let class = peek::class(&bytes);
-        let (lane, dropped) = match class {
-            Class::Ongoing => (ONGOING, &counters.dropped_ongoing),
-            Class::Register if self.known.contains(&flow) => (REFRESHES, &counters.dropped_refreshes),
-            Class::Register | Class::New => (NEW, &counters.dropped_new),
-            Class::KeepAlive => return,
-            Class::Garbage => return counters.garbage.one(),
+    /// Puts a message in its line, or drops it if that is full. What is to be refused or dropped is in no line.
+    pub(crate) fn push(&mut self, since: Mono, admit: Admit, flow: Flow, bytes: Bytes, counters: &LaneCounters) {
+        let (lane, dropped) = match admit {
+            Admit::Ongoing => (0, &counters.dropped_ongoing),
+            Admit::Refresh => (1, &counters.dropped_refreshes),
+            Admit::Known => (2, &counters.dropped_known),
+            Admit::New => (LAST, &counters.dropped_new),
+            Admit::Refuse | Admit::Drop => return,
         };
-        let waiting = Waiting {
-            flow,
-            bytes: Some(bytes),
-            since,
-            registers: class == Class::Register,
-        };
-        if !self.lanes[lane].push(waiting) {
+        let bytes = Some(bytes);
+        if !self.lanes[lane].push(Waiting { flow, bytes, since }) {
             dropped.one();
         }
     }
 
     /// The end of a stream, behind its last message. Never dropped; there are no more of them than streams.
     pub(crate) fn push_end(&mut self, since: Mono, flow: Flow) {
-        self.lanes[NEW].line.push_back(Waiting {
-            flow,
-            bytes: None,
-            since,
-            registers: false,
-        });
+        let bytes = None;
+        self.lanes[LAST].line.push_back(Waiting { flow, bytes, since });
     }
 
-    /// The most important message, and of those the one that waits longest.
+    /// The most important message, and of those the one that waits longest; now and then one of the last lane.
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
+        self.turn += 1;
+        if self.turn >= TURNS {
+            self.turn = 0;
+            // The end of a stream has to wait for what came on it, in whatever line that is.
+            let is_message = |waiting: &Waiting| waiting.bytes.is_some();
+            if self.lanes[LAST].line.front().is_some_and(is_message) {
+                return self.lanes[LAST].pop();
+            }
+        }
         self.lanes.iter_mut().find_map(Lane::pop)
-    }
-
-    /// From now on REGISTER on this flow is a refresh.
-    pub(crate) fn remember(&mut self, flow: &Flow) {
-        self.known.insert(flow);
     }
 
     /// How many messages wait.
@@ -155,38 +143,6 @@ impl Waiting {
     }
 }
 
-/// A table of fingerprints: bounded, and forgetful where two flows share a place. Keyed at random, since peers choose
-/// their addresses.
-struct KnownFlows {
-    prints: Box<[u32]>,
-    keys: RandomState,
-}
-
-impl KnownFlows {
-    fn new() -> KnownFlows {
-        KnownFlows {
-            prints: vec![0; KNOWN_FLOWS].into_boxed_slice(),
-            keys: RandomState::new(),
-        }
-    }
-
-    fn insert(&mut self, flow: &Flow) {
-        let (place, print) = self.place(flow);
-        self.prints[place] = print;
-    }
-
-    fn contains(&self, flow: &Flow) -> bool {
-        let (place, print) = self.place(flow);
-        self.prints[place] == print
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // two independent parts of one hash
-    fn place(&self, flow: &Flow) -> (usize, u32) {
-        let hash = self.keys.hash_one(flow);
-        ((hash >> 32) as usize % KNOWN_FLOWS, hash as u32 | 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +162,8 @@ mod tests {
         Bytes::from(format!("{method} sip:b@h SIP/2.0\r\nTo: <sip:b@h>\r\n\r\n"))
     }
 
+    const NEW: usize = LAST;
+
     fn methods(lanes: &mut Lanes) -> Vec<String> {
         std::iter::from_fn(|| lanes.pop())
             .map(|waiting| {
@@ -218,22 +176,40 @@ mod tests {
 
     #[test]
     fn what_is_going_on_comes_before_what_would_begin() {
-        let (mut lanes, counters) = (Lanes::new(), LaneCounters::default());
-        lanes.remember(&flow(1));
-        for (method, port) in [("INVITE", 1), ("REGISTER", 2), ("REGISTER", 1), ("BYE", 3), ("ACK", 1)] {
-            lanes.push(Mono(0), flow(port), request(method), &counters);
+        let (mut lanes, counters) = (Lanes::default(), LaneCounters::default());
+        for (method, admit) in [
+            ("INVITE", Admit::New),
+            ("REGISTER", Admit::New),
+            ("MESSAGE", Admit::Known),
+            ("REGISTER", Admit::Refresh),
+            ("BYE", Admit::Ongoing),
+            ("ACK", Admit::Ongoing),
+            ("OPTIONS", Admit::Drop),
+        ] {
+            lanes.push(Mono(0), admit, flow(1), request(method), &counters);
         }
-        assert_eq!(methods(&mut lanes), ["BYE", "ACK", "REG", "INV", "REG"]);
+        assert_eq!(methods(&mut lanes), ["BYE", "ACK", "REG", "MES", "INV", "REG"]);
+    }
+
+    #[test]
+    fn the_least_important_have_their_turn_too() {
+        let (mut lanes, counters) = (Lanes::default(), LaneCounters::default());
+        for _ in 0..100 {
+            lanes.push(Mono(0), Admit::Ongoing, flow(1), request("BYE"), &counters);
+            lanes.push(Mono(0), Admit::New, flow(1), request("INVITE"), &counters);
+        }
+        let first: Vec<String> = methods(&mut lanes).into_iter().take(100).collect();
+        assert_eq!(first.iter().filter(|method| *method == "INV").count(), 6);
     }
 
     #[test]
     fn a_flood_of_new_requests_drops_only_itself() {
-        let (mut lanes, counters) = (Lanes::new(), LaneCounters::default());
+        let (mut lanes, counters) = (Lanes::default(), LaneCounters::default());
         for _ in 0..MAX_MESSAGES + 5 {
-            lanes.push(Mono(0), flow(1), request("INVITE"), &counters);
+            lanes.push(Mono(0), Admit::New, flow(1), request("INVITE"), &counters);
         }
         assert!(!lanes.have_room());
-        lanes.push(Mono(0), flow(1), request("BYE"), &counters);
+        lanes.push(Mono(0), Admit::Ongoing, flow(1), request("BYE"), &counters);
         lanes.push_end(Mono(0), flow(1));
         assert_eq!((counters.dropped_new.value(), counters.dropped_ongoing.value()), (5, 0));
         assert_eq!(lanes.len(), MAX_MESSAGES + 2);
@@ -242,27 +218,14 @@ mod tests {
 
     #[test]
     fn large_messages_are_bounded_by_their_bytes() {
-        let (mut lanes, counters) = (Lanes::new(), LaneCounters::default());
+        let (mut lanes, counters) = (Lanes::default(), LaneCounters::default());
         let large = Bytes::from([&request("INVITE")[..], &vec![b'x'; 60_000]].concat());
         for _ in 0..1_000 {
-            lanes.push(Mono(0), flow(1), large.clone(), &counters);
+            lanes.push(Mono(0), Admit::New, flow(1), large.clone(), &counters);
         }
         assert_eq!(lanes.len(), MAX_BYTES / large.len());
         assert_eq!(counters.dropped_new.value() as usize, 1_000 - lanes.len());
         methods(&mut lanes);
         assert!(lanes.have_room() && lanes.lanes[NEW].bytes == 0);
-    }
-
-    #[test]
-    fn garbage_and_keepalives_wait_nowhere() {
-        let (mut lanes, counters) = (Lanes::new(), LaneCounters::default());
-        lanes.push(Mono(0), flow(1), Bytes::from_static(b"\r\n\r\n"), &counters);
-        lanes.push(
-            Mono(0),
-            flow(1),
-            Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"),
-            &counters,
-        );
-        assert_eq!((lanes.len(), counters.garbage.value()), (0, 1));
     }
 }

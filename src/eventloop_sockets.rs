@@ -1,7 +1,7 @@
 //! The UDP sockets of the event loop and its sleep: one epoll over them and the bell.
 
 use bytes::Bytes;
-use clock::{Mono, System};
+use clock::{Now, System};
 use net::epoll::{Epoll, Interest, Ready};
 use net::udp::{self, Flushed, Udp};
 use net::wake::Bell;
@@ -87,11 +87,11 @@ impl Sockets {
     }
 
     /// Reads what waits and hands out each datagram with the moment it came.
-    pub(crate) fn receive(&mut self, clock: System, mut each: impl FnMut(Mono, Flow, Bytes)) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, clock: System, mut each: impl FnMut(Now, Flow, Bytes)) -> io::Result<()> {
         for socket in self.list.iter_mut().filter(|socket| socket.readable) {
             let local = socket.udp.local();
             for _ in 0..BATCHES_PER_TURN {
-                let since = clock.now().mono;
+                let since = clock.now();
                 let waiting = socket
                     .udp
                     .receive(|peer, bytes| each(since, flow(local, peer), bytes))?;

@@ -9,13 +9,14 @@ use net::files::{FileSettings, Files};
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
 use net::udp::{Udp, UdpSettings};
+use sip::peek::Class;
 use sip::{Flow, Transport};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use store::Store;
-use switch::{Answer, Command, Counters, Deadline, Input, Notice, Output};
+use switch::{Admit, Answer, Command, Counters, Deadline, Input, Notice, Output};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -38,6 +39,14 @@ enum Heard {
 }
 
 impl Core for Fake {
+    fn admit(&mut self, _: Now, _: &Flow, class: Class) -> Admit {
+        match class {
+            Class::Ongoing => Admit::Ongoing,
+            Class::Register | Class::New => Admit::New,
+            Class::KeepAlive | Class::Garbage => Admit::Drop,
+        }
+    }
+    fn note_delay(&mut self, _: Duration) {}
     fn handle_input(&mut self, now: Now, input: Input) {
         self.outputs.extend((self.act)(&input));
         if let Input::Command {

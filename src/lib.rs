@@ -44,6 +44,8 @@ mod users_file;
 #[cfg(test)]
 mod config_tests;
 #[cfg(test)]
+mod eventloop_overload_tests;
+#[cfg(test)]
 mod eventloop_tests;
 
 pub use data::socket_path;

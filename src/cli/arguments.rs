@@ -50,6 +50,9 @@ pub enum Verb {
     /// Who can be reached where.
     #[command(subcommand)]
     Registrations(RegistrationsVerb),
+    /// Who is not listened to.
+    #[command(subcommand)]
+    Bans(BansVerb),
     /// Calls that ring or talk.
     #[command(subcommand)]
     Calls(CallsVerb),
@@ -95,6 +98,30 @@ pub enum RegistrationsVerb {
         /// Only this contact URI.
         #[arg(long, value_name = "URI")]
         contact: Option<String>,
+    },
+}
+
+/// `bans ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum BansVerb {
+    /// Shows them.
+    List,
+    /// Listens to an address no longer, also where phones are registered there.
+    Add {
+        /// Of IPv6 its network of 64 bits is meant.
+        address: std::net::IpAddr,
+        /// For so long.
+        #[arg(long = "for", value_name = "SECONDS", default_value_t = 3600)]
+        seconds: u64,
+    },
+    /// Ends a ban, or all.
+    Drop {
+        /// As `bans list` shows it, or an address in it.
+        #[arg(required_unless_present = "all")]
+        address: Option<String>,
+        /// Everybody's.
+        #[arg(long, conflicts_with = "address")]
+        all: bool,
     },
 }
 

@@ -4,6 +4,7 @@
 //! others are questions to the HTTP API ([`run`]). This crate reads no configuration: it is told where the socket is.
 
 mod arguments;
+mod bans;
 mod client;
 mod exit;
 mod remote;
@@ -13,7 +14,8 @@ mod time;
 mod verbs;
 
 pub use arguments::{
-    Arguments, CallsVerb, ImVerb, RecordState, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
+    Arguments, BansVerb, CallsVerb, ImVerb, RecordState, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched,
+    UserVerb, Verb,
 };
 pub use client::{Client, Failure};
 pub use exit::Exit;

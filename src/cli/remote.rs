@@ -1,5 +1,6 @@
 //! The verbs that a running node answers: one request, then its answer as JSON or as text for people.
 
+use crate::bans;
 use crate::client::{Client, Failure, escaped};
 use crate::rooms;
 use crate::table::{shown, table};
@@ -64,6 +65,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Drain { .. } => (Method::POST, "/api/v1/drain".to_owned()),
         Verb::Trace { .. } => (Method::PUT, "/api/v1/trace".to_owned()),
         Verb::Registrations(verb) => registrations(verb),
+        Verb::Bans(verb) => bans::question(verb),
         Verb::Calls(verb) => calls(verb),
         Verb::Rooms(verb) => rooms::question(verb),
         Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
@@ -79,6 +81,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Calls(CallsVerb::Originate { user, target }) => Some(json!({ "user": user, "target": target })),
         Verb::Calls(CallsVerb::Record { state, .. }) => Some(json!({ "state": state.as_str() })),
         Verb::Rooms(verb) => rooms::body(verb),
+        Verb::Bans(verb) => bans::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
         _ => None,
     };
@@ -130,6 +133,7 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
         }
         Verb::Calls(verb) => told_calls(verb, answer),
         Verb::Rooms(verb) => rooms::told(verb, answer),
+        Verb::Bans(verb) => bans::told(verb, answer),
         Verb::Im(ImVerb::Queue) => told_queue(answer),
         Verb::Route(_) => answer["route"].as_str().map(shown),
         Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,

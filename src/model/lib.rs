@@ -31,5 +31,6 @@ pub use kept::{KeptSubscription, UserSettings};
 pub use recording::RecordingRow;
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{
-    CallView, HeardToneView, HeardView, LegSoundView, LegView, RegistrationView, RoomMemberView, RoomView, StatusView,
+    BanView, CallView, HeardToneView, HeardView, LegSoundView, LegView, RegistrationView, RoomMemberView, RoomView,
+    StatusView,
 };

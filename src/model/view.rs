@@ -28,6 +28,21 @@ pub struct RegistrationView {
     pub user_agent: Box<str>,
 }
 
+/// One row of `bans list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BanView {
+    /// An IPv4 address, or an IPv6 network of 64 bits.
+    #[schema(value_type = String)]
+    pub source: Box<str>,
+    /// `auth-failed`, `auth-limited`, `identity-mismatch`, `scanner`, `malformed`, or `operator`.
+    #[schema(value_type = String)]
+    pub why: Box<str>,
+    /// Seconds until it ends.
+    pub expires_s: u64,
+    /// Packets dropped so far.
+    pub dropped: u64,
+}
+
 /// One row of `calls list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallView {

@@ -1,11 +1,13 @@
 //! What operators ask, and the figures they are shown.
 
+use crate::admission;
 use crate::agent::Agents;
 use crate::core::cx;
 use crate::tally::METHODS;
 use crate::{Answer, Command, Counters, Refusal, Switch, Token};
 use clock::Now;
 use model::{Aor, Event, Snapshot, StatusView};
+use std::net::IpAddr;
 
 /// The order of the response counters.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
@@ -23,6 +25,15 @@ impl Switch {
                 self.core.tell(token, Answer::Registrations(views));
             }
             Command::DropRegistration { aor, contact } => self.drop_registration(token, &aor, contact.as_deref()),
+            Command::Bans => {
+                let views = self.core.admission.bans().views(now.mono);
+                self.core.tell(token, Answer::Bans(views));
+            }
+            Command::Ban { address, time } => {
+                admission::ban(&mut self.core, now, address, admission::OPERATOR, time);
+                self.core.tell(token, Answer::Done(1));
+            }
+            Command::LiftBan(address) => self.lift_ban(token, address),
             Command::Snapshot(user) => {
                 let snapshot = self.snapshot(now, user.as_ref());
                 self.core.tell(token, Answer::Snapshot(Box::new(snapshot)));
@@ -67,6 +78,21 @@ impl Switch {
                 Refusal::NotFound(format!("{aor} has no such registration").into()),
             ),
             dropped => self.core.tell(token, Answer::Done(dropped)),
+        }
+    }
+
+    fn lift_ban(&mut self, token: Token, address: Option<IpAddr>) {
+        let bans = self.core.admission.bans();
+        match address {
+            None => {
+                let lifted = bans.lift_all();
+                self.core.tell(token, Answer::Done(lifted as u64));
+            }
+            Some(address) if bans.lift(address.into()) => self.core.tell(token, Answer::Done(1)),
+            Some(address) => {
+                let text = format!("{address} is not banned");
+                self.core.refuse(token, Refusal::NotFound(text.into()));
+            }
         }
     }
 
@@ -122,8 +148,16 @@ impl Switch {
             ("packets_received_total", tally.packets_in, false),
             ("packets_sent_total", tally.packets_out, false),
             ("challenges_total", tally.challenges, false),
+            ("digests_total", tally.digests, false),
             ("auth_failures_total", tally.auth_failures, false),
             ("auth_limited_total", tally.auth_limited, false),
+            ("bans", count(self.core.admission.banned()), true),
+            ("sources_remembered", count(self.core.admission.sources()), true),
+            ("bans_total", tally.bans, false),
+            ("banned_dropped_total", tally.banned_dropped, false),
+            ("rate_dropped_total", tally.rate_dropped, false),
+            ("users_limited_total", tally.users_limited, false),
+            ("scanners_total", tally.scanners, false),
             ("security_lines_dropped_total", tally.security_lines_dropped, false),
             ("overloads_total", tally.overloads, false),
             ("held_dropped_total", tally.held_dropped, false),

@@ -2,8 +2,11 @@
 
 pub mod conference;
 pub mod groups;
+mod network;
 pub mod stars;
 pub mod trunks;
+
+pub use network::Network;
 
 use conference::Conferences;
 use groups::Groups;
@@ -352,6 +355,43 @@ pub struct Security {
     pub max_nonces: usize,
     /// Wrong answers per account and source address in a minute before more are refused unseen.
     pub max_failures: u32,
+    /// What is done about those who send too much, or nothing good.
+    pub abuse: Abuse,
+}
+
+/// Limits for senders, and when they are no longer listened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abuse {
+    /// Whose packets are neither limited nor counted against them: own proxies, large offices. Trunks need not be named.
+    pub exempt: Vec<Network>,
+    /// Packets of any kind a second from one source; more are dropped.
+    pub packets_per_second: u32,
+    /// Requests a second from one source, without a registration, that would begin something; more are refused, then dropped.
+    pub new_per_second: u32,
+    /// So many of them may come at once.
+    pub new_burst: u32,
+    /// Requests a second of one user; more are refused.
+    pub user_per_second: u32,
+    /// So many of them may come at once.
+    pub user_burst: u32,
+    /// Offences of one source in ten minutes for which it is banned.
+    pub ban_after: u32,
+    /// How long.
+    pub ban_for: Duration,
+    /// What tools that look for victims say in User-Agent or From, in lower case; their source is banned at once.
+    pub scanners: Vec<Box<str>>,
+}
+
+impl Abuse {
+    /// Whether a header value names a scanner.
+    #[must_use]
+    pub fn is_scanner(&self, value: &[u8]) -> bool {
+        let is_in = |name: &str| {
+            let mut parts = value.windows(name.len().max(1));
+            parts.any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        self.scanners.iter().any(|name| is_in(name))
+    }
 }
 
 /// Where media goes.
@@ -382,4 +422,6 @@ pub struct Limits {
     pub max_bindings: usize,
     /// Message-waiting and other subscriptions in all.
     pub max_subscriptions: usize,
+    /// New work that has waited longer in line than this is refused with 503; default 100 ms.
+    pub queue_delay: Duration,
 }

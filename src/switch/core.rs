@@ -1,10 +1,12 @@
 //! What all rooms of the switch share: configuration, users, transactions, the way out. [`Cx`] hands it to a room together
 //! with the moment, the registrar and the agents.
 
+use crate::admission::Admission;
 use crate::agent::Agents;
 use crate::config::Config;
 use crate::registrar::Registrar;
 use crate::room::Room;
+use crate::security;
 use crate::settings::Settings;
 use crate::subscribe::Watched;
 use crate::tally::Tally;
@@ -20,6 +22,7 @@ use sip::{Endpoint, Flow, Message, Method, Name, Owner, Reply, Tokens, Transport
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// What a room of the switch works with while it handles one event.
 pub(crate) struct Cx<'a> {
@@ -76,8 +79,12 @@ pub(crate) struct Core {
     pub(crate) draining: bool,
     /// Whose event is being handled, for [`crate::Switch::recover`].
     pub(crate) working: Option<Owner>,
-    /// Security lines written in this second since the start, for [`crate::auth::security`].
-    pub(crate) security_lines: (u64, u32),
+    /// Security lines of this second.
+    pub(crate) security_lines: security::Lines,
+    /// What is known of senders: limits and bans.
+    pub(crate) admission: Admission,
+    /// How long the message that is being handled has waited in line.
+    pub(crate) waited: Duration,
     /// The moment of the input that is being handled.
     at: Wall,
     /// Number of the last event; `None`: nobody watches.
@@ -114,31 +121,34 @@ impl Core {
         Core {
             users: Users::new(std::mem::take(&mut config.users), hasher.clone()),
             endpoint: Endpoint::new(endpoint_config(&config), Box::new(Random(stream))),
-            config,
             effects: VecDeque::new(),
             outputs: VecDeque::new(),
             outcomes: VecDeque::new(),
             #[cfg(test)]
             unheard: Vec::new(),
             tally: Tally::default(),
-            hasher,
             settings: Settings::default(),
             changed: BTreeSet::new(),
             draining: false,
             working: None,
-            security_lines: (0, 0),
+            security_lines: security::Lines::default(),
+            admission: Admission::new(&config, &hasher),
+            waited: Duration::ZERO,
             at: Wall(0),
             last_event: None,
             #[cfg(any(test, feature = "testing"))]
             panics_in: None,
+            hasher,
             random,
             last_token: 0,
+            config,
         }
     }
 
     /// Puts a new configuration in force. Timers of transactions stay as they were.
     pub(crate) fn reload(&mut self, mut config: Config) {
         self.users = Users::new(std::mem::take(&mut config.users), self.hasher.clone());
+        self.admission.reload(&config);
         self.config = config;
     }
 

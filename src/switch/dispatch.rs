@@ -1,5 +1,6 @@
 //! Which room deals with what: inputs from the shell, then the effects that follow, until nothing is left to do.
 
+use crate::admission;
 use crate::agent::Agents;
 use crate::core::{Core, cx};
 use crate::room::Room;
@@ -19,6 +20,7 @@ impl Switch {
         let Some(input) = self.hold(input) else { return };
         match input {
             Input::Datagram { flow, bytes } => self.on_bytes(now, flow, bytes),
+            Input::Unheard { flow, bytes } => self.refuse(flow, bytes),
             Input::Opened { flow, token } => self.on_opened(now, flow, token),
             Input::ConnectFailed { token } => {
                 let Core { endpoint, effects, .. } = &mut self.core;
@@ -136,11 +138,27 @@ impl Switch {
                 }
                 endpoint.handle_message(now.mono, flow, message, effects);
             }
-            Err(malformed) => endpoint.handle_malformed(now.mono, flow, malformed, effects),
+            Err(malformed) => {
+                endpoint.handle_malformed(now.mono, flow, malformed, effects);
+                admission::offend(&mut self.core, now, flow.peer.ip(), "malformed");
+            }
+        }
+    }
+
+    /// 503 and no trace of the request.
+    fn refuse(&mut self, flow: Flow, bytes: Bytes) {
+        if let Ok(request) = Message::parse(bytes)
+            && request.is_request()
+        {
+            let reply = self.core.overloaded();
+            self.core.reply(flow, &request, &reply);
         }
     }
 
     fn on_opened(&mut self, now: Now, flow: Flow, token: Option<Token>) {
+        if token.is_none() && self.core.admission.stops(now.mono, &flow) {
+            return self.core.outputs.push_back(Output::Close { flow });
+        }
         let Core { endpoint, effects, .. } = &mut self.core;
         if let Some(token) = token {
             endpoint.handle_connected(now.mono, Connecting(token), flow, effects);

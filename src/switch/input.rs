@@ -4,12 +4,21 @@ use crate::{Act, Config, Originate, SetAgent, Token};
 use bytes::Bytes;
 use model::{Aor, InteractionId, StoreReply};
 use sip::Flow;
+use std::net::IpAddr;
+use std::time::Duration;
 
 /// One closed enum: everything that can happen to a switch, apart from time passing.
 #[derive(Debug)]
 pub enum Input {
     /// A UDP datagram, or one message cut from a stream.
     Datagram {
+        /// Where it came from.
+        flow: Flow,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A message for which [`crate::Switch::admit`] said that it is to be refused.
+    Unheard {
         /// Where it came from.
         flow: Flow,
         /// The bytes.
@@ -71,6 +80,17 @@ pub enum Command {
         /// Only this contact.
         contact: Option<Box<str>>,
     },
+    /// Who is not listened to: [`crate::Answer::Bans`].
+    Bans,
+    /// Listens to a source no longer, whoever it is: [`crate::Answer::Done`].
+    Ban {
+        /// Of IPv6 its /64.
+        address: IpAddr,
+        /// For so long.
+        time: Duration,
+    },
+    /// Listens again to a source, or to all of them: [`crate::Answer::Done`] with how many.
+    LiftBan(Option<IpAddr>),
     /// Answered by [`crate::Answer::Calls`].
     Calls,
     /// One call: [`crate::Answer::Calls`] with one element, or refused.

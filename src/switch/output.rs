@@ -4,8 +4,8 @@ use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
 use model::{
-    CallView, GroupView, InteractionView, LegSoundView, Occurrence, PresenceView, RegistrationView, RoomView, Snapshot,
-    StatusView, StoreOp, VerbOutcome,
+    BanView, CallView, GroupView, InteractionView, LegSoundView, Occurrence, PresenceView, RegistrationView, RoomView,
+    Snapshot, StatusView, StoreOp, VerbOutcome,
 };
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
@@ -76,6 +76,8 @@ pub enum Answer {
     Status(Box<StatusView>),
     /// For [`crate::Command::Registrations`].
     Registrations(Vec<RegistrationView>),
+    /// For [`crate::Command::Bans`]: who is free first comes first.
+    Bans(Vec<BanView>),
     /// For [`crate::Command::Calls`] and [`crate::Command::Call`].
     Calls(Vec<CallView>),
     /// For [`crate::Command::Interactions`], oldest first.

@@ -4,13 +4,16 @@ use crate::core::cx;
 use crate::route::{self, Dialler, Target, TrunkIndex};
 use crate::subscribe::states;
 use crate::users::UserIndex;
-use crate::{Switch, admission, auth};
+use crate::{Switch, admission, auth, security};
 use clock::Now;
 use sip::{Flow, Message, Method, Name, Reply};
 
 impl Switch {
     /// Until its sender is known, a request is answered without keeping anything of it.
     pub(crate) fn on_request(&mut self, now: Now, flow: Flow, request: Message, merged: bool) {
+        if admission::is_scanner(&mut self.core, now, flow, &request) {
+            return;
+        }
         if let Some(refusal) = admission::refusal(&mut self.core, flow, &request, merged) {
             return self.core.reply(flow, &request, &refusal);
         }
@@ -37,6 +40,11 @@ impl Switch {
         if !is_own || !auth::asserts_only(&self.core, flow, &request, account) {
             return self.on_mismatch(now, flow, &request, user);
         }
+        if !admission::user_may(&mut self.core, now.mono, &flow, user) {
+            // Without a trace: a user who goes too fast is not to fill the memory of answers.
+            let reply = self.core.overloaded();
+            return self.core.reply(flow, &request, &reply);
+        }
         self.on_authenticated(now, flow, request, user);
     }
 
@@ -58,14 +66,9 @@ impl Switch {
     /// The password is right, and the sender says to be somebody else (S10).
     fn on_mismatch(&mut self, now: Now, flow: Flow, request: &Message, user: UserIndex) {
         let account = self.core.users[user].aor.clone();
-        auth::security(
-            &mut self.core,
-            now,
-            "identity-mismatch",
-            flow,
-            account.user().as_bytes(),
-            request,
-        );
+        let name = account.user().as_bytes();
+        security::event(&mut self.core, now, "identity-mismatch", flow, name, request);
+        admission::offend(&mut self.core, now, flow.peer.ip(), "identity-mismatch");
         self.core.answer(now, flow, request, &Reply::new(403));
     }
 
@@ -99,6 +102,7 @@ impl Switch {
         let outcome = self.registrar.handle_register(&mut self.core, now, user, flow, request);
         self.core.answer(now, flow, request, &outcome.reply);
         if outcome.is_bound {
+            self.core.admission.know(&flow);
             let aor = self.core.users[user].aor.clone();
             self.im.on_registered(cx!(self, now), &aor, outcome.has_moved);
         }

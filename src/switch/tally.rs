@@ -15,12 +15,24 @@ pub(crate) struct Tally {
     pub(crate) responses: [u64; 6],
     /// Challenges sent.
     pub(crate) challenges: u64,
+    /// Answers to challenges that were computed and compared.
+    pub(crate) digests: u64,
     /// Wrong passwords, unknown users, replays: [`crate::auth`].
     pub(crate) auth_failures: u64,
     /// Requests refused unseen because of too many wrong answers before.
     pub(crate) auth_limited: u64,
     /// Security lines that a flood kept out of the log.
     pub(crate) security_lines_dropped: u64,
+    /// Sources that were banned.
+    pub(crate) bans: u64,
+    /// Packets of those that were dropped.
+    pub(crate) banned_dropped: u64,
+    /// Packets dropped because too much came from their source.
+    pub(crate) rate_dropped: u64,
+    /// Requests of users who went too fast.
+    pub(crate) users_limited: u64,
+    /// Requests of tools that look for victims.
+    pub(crate) scanners: u64,
     /// Requests refused for lack of room: 503.
     pub(crate) overloads: u64,
     /// Inputs dropped because too many waited for the store at start.

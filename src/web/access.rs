@@ -142,15 +142,32 @@ impl Context {
     /// Whose extension and password these are.
     pub(crate) fn password(&self, from: IpAddr, user: &str, password: &str) -> Result<Account, ApiError> {
         if !self.failures.allows(Instant::now(), from, user) {
+            let ip = from.to_canonical();
+            let account = loggable(user);
+            tracing::warn!(target: "security", "SECURITY event=auth-limited ip={ip} transport=HTTP account=\"{account}\"");
             let message = "too many wrong passwords from this address; wait a minute";
             return Err(ApiError::new(Code::TooManyFailures, message));
         }
         self.node.login(user, password).ok_or_else(|| {
             self.failures.on_wrong(Instant::now(), from, user);
-            tracing::warn!(?user, %from, "http login failed");
+            let ip = from.to_canonical();
+            let account = loggable(user);
+            tracing::warn!(target: "security", "SECURITY event=auth-failed ip={ip} transport=HTTP account=\"{account}\"");
             unauthorized()
         })
     }
+}
+
+/// A name for a log line: at most 64 characters, what could end a field or look like another line replaced by `?`.
+fn loggable(account: &str) -> String {
+    let shown = |c: char| {
+        if c.is_ascii_graphic() && c != '"' && c != '\\' {
+            c
+        } else {
+            '?'
+        }
+    };
+    account.chars().take(64).map(shown).collect()
 }
 
 pub(crate) fn unauthorized() -> ApiError {

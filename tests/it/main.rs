@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // this is a test from end to end
 
+mod abuse;
 mod bad_input;
 mod baresip;
 mod cli;

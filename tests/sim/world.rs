@@ -524,6 +524,18 @@ fn config(users: usize) -> Config {
             nonce_ttl: seconds(300),
             max_nonces: 10_000,
             max_failures: 10,
+            abuse: config::Abuse {
+                // The phones of a simulation share few addresses.
+                exempt: vec!["0.0.0.0/0".parse().expect("a network")],
+                packets_per_second: 1,
+                new_per_second: 1,
+                new_burst: 1,
+                user_per_second: 1,
+                user_burst: 1,
+                ban_after: 1,
+                ban_for: seconds(1),
+                scanners: Vec::new(),
+            },
         },
         conferences: config::conference::Conferences::default(),
         stars: config::stars::Stars::default(),
@@ -549,6 +561,7 @@ fn config(users: usize) -> Config {
             max_transactions: 20_000,
             max_bindings: 2_000,
             max_subscriptions: 1_000,
+            queue_delay: seconds(1),
         },
         product: "Tandem/simulated".into(),
     }

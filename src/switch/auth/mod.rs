@@ -11,21 +11,18 @@ mod nonce;
 
 use crate::config::Algorithm;
 use crate::core::Core;
-use crate::text::loggable;
 use crate::users::UserIndex;
+use crate::{admission, security};
 use clock::Now;
 use credentials::{Credentials, Flaw, LastHa2};
 use failures::Failures;
-use nonce::{Bad, Nonces};
+use nonce::{Bad, MARK_BITS, Nonce, Nonces};
 use sip::{Flow, Message, Name, Reply};
 
 pub(crate) use identity::{asserts_only, claimed, is_user};
 
 /// Authorization headers looked at: phones send one per realm and algorithm they know; each may cost two hashes.
 const MAX_CREDENTIALS: usize = 4;
-
-/// Security lines a second: enough for a watcher to act on, too few for a flood to fill the disk.
-const MAX_LINES: u32 = 100;
 
 /// What is known about nonces and wrong answers.
 #[derive(Debug)]
@@ -106,7 +103,9 @@ impl Auth {
     }
 
     fn challenge(&self, core: &mut Core, now: Now, flow: Flow, stale: bool) -> Reply {
-        let nonce = self.nonces.make(now.mono, core.random());
+        let nonce = self
+            .nonces
+            .make(now.mono, self.mark(core, flow) | core.random() >> MARK_BITS);
         challenge::reply(&core.config, flow, &nonce, stale)
     }
 
@@ -125,21 +124,44 @@ impl Auth {
         let (account, source) = (&credentials.username, flow.peer.ip());
         if self.failures.recent(now.mono, account, source) >= core.config.security.max_failures {
             core.tally.auth_limited += 1;
-            security(core, now, "auth-limited", flow, account, request);
+            self.on_wrong(core, now, "auth-limited", flow, (account, nonce), request);
             return Verdict::Limited;
         }
         let user = std::str::from_utf8(account).ok().and_then(|name| core.users.find(name));
+        core.tally.digests += 1;
         let ha1 = user.and_then(|user| ha1(core, user, credentials.algorithm));
         if !credentials.is_answer_for(ha1.unwrap_or(&self.nobody), request, &mut self.last_ha2) || ha1.is_none() {
             self.failures.note(now.mono, account, source);
             core.tally.auth_failures += 1;
-            security(core, now, "auth-failed", flow, account, request);
+            self.on_wrong(core, now, "auth-failed", flow, (account, nonce), request);
             return Verdict::Wrong;
         }
         if !self.nonces.spend(now.mono, nonce, credentials.count) {
             return Verdict::Stale;
         }
         user.map_or(Verdict::Wrong, Verdict::Right)
+    }
+
+    /// A wrong answer is told, and counts against its source if the challenge was sent there: who forges addresses does
+    /// not see what comes to them, and cannot have others banned.
+    fn on_wrong(
+        &self,
+        core: &mut Core,
+        now: Now,
+        event: &'static str,
+        flow: Flow,
+        (account, nonce): (&[u8], Nonce),
+        request: &Message,
+    ) {
+        security::event(core, now, event, flow, account, request);
+        if nonce.mark() == self.mark(core, flow) {
+            admission::offend(core, now, flow.peer.ip(), event);
+        }
+    }
+
+    /// The upper bits of every nonce that is sent to this address.
+    fn mark(&self, core: &Core, flow: Flow) -> u64 {
+        core.hasher.hash_one(flow.peer.ip().to_canonical()) & nonce::MARK
     }
 }
 
@@ -156,28 +178,6 @@ fn limited(core: &mut Core) -> Reply {
     Reply::new(403)
         .reason("Too Many Wrong Answers")
         .header(Name::RetryAfter, wait_s.to_string())
-}
-
-/// One line per security event, in a form that log watchers can match; no more than [`MAX_LINES`] a second.
-pub(crate) fn security(core: &mut Core, now: Now, event: &str, flow: Flow, account: &[u8], request: &Message) {
-    let second = now.mono.millis() / 1_000;
-    if core.security_lines.0 != second {
-        core.security_lines = (second, 0);
-    }
-    core.security_lines.1 += 1;
-    if core.security_lines.1 > MAX_LINES {
-        core.tally.security_lines_dropped += 1;
-        return;
-    }
-    tracing::warn!(
-        target: "security",
-        "SECURITY event={event} ip={} transport={} account=\"{}\" method={} call_id=\"{}\"",
-        flow.peer.ip(),
-        flow.transport.as_str(),
-        loggable(account),
-        loggable(request.method_bytes()),
-        loggable(request.call_id()),
-    );
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ pub(crate) struct Nonce {
     id: u64,
 }
 
+/// The part of a nonce's number that tells to whom it was sent; the rest is random.
+pub(super) const MARK_BITS: u32 = 16;
+pub(super) const MARK: u64 = !(u64::MAX >> MARK_BITS);
+
+impl Nonce {
+    /// To whom it was sent.
+    #[must_use]
+    pub(super) fn mark(self) -> u64 {
+        self.id & MARK
+    }
+}
+
 /// Why a nonce is not taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {

@@ -69,7 +69,7 @@ fn a_wrong_password_is_challenged_again_and_never_let_in() {
 }
 
 #[test]
-fn an_unknown_user_gets_the_same_answers_as_a_known_one() {
+fn s11_an_unknown_user_gets_the_same_answers_as_a_known_one() {
     let mut world = World::new(config(), 1);
     let shape = |answer: &Message| {
         let fields: Vec<String> = answer
@@ -104,7 +104,14 @@ fn an_unknown_user_gets_the_same_answers_as_a_known_one() {
             let uri = format!("sip:{user}@example.com");
             let wrong = credentials(&first[0], user, "guess", method, &uri, 1);
             let second = ask(&mut world, &start, user, &wrong);
-            seen.push((shape(&first[0]), shape(&second[0])));
+            for count in 2..=10 {
+                let wrong = credentials(&first[0], user, "guess", method, &uri, count);
+                ask(&mut world, &start, user, &wrong);
+            }
+            let limited = ask(&mut world, &start, user, &wrong);
+            assert_eq!(statuses(&limited), [403], "{method} {user}");
+            seen.push((shape(&first[0]), shape(&second[0]), shape(&limited[0])));
+            world.run(Duration::from_secs(120));
         }
         assert_eq!(seen[0], seen[1], "{method}");
         assert_eq!((seen[0].0.0, seen[0].1.0), (401, 401), "{method}");
@@ -129,6 +136,40 @@ fn each_nonce_count_is_good_once() {
             .is_stale
     );
     assert_eq!(statuses(&ask(&mut world, REGISTER, "1000", &second)), [200]);
+}
+
+#[test]
+fn s9_no_digest_is_computed_against_a_nonce_that_is_not_ours() {
+    let mut world = World::new(config(), 1);
+    let digests = |world: &World| {
+        let counters = world.switch.counters();
+        let found = counters.values.iter().find(|(name, _, _)| *name == "digests_total");
+        found.unwrap().1
+    };
+    let challenge = ask(&mut world, REGISTER, "1000", "").remove(0);
+    let right = credentials(&challenge, "1000", "secret-1000", "REGISTER", "sip:example.com", 1);
+    let nonce = right
+        .split("nonce=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let foreign = format!(
+        "{}{}",
+        &nonce[..nonce.len() - 1],
+        if nonce.ends_with('0') { '1' } else { '0' }
+    );
+    for other in [&*foreign, "", "0123456789abcdef", &nonce.to_uppercase()] {
+        let answers = ask(&mut world, REGISTER, "1000", &right.replace(&nonce, other));
+        assert_eq!(statuses(&answers), [401]);
+        let asked = String::from_utf8_lossy(answers[0].header(Name::WwwAuthenticate).unwrap()).into_owned();
+        assert!(!asked.contains("stale"), "{asked}");
+    }
+    assert_eq!(digests(&world), 0);
+    assert_eq!(statuses(&ask(&mut world, REGISTER, "1000", &right)), [200]);
+    assert_eq!(digests(&world), 1);
 }
 
 #[test]
@@ -482,7 +523,7 @@ fn a_flood_of_wrong_answers_cannot_fill_the_log() {
             mono: clock::Mono(second * 1_000_000_000),
             wall: clock::Wall(0),
         };
-        (0..lines).for_each(|_| super::security(&mut core, now, "auth-failed", flow, b"1000", &request));
+        (0..lines).for_each(|_| crate::security::event(&mut core, now, "auth-failed", flow, b"1000", &request));
         core.tally.security_lines_dropped
     };
     assert_eq!((write(1, 500), write(2, 100), write(3, 101)), (400, 400, 401));

@@ -29,12 +29,13 @@ pub use store::MemoryStore;
 pub use studio::{STATS, Studio};
 
 use crate::config::{Action, Config, Pattern, Rule, User};
-use crate::{Answer, Command, Input, Notice, Output, Switch, config as settings};
+use crate::{Admit, Answer, Command, Input, Notice, Output, Switch, config as settings};
 use bytes::Bytes;
 use clock::{Mono, Now, Wall};
 use model::Aor;
 use network::{Dice, Packet};
 use sip::digest::{Algorithm, ha1};
+use sip::peek::{Class, class};
 use sip::{Flow, Transport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -116,6 +117,17 @@ pub fn config() -> Config {
             nonce_ttl: seconds(300),
             max_nonces: 100_000,
             max_failures: 10,
+            abuse: settings::Abuse {
+                exempt: vec!["127.0.0.0/8".parse().expect("a network")],
+                packets_per_second: 2_000,
+                new_per_second: 100,
+                new_burst: 1_000,
+                user_per_second: 20,
+                user_burst: 200,
+                ban_after: 100,
+                ban_for: seconds(600),
+                scanners: vec!["friendly-scanner".into(), "sipvicious".into(), "sipcli".into()],
+            },
         },
         conferences: settings::conference::Conferences::default(),
         stars: settings::stars::Stars::default(),
@@ -142,6 +154,7 @@ pub fn config() -> Config {
             max_transactions: 100_000,
             max_bindings: 100_000,
             max_subscriptions: 10_000,
+            queue_delay: Duration::from_millis(100),
         },
         product: "Tandem/test".into(),
     }
@@ -371,10 +384,7 @@ impl World {
 
     fn arrive(&mut self, packet: Packet) {
         if packet.flow.local == self.listener() {
-            return self.input(Input::Datagram {
-                flow: packet.flow,
-                bytes: packet.bytes,
-            });
+            return self.receive(packet.flow, packet.bytes);
         }
         match self.by_address.get(&packet.flow.local) {
             Some(&index) => {
@@ -386,6 +396,15 @@ impl World {
     }
 
     // The switch.
+
+    /// A packet comes to the switch, which may not want it.
+    pub fn receive(&mut self, flow: Flow, bytes: Bytes) {
+        match self.switch.admit(self.now, &flow, class(&bytes)) {
+            Admit::Drop if class(&bytes) != Class::KeepAlive => {}
+            Admit::Refuse => self.input(Input::Unheard { flow, bytes }),
+            _ => self.input(Input::Datagram { flow, bytes }),
+        }
+    }
 
     /// Gives the switch an input and obeys its outputs.
     pub fn input(&mut self, input: Input) {
@@ -494,10 +513,7 @@ impl World {
             peer: from,
             connection: 0,
         };
-        self.input(Input::Datagram {
-            flow,
-            bytes: bytes.into(),
-        });
+        self.receive(flow, bytes.into());
         self.run_ms(50);
     }
 

@@ -2,6 +2,7 @@
 //! may: [`Admin`](crate::access::Admin), [`Supervisor`](crate::access::Supervisor), or a
 //! [`Caller`](crate::access::Caller), who is shown what concerns them.
 
+pub(crate) mod bans;
 pub(crate) mod calls;
 pub(crate) mod im;
 pub(crate) mod interactions;
@@ -35,6 +36,8 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(operations::route_test))
         .routes(routes!(registrations::list))
         .routes(routes!(registrations::list_of, registrations::drop_of))
+        .routes(routes!(bans::list, bans::add, bans::lift_all))
+        .routes(routes!(bans::lift))
         .routes(routes!(calls::list, calls::originate))
         .routes(routes!(calls::show, calls::hangup))
         .routes(routes!(calls::media))

@@ -6,9 +6,9 @@ mod socket;
 
 use crate::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Node, Reloaded, Server, State};
 use model::{
-    Aor, CallView, HeardToneView, HeardView, HistoryView, InteractionId, InteractionState, InteractionView, LegId,
-    LegSoundView, LegView, Medium, Occurrence, PartyId, PartyRole, PartyState, PartyView, Purpose, RoomMemberView,
-    RoomView, Snapshot, StatusView,
+    Aor, BanView, CallView, HeardToneView, HeardView, HistoryView, InteractionId, InteractionState, InteractionView,
+    LegId, LegSoundView, LegView, Medium, Occurrence, PartyId, PartyRole, PartyState, PartyView, Purpose,
+    RoomMemberView, RoomView, Snapshot, StatusView,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -42,6 +42,7 @@ impl Node for Fake {
                 ..StatusView::default()
             })),
             Command::Hangup(id) if *id != CALL => Answer::Refused(Refusal::NotFound("no such call".into())),
+            Command::Bans => Answer::Bans(vec![ban()]),
             Command::Registrations(_) => Answer::Registrations(Vec::new()),
             Command::Calls => Answer::Calls(vec![call("1001")]),
             Command::Call(id) if *id == CALL => Answer::Calls(vec![call("1001")]),
@@ -108,6 +109,15 @@ impl Node for Fake {
 
     fn domain(&self) -> Box<str> {
         "example.org".into()
+    }
+}
+
+fn ban() -> BanView {
+    BanView {
+        source: "192.0.2.66".into(),
+        why: "scanner".into(),
+        expires_s: 60,
+        dropped: 7,
     }
 }
 

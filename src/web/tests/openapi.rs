@@ -154,6 +154,7 @@ async fn every_described_operation_is_served() {
                 .replace("{user}", "1000")
                 .replace("{verb}", "hold")
                 .replace("{room}", "3000")
+                .replace("{source}", "192.0.2.1")
                 .replace("{member}", "1");
             let (status, answer) = s.local(&method.to_uppercase(), &path, "").await;
             assert!(status != 404 && status != 405, "{method} {path}: {answer}");
@@ -186,6 +187,20 @@ async fn answers_are_as_described() {
             "/api/v1/calls/{id}/media",
             "",
         ),
+        ("GET", "/api/v1/bans", "/api/v1/bans", ""),
+        (
+            "POST",
+            "/api/v1/bans",
+            "/api/v1/bans",
+            r#"{"address": "192.0.2.1", "for_s": 60}"#,
+        ),
+        (
+            "POST",
+            "/api/v1/bans",
+            "/api/v1/bans",
+            r#"{"address": "192.0.2.1", "for_s": 0}"#,
+        ),
+        ("DELETE", "/api/v1/bans/2001:db8::%2F64", "/api/v1/bans/{source}", ""),
         ("GET", "/api/v1/rooms", "/api/v1/rooms", ""),
         ("GET", "/api/v1/rooms/3000", "/api/v1/rooms/{room}", ""),
         ("GET", "/api/v1/me", "/api/v1/me", ""),
@@ -237,6 +252,7 @@ fn views_are_written_as_described() {
     check("LegSoundView", serde_json::to_value(sound()).unwrap());
     check("RoomView", serde_json::to_value(room()).unwrap());
     check("RoomMemberView", serde_json::to_value(&room().members[0]).unwrap());
+    check("BanView", serde_json::to_value(ban()).unwrap());
     check("StatusView", serde_json::to_value(StatusView::default()).unwrap());
     let call = call("1001");
     let left = vec![aor("1002")];

@@ -12,7 +12,7 @@ pub struct Raw {
     socket: UdpSocket,
     server: SocketAddr,
     user: String,
-    password: String,
+    pub password: String,
     /// The last challenge, and how often it was answered.
     challenge: Option<(Vec<u8>, u32)>,
     serial: u32,

@@ -1,7 +1,23 @@
 //! What every request from outside of all dialogs has to pass before anybody asks who sent it. Nothing here depends on
-//! users, and nothing is kept (S11, S13).
+//! users, and nothing is kept of the request (S11, S13). `door` decides before a packet is read at all, from what is
+//! remembered of its sender.
+
+mod bans;
+mod door;
+mod known;
+mod pace;
+mod recent;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use bans::OPERATOR;
+pub use door::Admit;
+pub(crate) use door::{Admission, admit, ban, offend, user_may};
 
 use crate::core::Core;
+use crate::security;
+use clock::Now;
 use sip::uri::Scheme;
 use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 
@@ -34,7 +50,7 @@ pub(crate) fn refusal(core: &mut Core, flow: Flow, request: &Message, merged: bo
         .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
         // Section 8.2.2.2: the same request has come by another way.
         .or_else(|| merged.then(|| Reply::new(482)))
-        .or_else(|| is_overloaded(core).then(|| core.overloaded()))
+        .or_else(|| is_overloaded(core, flow, method).then(|| core.overloaded()))
 }
 
 /// Whether an OPTIONS asks what the switch itself can do: answered to anybody.
@@ -104,6 +120,29 @@ fn too_many_hops(request: &Message) -> Option<Reply> {
     (!ends_here && request.max_forwards() == Some(0)).then(|| Reply::new(483))
 }
 
-fn is_overloaded(core: &Core) -> bool {
-    usize::try_from(core.transactions()).unwrap_or(usize::MAX) >= core.config.limits.max_transactions
+/// Whether new work is refused now: there is too much of it, or it has waited so long that what is to come would wait too
+/// long (RFC 7339's measure: the delay of the queue). Phones that refresh their registration are never sent away.
+fn is_overloaded(core: &Core, flow: Flow, method: Method) -> bool {
+    let is_full = usize::try_from(core.transactions()).unwrap_or(usize::MAX) >= core.config.limits.max_transactions;
+    is_full
+        || core.waited > core.config.limits.queue_delay && !(method == Method::Register && core.admission.knows(&flow))
+}
+
+/// Whether a request comes from a tool that looks for victims, and says so: it gets no answer, and its source is banned.
+/// Who shows credentials is judged by those.
+#[must_use]
+pub(crate) fn is_scanner(core: &mut Core, now: Now, flow: Flow, request: &Message) -> bool {
+    let abuse = &core.config.security.abuse;
+    if core.admission.exempts(flow.peer.ip()) || request.header(Name::Authorization).is_some() {
+        return false;
+    }
+    let says = |name| request.header(name).is_some_and(|value| abuse.is_scanner(value));
+    if !says(Name::UserAgent) && !says(Name::From) {
+        return false;
+    }
+    let time = abuse.ban_for;
+    core.tally.scanners += 1;
+    security::event(core, now, "scanner", flow, b"", request);
+    ban(core, now, flow.peer.ip(), "scanner", time);
+    true
 }

@@ -1,0 +1,231 @@
+//! What is decided about a packet before anybody reads it: dropped, refused at once, or put in line, and in which.
+
+use super::bans::{Bans, OPERATOR};
+use super::known::KnownFlows;
+use super::pace::{Pace, Rate};
+use super::recent::Recent;
+use super::source::Source;
+use crate::config::{Config, Network};
+use crate::core::Core;
+use crate::security;
+use crate::users::UserIndex;
+use ahash::RandomState;
+use clock::{Mono, Now};
+use sip::Flow;
+use sip::peek::Class;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Sources remembered in each of two generations: 6 MB, if a flood comes from so many.
+const MAX_SOURCES: usize = 32_768;
+/// Users remembered likewise: only those who ask for something from outside of exempt networks.
+const MAX_USERS: usize = 32_768;
+/// Refusals a second to one source that wants too much; beyond that there is silence.
+const REFUSALS: (u32, u32) = (10, 20);
+/// Offences count for so long.
+const WINDOW: Duration = Duration::from_secs(600);
+/// One line for a source that goes too fast in this time.
+const LINE_EACH: Duration = Duration::from_secs(60);
+
+/// What becomes of a packet. The first four are lines, the most important first.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admit {
+    /// It belongs to something that is there.
+    Ongoing,
+    /// REGISTER from a flow that has a registration.
+    Refresh,
+    /// It would begin something, and comes from such a flow.
+    Known,
+    /// It would begin something.
+    New,
+    /// Too much comes from there: [`crate::Input::Unheard`].
+    Refuse,
+    /// Nothing: not even an answer.
+    Drop,
+}
+
+/// What is known of senders.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    known: KnownFlows,
+    bans: Bans,
+    exempt: Vec<Network>,
+    sources: Recent<Source, Traffic>,
+    users: Recent<u64, Pace>,
+    hasher: RandomState,
+    packets: Rate,
+    new: Rate,
+    refusals: Rate,
+    user: Rate,
+}
+
+/// What came from one source lately.
+#[derive(Debug, Default)]
+struct Traffic {
+    packets: Pace,
+    new: Pace,
+    refusals: Pace,
+    offences: u32,
+    first_offence: Mono,
+    /// When a line about its pace was written.
+    told: Option<Mono>,
+}
+
+impl Admission {
+    pub(crate) fn new(config: &Config, hasher: &RandomState) -> Admission {
+        let mut admission = Admission {
+            known: KnownFlows::new(hasher),
+            bans: Bans::new(hasher),
+            exempt: Vec::new(),
+            sources: Recent::new(MAX_SOURCES, hasher),
+            users: Recent::new(MAX_USERS, hasher),
+            hasher: hasher.clone(),
+            packets: Rate::new(1, 1),
+            new: Rate::new(1, 1),
+            refusals: Rate::new(REFUSALS.0, REFUSALS.1),
+            user: Rate::new(1, 1),
+        };
+        admission.reload(config);
+        admission
+    }
+
+    /// New settings are in force.
+    pub(crate) fn reload(&mut self, config: &Config) {
+        let abuse = &config.security.abuse;
+        let trunks = config.trunks.iter().flat_map(|trunk| &trunk.sources);
+        self.exempt = abuse
+            .exempt
+            .iter()
+            .copied()
+            .chain(trunks.map(|source| Network::from(*source)))
+            .collect();
+        self.packets = Rate::new(abuse.packets_per_second, abuse.packets_per_second);
+        self.new = Rate::new(abuse.new_per_second, abuse.new_burst);
+        self.user = Rate::new(abuse.user_per_second, abuse.user_burst);
+    }
+
+    /// Whether this address is free of all limits: an exempt network, or a trunk.
+    pub(crate) fn exempts(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|network| network.contains(address))
+    }
+
+    /// A phone has registered on this flow.
+    pub(crate) fn know(&mut self, flow: &Flow) {
+        self.known.insert(flow);
+    }
+
+    /// Whether a phone has registered on this flow.
+    pub(crate) fn knows(&self, flow: &Flow) -> bool {
+        self.known.contains(flow)
+    }
+
+    pub(crate) fn bans(&mut self) -> &mut Bans {
+        &mut self.bans
+    }
+
+    /// Bans in force, or over and not yet forgotten.
+    pub(crate) fn banned(&self) -> usize {
+        self.bans.len()
+    }
+
+    /// Sources of which something is remembered.
+    pub(crate) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether this flow is not listened to.
+    pub(crate) fn stops(&mut self, now: Mono, flow: &Flow) -> bool {
+        !self.bans.is_empty() && self.bans.stop(now, flow.peer.ip().into(), self.known.contains(flow))
+    }
+
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        self.bans.audit()
+    }
+
+    /// The line a packet belongs in, if nothing is against it.
+    fn line(&self, flow: &Flow, class: Class) -> Admit {
+        match class {
+            Class::Ongoing => Admit::Ongoing,
+            Class::Register | Class::New if !self.known.contains(flow) => Admit::New,
+            Class::Register => Admit::Refresh,
+            Class::New => Admit::Known,
+            Class::KeepAlive | Class::Garbage => Admit::Drop,
+        }
+    }
+}
+
+/// Decides about a packet. A table or two are asked, whatever it is.
+pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class) -> Admit {
+    let Core { admission, tally, .. } = core;
+    if admission.stops(now.mono, flow) {
+        tally.banned_dropped += 1;
+        return Admit::Drop;
+    }
+    let line = admission.line(flow, class);
+    let address = flow.peer.ip();
+    if admission.exempts(address) {
+        return line;
+    }
+    if class == Class::Garbage {
+        offend(core, now, address, "malformed");
+        return Admit::Drop;
+    }
+    let traffic = admission.sources.of(now.mono, address.into());
+    let is_too_fast = !traffic.packets.take(now.mono, admission.packets);
+    if !is_too_fast && (line != Admit::New || traffic.new.take(now.mono, admission.new)) {
+        return line;
+    }
+    let is_told = traffic.told.is_some_and(|told| now.mono.since(told) < LINE_EACH);
+    let is_refused = !is_too_fast && traffic.refusals.take(now.mono, admission.refusals);
+    if !is_told {
+        traffic.told = Some(now.mono);
+        security::line(core, now, "rate-limited", flow, "");
+    }
+    if is_refused {
+        return Admit::Refuse;
+    }
+    core.tally.rate_dropped += 1;
+    Admit::Drop
+}
+
+/// Whether this user, who has proved to be it, may ask for something more now.
+pub(crate) fn user_may(core: &mut Core, now: Mono, flow: &Flow, user: UserIndex) -> bool {
+    if core.admission.exempts(flow.peer.ip()) {
+        return true;
+    }
+    let admission = &mut core.admission;
+    let key = admission.hasher.hash_one(core.users[user].aor.as_str());
+    let may = admission.users.of(now, key).take(now, admission.user);
+    core.tally.users_limited += u64::from(!may);
+    may
+}
+
+/// Somebody did what only guessers and scanners do; when it is too often, they are banned.
+pub(crate) fn offend(core: &mut Core, now: Now, address: IpAddr, why: &'static str) {
+    if core.admission.exempts(address) {
+        return;
+    }
+    let traffic = core.admission.sources.of(now.mono, address.into());
+    if traffic.offences == 0 || now.mono.since(traffic.first_offence) >= WINDOW {
+        (traffic.offences, traffic.first_offence) = (0, now.mono);
+    }
+    traffic.offences = traffic.offences.saturating_add(1);
+    if traffic.offences >= core.config.security.abuse.ban_after {
+        traffic.offences = 0;
+        ban(core, now, address, why, core.config.security.abuse.ban_for);
+    }
+}
+
+/// Bans a source, unless it is exempt; an operator can ban those as well.
+pub(crate) fn ban(core: &mut Core, now: Now, address: IpAddr, why: &'static str, time: Duration) {
+    if why != OPERATOR && core.admission.exempts(address) {
+        return;
+    }
+    let source = Source::from(address);
+    let is_new = !core.admission.bans.has(now.mono, source);
+    core.admission.bans.put(now.mono, source, why, time);
+    if is_new {
+        core.tally.bans += 1;
+        security::banned(core, now, address, why, time);
+    }
+}
