@@ -95,5 +95,13 @@ pub(crate) fn im(mut top: Section<'_>) -> ImFile {
         keep: top.within("keep", 7 * DAY, 60 * SECOND..=365 * DAY),
         max_per_user: top.within("max_per_user", 1_000, 1..=1_000_000),
         max_total: top.within("max_total", 100_000, 1..=100_000_000),
+        invitation_timeout: top.within("invitation_timeout", 30 * SECOND, SECOND..=600 * SECOND),
+        copy_to_phones: top.or("copy_to_phones", false),
+        tell_joined: top.or("tell_joined", false),
+        keep_transcripts: top.or("keep_transcripts", false),
+        keep_records: {
+            let days: u32 = top.within("transcript_days", 90, 0..=36_500);
+            (days > 0).then(|| days * DAY)
+        },
     })
 }

@@ -1,7 +1,8 @@
 //! What happens in the switch, for those who watch.
 
 use crate::{
-    Aor, CallView, InteractionId, InteractionView, LegId, RegistrationView, RoomMemberView, RoomView, VerbOutcome,
+    Aor, CallView, ImFailure, ImMessage, ImSession, ImTranscript, InteractionId, InteractionView, LegId, PartyId,
+    RegistrationView, RoomMemberView, RoomView, SessionId, VerbOutcome,
 };
 use clock::Wall;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,77 @@ pub enum Event {
         #[serde(skip)]
         audience: Insiders,
     },
+    /// A user is invited to a session of messages: to be shown with accept and reject. Told to this user alone.
+    ImInvited {
+        /// Who.
+        user: Aor,
+        /// The session with its first message, and the case if it is a consultation.
+        invitation: ImTranscript,
+    },
+    /// A user takes part in a session from now on. Told to this user alone, by all their clients: an invitation shown there
+    /// is to be taken away.
+    ImJoined {
+        /// Who.
+        user: Aor,
+        /// All that was said before.
+        transcript: ImTranscript,
+    },
+    /// Something that [`ImSession`] shows changed, apart from the numbers of messages. Told to its parties alone.
+    ImChanged {
+        /// As it is now.
+        session: ImSession,
+        /// Users whose business it was before this change and is not now.
+        left: Vec<Aor>,
+    },
+    /// Something was said. Told to who takes part.
+    ImMessage {
+        /// What.
+        message: ImMessage,
+        /// Who is told.
+        to: Vec<Aor>,
+    },
+    /// A message did not reach a party.
+    ImFailed {
+        /// In which session.
+        session: SessionId,
+        /// Which message.
+        seq: u64,
+        /// Whom it did not reach, and why.
+        failure: ImFailure,
+        /// Who is told.
+        to: Vec<Aor>,
+    },
+    /// How far the messages have come with a party.
+    ImRead {
+        /// In which session.
+        session: SessionId,
+        /// Whose marks.
+        party: PartyId,
+        /// All messages up to this one were taken.
+        delivered: u64,
+        /// All messages up to this one have been displayed.
+        displayed: u64,
+        /// Who is told.
+        to: Vec<Aor>,
+    },
+    /// A party writes, or has ceased to.
+    ImTyping {
+        /// In which session.
+        session: SessionId,
+        /// Who.
+        party: PartyId,
+        /// Writes now; it is told again when that ends.
+        typing: bool,
+        /// Who is told.
+        to: Vec<Aor>,
+    },
+    /// A user has closed the window of a session: gone from the list.
+    ImClosed {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        user: Aor,
+    },
     /// No new calls are taken from now on.
     Draining,
     /// A new configuration is in force: users, roles and passwords may be others.
@@ -161,6 +233,14 @@ impl Event {
             | Event::RoomMember { audience, .. }
             | Event::RoomLeft { audience, .. }
             | Event::RoomEnded { audience, .. } => audience.contains(user),
+            Event::ImInvited { user: who, .. }
+            | Event::ImJoined { user: who, .. }
+            | Event::ImClosed { user: who, .. } => who == user,
+            Event::ImChanged { session, left } => session.concerns(user) || left.contains(user),
+            Event::ImMessage { to, .. }
+            | Event::ImFailed { to, .. }
+            | Event::ImRead { to, .. }
+            | Event::ImTyping { to, .. } => to.contains(user),
             Event::Draining | Event::Reloaded => true,
         }
     }
@@ -197,6 +277,22 @@ impl Event {
         }
         Some(seen)
     }
+
+    /// Whether only whom it concerns is told, whatever role others have: what people write to each other.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        matches!(
+            self,
+            Event::ImInvited { .. }
+                | Event::ImJoined { .. }
+                | Event::ImChanged { .. }
+                | Event::ImMessage { .. }
+                | Event::ImFailed { .. }
+                | Event::ImRead { .. }
+                | Event::ImTyping { .. }
+                | Event::ImClosed { .. }
+        )
+    }
 }
 
 /// An event with its place among all events of a node.
@@ -227,6 +323,8 @@ pub struct Snapshot {
     /// Conference rooms with somebody in them; for who oversees nothing, those he is in.
     #[serde(default)]
     pub rooms: Vec<RoomView>,
+    /// Sessions of messages in which the one who asks takes or took part, with what they may read.
+    pub sessions: Vec<ImTranscript>,
 }
 
 impl Snapshot {

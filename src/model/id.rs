@@ -64,3 +64,7 @@ id!(
     /// One who takes part in an interaction, random 64 bits; stays the same when it moves to another room.
     PartyId, "p"
 );
+id!(
+    /// A session of instant messages: random 56 bits; on the wire in `X-IM-Session`.
+    SessionId, "s"
+);

@@ -12,6 +12,7 @@ mod im;
 mod interaction;
 mod kept;
 mod recording;
+mod session;
 mod store;
 mod view;
 mod wall;
@@ -21,7 +22,7 @@ pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Insiders, Occurrence, Snapshot};
-pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId};
+pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId, SessionId};
 pub use im::{KnownDevice, Receipt, StoredMessage};
 pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
@@ -29,6 +30,10 @@ pub use interaction::{
 };
 pub use kept::{KeptSubscription, UserSettings};
 pub use recording::RecordingRow;
+pub use session::{
+    ImConsult, ImEnd, ImFailure, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, KeptSession,
+    transcript_text,
+};
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{
     BanView, CallView, HeardToneView, HeardView, LegSoundView, LegView, RegistrationView, RoomMemberView, RoomView,

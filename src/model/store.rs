@@ -1,8 +1,8 @@
 //! What the switch asks of the store, as data. The store batches: many operations, one commit.
 
 use crate::{
-    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, MessageId, Receipt, RecordingRow, StoredMessage,
-    UserSettings,
+    Aor, Binding, BindingKey, Cdr, ImMessage, KeptSession, KeptSubscription, KnownDevice, MessageId, Receipt,
+    RecordingRow, SessionId, StoredMessage, UserSettings,
 };
 use clock::Wall;
 use std::time::Duration;
@@ -87,6 +87,26 @@ pub enum StoreOp {
     LoadSubscriptions,
     /// Inserts or replaces the row of a recording, by its name.
     PutRecording(Box<RecordingRow>),
+    /// Inserts or replaces a session of messages that is open.
+    PutSession(Box<KeptSession>),
+    /// Keeps a message of a session: [`StoreReply::Done`] once it is on disk. The same number of a session twice is kept once.
+    PutSessionMessage(Box<ImMessage>),
+    /// All sessions that are open, by id, each with its last [`StoreOp::SESSION_MESSAGES`] messages:
+    /// [`StoreReply::Sessions`]. Asked once at start.
+    LoadSessions,
+    /// A session is over and everybody has closed it: its record stays, its text only if `keep_text`, and then it can be
+    /// searched.
+    CloseSession {
+        /// As it was last.
+        kept: Box<KeptSession>,
+        /// Else what was said is erased.
+        keep_text: bool,
+    },
+    /// Erases a closed session, record and text, so that neither is in the files any more; none is no error.
+    EraseSession(SessionId),
+    /// Erases sessions that ended at or before this moment, at most [`StoreOp::SESSIONS_AT_ONCE`] of them, and makes sure that
+    /// all text erased since the last time is in no file any more. To be asked every minute or so.
+    ExpireSessions(Wall),
     /// Forgets records of legs that ended, and rows of recordings that began, at or before this moment: those among the
     /// [`StoreOp::CDRS_AT_ONCE`] oldest, and never the last record of a leg, so that numbers rise for ever. To be
     /// asked every minute or so.
@@ -101,6 +121,12 @@ impl StoreOp {
     /// Most records that one [`StoreOp::ExpireCdrs`] looks at, so that its transaction does not grow with the backlog; asked
     /// each minute it keeps up with 80 calls a second, day and night.
     pub const CDRS_AT_ONCE: u32 = 10_000;
+
+    /// Messages of each session that [`StoreOp::LoadSessions`] gives back: what a session has in memory.
+    pub const SESSION_MESSAGES: u32 = 1_000;
+
+    /// Most sessions that one [`StoreOp::ExpireSessions`] erases; asked each minute it keeps up with 16 a second.
+    pub const SESSIONS_AT_ONCE: u32 = 1_024;
 
     /// How long a delivered message is still known, so that the sender's retransmission to a restarted switch is not taken
     /// for a new message: twice Timer F (RFC 3261 section 17.1.2.2).
@@ -135,6 +161,8 @@ pub enum StoreReply {
     UserSettings(Vec<UserSettings>),
     /// Answer to [`StoreOp::LoadSubscriptions`].
     Subscriptions(Vec<KeptSubscription>),
+    /// Answer to [`StoreOp::LoadSessions`].
+    Sessions(Vec<(KeptSession, Vec<ImMessage>)>),
     /// It did not happen; nothing of this operation is on disk.
     Failed(StoreError),
 }

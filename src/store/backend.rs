@@ -35,5 +35,6 @@ pub(crate) fn is_read(op: &StoreOp) -> bool {
             | StoreOp::LoadSubscriptions
             | StoreOp::LoadDevices
             | StoreOp::LoadReceipts
+            | StoreOp::LoadSessions
     )
 }

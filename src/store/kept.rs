@@ -30,7 +30,8 @@ impl Kept {
             | StoreOp::PutReceipt(_)
             | StoreOp::DeleteReceipt(_)
             | StoreOp::PutCdr(_)
-            | StoreOp::PutRecording(_) => (MAX, MAX_BYTES),
+            | StoreOp::PutRecording(_)
+            | StoreOp::CloseSession { .. } => (MAX, MAX_BYTES),
             _ => (MAX_REFUSABLE, MAX_BYTES_REFUSABLE),
         };
         let bytes = footprint(&op);
@@ -68,6 +69,11 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::PutReceipt(r) => r.imdn_id.len(),
         StoreOp::PutCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
         StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
+        StoreOp::PutSessionMessage(m) => m.shown.len() + m.text.len(),
+        StoreOp::PutSession(kept) | StoreOp::CloseSession { kept, .. } => {
+            let case = kept.session.consult.iter().flat_map(|consult| &consult.case_data);
+            kept.session.parties.len() * 256 + case.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+        }
         StoreOp::PutSubscription(s) => {
             let dialog = s.call_id.len() + s.remote_tag.len() + s.local.len() + s.remote.len() + s.routes.len();
             dialog + s.event.len() + s.resource.len() + s.contact.len() + s.target.len()

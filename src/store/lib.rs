@@ -17,6 +17,7 @@ mod health;
 mod kept;
 mod location;
 mod memory;
+mod memory_sessions;
 mod queue;
 mod reader;
 mod sqlite;
@@ -32,7 +33,7 @@ mod tests;
 pub use error::{OpenError, Refused};
 pub use faults::Faults;
 pub use health::Health;
-pub use reader::{CdrQuery, CdrRow, Reader};
+pub use reader::{CdrQuery, CdrRow, Reader, TranscriptQuery, TranscriptRow};
 
 use location::Location;
 use model::{StoreError, StoreOp, StoreReply};

@@ -1,11 +1,12 @@
 //! A store that forgets everything at the end of the process: for tests, trials and sites that want no file.
 
 use crate::backend::{Backend, Gate, writes};
+use crate::memory_sessions::{Before, Sessions};
 use crate::reader::Read;
-use crate::{CdrQuery, CdrRow};
+use crate::{CdrQuery, CdrRow, TranscriptQuery, TranscriptRow};
 use model::{
-    Aor, Binding, BindingKey, Cdr, InteractionId, KeptSubscription, KnownDevice, LegId, MessageId, Receipt,
-    RecordingRow, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, ImTranscript, InteractionId, KeptSubscription, KnownDevice, LegId, MessageId,
+    Receipt, RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,6 +102,14 @@ impl Read for Shared {
         Ok(rows)
     }
 
+    fn transcripts(&mut self, query: &TranscriptQuery, limit: u32) -> Result<Vec<TranscriptRow>, StoreError> {
+        Ok(self.tables().sessions.find(query, limit))
+    }
+
+    fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError> {
+        Ok(self.tables().sessions.show(id))
+    }
+
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
         Ok(self.tables().waiting_by_user())
     }
@@ -139,6 +148,7 @@ struct Tables {
     subscriptions: BTreeMap<u64, KeptSubscription>,
     devices: BTreeMap<(Aor, Box<str>), KnownDevice>,
     receipts: BTreeMap<MessageId, Receipt>,
+    sessions: Sessions,
     undo: Vec<Undo>,
 }
 
@@ -156,6 +166,7 @@ enum Undo {
     /// The oldest record was forgotten.
     ForgottenCdr(Box<Cdr>),
     Recording(Box<str>, Option<Box<RecordingRow>>),
+    ImSession(Before),
 }
 
 impl Tables {
@@ -203,6 +214,16 @@ impl Tables {
             StoreOp::DeleteSubscription(tag) => self.change_subscription(*tag, None),
             StoreOp::LoadSubscriptions => StoreReply::Subscriptions(self.subscriptions.values().cloned().collect()),
             StoreOp::ExpireCdrs(until) => self.expire_cdrs(*until),
+            StoreOp::LoadSessions => StoreReply::Sessions(self.sessions.open()),
+            StoreOp::PutSession(_)
+            | StoreOp::PutSessionMessage(_)
+            | StoreOp::CloseSession { .. }
+            | StoreOp::EraseSession(_)
+            | StoreOp::ExpireSessions(_) => {
+                let before = self.sessions.apply(op);
+                self.undo.extend(before.into_iter().map(Undo::ImSession));
+                StoreReply::Done
+            }
         }
     }
 
@@ -226,6 +247,7 @@ impl Tables {
                 }
                 Undo::Device(key, before) => drop(set(&mut self.devices, key, before)),
                 Undo::Receipt(id, before) => drop(set(&mut self.receipts, id, before.map(|before| *before))),
+                Undo::ImSession(before) => self.sessions.restore(before),
                 Undo::LastMessageId(before) => self.last_message_id = before,
                 Undo::Recording(name, Some(before)) => drop(self.recordings.insert(name, *before)),
                 Undo::Recording(name, None) => drop(self.recordings.remove(&name)),

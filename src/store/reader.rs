@@ -1,7 +1,7 @@
 //! Reading beside the writer, for listings and searches.
 
 use clock::Wall;
-use model::{Aor, Cdr, InteractionId, RecordingRow, StoreError};
+use model::{Aor, Cdr, ImSession, ImTranscript, InteractionId, RecordingRow, SessionId, StoreError};
 
 /// A call record with its place in the listing.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,40 @@ pub struct CdrQuery {
     pub until: Option<Wall>,
     /// Only records kept before the one with this number.
     pub before: Option<u64>,
+}
+
+/// A closed session of messages with its place in the listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptRow {
+    /// Rises in the order of closing.
+    pub seq: u64,
+    /// What was said is kept, too.
+    pub has_text: bool,
+    /// The session as it was last.
+    pub session: ImSession,
+}
+
+/// Which closed sessions: all that are not excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TranscriptQuery {
+    /// Only those of this user. Consultations belong to their interaction and are nobody's (R341, R342).
+    pub user: Option<Aor>,
+    /// Only consultations about this interaction.
+    pub interaction: Option<InteractionId>,
+    /// Only those in whose text all these words stand in one message.
+    pub text: Option<Box<str>>,
+    /// Only those that ended at this moment or later.
+    pub since: Option<Wall>,
+    /// Only those that ended before this moment.
+    pub until: Option<Wall>,
+    /// Only those closed before the one with this number.
+    pub before: Option<u64>,
+}
+
+/// The words of a text: what stands between all that is neither letter nor digit.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
 }
 
 /// A read-only way into the store, for one thread at a time. It sees what is committed, and never delays the writer.
@@ -83,6 +117,22 @@ impl Reader {
         self.0.recordings_of(call)
     }
 
+    /// The latest `limit` closed sessions of messages that the query is for; the latest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn transcripts(&mut self, query: &TranscriptQuery, limit: u32) -> Result<Vec<TranscriptRow>, StoreError> {
+        self.0.transcripts(query, limit)
+    }
+
+    /// One closed session with what is kept of its text.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError> {
+        self.0.transcript(id)
+    }
+
     /// How many messages wait for whom, by the name of the target; who has none is left out.
     ///
     /// # Errors
@@ -108,6 +158,8 @@ pub(crate) trait Read: Send {
     fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError>;
     fn recordings(&mut self, limit: u32) -> Result<Vec<RecordingRow>, StoreError>;
     fn recordings_of(&mut self, call: InteractionId) -> Result<Vec<RecordingRow>, StoreError>;
+    fn transcripts(&mut self, query: &TranscriptQuery, limit: u32) -> Result<Vec<TranscriptRow>, StoreError>;
+    fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError>;
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError>;
     fn messages_waiting(&mut self) -> Result<u64, StoreError>;
 }

@@ -4,9 +4,9 @@ use crate::admission;
 use crate::agent::Agents;
 use crate::core::cx;
 use crate::tally::METHODS;
-use crate::{Answer, Command, Counters, Refusal, Switch, Token};
+use crate::{Act, Answer, By, Command, Counters, Refusal, Switch, Token, Verb};
 use clock::Now;
-use model::{Aor, Event, Snapshot, StatusView};
+use model::{Aor, Event, InteractionId, Snapshot, StatusView};
 use std::net::IpAddr;
 
 /// The order of the response counters.
@@ -34,8 +34,8 @@ impl Switch {
                 self.core.tell(token, Answer::Done(1));
             }
             Command::LiftBan(address) => self.lift_ban(token, address),
-            Command::Snapshot(user) => {
-                let snapshot = self.snapshot(now, user.as_ref());
+            Command::Snapshot { scope, user } => {
+                let snapshot = self.snapshot(now, scope.as_ref(), user.as_ref());
                 self.core.tell(token, Answer::Snapshot(Box::new(snapshot)));
             }
             // The shell's business: it traces what it moves, and answers this before it comes here.
@@ -46,6 +46,15 @@ impl Switch {
                 self.registrar.flush_all(&mut self.core);
                 self.core.tell(token, Answer::Done(self.calls.len() as u64));
                 self.calls.handle_command(cx!(self, now), token, command);
+            }
+            Command::Im(_) | Command::ImSessions { .. } | Command::ImErase(_) | Command::Aware { .. } => {
+                self.sessions
+                    .handle_command(cx!(self, now), &mut self.calls, token, command);
+            }
+            Command::Act(ref act) if self.is_consulted_only(act) => {
+                // R076: who is consulted by messages reads the case and changes nothing.
+                let why = "the case is read-only for who is consulted";
+                self.core.refuse(token, Refusal::Forbidden(why.into()));
             }
             Command::Rooms
             | Command::Room(_)
@@ -66,9 +75,27 @@ impl Switch {
             | Command::Record { .. }
             | Command::Inspect(_)
             | Command::RouteTest { .. } => {
+                let case = case_of(&command);
                 self.calls.handle_command(cx!(self, now), token, command);
+                let data = case.and_then(|id| self.calls.interaction(id));
+                if let Some(view) = data {
+                    self.sessions.on_case_changed(cx!(self, now), view.id, &view.case_data);
+                }
             }
         }
+    }
+
+    /// Whether somebody wants to change the case of an interaction about which he is only consulted.
+    fn is_consulted_only(&self, act: &Act) -> bool {
+        let (Verb::SetCaseData { interaction, .. }, By::User(user)) = (&act.verb, &act.by) else {
+            return false;
+        };
+        let takes_part = || {
+            self.calls
+                .interaction(*interaction)
+                .is_some_and(|view| view.includes(user))
+        };
+        self.sessions.is_consulted(user, *interaction) && !takes_part()
     }
 
     fn drop_registration(&mut self, token: Token, aor: &Aor, contact: Option<&str>) {
@@ -96,14 +123,15 @@ impl Switch {
         }
     }
 
-    fn snapshot(&mut self, now: Now, user: Option<&Aor>) -> Snapshot {
+    fn snapshot(&mut self, now: Now, scope: Option<&Aor>, user: Option<&Aor>) -> Snapshot {
         self.core.watch();
         Snapshot {
             seq: self.core.last_event(),
-            registrations: self.registrar.views(now, user),
-            calls: self.calls.watched(user),
-            interactions: self.calls.watched_interactions(user),
-            rooms: self.calls.watched_rooms(user),
+            registrations: self.registrar.views(now, scope),
+            calls: self.calls.watched(scope),
+            interactions: self.calls.watched_interactions(scope),
+            sessions: user.map(|user| self.sessions.transcripts(user)).unwrap_or_default(),
+            rooms: self.calls.watched_rooms(scope),
         }
     }
 
@@ -143,6 +171,7 @@ impl Switch {
             ("registrations", count(self.registrar.len()), true),
             ("messages_under_way", count(self.im.under_way()), true),
             ("messages_waiting", count(self.im.stored()), true),
+            ("im_sessions", count(self.sessions.len()), true),
             ("subscriptions", count(self.subscriptions.len()), true),
             ("nonces", count(self.auth.nonces()), true),
             ("packets_received_total", tally.packets_in, false),
@@ -191,6 +220,17 @@ impl Switch {
             ("malformed_total", endpoint.malformed, false),
             ("transactions_evicted_total", endpoint.evicted, false),
         ]);
+    }
+}
+
+/// The interaction whose case this changes.
+fn case_of(command: &Command) -> Option<InteractionId> {
+    match command {
+        Command::Act(act) => match act.verb {
+            Verb::SetCaseData { interaction, .. } => Some(interaction),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -310,6 +310,16 @@ pub struct Im {
     pub max_per_user: usize,
     /// Messages that may wait in all.
     pub max_total: usize,
+    /// An invitation to a session that nobody answers is over after this; default 30 s.
+    pub invitation_timeout: Duration,
+    /// The phones of who takes part by a workspace get what is said, too; default false.
+    pub copy_to_phones: bool,
+    /// Plain phones are told who joins; default false.
+    pub tell_joined: bool,
+    /// The text of sessions is kept when they are closed, and can be searched; otherwise only that they were. Default false.
+    pub keep_transcripts: bool,
+    /// Records of sessions, with their text if that is kept, are erased after this; `None`: never. Default 90 days.
+    pub keep_records: Option<Duration>,
 }
 
 /// How subscriptions to events behave (RFC 6665), and who may watch whom.

@@ -61,6 +61,9 @@ impl Switch {
     fn carry_out(&mut self, now: Now) {
         loop {
             self.carry_out_effects(now);
+            if self.sessions.post(cx!(self, now), &mut self.im) {
+                continue;
+            }
             let Some(outcome) = self.core.outcomes.pop_front() else {
                 break;
             };
@@ -103,8 +106,9 @@ impl Switch {
     }
 
     /// What came of a message that a room has sent. A room that sends none hears nothing.
-    fn on_outcome(&mut self, _now: Now, outcome: crate::im::Outcome) {
+    fn on_outcome(&mut self, now: Now, outcome: crate::im::Outcome) {
         match Room::of(outcome.owner) {
+            Some((Room::Session, number)) => self.sessions.on_outcome(cx!(self, now), number, &outcome),
             Some((Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent, _))
             | None => {
                 tracing::debug!(message = %outcome.message, what = ?outcome.what, "outcome of a message");
@@ -178,6 +182,7 @@ impl Switch {
         match Room::of(owner) {
             Some((Room::Call, _)) => self.calls.handle_stored(cx!(self, now), token, reply),
             Some((Room::Im, _)) => self.im.handle_stored(cx!(self, now), token, reply),
+            Some((Room::Session, _)) => self.sessions.handle_stored(cx!(self, now), token, &reply),
             Some((Room::Switch, _)) => self.on_restored(now, token, reply),
             Some((Room::Subscription | Room::Registrar | Room::Agent, _)) | None => {}
         }
@@ -211,6 +216,7 @@ impl Switch {
         match Room::of(owner) {
             Some((Room::Call, _)) => self.calls.handle_event(cx!(self, now), owner, event),
             Some((Room::Im, number)) => self.im.handle_event(cx!(self, now), number, event),
+            Some((Room::Session, number)) => self.sessions.handle_event(cx!(self, now), number, &event),
             Some((Room::Subscription, number)) => {
                 self.subscriptions
                     .handle_event(cx!(self, now), &states!(self), number, event);

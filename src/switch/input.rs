@@ -1,8 +1,8 @@
 //! What the shell tells the switch.
 
-use crate::{Act, Config, Originate, SetAgent, Token};
+use crate::{Act, Config, ImAct, Originate, SetAgent, Token};
 use bytes::Bytes;
-use model::{Aor, InteractionId, StoreReply};
+use model::{Aor, InteractionId, SessionId, StoreReply};
 use sip::Flow;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -148,9 +148,6 @@ pub enum Command {
         /// What is dialled.
         to: Box<str>,
     },
-    /// Everything that events keep up to date, or what concerns one user: [`crate::Answer::Snapshot`]. From the first on,
-    /// what happens is told by [`crate::Notice::Event`].
-    Snapshot(Option<Aor>),
     /// Agents by address, or one: [`crate::Answer::Agents`].
     Agents(Option<Aor>),
     /// What is said of an agent: [`crate::Answer::Agents`] with the agent as it is then, or refused.
@@ -170,6 +167,35 @@ pub enum Command {
         user: Aor,
         /// Which.
         page: u64,
+    },
+    /// Everything that events keep up to date: [`crate::Answer::Snapshot`]. From the first on, what happens is told by
+    /// [`crate::Notice::Event`].
+    Snapshot {
+        /// Only what concerns this user.
+        scope: Option<Aor>,
+        /// Who asks: sessions of messages are shown to those in them alone.
+        user: Option<Aor>,
+    },
+    /// A verb of a session of messages: [`crate::Answer::Session`], [`crate::Answer::Sent`], [`crate::Answer::Acted`],
+    /// [`crate::Answer::Done`], or refused.
+    Im(Box<ImAct>),
+    /// Sessions of a user with what they may read; without a user all of them without a word: [`crate::Answer::Sessions`].
+    ImSessions {
+        /// Whose.
+        user: Option<Aor>,
+        /// Only this one.
+        session: Option<SessionId>,
+    },
+    /// Erases the record of a closed session: [`crate::Answer::Done`] when it is in no file any more.
+    ImErase(SessionId),
+    /// A websocket of a user shows messages, still, or not any more: [`crate::Answer::Done`] with 1 if the user may have any.
+    Aware {
+        /// Whose.
+        user: Aor,
+        /// Names the websocket; never used again.
+        lease: u64,
+        /// It does.
+        on: bool,
     },
     /// SIP trace on or off: [`crate::Answer::Done`].
     Trace(bool),

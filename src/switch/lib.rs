@@ -48,6 +48,7 @@ mod verb;
 pub use admission::Admit;
 pub use agent::SetAgent;
 pub use config::Config;
+pub use im::verb::{ImAct, ImVerb};
 pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
@@ -58,6 +59,7 @@ use auth::Auth;
 use call::Calls;
 use clock::Now;
 use im::Im;
+use im::session::Sessions;
 use registrar::Registrar;
 use restore::Restoring;
 use room::Room;
@@ -76,6 +78,7 @@ pub struct Switch {
     registrar: Registrar,
     agents: Agents,
     im: Im,
+    sessions: Sessions,
     subscriptions: Subscriptions,
     calls: Calls,
     /// What the store has not said yet of what was before the restart.
@@ -95,6 +98,7 @@ impl Switch {
             registrar: Registrar::new(&core),
             agents: Agents::new(&core),
             im: Im::new(&mut core, now),
+            sessions: Sessions::new(&mut core, now),
             subscriptions: Subscriptions::new(&core),
             calls: Calls::new(&mut core, now),
             restoring: Restoring::new(&mut core, now),
@@ -153,6 +157,7 @@ impl Switch {
             Some((Room::Call, _)) => self.calls.recover(cx!(self, now), owner),
             Some((Room::Im, number)) => self.im.recover(cx!(self, now), number),
             Some((Room::Subscription, number)) => self.subscriptions.recover(cx!(self, now), number),
+            Some((Room::Session, number)) => self.sessions.recover(cx!(self, now), number),
             Some((Room::Registrar | Room::Switch | Room::Agent, _)) | None => {}
         }
         self.settle(now);
@@ -168,6 +173,7 @@ impl Switch {
         self.core.admission.audit()?;
         self.registrar.audit()?;
         self.im.audit()?;
+        self.sessions.audit()?;
         self.subscriptions.audit()?;
         self.agents.audit(&self.calls)?;
         self.calls.audit()

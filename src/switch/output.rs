@@ -4,8 +4,8 @@ use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
 use model::{
-    BanView, CallView, GroupView, InteractionView, LegSoundView, Occurrence, PresenceView, RegistrationView, RoomView,
-    Snapshot, StatusView, StoreOp, VerbOutcome,
+    BanView, CallView, GroupView, ImMessage, ImTranscript, InteractionView, LegSoundView, Occurrence, PresenceView,
+    RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
 };
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
@@ -86,6 +86,12 @@ pub enum Answer {
     Acted(Box<Acted>),
     /// For [`crate::Command::Snapshot`].
     Snapshot(Box<Snapshot>),
+    /// For most of [`crate::ImVerb`]: the session as it is now.
+    Session(Box<ImTranscript>),
+    /// For [`crate::ImVerb::Send`]: it is on disk.
+    Sent(Box<ImMessage>),
+    /// For [`crate::Command::ImSessions`], oldest first.
+    Sessions(Vec<ImTranscript>),
     /// For [`crate::Command::Rooms`] and [`crate::Command::Room`].
     Rooms(Vec<RoomView>),
     /// For [`crate::Command::Agents`] and [`crate::Command::SetAgent`], by address.
@@ -111,6 +117,10 @@ pub enum Refusal {
     Forbidden(Box<str>),
     /// Whom it needs cannot be reached: the SIP status that a call there gets.
     Unreachable(u16),
+    /// It cannot be done for now, through no fault of who asks: again later.
+    Unavailable(Box<str>),
+    /// A text is longer than so many bytes.
+    TooLarge(usize),
 }
 
 /// The next moment at which something is due.

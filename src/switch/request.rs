@@ -85,7 +85,10 @@ impl Switch {
             Method::Invite => self
                 .calls
                 .handle_invite(cx!(self, now), Dialler::User(user), flow, request),
-            Method::Message => self.im.handle_message(cx!(self, now), user, flow, request),
+            Method::Message => {
+                self.im
+                    .handle_message(cx!(self, now), &mut self.sessions, user, flow, request);
+            }
             Method::Subscribe => {
                 self.subscriptions
                     .handle_subscribe(cx!(self, now), &states!(self), user, flow, &request)

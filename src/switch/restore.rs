@@ -28,6 +28,8 @@ pub(crate) mod timer {
     pub(crate) const SETTINGS: u64 = 4;
     /// Ask for the subscriptions again.
     pub(crate) const SUBSCRIPTIONS: u64 = 5;
+    /// Ask for the sessions of messages again.
+    pub(crate) const SESSIONS: u64 = 6;
 }
 
 /// What is asked of the store.
@@ -37,6 +39,7 @@ enum Wanted {
     Messages,
     Settings,
     Subscriptions,
+    Sessions,
 }
 
 /// What was asked of the store and not answered, and what waits for it.
@@ -62,6 +65,7 @@ impl Restoring {
         restoring.ask(core, Wanted::Messages);
         restoring.ask(core, Wanted::Settings);
         restoring.ask(core, Wanted::Subscriptions);
+        restoring.ask(core, Wanted::Sessions);
         restoring
     }
 
@@ -71,6 +75,7 @@ impl Restoring {
             Wanted::Messages => StoreOp::CountMessages,
             Wanted::Settings => StoreOp::LoadUserSettings,
             Wanted::Subscriptions => StoreOp::LoadSubscriptions,
+            Wanted::Sessions => StoreOp::LoadSessions,
         };
         self.questions.push((core.ask(Room::Switch, op), wanted));
     }
@@ -108,6 +113,7 @@ impl Switch {
             StoreReply::Bindings(bindings) => self.registrar.restore(&mut self.core, now, bindings),
             StoreReply::Waiting { per_user, last_id } => self.im.restore(per_user, last_id),
             StoreReply::Subscriptions(all) => self.subscriptions.restore(cx!(self, now), &states!(self), all),
+            StoreReply::Sessions(all) => self.sessions.restore(cx!(self, now), all),
             StoreReply::UserSettings(settings) => {
                 self.core.settings.restore(settings);
                 self.agents.on_reload(&mut self.core);
@@ -120,6 +126,7 @@ impl Switch {
                     Wanted::Messages => timer::MESSAGES,
                     Wanted::Settings => timer::SETTINGS,
                     Wanted::Subscriptions => timer::SUBSCRIPTIONS,
+                    Wanted::Sessions => timer::SESSIONS,
                 };
                 self.core
                     .endpoint
@@ -150,6 +157,7 @@ impl Switch {
                 self.release(now);
             }
             timer::BINDINGS => self.restoring.ask(&mut self.core, Wanted::Bindings),
+            timer::SESSIONS => self.restoring.ask(&mut self.core, Wanted::Sessions),
             timer::SUBSCRIPTIONS => self.restoring.ask(&mut self.core, Wanted::Subscriptions),
             timer::SETTINGS => self.restoring.ask(&mut self.core, Wanted::Settings),
             timer::MESSAGES => self.restoring.ask(&mut self.core, Wanted::Messages),

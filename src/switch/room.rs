@@ -11,6 +11,8 @@ pub(crate) enum Room {
     Im,
     /// `subscribe`: subscriptions.
     Subscription,
+    /// `im/session`: sessions of messages.
+    Session,
     /// `registrar`: expiry, write-behind, restore.
     Registrar,
     /// The switch itself: housekeeping.
@@ -19,10 +21,11 @@ pub(crate) enum Room {
     Agent,
 }
 
-const ROOMS: [Room; 6] = [
+const ROOMS: [Room; 7] = [
     Room::Call,
     Room::Im,
     Room::Subscription,
+    Room::Session,
     Room::Registrar,
     Room::Switch,
     Room::Agent,

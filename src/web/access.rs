@@ -2,6 +2,7 @@
 //! (`Authorization: Bearer`, see [`crate::login`]) or, for scripts, with extension and password (`Basic`). Wrong passwords
 //! are limited for each account and address, and an unknown user is answered like a wrong password.
 
+use crate::watch::Scope;
 use crate::{Account, ApiError, Code, Context};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -39,6 +40,14 @@ impl Caller {
     /// Whose business it is shown and may touch: `None` for everybody's, else its own alone.
     pub(crate) fn scope(&self) -> Option<&Aor> {
         self.user().filter(|_| !self.is_supervisor())
+    }
+
+    /// Which events it is told: its own, or all that are not private to others.
+    pub(crate) fn watches(&self) -> Scope {
+        Scope {
+            user: self.user().cloned(),
+            all: self.is_supervisor(),
+        }
     }
 
     pub(crate) fn is_supervisor(&self) -> bool {

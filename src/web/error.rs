@@ -133,6 +133,8 @@ impl From<Refusal> for ApiError {
             Refusal::NotFound(what) => ApiError::new(Code::NotFound, what),
             Refusal::Conflict(why) => ApiError::new(Code::Conflict, why),
             Refusal::Forbidden(why) => ApiError::new(Code::Forbidden, why),
+            Refusal::Unavailable(why) => ApiError::new(Code::Unavailable, why),
+            Refusal::TooLarge(most) => ApiError::new(Code::TooLarge, format!("a message has at most {most} bytes")),
             Refusal::Unreachable(status) => ApiError::new(Code::Conflict, format!("a call there gets {status}")),
         }
     }

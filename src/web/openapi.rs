@@ -35,7 +35,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "rooms", description = "Conference rooms with somebody in them."),
         (name = "bans", description = "Who is not listened to."),
         (name = "registrations", description = "Who can be reached where."),
-        (name = "messages", description = "Messages that wait."),
+        (name = "messages", description = "Sessions of instant messages, their records, and messages that wait."),
         (name = "records", description = "What was."),
         (name = "operations", description = "The node as a whole."),
     )

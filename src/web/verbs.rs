@@ -4,10 +4,12 @@ use crate::access::Caller;
 use crate::api::{self, calls};
 use crate::requests::Outcome;
 use crate::{ApiError, Context};
-use model::{InteractionId, InteractionView, Medium, PartyId};
+use axum::Json;
+use axum::http::HeaderMap;
+use model::{InteractionId, InteractionView, Medium, PartyId, SessionId};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use switch::{Act, Answer, By, Command, Mute, Originate, RecordWish, Supervision, Verb};
+use serde_json::{Value, json};
+use switch::{Act, Answer, By, Command, ImAct, ImVerb, Mute, Originate, RecordWish, Supervision, Verb};
 use utoipa::ToSchema;
 
 /// A command. In JSON it carries its name: `{"command": "consult", "interaction": "i-...", "target": "1002"}`.
@@ -145,6 +147,60 @@ pub(crate) enum Wish {
         #[schema(value_type = String)]
         value: Box<str>,
     },
+    /// Opens a session of messages with somebody; nobody hears of it before the first message.
+    ImOpen {
+        /// Extension or number, as dialled: a user, or a group.
+        #[schema(value_type = String)]
+        target: Box<str>,
+        /// A consultation about this interaction, in which one takes part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interaction: Option<InteractionId>,
+        /// The first message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        text: Option<Box<str>>,
+    },
+    /// Says something; the first time that is the invitation. Answered when it is on disk.
+    ImSend {
+        session: SessionId,
+        #[schema(value_type = String)]
+        text: Box<str>,
+    },
+    /// Takes an invitation.
+    ImAccept { session: SessionId },
+    /// Refuses an invitation.
+    ImReject { session: SessionId },
+    /// Ends a session of two; leaves one of more.
+    ImEnd { session: SessionId },
+    /// Closes the window: of a session that is over, or was never begun; an invitation under way is taken back.
+    ImDone { session: SessionId },
+    /// One writes, or no more. To be said again every ten seconds or so.
+    ImTyping { session: SessionId, on: bool },
+    /// Everything up to this message was displayed.
+    ImRead { session: SessionId, seq: u64 },
+    /// Asks somebody to join.
+    ImAdd {
+        session: SessionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// Takes a party out, or its invitation back.
+    ImDrop { session: SessionId, party: PartyId },
+    /// Asks somebody to take one's place.
+    ImTransfer {
+        session: SessionId,
+        /// Extension or number, as dialled.
+        #[schema(value_type = String)]
+        target: Box<str>,
+    },
+    /// A consultation goes on by voice: the contact is held, the other one's phone rings, the session stays.
+    ImVoice {
+        session: SessionId,
+        /// Whom to call; else the first who is connected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        party: Option<PartyId>,
+    },
 }
 
 /// What is wanted of a recording.
@@ -192,6 +248,14 @@ pub(crate) fn subject(verb: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether this, with `im-` before it, is a verb of a session of messages.
+pub(crate) fn is_of_sessions(verb: &str) -> bool {
+    let verbs = [
+        "send", "accept", "reject", "end", "done", "typing", "read", "add", "drop", "transfer", "voice",
+    ];
+    verbs.contains(&verb)
+}
+
 /// Carries out a command once, however often it comes with this id.
 pub(crate) async fn once(context: &Context, caller: &Caller, id: &str, wish: Wish) -> Outcome {
     let user = caller.user().map(ToString::to_string).unwrap_or_default();
@@ -199,6 +263,22 @@ pub(crate) async fn once(context: &Context, caller: &Caller, id: &str, wish: Wis
     let command = serde_json::to_string(&wish).map_err(ApiError::bad)?;
     let work = perform(context.clone(), caller.clone(), id.into(), wish);
     context.requests.once(&user, id, command, work).await
+}
+
+/// The same for a request over HTTP, which may name itself in a header.
+pub(crate) async fn by_http(
+    context: Context,
+    caller: Caller,
+    headers: &HeaderMap,
+    wish: Wish,
+) -> Result<Json<Value>, ApiError> {
+    let key = headers
+        .get("idempotency-key")
+        .map(|key| key.to_str().map_err(ApiError::bad));
+    match key.transpose()? {
+        Some(key) => once(&context, &caller, key, wish).await.map(Json),
+        None => perform(context, caller, "".into(), wish).await.map(Json),
+    }
 }
 
 /// Carries out a command for who may.
@@ -219,6 +299,10 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
         (None, None) => By::Operator(None),
     };
     let command = match wish {
+        wish if wish.is_im() => {
+            let verb = wish.im_verb().ok_or_else(|| ApiError::bad("not a verb"))?;
+            Command::Im(Box::new(ImAct { by, client, verb }))
+        }
         Wish::Originate { target, user } => {
             let user = match (user, caller.user()) {
                 (Some(user), _) => api::aor(&context, &user)?,
@@ -249,6 +333,14 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
             };
             serde_json::to_value(view).map_err(|_| ApiError::unavailable("the switch"))
         }
+        Answer::Session(transcript) => {
+            serde_json::to_value(*transcript).map_err(|_| ApiError::unavailable("the switch"))
+        }
+        Answer::Sent(message) => {
+            let message = *message;
+            Ok(json!({ "message": message }))
+        }
+        Answer::Done(done) => Ok(json!({ "done": done })),
         other => Err(api::unexpected(&other)),
     }
 }
@@ -287,6 +379,18 @@ impl Wish {
         };
         Some(match self {
             Wish::Hangup { .. } | Wish::Record { .. } | Wish::Originate { .. } => return None,
+            Wish::ImOpen { .. }
+            | Wish::ImSend { .. }
+            | Wish::ImAccept { .. }
+            | Wish::ImReject { .. }
+            | Wish::ImEnd { .. }
+            | Wish::ImDone { .. }
+            | Wish::ImTyping { .. }
+            | Wish::ImRead { .. }
+            | Wish::ImAdd { .. }
+            | Wish::ImDrop { .. }
+            | Wish::ImTransfer { .. }
+            | Wish::ImVoice { .. } => return None,
             Wish::Hold { interaction } => Verb::Hold { interaction },
             Wish::Resume { interaction } => Verb::Resume { interaction },
             Wish::Toggle { interaction } => Verb::Toggle { interaction },
@@ -337,6 +441,53 @@ impl Wish {
                 key,
                 value,
             },
+        })
+    }
+}
+
+impl Wish {
+    fn is_im(&self) -> bool {
+        matches!(
+            self,
+            Wish::ImOpen { .. }
+                | Wish::ImSend { .. }
+                | Wish::ImAccept { .. }
+                | Wish::ImReject { .. }
+                | Wish::ImEnd { .. }
+                | Wish::ImDone { .. }
+                | Wish::ImTyping { .. }
+                | Wish::ImRead { .. }
+                | Wish::ImAdd { .. }
+                | Wish::ImDrop { .. }
+                | Wish::ImTransfer { .. }
+                | Wish::ImVoice { .. }
+        )
+    }
+
+    /// What is a verb of sessions.
+    fn im_verb(self) -> Option<ImVerb> {
+        Some(match self {
+            Wish::ImOpen {
+                target,
+                interaction,
+                text,
+            } => ImVerb::Open {
+                target,
+                interaction,
+                text,
+            },
+            Wish::ImSend { session, text } => ImVerb::Send { session, text },
+            Wish::ImAccept { session } => ImVerb::Accept { session },
+            Wish::ImReject { session } => ImVerb::Reject { session },
+            Wish::ImEnd { session } => ImVerb::End { session },
+            Wish::ImDone { session } => ImVerb::Done { session },
+            Wish::ImTyping { session, on } => ImVerb::Typing { session, on },
+            Wish::ImRead { session, seq } => ImVerb::Read { session, seq },
+            Wish::ImAdd { session, target } => ImVerb::Add { session, target },
+            Wish::ImDrop { session, party } => ImVerb::Drop { session, party },
+            Wish::ImTransfer { session, target } => ImVerb::Transfer { session, target },
+            Wish::ImVoice { session, party } => ImVerb::Voice { session, party },
+            _ => return None,
         })
     }
 }

@@ -46,13 +46,35 @@ struct Ring {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missed;
 
-/// Whose events: everybody's, or those that concern one user.
-pub(crate) type Scope = Option<Aor>;
+/// Which events a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Who it is.
+    pub(crate) user: Option<Aor>,
+    /// Everything but what is private to others; else only what concerns the user.
+    pub(crate) all: bool,
+}
+
+impl Scope {
+    /// What concerns this user.
+    #[cfg(test)]
+    pub(crate) fn of(user: Aor) -> Scope {
+        let user = Some(user);
+        Scope { user, all: false }
+    }
+
+    /// What an operator is told.
+    #[cfg(test)]
+    pub(crate) fn everything() -> Scope {
+        Scope { user: None, all: true }
+    }
+}
 
 impl Told {
     /// As a client of this scope is told it.
     pub(crate) fn text(&self, scope: &Scope) -> Utf8Bytes {
-        let own = scope.as_ref().and_then(|user| self.event.seen_by(user));
+        let limited = scope.user.as_ref().filter(|_| !scope.all);
+        let own = limited.and_then(|user| self.event.seen_by(user));
         let Some(event) = own else { return self.json.clone() };
         let (seq, at) = (self.seq, self.at);
         written(&Occurrence { seq, at, event }).unwrap_or_default()
@@ -177,7 +199,8 @@ impl Ring {
 }
 
 fn is_for(told: &Told, scope: &Scope) -> bool {
-    scope.as_ref().is_none_or(|user| told.event.concerns(user))
+    let is_theirs = || scope.user.as_ref().is_some_and(|user| told.event.concerns(user));
+    scope.all && !told.event.is_private() || is_theirs()
 }
 
 #[derive(serde::Serialize)]
@@ -211,7 +234,7 @@ mod tests {
 
     fn numbers(watch: &Watch, after: u64) -> Vec<u64> {
         watch
-            .next(after, &None)
+            .next(after, &Scope::everything())
             .unwrap()
             .0
             .iter()
@@ -226,13 +249,13 @@ mod tests {
         assert_eq!(numbers(&watch, 103), [104, 105]);
         assert_eq!(numbers(&watch, 105), [] as [u64; 0]);
         assert_eq!(numbers(&watch, 200), [] as [u64; 0], "a snapshot newer than the ring");
-        assert_eq!(watch.next(99, &None).unwrap_err(), Missed);
+        assert_eq!(watch.next(99, &Scope::everything()).unwrap_err(), Missed);
     }
 
     #[test]
     fn an_event_is_written_with_type_number_and_name() {
         let watch = watch([102]);
-        let told = &watch.next(101, &None).unwrap().0[0];
+        let told = &watch.next(101, &Scope::everything()).unwrap().0[0];
         let expected = r#"{"type":"event","seq":102,"at":7,"event":"unregistered","aor":"1000@a","contact":"sip:x"}"#;
         assert_eq!(&*told.json, expected);
     }
@@ -240,21 +263,21 @@ mod tests {
     #[test]
     fn an_agent_gets_only_what_concerns_them() {
         let watch = watch(100..110);
-        let (lot, known) = watch.next(99, &Some(Aor::new("1001", "a"))).unwrap();
+        let (lot, known) = watch.next(99, &Scope::of(Aor::new("1001", "a"))).unwrap();
         assert_eq!(
             lot.iter().map(|told| told.seq).collect::<Vec<_>>(),
             [101, 103, 105, 107, 109]
         );
         assert_eq!(known, 109);
-        assert_eq!(watch.waiting(104, &Some(Aor::new("1001", "a"))).0, 3);
+        assert_eq!(watch.waiting(104, &Scope::of(Aor::new("1001", "a"))).0, 3);
     }
 
     #[test]
     fn much_comes_in_lots() {
         let watch = watch(1..=600);
-        let (first, known) = watch.next(0, &None).unwrap();
+        let (first, known) = watch.next(0, &Scope::everything()).unwrap();
         assert_eq!((first.len(), known), (256, 256));
-        let (second, known) = watch.next(known, &None).unwrap();
+        let (second, known) = watch.next(known, &Scope::everything()).unwrap();
         assert_eq!((second[0].seq, second.len(), known), (257, 256, 512));
     }
 
@@ -263,14 +286,14 @@ mod tests {
         let watch = watch(1..=5_000);
         assert!(watch.can_resume(904) && watch.can_resume(5_000));
         assert!(!watch.can_resume(903) && !watch.can_resume(5_001));
-        assert_eq!(watch.next(903, &None).unwrap_err(), Missed);
+        assert_eq!(watch.next(903, &Scope::everything()).unwrap_err(), Missed);
         assert_eq!(numbers(&watch, 904)[0], 905);
     }
 
     #[test]
     fn after_a_gap_nobody_is_told_half_of_it() {
         let watch = watch((1..=10).chain(12..=13));
-        assert_eq!(watch.next(9, &None).unwrap_err(), Missed);
+        assert_eq!(watch.next(9, &Scope::everything()).unwrap_err(), Missed);
         assert!(!watch.can_resume(10));
         assert_eq!(numbers(&watch, 11), [12, 13]);
     }

@@ -136,6 +136,13 @@ impl Store {
             StoreOp::LoadSubscriptions => {
                 return StoreReply::Subscriptions(self.subscriptions.values().cloned().collect());
             }
+            // Nobody in this simulation has a workspace: there are no sessions.
+            StoreOp::LoadSessions => return StoreReply::Sessions(Vec::new()),
+            StoreOp::ExpireSessions(_) => {}
+            StoreOp::PutSession(_)
+            | StoreOp::PutSessionMessage(_)
+            | StoreOp::CloseSession { .. }
+            | StoreOp::EraseSession(_) => self.fault = Some("a session without a workspace".to_owned()),
             StoreOp::PutCdr(cdr) => {
                 if let Some(before) = self.cdrs.insert(cdr.leg, *cdr) {
                     self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));

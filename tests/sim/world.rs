@@ -517,6 +517,11 @@ fn config(users: usize) -> Config {
             keep: seconds(7 * 86_400),
             max_per_user: 1_000,
             max_total: 100_000,
+            invitation_timeout: seconds(30),
+            copy_to_phones: false,
+            tell_joined: false,
+            keep_transcripts: false,
+            keep_records: None,
         },
         security: config::Security {
             realm: DOMAIN.into(),

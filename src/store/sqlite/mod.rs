@@ -15,13 +15,14 @@ mod names;
 mod receipt;
 mod recording;
 mod schema;
+mod session;
 
 use crate::backend::{Backend, Gate, writes};
 use crate::reader::Read;
-use crate::{CdrQuery, CdrRow, OpenError};
+use crate::{CdrQuery, CdrRow, OpenError, TranscriptQuery, TranscriptRow};
 use failure::kind_of;
 use file::Lock;
-use model::{Aor, InteractionId, RecordingRow, StoreError, StoreOp, StoreReply};
+use model::{Aor, ImTranscript, InteractionId, RecordingRow, SessionId, StoreError, StoreOp, StoreReply};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +51,8 @@ const STATEMENTS: usize = 64;
 pub(crate) struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    /// Text was erased that may still stand in the log.
+    has_erased: bool,
     _lock: Lock,
 }
 
@@ -68,6 +71,7 @@ impl Sqlite {
         Ok(Sqlite {
             connection,
             path: path.to_owned(),
+            has_erased: true,
             _lock: lock,
         })
     }
@@ -91,8 +95,38 @@ impl Sqlite {
             gate().map_err(Failure::Gate)?;
         }
         transaction.commit()?;
+        self.has_erased |= ops.iter().any(erases);
+        if self.has_erased && ops.iter().any(wants_erased) {
+            self.empty_log();
+        }
         Ok(replies)
     }
+
+    /// Moves the whole log into the database and empties it: what was erased may stand in it as it was. Fails while somebody
+    /// reads; then the next time.
+    fn empty_log(&mut self) {
+        let busy = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
+        match busy {
+            Ok(busy) => self.has_erased = busy,
+            Err(why) => {
+                tracing::warn!(path = %self.path.display(), error = %why, "the log could not be moved into the database");
+            }
+        }
+    }
+}
+
+fn erases(op: &StoreOp) -> bool {
+    matches!(
+        op,
+        StoreOp::CloseSession { keep_text: false, .. } | StoreOp::EraseSession(_) | StoreOp::ExpireSessions(_)
+    )
+}
+
+/// Whose reply promises that nothing erased is in any file.
+fn wants_erased(op: &StoreOp) -> bool {
+    matches!(op, StoreOp::EraseSession(_) | StoreOp::ExpireSessions(_))
 }
 
 impl Backend for Sqlite {
@@ -102,12 +136,7 @@ impl Backend for Sqlite {
 
     /// Moves the whole log into the database: an empty log is the mark of a clean end.
     fn close(&mut self) {
-        let moved = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-        if let Err(why) = moved {
-            tracing::warn!(path = %self.path.display(), error = %why, "the log could not be moved into the database");
-        }
+        self.empty_log();
     }
 }
 
@@ -178,6 +207,14 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::DeleteSubscription(tag) => kept::delete(connection, *tag),
         StoreOp::LoadSubscriptions => kept::load(connection),
         StoreOp::ExpireCdrs(until) => cdr::expire(connection, *until),
+        StoreOp::PutSession(kept) => session::put(connection, kept),
+        StoreOp::PutSessionMessage(message) => session::erasing(connection, |c| session::put_message(c, message)),
+        StoreOp::LoadSessions => session::load(connection),
+        StoreOp::CloseSession { kept, keep_text } => {
+            session::erasing(connection, |c| session::close(c, kept, *keep_text))
+        }
+        StoreOp::EraseSession(id) => session::erasing(connection, |c| session::erase(c, *id)),
+        StoreOp::ExpireSessions(until) => session::erasing(connection, |c| session::expire(c, *until)),
     }
 }
 
@@ -238,6 +275,14 @@ impl Read for SqliteReader {
         recording::of_call(&self.0, call).map_err(|why| kind_of(&why))
     }
 
+    fn transcripts(&mut self, query: &TranscriptQuery, limit: u32) -> Result<Vec<TranscriptRow>, StoreError> {
+        session::find(&self.0, query, limit).map_err(|why| kind_of(&why))
+    }
+
+    fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError> {
+        session::show(&self.0, id).map_err(|why| kind_of(&why))
+    }
+
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {
         message::waiting_by_user(&self.0).map_err(|why| kind_of(&why))
     }
@@ -258,6 +303,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_size_limit", LOG_MAX_BYTES)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What is deleted is overwritten where that costs no writing of its own; see `session::erasing` for the rest.
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
     Ok(connection)
 }
 

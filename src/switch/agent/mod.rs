@@ -90,7 +90,6 @@ impl Agents {
 
     /// The sessions of messages that this user takes part in or is invited to now, and no others. To be told whenever one may
     /// have begun or ended; told twice is no harm.
-    #[allow(dead_code)] // for the room of sessions
     pub(crate) fn hold_sessions(&mut self, core: &mut Core, user: &Aor, live: impl Iterator<Item = Lease>) {
         let live: SmallVec<[Lease; 2]> = live.collect();
         let now = self.channel(user, Medium::Im).map(Channel::leases).unwrap_or_default();

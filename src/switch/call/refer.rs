@@ -325,5 +325,7 @@ fn status_of(refusal: &Refusal) -> u16 {
         Refusal::Conflict(_) => 488,
         Refusal::Forbidden(_) => 403,
         Refusal::Unreachable(status) => *status,
+        Refusal::Unavailable(_) => 503,
+        Refusal::TooLarge(_) => 413,
     }
 }

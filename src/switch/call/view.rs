@@ -19,6 +19,11 @@ impl Calls {
         views
     }
 
+    /// One interaction that is not over, by its id.
+    pub(crate) fn interaction(&self, id: InteractionId) -> Option<InteractionView> {
+        self.find(id).and_then(|(key, _)| self.interaction_view(key))
+    }
+
     /// One interaction as it is now.
     pub(super) fn interaction_view(&self, key: Key<Interaction>) -> Option<InteractionView> {
         let interaction = self.interactions.get(key)?;

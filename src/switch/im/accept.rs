@@ -1,6 +1,7 @@
 //! A MESSAGE from a user: what can be said at once, and otherwise which way it goes.
 
 use super::letter::Letter;
+use super::session::Sessions;
 use super::{Delivery, Im, Reader, timer};
 use crate::core::Cx;
 use crate::room::Room;
@@ -18,8 +19,17 @@ const RETRY_AFTER_S: u32 = 60;
 
 impl Im {
     /// A MESSAGE from outside of any dialog whose sender is known and whose From is theirs.
-    pub(crate) fn handle_message(&mut self, cx: &mut Cx<'_>, sender: UserIndex, flow: Flow, request: Message) {
+    /// What belongs to a session goes there.
+    pub(crate) fn handle_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sessions: &mut Sessions,
+        sender: UserIndex,
+        flow: Flow,
+        request: Message,
+    ) {
         match self.read(cx, sender, &request) {
+            Ok(letter) if sessions.take_text(cx, flow, &request, &letter) => {}
             Ok(letter) => drop(self.take(cx, flow, request, letter, None)),
             Err(reply) => self.refuse(cx, flow, &request, &reply),
         }

@@ -11,8 +11,10 @@ mod late;
 mod letter;
 mod post;
 mod queue;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
+pub mod verb;
 mod verdict;
 
 pub(crate) use letter::Guise;

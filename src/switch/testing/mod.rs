@@ -110,6 +110,11 @@ pub fn config() -> Config {
             keep: seconds(7 * 86_400),
             max_per_user: 500,
             max_total: 100_000,
+            invitation_timeout: seconds(30),
+            copy_to_phones: false,
+            tell_joined: false,
+            keep_transcripts: false,
+            keep_records: Some(seconds(90 * 86_400)),
         },
         security: settings::Security {
             realm: DOMAIN.into(),
@@ -501,6 +506,18 @@ impl World {
         let token = self.last_token;
         self.input(Input::Command { token, command });
         self.answers.remove(&token).expect("a command is answered at once")
+    }
+
+    /// Carries out a command whose answer may take the store's time.
+    ///
+    /// # Panics
+    /// If it is not answered within ten seconds.
+    pub fn ask(&mut self, command: Command) -> Answer {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.input(Input::Command { token, command });
+        self.run_until(Duration::from_secs(10), |world| world.answers.contains_key(&token));
+        self.answers.remove(&token).expect("a command is answered")
     }
 
     // Phones.

@@ -2,8 +2,8 @@
 
 use clock::{Mono, Now};
 use model::{
-    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, LegId, MessageId, Receipt, StoreError, StoreOp,
-    StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, ImMessage, KeptSession, KeptSubscription, KnownDevice, LegId, MessageId, Receipt,
+    SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +23,12 @@ pub struct MemoryStore {
     pub settings: BTreeMap<Aor, UserSettings>,
     /// By tag.
     pub subscriptions: BTreeMap<u64, KeptSubscription>,
+    /// Sessions of messages that are open.
+    pub sessions: BTreeMap<SessionId, KeptSession>,
+    /// What was said in them, and in closed ones whose text is kept.
+    pub said: BTreeMap<(SessionId, u64), ImMessage>,
+    /// Closed ones.
+    pub closed: BTreeMap<SessionId, KeptSession>,
     /// By leg.
     pub cdrs: BTreeMap<LegId, Cdr>,
     /// Every operation fails with this while it is set; writes that nobody waits for are done afterwards.
@@ -157,6 +163,38 @@ impl MemoryStore {
             }
             StoreOp::LoadSubscriptions => {
                 return StoreReply::Subscriptions(self.subscriptions.values().cloned().collect());
+            }
+            StoreOp::PutSession(kept) => {
+                self.sessions.insert(kept.session.id, *kept);
+            }
+            StoreOp::PutSessionMessage(message) => {
+                self.said.insert((message.session, message.seq), *message);
+            }
+            StoreOp::LoadSessions => {
+                let of = |id: SessionId| {
+                    self.said
+                        .range((id, 0)..=(id, u64::MAX))
+                        .map(|(_, message)| message.clone())
+                };
+                let all = self.sessions.iter().map(|(id, kept)| (kept.clone(), of(*id).collect()));
+                return StoreReply::Sessions(all.collect());
+            }
+            StoreOp::CloseSession { kept, keep_text } => {
+                let id = kept.session.id;
+                self.sessions.remove(&id);
+                self.closed.insert(id, *kept);
+                self.said.retain(|(session, _), _| *session != id || keep_text);
+            }
+            StoreOp::EraseSession(id) => {
+                self.closed.remove(&id);
+                self.said.retain(|(session, _), _| *session != id);
+            }
+            StoreOp::ExpireSessions(until) => {
+                let old = |kept: &KeptSession| kept.session.ended_at.is_some_and(|at| at <= until);
+                self.closed.retain(|_, kept| !old(kept));
+                let (open, closed) = (&self.sessions, &self.closed);
+                self.said
+                    .retain(|(id, _), _| open.contains_key(id) || closed.contains_key(id));
             }
             StoreOp::PutCdr(cdr) => {
                 self.cdrs.entry(cdr.leg).or_insert(*cdr);

@@ -58,7 +58,7 @@ pub(crate) async fn originate(
     body: Bytes,
 ) -> Answered<Value> {
     let NewCall { target, user } = super::read(&body)?;
-    carry_out(context, caller, &headers, Wish::Originate { target, user }).await
+    verbs::by_http(context, caller, &headers, Wish::Originate { target, user }).await
 }
 
 /// One call with its legs.
@@ -170,15 +170,5 @@ pub(crate) async fn act(
         }
     }
     let wish: Wish = serde_json::from_value(Value::Object(fields)).map_err(ApiError::bad)?;
-    carry_out(context, caller, &headers, wish).await
-}
-
-async fn carry_out(context: Context, caller: Caller, headers: &HeaderMap, wish: Wish) -> Answered<Value> {
-    let key = headers
-        .get("idempotency-key")
-        .map(|key| key.to_str().map_err(ApiError::bad));
-    match key.transpose()? {
-        Some(key) => verbs::once(&context, &caller, key, wish).await.map(Json),
-        None => verbs::perform(context, caller, "".into(), wish).await.map(Json),
-    }
+    verbs::by_http(context, caller, &headers, wish).await
 }

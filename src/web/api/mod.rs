@@ -51,6 +51,12 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(records::export))
         .routes(routes!(records::recordings))
         .routes(routes!(im::queue))
+        .routes(routes!(im::sessions, im::open))
+        .routes(routes!(im::session))
+        .routes(routes!(im::act))
+        .routes(routes!(im::transcripts))
+        .routes(routes!(im::transcript, im::erase))
+        .routes(routes!(im::export))
         .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this address") })
 }
 

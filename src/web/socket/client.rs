@@ -1,14 +1,14 @@
 //! One client of the websocket, from its welcome to its end.
 
 use super::frame::{Close, FromClient, ToClient};
-use super::{Known, Place};
+use super::{Known, Place, Resume};
 use crate::access::Caller;
 use crate::server::stopped;
 use crate::watch::{Missed, Scope, Watch};
 use crate::{ApiError, Code, Context, api, verbs};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
-use model::{Event, Snapshot};
+use model::{Aor, Event, Snapshot};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use switch::{Answer, Command};
@@ -33,7 +33,39 @@ pub(super) struct Client {
     /// The client knows all events up to this one.
     seq: u64,
     heard: Instant,
+    /// It shows messages: its lease at the switch.
+    lease: Option<Lease>,
     _place: Place,
+}
+
+/// Says to the switch that a user has a client that shows messages, and that it is gone when this is dropped.
+struct Lease {
+    context: Context,
+    user: Aor,
+    number: u64,
+}
+
+impl Lease {
+    /// True if the user may have messages at all.
+    async fn renew(&self) -> bool {
+        let told = api::ask(&self.context, self.says(true)).await;
+        matches!(told, Ok(Answer::Done(1)))
+    }
+
+    fn says(&self, on: bool) -> Command {
+        let (user, lease) = (self.user.clone(), self.number);
+        Command::Aware { user, lease, on }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let said = self.context.node.command(self.says(false));
+        // If the node stops there is nobody to be told.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(said);
+        }
+    }
 }
 
 impl Client {
@@ -41,20 +73,33 @@ impl Client {
         Client {
             socket,
             context,
-            scope: known.caller.scope().cloned(),
+            scope: known.caller.watches(),
             known,
             seq: 0,
             heard: Instant::now(),
+            lease: None,
             _place: place,
         }
     }
 
-    pub(super) async fn run(mut self, resume: Option<u64>) {
+    pub(super) async fn run(mut self, Resume { resume, im }: Resume) {
         let user = self.known.caller.user().cloned();
+        self.take_lease(user.clone().filter(|_| im)).await;
         tracing::info!(?user, ?resume, "websocket opened");
         let Err(close) = self.serve(resume).await;
         tracing::info!(?user, ?close, "websocket closed");
+        drop(self.lease);
         end(self.socket, close).await;
+    }
+
+    /// Before the welcome: who has seen it gets the invitations that come from then on.
+    async fn take_lease(&mut self, user: Option<Aor>) {
+        let Some(user) = user else { return };
+        let (context, number) = (self.context.clone(), self.context.places.next_number());
+        let lease = Lease { context, user, number };
+        if lease.renew().await {
+            self.lease = Some(lease);
+        }
     }
 
     async fn serve(&mut self, resume: Option<u64>) -> Result<std::convert::Infallible, Close> {
@@ -76,8 +121,8 @@ impl Client {
     async fn welcome(&mut self, resume: Option<u64>) -> Result<(), Close> {
         let from = resume.filter(|seq| self.context.watch.can_resume(*seq));
         let user = self.known.caller.user().cloned();
-        let resumed = from.is_some();
-        self.send_frame(&ToClient::Welcome { user, resumed }).await?;
+        let (resumed, im) = (from.is_some(), self.lease.is_some());
+        self.send_frame(&ToClient::Welcome { user, resumed, im }).await?;
         match from {
             Some(seq) => self.seq = seq,
             None => self.send_snapshot().await?,
@@ -168,6 +213,9 @@ impl Client {
             return Err(Close::Silent);
         }
         self.check()?;
+        if let Some(lease) = &self.lease {
+            lease.renew().await;
+        }
         let sent = timeout(SENT_WITHIN, self.socket.send(Message::Ping(Default::default())));
         sent.await.map_err(|_| Close::Slow)?.map_err(|_| Close::Gone)
     }
@@ -183,7 +231,7 @@ impl Client {
         };
         let account = account.filter(|account| account.stamp == before.stamp);
         self.known.caller = Caller::User(account.ok_or(Close::Unauthorized)?);
-        self.scope = self.known.caller.scope().cloned();
+        self.scope = self.known.caller.watches();
         Ok(())
     }
 }
@@ -216,9 +264,15 @@ pub(super) async fn end(mut socket: WebSocket, close: Close) {
 }
 
 async fn snapshot(context: &Context, scope: &Scope) -> Result<Snapshot, Close> {
-    match api::ask(context, Command::Snapshot(scope.clone())).await {
+    let user = scope.user.clone();
+    let scope = user.clone().filter(|_| !scope.all);
+    let asked = Command::Snapshot {
+        scope: scope.clone(),
+        user,
+    };
+    match api::ask(context, asked).await {
         Ok(Answer::Snapshot(snapshot)) => Ok(match scope {
-            Some(user) => snapshot.seen_by(user),
+            Some(user) => snapshot.seen_by(&user),
             None => *snapshot,
         }),
         _ => Err(Close::Unavailable),

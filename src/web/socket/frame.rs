@@ -34,6 +34,9 @@ pub(crate) enum ToClient {
         /// `extension@domain`; nobody's at the Unix socket.
         user: Option<Aor>,
         resumed: bool,
+        /// The switch counts on this client to show invitations to sessions of messages: asked for with `im=true`, and the
+        /// account may have them.
+        im: bool,
     },
     /// Everything of now; events with higher numbers follow.
     Snapshot(Box<Snapshot>),

@@ -21,6 +21,7 @@ use frame::Close;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -44,6 +45,7 @@ pub(crate) struct Places {
     all: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     per_user: Arc<Mutex<HashMap<String, usize>>>,
+    last_number: AtomicU64,
 }
 
 /// A taken place; dropping it gives it back.
@@ -59,7 +61,13 @@ impl Places {
             all: Arc::new(Semaphore::new(all)),
             strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             per_user: Arc::default(),
+            last_number: AtomicU64::new(0),
         }
+    }
+
+    /// Names a websocket to the switch.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Websockets of users who are logged in.
@@ -102,12 +110,16 @@ impl Drop for Place {
 }
 
 /// Who comes back.
-#[derive(Deserialize, IntoParams)]
+#[derive(Clone, Copy, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Resume {
     /// Number of the last event or snapshot the client got: it is told what it missed, or gets a fresh snapshot.
     resume: Option<u64>,
+    /// The client shows instant messages: while it is there, invitations to sessions wait for a click here, and the user's
+    /// plain phones do not get them.
+    #[serde(default)]
+    im: bool,
 }
 
 /// Events and commands, live: a websocket.
@@ -124,7 +136,7 @@ pub(crate) async fn connect(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    let resume = question?.0.resume;
+    let resume = question?.0;
     same_origin(&headers)?;
     let from = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0);
     let upgrade = upgrade
@@ -181,7 +193,7 @@ fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// A client whose first message is to say who it is.
-async fn stranger(mut socket: WebSocket, context: Context, place: OwnedSemaphorePermit, resume: Option<u64>) {
+async fn stranger(mut socket: WebSocket, context: Context, place: OwnedSemaphorePermit, resume: Resume) {
     let known = tokio::time::timeout(LOGIN_WITHIN, client::login(&mut socket, &context)).await;
     drop(place);
     let place = match &known {

@@ -1,5 +1,6 @@
 //! The server over its real sockets, with a node that only remembers what it was asked.
 
+mod im;
 mod login;
 mod openapi;
 mod socket;
@@ -50,7 +51,7 @@ impl Node for Fake {
             Command::Interactions(_) => Answer::Interactions(vec![interaction("1001")]),
             Command::Inspect(_) => Answer::Media(vec![sound()]),
             Command::Rooms | Command::Room(_) => Answer::Rooms(vec![room()]),
-            Command::Snapshot(_) => Answer::Snapshot(Box::new(Snapshot {
+            Command::Snapshot { .. } => Answer::Snapshot(Box::new(Snapshot {
                 seq: *self.seq.lock().unwrap(),
                 calls: vec![call("1001")],
                 ..Snapshot::default()
@@ -60,6 +61,8 @@ impl Node for Fake {
                 done: false,
                 view: interaction("1001"),
             })),
+            Command::Im(act) => im::acted(act),
+            Command::ImSessions { .. } => Answer::Sessions(vec![im::transcript(&["1001", "1002"])]),
             Command::RouteTest { to, .. } => Answer::Route(format!("to {to}").into()),
             _ => Answer::Done(1),
         };
@@ -257,6 +260,7 @@ struct Subject {
     tcp: SocketAddr,
     unix: PathBuf,
     server: Server,
+    store: store::Store,
     _directory: tempfile::TempDir,
 }
 
@@ -267,7 +271,8 @@ impl Subject {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let node = Arc::new(node);
         let (events, told) = mpsc::channel(EVENTS_AHEAD);
-        let reader = store::Store::open("memory:", |_, _| {}).unwrap().reader().unwrap();
+        let store = store::Store::open("memory:", |_, _| {}).unwrap();
+        let reader = store.reader().unwrap();
         Subject {
             tcp: tcp.local_addr().unwrap(),
             server: Server::start(
@@ -281,6 +286,7 @@ impl Subject {
             events,
             node,
             unix,
+            store,
             _directory: directory,
         }
     }

@@ -145,14 +145,21 @@ fn no_route_is_added_past_the_description() {
 #[tokio::test]
 async fn every_described_operation_is_served() {
     let s = Subject::start(Fake::default(), Limits::default()).await;
+    s.keep(&super::im::transcript(&["1001", "1002"]));
     let api = described();
     let mut count = 0;
     for (path, item) in api["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
+            let of_sessions = path.contains("/im/");
+            let id = if of_sessions {
+                super::im::SESSION.to_string()
+            } else {
+                CALL.to_string()
+            };
             let path = path
-                .replace("{id}", &CALL.to_string())
+                .replace("{id}", &id)
                 .replace("{user}", "1000")
-                .replace("{verb}", "hold")
+                .replace("{verb}", if of_sessions { "end" } else { "hold" })
                 .replace("{room}", "3000")
                 .replace("{source}", "192.0.2.1")
                 .replace("{member}", "1");
@@ -167,6 +174,8 @@ async fn every_described_operation_is_served() {
 #[tokio::test]
 async fn answers_are_as_described() {
     let s = Subject::start(Fake::default(), Limits::default()).await;
+    s.keep(&super::im::transcript(&["1001", "1002"]));
+    let session = super::im::SESSION;
     let api = described();
     for (method, path, template, body) in [
         ("GET", "/api/v1/status", "/api/v1/status", ""),
@@ -206,6 +215,21 @@ async fn answers_are_as_described() {
         ("GET", "/api/v1/me", "/api/v1/me", ""),
         ("GET", "/api/v1/cdrs", "/api/v1/cdrs", ""),
         ("GET", "/api/v1/im/queue", "/api/v1/im/queue", ""),
+        ("GET", "/api/v1/im/sessions", "/api/v1/im/sessions", ""),
+        (
+            "GET",
+            &format!("/api/v1/im/sessions/{session}"),
+            "/api/v1/im/sessions/{id}",
+            "",
+        ),
+        ("GET", "/api/v1/im/transcripts", "/api/v1/im/transcripts", ""),
+        (
+            "GET",
+            &format!("/api/v1/im/transcripts/{session}"),
+            "/api/v1/im/transcripts/{id}",
+            "",
+        ),
+        ("GET", "/api/v1/im/sessions/x", "/api/v1/im/sessions/{id}", ""),
         (
             "POST",
             "/api/v1/login",
@@ -253,6 +277,14 @@ fn views_are_written_as_described() {
     check("RoomView", serde_json::to_value(room()).unwrap());
     check("RoomMemberView", serde_json::to_value(&room().members[0]).unwrap());
     check("BanView", serde_json::to_value(ban()).unwrap());
+    let transcript = super::im::transcript(&["1001", "1002"]);
+    check("ImTranscript", serde_json::to_value(&transcript).unwrap());
+    check("ImSession", serde_json::to_value(&transcript.session).unwrap());
+    check("ImParty", serde_json::to_value(&transcript.session.parties[0]).unwrap());
+    check("ImMessage", serde_json::to_value(&transcript.messages[0]).unwrap());
+    let user = aor("1001");
+    let joined = model::Event::ImJoined { user, transcript };
+    check("Event", serde_json::to_value(joined).unwrap());
     check("StatusView", serde_json::to_value(StatusView::default()).unwrap());
     let call = call("1001");
     let left = vec![aor("1002")];

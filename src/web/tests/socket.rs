@@ -11,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 /// What must come comes within this.
 const LIMIT: Duration = Duration::from_secs(10);
 
-struct Page(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Page(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Page {
     /// A handshake with these header lines; the status if it is refused.
@@ -29,7 +29,7 @@ impl Page {
     }
 
     /// As a browser does it: the token among the subprotocols.
-    async fn of(s: &Subject, user: &str, query: &str) -> Page {
+    pub(super) async fn of(s: &Subject, user: &str, query: &str) -> Page {
         let protocols = format!("tandem.v1, tandem.token.{}", token(s, user).await);
         Page::open(s, query, &[("sec-websocket-protocol", protocols)])
             .await
@@ -50,7 +50,7 @@ impl Page {
     }
 
     /// The next message, which is of this type.
-    async fn expect(&mut self, kind: &str) -> Value {
+    pub(super) async fn expect(&mut self, kind: &str) -> Value {
         let message = self.take().await;
         assert_eq!(message["type"], kind, "{message}");
         message
@@ -70,7 +70,7 @@ impl Page {
         }
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(super) async fn say(&mut self, message: Value) {
         self.0.send(Message::Text(message.to_string().into())).await.unwrap();
     }
 }
@@ -144,7 +144,10 @@ async fn an_agent_is_told_what_concerns_them_and_a_supervisor_everything() {
         page.expect("snapshot").await;
     }
     let snapshots: Vec<Command> = s.node.asked.lock().unwrap().clone();
-    assert!(snapshots.contains(&Command::Snapshot(Some(aor("1001")))) && snapshots.contains(&Command::Snapshot(None)));
+    for (scope, user) in [(Some(aor("1001")), "1001"), (None, "1003")] {
+        let user = Some(aor(user));
+        assert!(snapshots.contains(&Command::Snapshot { scope, user }));
+    }
     s.tell(1, "1002", 1).await;
     s.tell(1, "1001", 1).await;
     assert_eq!(agent.expect("event").await["seq"], json!(2));

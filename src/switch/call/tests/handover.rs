@@ -439,10 +439,12 @@ fn what_happens_in_a_conference_room_is_told_with_a_snapshot_before() {
     use crate::Notice;
     use model::Event;
     let mut stage = Stage::new();
-    let snapshot = |stage: &mut Stage, user: Option<usize>| match stage.lab.ask(Command::Snapshot(user.map(stage::aor)))
-    {
-        Answer::Snapshot(snapshot) => *snapshot,
-        other => panic!("{other:?}"),
+    let snapshot = |stage: &mut Stage, user: Option<usize>| {
+        let (scope, user) = (user.map(stage::aor), None);
+        match stage.lab.ask(Command::Snapshot { scope, user }) {
+            Answer::Snapshot(snapshot) => *snapshot,
+            other => panic!("{other:?}"),
+        }
     };
     assert!(snapshot(&mut stage, None).rooms.is_empty());
     stage.dial(KATE, "3001");

@@ -5,7 +5,10 @@ use crate::{Answer, Command, Notice};
 use model::{Aor, Event, Occurrence, Snapshot};
 
 fn snapshot(lab: &mut Lab, user: Option<Aor>) -> Snapshot {
-    match lab.ask(Command::Snapshot(user)) {
+    match lab.ask(Command::Snapshot {
+        scope: user,
+        user: None,
+    }) {
         Answer::Snapshot(snapshot) => *snapshot,
         other => panic!("{other:?}"),
     }

@@ -1,0 +1,139 @@
+//! What is kept of sessions: open ones over a restart; closed ones as records, with their text where that is wanted (R049,
+//! R340 to R343).
+
+use super::machine::Session;
+use super::phone::{Line, Parcel};
+use super::{Entry, Sessions, Waiter, timer};
+use crate::Token;
+use crate::core::Cx;
+use crate::room::Room;
+use model::{ImMessage, ImState, KeptSession, PartyId, SessionId, StoreOp};
+use std::collections::BTreeMap;
+
+/// What the store was asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// To keep a message.
+    Say(Box<Said>),
+    /// To erase a record; the command that waits.
+    Erase(Token),
+}
+
+/// A message on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) message: ImMessage,
+    pub(super) waiter: Waiter,
+}
+
+impl Sessions {
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, op: StoreOp, question: Question) {
+        let token = cx.core.ask(Room::Session, op);
+        self.questions.insert(token, question);
+    }
+
+    /// A session in which something was said outlives a restart.
+    pub(super) fn save(&self, cx: &mut Cx<'_>, id: SessionId) {
+        let Some(entry) = self.all.get(&id).filter(|entry| entry.is_kept) else {
+            return;
+        };
+        let kept = Box::new(kept(&entry.session, &entry.lines));
+        cx.core.store(StoreOp::PutSession(kept));
+    }
+
+    /// Erases the record of a closed session; answered when it is in no file any more.
+    pub(crate) fn erase(&mut self, cx: &mut Cx<'_>, token: Token, id: SessionId) {
+        self.ask(cx, StoreOp::EraseSession(id), Question::Erase(token));
+    }
+
+    /// Records that are too old go. Asked also where records are kept for ever: it is what empties the files of erased text.
+    pub(super) fn expire_kept(&self, cx: &mut Cx<'_>) {
+        let until = match cx.core.config.im.keep_records {
+            Some(age) => cx.now.wall - age,
+            None => clock::Wall(i64::MIN),
+        };
+        cx.core.store(StoreOp::ExpireSessions(until));
+    }
+
+    /// What was open before the restart goes on: invitations wait anew, phones get what they had not taken.
+    pub(crate) fn restore(&mut self, cx: &mut Cx<'_>, all: Vec<(KeptSession, Vec<ImMessage>)>) {
+        for (kept, messages) in all {
+            let id = kept.session.id;
+            if self.all.contains_key(&id) {
+                continue;
+            }
+            let mut session = Session::restore(kept.session, messages);
+            // A first message that was kept and never handed out: nobody was told that it was said.
+            if session.state() == ImState::NotConnected {
+                session.end(None, model::ImEnd::Withdrawn, cx.now.wall);
+            }
+            let entry = Entry {
+                is_kept: true,
+                told: Some(session.view().clone()),
+                ..Entry::new(session, cx.now.mono)
+            };
+            self.all.insert(id, entry);
+            self.resume(cx, id, &kept.cseqs);
+        }
+    }
+
+    fn resume(&mut self, cx: &mut Cx<'_>, id: SessionId, cseqs: &[(PartyId, u32)]) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let view = entry.session.view();
+        for (place, party) in view.parties.iter().enumerate() {
+            if party.standing == model::ImStanding::Invited {
+                let kind = timer::INVITATION + u32::try_from(place).unwrap_or(0);
+                let due = cx.now.mono + cx.core.config.im.invitation_timeout;
+                let alarm = cx.core.endpoint.set_timer(due, Room::Session.owner(id.0), kind);
+                entry.invitations.insert(party.id, alarm);
+            }
+        }
+        for (party, cseq) in cseqs {
+            entry.lines.insert(*party, Line::new(cx, id, *cseq));
+        }
+        let users: Vec<_> = view.parties.iter().map(|party| party.user.clone()).collect();
+        let untaken: Vec<(PartyId, Parcel)> = self.untaken(id).collect();
+        for (party, parcel) in untaken {
+            self.send_to_phones(cx, id, party, parcel);
+        }
+        for user in users {
+            self.index(id, &user);
+        }
+        self.changed(cx, id);
+    }
+
+    /// What phones of a session that goes on have not said that they have.
+    fn untaken(&self, id: SessionId) -> impl Iterator<Item = (PartyId, Parcel)> {
+        let entry = self
+            .all
+            .get(&id)
+            .filter(|entry| entry.session.state() != ImState::Ended);
+        entry.into_iter().flat_map(|entry| {
+            let view = entry.session.view();
+            let by_phone = view
+                .parties
+                .iter()
+                .filter(|party| party.by_phone && party.standing.is_in());
+            by_phone.flat_map(move |party| {
+                let messages = entry.session.messages().iter();
+                let new = messages.filter(move |message| message.seq > party.delivered && message.from != party.id);
+                new.filter_map(move |message| Some((party.id, Parcel::message(message, view.party(message.from)?))))
+            })
+        })
+    }
+}
+
+fn kept(session: &Session, lines: &BTreeMap<PartyId, Line>) -> KeptSession {
+    KeptSession {
+        session: session.view().clone(),
+        cseqs: lines.iter().map(|(party, line)| (*party, line.cseq())).collect(),
+    }
+}
+
+/// Everybody has closed it: the record stays, the text where the site keeps transcripts. What colleagues write to each other
+/// about a case belongs to the case while it is open and to nobody afterwards (R341).
+pub(super) fn close(cx: &mut Cx<'_>, session: &Session, lines: &BTreeMap<PartyId, Line>) {
+    let keep_text = cx.core.config.im.keep_transcripts && session.view().consult.is_none();
+    let kept = Box::new(kept(session, lines));
+    cx.core.store(StoreOp::CloseSession { kept, keep_text });
+}

@@ -1,0 +1,278 @@
+//! Parties with plain phones: each has one Call-ID and a rising CSeq for all that a session sends there, so that a trace shows
+//! a conversation as one flow; the next text goes when the fate of the one before is known.
+
+use super::Sessions;
+use crate::core::Cx;
+use crate::im::{Fate, Guise, Im, Outcome, Post};
+use crate::room::Room;
+use model::{Aor, Event, ImFailure, ImMessage, ImParty, ImStanding, ImState, MessageId, PartyId, SessionId};
+use sip::Headers;
+use std::collections::VecDeque;
+
+/// Texts that wait for the phones of one party: what is written while one is on its way. More are said to have failed.
+const MAX_WAITING: usize = 256;
+
+/// The way to one party's phones.
+#[derive(Debug)]
+pub(super) struct Line {
+    call_id: Box<str>,
+    tag: Box<str>,
+    cseq: u32,
+    waiting: VecDeque<Parcel>,
+    /// With the devices.
+    flight: Option<(MessageId, Parcel)>,
+}
+
+/// A text for a phone.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel {
+    pub(super) from: Aor,
+    pub(super) display: Box<str>,
+    pub(super) text: Box<str>,
+    /// The message it is; none: a word of the switch about the session.
+    pub(super) seq: Option<u64>,
+}
+
+impl Line {
+    pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, cseq: u32) -> Line {
+        let place = cx.core.random() & 0xffff_ffff;
+        Line {
+            call_id: format!("im-{:014x}-{place:08x}@{}", id.0, cx.core.config.domain).into(),
+            tag: cx.core.endpoint.new_tag().to_string().into(),
+            cseq,
+            waiting: VecDeque::new(),
+            flight: None,
+        }
+    }
+
+    /// Nothing waits and nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flight.is_none()
+    }
+
+    pub(super) fn cseq(&self) -> u32 {
+        self.cseq
+    }
+}
+
+impl Parcel {
+    pub(super) fn message(message: &ImMessage, from: &ImParty) -> Parcel {
+        Parcel {
+            from: from.user.clone(),
+            display: crate::text::split_shown(&from.shown).0.into(),
+            text: message.text.clone(),
+            seq: Some(message.seq),
+        }
+    }
+
+    /// `(Jim declined)`, from the address of whom it is about.
+    pub(super) fn word(about: &ImParty, text: String) -> Parcel {
+        Parcel {
+            from: about.user.clone(),
+            display: crate::text::split_shown(&about.shown).0.into(),
+            text: text.into(),
+            seq: None,
+        }
+    }
+}
+
+/// How a party is called in a word to phones.
+pub(super) fn name_of(party: &ImParty) -> String {
+    let (name, number) = crate::text::split_shown(&party.shown);
+    if name.is_empty() { number.to_owned() } else { name }
+}
+
+impl Sessions {
+    /// Whether what is said goes to this party's phones: it takes part by them, has nothing else, or its phones get copies.
+    pub(super) fn goes_to_phones(&self, cx: &Cx<'_>, party: &ImParty) -> bool {
+        let by_phone = party.by_phone || !self.aware.is(&party.user, cx.now);
+        match party.standing {
+            ImStanding::Connected => by_phone || cx.core.config.im.copy_to_phones,
+            // A phone that has not taken the first text gets the others behind it.
+            ImStanding::Invited => party.by_phone,
+            _ => false,
+        }
+    }
+
+    /// A text for the phones of a party. It goes when the switch has done what it is at: [`Sessions::post`].
+    pub(super) fn send_to_phones(&mut self, cx: &mut Cx<'_>, id: SessionId, party: PartyId, parcel: Parcel) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let line = entry.lines.entry(party).or_insert_with(|| Line::new(cx, id, 0));
+        if line.waiting.len() >= MAX_WAITING {
+            return self.on_fate(cx, id, party, &parcel, 480);
+        }
+        line.waiting.push_back(parcel);
+        self.due.insert((id, party));
+    }
+
+    /// Posts what is due. True if anything was.
+    pub(crate) fn post(&mut self, cx: &mut Cx<'_>, im: &mut Im) -> bool {
+        let due = std::mem::take(&mut self.due);
+        let any = !due.is_empty();
+        for (id, party) in due {
+            self.post_next(cx, im, id, party);
+        }
+        any
+    }
+
+    fn post_next(&mut self, cx: &mut Cx<'_>, im: &mut Im, id: SessionId, who: PartyId) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let view = entry.session.view();
+        let (Some(party), Some(line)) = (view.party(who), entry.lines.get_mut(&who)) else {
+            return;
+        };
+        if line.flight.is_some() {
+            return;
+        }
+        let Some(parcel) = line.waiting.pop_front() else { return };
+        line.cseq += 1;
+        let mut headers = Headers::new().named("X-IM-Session", id.to_string());
+        if let Some(consult) = &view.consult {
+            headers.add_named("X-Interaction-Id", consult.interaction.to_string());
+        }
+        let guise = Guise {
+            call_id: line.call_id.clone(),
+            cseq: line.cseq,
+            tag: line.tag.clone(),
+            headers,
+        };
+        let post = Post {
+            from: parcel.from.clone(),
+            from_display: parcel.display.clone(),
+            to: party.user.clone(),
+            content_type: "text/plain;charset=UTF-8".into(),
+            body: parcel.text.as_bytes().to_vec().into(),
+            guise: Some(guise),
+            // An invitation is for now; what was said is kept for a phone that is away for a moment; a word about the
+            // session means nothing later.
+            keeps: parcel.seq.is_some() && party.standing == ImStanding::Connected,
+            owner: Some(Room::Session.owner(id.0)),
+        };
+        // Before it is posted: its fate may be known at once.
+        line.flight = Some((MessageId(0), parcel));
+        let message = im.post(cx, post);
+        if let Some((flying, _)) = self
+            .all
+            .get_mut(&id)
+            .and_then(|entry| entry.lines.get_mut(&who)?.flight.as_mut())
+        {
+            *flying = message;
+        }
+    }
+
+    /// What came of a text.
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, number: u64, outcome: &Outcome) {
+        let id = SessionId(number);
+        let status = match outcome.what {
+            Fate::Delivered => 200,
+            Fate::Stored => 202,
+            Fate::Failed { status } => status,
+            Fate::Taken { .. } | Fate::Refused { .. } | Fate::Silent { .. } => return,
+        };
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let flying = |line: &Line| {
+            line.flight
+                .as_ref()
+                .is_some_and(|(message, _)| *message == outcome.message)
+        };
+        let Some((&party, line)) = entry.lines.iter_mut().find(|(_, line)| flying(line)) else {
+            return;
+        };
+        let Some((_, parcel)) = line.flight.take() else { return };
+        self.due.insert((id, party));
+        self.on_fate(cx, id, party, &parcel, status);
+        self.changed(cx, id);
+    }
+
+    /// 200: a phone has it, which is all the acceptance there is; 202: it waits for one; else none has it.
+    fn on_fate(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, parcel: &Parcel, status: u16) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let Some(party) = entry.session.party_mut(who) else {
+            return;
+        };
+        let is_invited = party.standing == ImStanding::Invited;
+        match (status, parcel.seq) {
+            (200, seq) => {
+                party.delivered = party.delivered.max(seq.unwrap_or(0));
+                self.tell_marks(cx, id, who);
+                if is_invited {
+                    self.on_accepted(cx, id, who);
+                }
+            }
+            (202, _) => {}
+            (status, _) if is_invited => {
+                if let Some(line) = entry.lines.get_mut(&who) {
+                    line.waiting.clear();
+                }
+                self.on_declined(cx, id, who, standing_of(status));
+            }
+            (status, Some(seq)) => self.on_undelivered(cx, id, seq, ImFailure { party: who, status }),
+            (_, None) => {}
+        }
+    }
+
+    fn on_undelivered(&mut self, cx: &mut Cx<'_>, id: SessionId, seq: u64, failure: ImFailure) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        entry.session.on_failed(seq, failure);
+        let to = entry.users();
+        cx.core.announce(|| Event::ImFailed {
+            session: id,
+            seq,
+            failure,
+            to,
+        });
+        let view = entry.session.view();
+        let from = entry.session.messages().iter().find(|message| message.seq == seq);
+        let sender = from.and_then(|message| view.party(message.from)).cloned();
+        let about = view.party(failure.party).cloned();
+        if let (Some(sender), Some(about), true) = (sender, about, view.state != ImState::Ended)
+            && sender.by_phone
+        {
+            let word = Parcel::word(&about, format!("(not delivered to {})", name_of(&about)));
+            self.send_to_phones(cx, id, sender.id, word);
+        }
+    }
+
+    /// Tells how far the messages have come with a party.
+    pub(super) fn tell_marks(&self, cx: &mut Cx<'_>, id: SessionId, who: PartyId) {
+        let Some(entry) = self.all.get(&id) else { return };
+        let Some(party) = entry.session.view().party(who) else {
+            return;
+        };
+        let (delivered, displayed, to) = (party.delivered, party.displayed, entry.users());
+        cx.core.announce(|| Event::ImRead {
+            session: id,
+            party: who,
+            delivered,
+            displayed,
+            to,
+        });
+    }
+}
+
+/// What the refusal of a first text means.
+fn standing_of(status: u16) -> ImStanding {
+    match status {
+        486 | 600 | 603 => ImStanding::Rejected,
+        405 | 406 | 415 | 488 | 501 => ImStanding::CannotIm,
+        _ => ImStanding::Unreachable,
+    }
+}
+
+impl super::Entry {
+    /// Who is told what goes on among those who take part: also who took part to the end and has the window open.
+    pub(super) fn users(&self) -> Vec<Aor> {
+        let view = self.session.view();
+        let parties = self.session.connected().filter(|party| !party.done);
+        let mut users: Vec<Aor> = parties.map(|party| party.user.clone()).collect();
+        // Who missed an invitation shows it in all tabs until it is displayed.
+        let missed = view
+            .parties
+            .iter()
+            .filter(|party| party.standing == ImStanding::NoAnswer && !party.done);
+        users.extend(missed.map(|party| party.user.clone()));
+        users.sort();
+        users.dedup();
+        users
+    }
+}

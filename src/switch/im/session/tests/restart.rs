@@ -1,0 +1,148 @@
+//! What is kept, and what goes on after a restart.
+
+use super::*;
+use model::StoreError;
+
+/// The switch dies and comes back; the workspaces too.
+fn restart(desk: &mut Desk, users: &[&str]) {
+    desk.world.restart();
+    let (scope, user) = (None, None);
+    desk.world.command(Command::Snapshot { scope, user });
+    users.iter().for_each(|user| desk.sit_down(user));
+    assert_eq!(desk.world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn a_session_goes_on_after_a_restart_with_all_that_was_said() {
+    let mut desk = Desk::with(&["1000", "1001"]);
+    let session = desk.connect("1000", "1001");
+    desk.say("1001", session, "two");
+    restart(&mut desk, &["1000", "1001"]);
+    assert_eq!(desk.state("1000", session), ImState::Connected);
+    assert_eq!(desk.texts("1001", session), ["hello", "two"]);
+    let said = desk.say("1000", session, "three");
+    assert_eq!(said.seq, 3);
+    desk.act("1001", ImVerb::End { session });
+    restart(&mut desk, &["1000"]);
+    assert_eq!(desk.state("1000", session), ImState::Ended, "not closed yet");
+    for user in ["1000", "1001"] {
+        desk.act(user, ImVerb::Done { session });
+    }
+    restart(&mut desk, &["1000"]);
+    assert!(desk.bar("1000").is_empty());
+}
+
+#[test]
+fn an_invitation_waits_on_after_a_restart_and_ends_in_time() {
+    let mut desk = Desk::with(&["1000", "1001"]);
+    let session = desk.invite("1000", "1001", "hello");
+    restart(&mut desk, &["1000", "1001"]);
+    assert_eq!(desk.texts("1001", session), ["hello"]);
+    desk.run_s(31);
+    assert_eq!(desk.state("1000", session), ImState::Ended);
+    // A missed one is still there after another restart.
+    restart(&mut desk, &["1001"]);
+    assert_eq!(desk.texts("1001", session), ["hello"]);
+}
+
+#[test]
+fn a_phone_gets_after_a_restart_what_it_had_not_taken() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "one");
+    desk.run_s(1);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
+    desk.say("1000", session, "two");
+    desk.world.run_ms(500);
+    restart(&mut desk, &["1000"]);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+    desk.say("1000", session, "three");
+    desk.run_s(20);
+    let texts = desk.world.phones[jim].texts();
+    assert_eq!(texts, ["one", "two", "three"]);
+    let cseqs: Vec<u32> = desk.world.phones[jim].taken.iter().map(|(_, m)| m.cseq()).collect();
+    assert!(cseqs.is_sorted(), "{cseqs:?}");
+}
+
+#[test]
+fn what_the_disk_does_not_have_was_not_said() {
+    let mut desk = Desk::with(&["1000", "1001"]);
+    let session = desk.connect("1000", "1001");
+    desk.world.store.failing = Some(StoreError::Full);
+    desk.forget_told();
+    let text = "lost".into();
+    let why = desk.refusal("1000", ImVerb::Send { session, text });
+    assert!(matches!(why, Refusal::Unavailable(_)), "{why:?}");
+    assert!(desk.told("1001").is_empty());
+    desk.world.store.failing = None;
+    desk.say("1000", session, "kept");
+    assert_eq!(desk.texts("1001", session), ["hello", "kept"]);
+}
+
+#[test]
+fn a_phones_message_is_202_only_when_it_is_on_disk() {
+    let mut desk = Desk::with(&["1001"]);
+    let kate = desk.phone("1000");
+    desk.world.store.delay = Duration::from_millis(300);
+    let sent = desk.world.message(kate, "1001", "hello");
+    desk.world.run_ms(200);
+    assert_eq!(desk.world.status(kate, sent), None);
+    assert!(desk.bar("1001").is_empty());
+    desk.world.run_ms(200);
+    assert_eq!(desk.world.status(kate, sent), Some(202));
+    assert_eq!(desk.bar("1001").len(), 1);
+
+    desk.world.store.failing = Some(StoreError::Io);
+    let other = desk.phone("1002");
+    let sent = desk.world.message(other, "1001", "lost");
+    assert_eq!(desk.world.finish(other, sent), 503);
+    desk.world.store.failing = None;
+    desk.run_s(1);
+    assert_eq!((desk.bar("1001").len(), desk.figure("im_sessions")), (1, 1));
+}
+
+#[test]
+fn an_end_while_the_disk_is_busy_refuses_what_was_being_said() {
+    let mut desk = Desk::with(&["1000", "1001"]);
+    let session = desk.connect("1000", "1001");
+    desk.world.store.delay = Duration::from_millis(500);
+    let act = |user: &str, verb| {
+        let (by, client) = (By::User(aor(user)), "".into());
+        Command::Im(Box::new(ImAct { by, client, verb }))
+    };
+    let text = "on its way".into();
+    let send = act("1000", ImVerb::Send { session, text });
+    let token = 1_000_000;
+    desk.world.input(crate::Input::Command { token, command: send });
+    desk.act("1001", ImVerb::End { session });
+    desk.run_s(1);
+    let refused = desk.world.notices.iter().any(|notice| {
+        matches!(
+            notice,
+            Notice::Answer {
+                token: 1_000_000,
+                answer: Answer::Refused(Refusal::Conflict(_))
+            }
+        )
+    });
+    assert!(refused);
+    assert_eq!(desk.texts("1001", session), ["hello"]);
+}
+
+#[test]
+fn the_text_is_forgotten_when_all_have_closed_it_unless_the_site_keeps_it() {
+    for keeps in [false, true] {
+        let mut settings = config();
+        settings.im.keep_transcripts = keeps;
+        let mut desk = Desk::new(settings);
+        desk.sit_down("1000");
+        desk.sit_down("1001");
+        let session = desk.connect("1000", "1001");
+        assert_eq!(desk.world.store.said.len(), 1, "while it is open");
+        desk.act("1000", ImVerb::End { session });
+        desk.act("1000", ImVerb::Done { session });
+        desk.act("1001", ImVerb::Done { session });
+        let store = &desk.world.store;
+        assert_eq!((store.closed.len(), store.said.len()), (1, usize::from(keeps)));
+    }
+}
