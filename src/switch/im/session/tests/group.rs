@@ -7,7 +7,7 @@ use crate::{Refusal, SetAgent};
 use model::{AgentStatus, ImEnd, Medium, Willing};
 
 /// 2000 is a group of the agents 1001, 1002 and 1003, who sit at their workspaces and became ready in this order; 1002 and
-/// 1003 know German. 1000 is one who writes.
+/// 1003 know German; each takes one session at a time. 1000 is one who writes.
 fn team() -> Desk {
     let mut settings = config();
     for user in 1..4 {
@@ -16,6 +16,7 @@ fn team() -> Desk {
     for user in 2..4 {
         settings.users[user].skills.push("german".into());
     }
+    settings.groups.im_sessions = 1;
     let listed = ["1001", "1002", "1003"].map(Into::into);
     settings.groups.list = vec![Group {
         number: "2000".into(),
