@@ -3,6 +3,7 @@
 use crate::config::{Config, Source};
 use std::path::Path;
 use std::time::Duration;
+use switch::config::trunks::Mode;
 use switch::config::{Action, Algorithm, Pattern, Role};
 
 const SWITCH: &str = "domain = \"127.0.0.1\"\n[[listen]]\nurl = \"udp://127.0.0.1:5060\"\n";
@@ -328,7 +329,7 @@ fn rules_are_checked() {
     assert!(problem("[[rule]]\nmatch = \"1\"\naction = \"ehco\"\n").contains("(did you mean `echo`?)"));
     assert!(problem("[[rule]]\nmatch = \"1\"\naction = \"voicemail\"\n").contains("\"voicemail\" is not built yet"));
     assert!(
-        problem("[[rule]]\nmatch = \"1\"\naction = \"echo\"\nmode = \"proxy\"\n").starts_with("dialplan.toml:4:8:")
+        problem("[[rule]]\nmatch = \"1\"\naction = \"echo\"\nmode = \"proxi\"\n").starts_with("dialplan.toml:4:8:")
     );
     assert!(problem("[[rule]]\nmatch = \"_10x\"\naction = \"echo\"\n").contains("'x' means nothing"));
     assert!(problem("[[rule]]\nmatch = \"1000\"\naction = \"user\"\n").contains("no user \"1000\""));
@@ -428,4 +429,26 @@ fn mistakes_about_trunks_are_named() {
     assert!(found("[c]\naddress = [\"tls://127.0.0.2\"]\ncontext = \"x\"\n", "").contains("no listener of the same"));
     let second = TRUNK.replace("carrier", "other");
     assert!(found(&format!("{TRUNK}{second}"), "").contains("is the address of trunk \"carrier\" too"));
+}
+
+#[test]
+fn a_rule_goes_by_proxy_if_it_or_its_trunk_says_so() {
+    let user = "[[rule]]\nmatch = \"1000\"\naction = \"user\"\nmode = \"proxy\"\n";
+    let b2bua = OUT.replace("\"0\"", "\"1\"") + "mode = \"b2bua\"\n";
+    let files = [
+        ("switch.toml", SWITCH),
+        ("users.toml", "[1000]\npassword = \"secret\"\n"),
+        ("trunks.toml", &*format!("{TRUNK}mode = \"proxy\"\n")),
+        ("dialplan.toml", &*format!("{user}{OUT}{b2bua}")),
+    ];
+    let modes: Vec<Mode> = load(&files, &[])
+        .unwrap()
+        .switch
+        .dialplan
+        .iter()
+        .map(|rule| rule.mode)
+        .collect();
+    assert_eq!(modes, [Mode::Proxy, Mode::Proxy, Mode::B2bua]);
+    let service = "[[rule]]\nmatch = \"9196\"\naction = \"echo\"\nmode = \"proxy\"\n";
+    assert!(one_problem("dialplan.toml", service).contains("cannot be passed on by proxy"));
 }

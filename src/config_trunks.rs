@@ -135,11 +135,7 @@ pub(crate) fn mode(section: &mut Section<'_>) -> Option<Mode> {
     let found = section.read::<At<String>>("mode")?;
     match found.value.as_str() {
         "b2bua" => Some(Mode::B2bua),
-        "proxy" => {
-            let text = "`mode`: \"proxy\" is not built yet; \"b2bua\" is".to_owned();
-            section.problem(&found.place, text);
-            None
-        }
+        "proxy" => Some(Mode::Proxy),
         other => {
             let hint = did_you_mean(other, ["b2bua", "proxy"].into_iter());
             let text = format!("`mode`: expected \"b2bua\" or \"proxy\", found {other:?}{hint}");

@@ -33,9 +33,10 @@ use self::id::Purpose;
 use self::servers::Servers;
 use self::wire::Way;
 use crate::draft::{Draft, Headers, Reply, Tag};
+use crate::header::Via;
 use crate::output::{Output, Sink};
 use crate::transaction::key::Key;
-use crate::{Flow, Malformed, Message, Method, Tokens};
+use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
 use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
@@ -252,13 +253,14 @@ impl Endpoint {
         )
     }
 
-    /// Sends on a request of someone else as a proxy does: `request` has all changes of RFC 3261 section 16.6 but our Via.
-    /// Its responses come with our Via still on top.
+    /// Sends on a request of someone else as a proxy does: `request` has all changes of RFC 3261 section 16.6 but our Via,
+    /// whose branch carries `mark` for finding loops ([`Endpoint::has_passed`]). Its responses come with our Via still on top.
     pub fn forward(
         &mut self,
         now: Mono,
         destination: Destination,
-        request: &Message,
+        request: &Splice<'_>,
+        mark: u64,
         owner: Owner,
         out: &mut impl Sink,
     ) -> ClientId {
@@ -266,10 +268,29 @@ impl Endpoint {
             &mut self.core,
             now,
             destination,
-            Request::Forwarded(request),
+            Request::Forwarded(request, mark),
             Some(owner),
             out,
         )
+    }
+
+    /// Sends on an ACK to a 2xx: without a transaction, and so without anything that would repeat it (section 16.11).
+    pub fn forward_ack(&mut self, now: Mono, destination: Destination, ack: &Splice<'_>, out: &mut impl Sink) {
+        self.core.forward_ack(now, destination, ack, out);
+    }
+
+    /// Sends a response of a branch to who sent the request: `response` has lost our Via. Repeated like one of our own, but for
+    /// a 2xx to INVITE, which its UAS repeats. False, and nothing is sent, in the cases of [`Endpoint::respond`].
+    pub fn pass(&mut self, now: Mono, server: ServerId, response: &Splice<'_>, out: &mut impl Sink) -> bool {
+        self.servers.pass(&mut self.core, now, server, response, out)
+    }
+
+    /// Whether one of the Vias of a request is ours with this mark: it was here before, and nothing has changed since that
+    /// would send it elsewhere now (RFC 5393 section 4.2.2).
+    #[must_use]
+    pub fn has_passed(&self, request: &Message, mark: u64) -> bool {
+        let is_marked = |via: &[u8]| Via::parse(via).is_ok_and(|via| via.branch().and_then(wire::mark) == Some(mark));
+        request.values(Name::Via).any(is_marked)
     }
 
     /// Sends an ACK to a 2xx: a request without transaction (RFC 3261 section 13.2.2.4), once for each time the 2xx comes.
@@ -316,6 +337,12 @@ impl Endpoint {
     #[must_use]
     pub fn random(&mut self) -> u64 {
         self.core.random()
+    }
+
+    /// Whether a stream is known to be gone.
+    #[must_use]
+    pub fn is_closed(&self, flow: &Flow) -> bool {
+        self.core.is_closed(flow)
     }
 
     /// 64*T1: how long one waits for the other side.

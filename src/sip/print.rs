@@ -206,6 +206,11 @@ impl Writer {
         shared(self.end(body))
     }
 
+    /// What has been written so far, for another to go on.
+    pub(crate) fn end_early(self) -> Vec<u8> {
+        self.out
+    }
+
     /// The same, unshared.
     pub(crate) fn end(mut self, body: &[u8]) -> Vec<u8> {
         self.name("Content-Length");

@@ -1,5 +1,6 @@
 //! Forwarding: the received bytes with the few changes a proxy makes (RFC 3261 section 16.6); every untouched byte stays.
 
+use crate::draft::reason;
 use crate::header::{Via, lex};
 use crate::message::Field;
 use crate::print::{push_clean, push_copy, push_number, push_stamped, shared};
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 pub struct Splice<'m> {
     message: &'m Message,
     request_uri: Option<Cow<'m, [u8]>>,
+    status: Option<u16>,
     on_top: SmallVec<[(Name, Cow<'m, [u8]>); 3]>,
     at_end: SmallVec<[Added<'m>; 3]>,
     changes: SmallVec<[(Name, Change<'m>); 6]>,
@@ -46,6 +48,7 @@ impl<'m> Splice<'m> {
         Splice {
             message,
             request_uri: None,
+            status: None,
             on_top: SmallVec::new(),
             at_end: SmallVec::new(),
             changes: SmallVec::new(),
@@ -59,6 +62,25 @@ impl<'m> Splice<'m> {
     pub fn request_uri(mut self, uri: impl Into<Cow<'m, [u8]>>) -> Splice<'m> {
         self.request_uri = Some(uri.into());
         self
+    }
+
+    /// Another status, with its usual reason phrase (section 16.7 step 6).
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Splice<'m> {
+        self.status = Some(status);
+        self
+    }
+
+    /// What is changed.
+    #[must_use]
+    pub fn message(&self) -> &'m Message {
+        self.message
+    }
+
+    /// The status of the result; 0 for a request.
+    #[must_use]
+    pub fn final_status(&self) -> u16 {
+        self.status.unwrap_or(self.message.status())
     }
 
     /// A line above all others: Via, Record-Route, Path, Route. The last one added is the topmost.
@@ -152,22 +174,33 @@ impl<'m> Splice<'m> {
     /// Writes the result.
     #[must_use]
     pub fn finish(self) -> Bytes {
-        let mut out = Vec::with_capacity(self.message.bytes.len() + 512);
-        self.push_start_line(&mut out);
+        let mut out = Vec::with_capacity(self.room());
+        self.write(&mut out, |_| ());
+        shared(out)
+    }
+
+    /// More than the result takes, where nothing out of the usual is added.
+    pub(crate) fn room(&self) -> usize {
+        self.message.bytes.len() + 512
+    }
+
+    /// Appends the result; `first` adds whole lines above all others.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, first: impl FnOnce(&mut Vec<u8>)) {
+        self.push_start_line(out);
+        first(out);
         for (name, value) in self.on_top.iter().rev() {
-            push_line(&mut out, name.as_str(), value);
+            push_line(out, name.as_str(), value);
         }
-        self.push_fields(&mut out);
+        self.push_fields(out);
         for (name, value) in &self.at_end {
-            push_line(&mut out, name, value);
+            push_line(out, name, value);
         }
         let body = self.body.as_deref().unwrap_or(self.message.body_bytes());
         if self.body.is_some() || self.message.header(Name::ContentLength).is_none() {
-            push_length(&mut out, body.len());
+            push_length(out, body.len());
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
-        shared(out)
     }
 
     fn push_start_line(&self, out: &mut Vec<u8>) {
@@ -178,6 +211,14 @@ impl<'m> Splice<'m> {
                 out.push(b' ');
                 out.extend(uri.iter().filter(|b| !b.is_ascii_control() && **b != b' '));
                 out.extend_from_slice(b" SIP/2.0\r\n");
+            }
+            _ if self.status.is_some() && !self.message.is_request() => {
+                let status = self.final_status();
+                out.extend_from_slice(b"SIP/2.0 ");
+                push_number(out, status.into());
+                out.push(b' ');
+                out.extend_from_slice(reason(status).as_bytes());
+                out.extend_from_slice(b"\r\n");
             }
             _ => out.extend_from_slice(line),
         }
@@ -333,6 +374,19 @@ mod tests {
             .replace("0070", "69");
         assert_eq!(lines(&out), lines(&Bytes::from(expected)));
         assert!(Message::parse(out).is_ok());
+    }
+
+    #[test]
+    fn another_status_brings_its_reason_phrase() {
+        let m = message(
+            "SIP/2.0 503 Too Much\r\nVia: SIP/2.0/UDP a\r\nVia: SIP/2.0/UDP b\r\nf: <sip:a@b>\r\nt: <sip:a@b>\r\n\
+             i: c\r\nCSeq: 1 X\r\nl: 0\r\n\r\n",
+        );
+        let out = Splice::of(&m).status(500).remove_first(Name::Via).finish();
+        assert_eq!(
+            lines(&out)[..2],
+            ["SIP/2.0 500 Server Internal Error", "Via: SIP/2.0/UDP b"]
+        );
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Switch {
         self.count_own(&mut values);
         self.count_endpoint(&mut values);
         self.calls.count(&mut values);
+        self.proxy.count(&mut values);
         let requests = METHODS.iter().zip(self.core.tally.requests);
         Counters {
             values,

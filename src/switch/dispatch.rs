@@ -3,6 +3,7 @@
 use crate::admission;
 use crate::agent::Agents;
 use crate::core::{Core, cx};
+use crate::proxy::Passage;
 use crate::room::Room;
 use crate::subscribe::states;
 use crate::users::UserIndex;
@@ -109,7 +110,10 @@ impl Switch {
     fn on_outcome(&mut self, now: Now, outcome: crate::im::Outcome) {
         match Room::of(outcome.owner) {
             Some((Room::Session, number)) => self.sessions.on_outcome(cx!(self, now), number, &outcome),
-            Some((Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent, _))
+            Some((
+                Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent | Room::Proxy,
+                _,
+            ))
             | None => {
                 tracing::debug!(message = %outcome.message, what = ?outcome.what, "outcome of a message");
                 #[cfg(test)]
@@ -184,12 +188,18 @@ impl Switch {
             Some((Room::Im, _)) => self.im.handle_stored(cx!(self, now), token, reply),
             Some((Room::Session, _)) => self.sessions.handle_stored(cx!(self, now), token, &reply),
             Some((Room::Switch, _)) => self.on_restored(now, token, reply),
-            Some((Room::Subscription | Room::Registrar | Room::Agent, _)) | None => {}
+            Some((Room::Subscription | Room::Registrar | Room::Agent | Room::Proxy, _)) | None => {}
         }
     }
 
     fn on_event(&mut self, now: Now, event: Event) {
         self.core.working = event.owner();
+        // A Route of ours with a record in it: whatever its tags resemble, this is a dialog that goes through us.
+        if let Event::Request { message, .. } | Event::Ack { message, .. } = &event
+            && let Some(passage) = self.proxy.passage(&self.core, message)
+        {
+            return self.on_passage(now, event, &passage);
+        }
         match event {
             Event::Request {
                 flow,
@@ -210,6 +220,15 @@ impl Switch {
         }
     }
 
+    /// A request inside a dialog that is passed on.
+    fn on_passage(&mut self, now: Now, event: Event, passage: &Passage) {
+        match event {
+            Event::Request { flow, message, .. } => self.proxy.handle_inside(cx!(self, now), flow, message, passage),
+            Event::Ack { flow, message, .. } => self.proxy.handle_ack(cx!(self, now), flow, &message, passage),
+            _ => {}
+        }
+    }
+
     /// An event whose owner is known and need not prove anything.
     fn on_owned(&mut self, now: Now, event: Event) {
         let Some(owner) = event.owner() else { return };
@@ -221,6 +240,7 @@ impl Switch {
                 self.subscriptions
                     .handle_event(cx!(self, now), &states!(self), number, event);
             }
+            Some((Room::Proxy, number)) => self.proxy.handle_event(cx!(self, now), number, event),
             Some((Room::Registrar, number)) if is_timer(&event) => {
                 self.registrar.handle_timer(&mut self.core, now, number);
             }

@@ -28,6 +28,7 @@ mod input;
 mod interaction;
 mod output;
 mod presence;
+mod proxy;
 mod registrar;
 mod request;
 mod restore;
@@ -60,6 +61,7 @@ use call::Calls;
 use clock::Now;
 use im::Im;
 use im::session::Sessions;
+use proxy::Proxy;
 use registrar::Registrar;
 use restore::Restoring;
 use room::Room;
@@ -81,6 +83,7 @@ pub struct Switch {
     sessions: Sessions,
     subscriptions: Subscriptions,
     calls: Calls,
+    proxy: Proxy,
     /// What the store has not said yet of what was before the restart.
     restoring: Restoring,
     started: Now,
@@ -101,6 +104,7 @@ impl Switch {
             sessions: Sessions::new(&mut core, now),
             subscriptions: Subscriptions::new(&core),
             calls: Calls::new(&mut core, now),
+            proxy: Proxy::new(&core, nonce_key),
             restoring: Restoring::new(&mut core, now),
             started: now,
             core,
@@ -158,6 +162,7 @@ impl Switch {
             Some((Room::Im, number)) => self.im.recover(cx!(self, now), number),
             Some((Room::Subscription, number)) => self.subscriptions.recover(cx!(self, now), number),
             Some((Room::Session, number)) => self.sessions.recover(cx!(self, now), number),
+            Some((Room::Proxy, number)) => self.proxy.recover(cx!(self, now), number),
             Some((Room::Registrar | Room::Switch | Room::Agent, _)) | None => {}
         }
         self.settle(now);
@@ -176,6 +181,7 @@ impl Switch {
         self.sessions.audit()?;
         self.subscriptions.audit()?;
         self.agents.audit(&self.calls)?;
+        self.proxy.audit()?;
         self.calls.audit()
     }
 }

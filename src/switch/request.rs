@@ -1,5 +1,6 @@
 //! A request from outside of all dialogs: admission, who sent it, then what it wants.
 
+use crate::config::trunks::Mode;
 use crate::core::cx;
 use crate::route::{self, Dialler, Target, TrunkIndex};
 use crate::subscribe::states;
@@ -51,6 +52,9 @@ impl Switch {
     /// A request from a peer outside that is known by its address.
     fn on_trunk(&mut self, now: Now, flow: Flow, request: Message, trunk: TrunkIndex) {
         let dialler = Dialler::Trunk(trunk);
+        let Some(request) = self.pass_on(now, flow, request, dialler) else {
+            return;
+        };
         match request.method() {
             Method::Invite if !accepts_sdp(&request) => self.core.answer(now, flow, &request, &no_sdp()),
             Method::Invite => self.calls.handle_invite(cx!(self, now), dialler, flow, request),
@@ -74,11 +78,39 @@ impl Switch {
 
     /// Who sent this request, proven; `None`: it has been answered.
     pub(crate) fn authenticate(&mut self, now: Now, flow: Flow, request: &Message) -> Option<UserIndex> {
-        let proof = self.auth.authenticate(&mut self.core, now, flow, request);
+        let asks = match admission::may_be_passed_on(&self.core, request) {
+            true => auth::Asks::AsProxy,
+            false => auth::Asks::AsServer,
+        };
+        let proof = self.auth.authenticate(&mut self.core, now, flow, request, asks);
         proof.map_err(|reply| self.core.reply(flow, request, &reply)).ok()
     }
 
+    /// Passes a request on if the dial plan says so of what he dials; otherwise the switch has it, if it can.
+    fn pass_on(&mut self, now: Now, flow: Flow, request: Message, dialler: Dialler) -> Option<Message> {
+        if !admission::may_be_passed_on(&self.core, &request) {
+            return Some(request);
+        }
+        let dialled = self.core.dialled(&request).unwrap_or_default();
+        if route::rule_for(&self.core, dialler, &dialled).is_some_and(|rule| rule.mode == Mode::Proxy) {
+            drop(dialled);
+            self.proxy.handle_request(cx!(self, now), dialler, flow, request);
+            return None;
+        }
+        drop(dialled);
+        match admission::refusal_by_switch(&mut self.core, flow, &request, false) {
+            Some(refusal) => {
+                self.core.answer(now, flow, &request, &refusal);
+                None
+            }
+            None => Some(request),
+        }
+    }
+
     fn on_authenticated(&mut self, now: Now, flow: Flow, request: Message, user: UserIndex) {
+        let Some(request) = self.pass_on(now, flow, request, Dialler::User(user)) else {
+            return;
+        };
         match request.method() {
             Method::Register => self.on_register(now, flow, &request, user),
             Method::Invite if !accepts_sdp(&request) => self.core.answer(now, flow, &request, &no_sdp()),

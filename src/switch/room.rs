@@ -19,9 +19,11 @@ pub(crate) enum Room {
     Switch,
     /// `agent`: the end of after-call work.
     Agent,
+    /// `proxy`: requests that are passed on.
+    Proxy,
 }
 
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 8] = [
     Room::Call,
     Room::Im,
     Room::Subscription,
@@ -29,6 +31,7 @@ const ROOMS: [Room; 7] = [
     Room::Registrar,
     Room::Switch,
     Room::Agent,
+    Room::Proxy,
 ];
 const NUMBER_BITS: u32 = 56;
 

@@ -17,6 +17,7 @@ use crate::transaction::invite_client::InviteClient;
 use crate::transaction::{Class, Effect, Effects};
 use crate::{Flow, Message, Method, Transport};
 use ahash::RandomState;
+use bytes::Bytes;
 use clock::Mono;
 use entry::{Cancel, Entry, Machine, State};
 use hashbrown::HashMap;
@@ -55,7 +56,7 @@ impl Clients {
         core: &mut Core,
         now: Mono,
         destination: Destination,
-        request: Request<'_>,
+        request: Request<'_, '_>,
         owner: Option<Owner>,
         out: &mut impl Sink,
     ) -> ClientId {
@@ -456,6 +457,11 @@ impl Clients {
         }
         self.set_timer(core, index);
         self.queue_if_completed(core, now, index);
+        let entry = &mut self.slab[index as usize];
+        if matches!(&entry.state, State::Sent { machine, .. } if machine.is_accepted()) {
+            // Neither sent again nor cancelled nor acknowledged in here, and kept for half a minute.
+            entry.request = Bytes::new();
+        }
     }
 
     /// A 2xx for a session that is over.

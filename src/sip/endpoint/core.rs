@@ -9,7 +9,7 @@ use crate::print::Pages;
 use crate::timers::{TimerId, Wheel};
 use crate::transaction::Times;
 use crate::transaction::key::Secrets;
-use crate::{Flow, Tokens, Transport};
+use crate::{Flow, Splice, Tokens, Transport};
 use ahash::RandomState;
 use bytes::Bytes;
 use clock::Mono;
@@ -153,6 +153,21 @@ impl Core {
             random: self.random(),
         };
         let bytes = wire::request(draft, transport, self.sent_by(local), branch);
+        self.send_alone(now, destination, bytes, out);
+    }
+
+    /// Sends on an ACK of someone else.
+    pub fn forward_ack(&mut self, now: Mono, destination: Destination, ack: &Splice<'_>, out: &mut impl Sink) {
+        let (transport, local) = destination.listener();
+        let branch = Branch {
+            index: u32::MAX,
+            random: self.random(),
+        };
+        let bytes = wire::forwarded(ack, transport, self.sent_by(local), branch, None);
+        self.send_alone(now, destination, bytes, out);
+    }
+
+    fn send_alone(&mut self, now: Mono, destination: Destination, bytes: Bytes, out: &mut impl Sink) {
         match destination {
             Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
             Destination::Address {

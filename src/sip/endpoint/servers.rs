@@ -12,7 +12,7 @@ use crate::transaction::invite_server::InviteServer;
 use crate::transaction::key::{Key, merge_hash};
 use crate::transaction::server::Server;
 use crate::transaction::{Effect, Effects};
-use crate::{Flow, Message, Method};
+use crate::{Flow, Message, Method, Splice};
 use ahash::RandomState;
 use clock::Mono;
 use entry::{Entry, Machine};
@@ -213,6 +213,33 @@ impl Servers {
             entry.response = Some(wire::response(&mut core.pages, request, reply, Some(entry.tag), source));
         }
         self.obey(core, now, id.index, &effects, out);
+        self.keep_if_completed(core, id);
+        true
+    }
+
+    pub fn pass(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        id: ServerId,
+        response: &Splice<'_>,
+        out: &mut impl Sink,
+    ) -> bool {
+        let Some(entry) = self.entry(id) else { return false };
+        let mut effects = Effects::new();
+        if !entry.machine.respond(now, core, response.final_status(), &mut effects) {
+            return false;
+        }
+        if effects.contains(&Effect::Transmit) {
+            entry.response = Some(wire::passed(&mut core.pages, response));
+        }
+        if !entry.machine.is_pending() {
+            entry.request = None;
+        }
+        self.obey(core, now, id.index, &effects, out);
+        if let Some(entry) = self.entry(id).filter(|entry| entry.machine.is_accepted()) {
+            entry.response = None;
+        }
         self.keep_if_completed(core, id);
         true
     }

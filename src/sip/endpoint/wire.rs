@@ -4,7 +4,7 @@ use super::core::{DEFAULT_PORT, SentBy};
 use crate::draft::{Body, Draft, Headers, Reply, Tag};
 use crate::header::Via;
 use crate::print::Pages;
-use crate::{Flow, Message, Method, Name, Transport, Writer};
+use crate::{Flow, Message, Method, Name, Splice, Transport, Writer};
 use bytes::Bytes;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -17,17 +17,28 @@ pub(super) struct Branch {
 }
 
 impl Branch {
-    /// Reads a branch that `write` wrote; `None` is none of ours.
+    /// Reads a branch that `push_via` wrote, with a mark or without; `None` is none of ours.
     pub fn parse(branch: &[u8]) -> Option<Branch> {
         let digits = branch
             .strip_prefix(crate::header::MAGIC_COOKIE)
-            .filter(|d| d.len() == 24)?;
+            .filter(|d| d.len() == PLAIN || d.len() == MARKED)?;
         let index = u32::from_str_radix(std::str::from_utf8(&digits[..8]).ok()?, 16).ok()?;
         Some(Branch {
             index,
-            random: Tag::parse(&digits[8..])?.0,
+            random: Tag::parse(&digits[8..PLAIN])?.0,
         })
     }
+}
+
+/// Digits of a branch: index and random bits, and with a mark.
+const PLAIN: usize = 24;
+const MARKED: usize = PLAIN + 16;
+
+/// The mark of a branch of ours that has one.
+pub(super) fn mark(branch: &[u8]) -> Option<u64> {
+    let digits = branch.strip_prefix(crate::header::MAGIC_COOKIE)?;
+    let mark = digits.get(PLAIN..).filter(|_| digits.len() == MARKED)?;
+    Some(Tag::parse(mark)?.0)
 }
 
 /// Above this a request to a UDP address goes over TCP (RFC 3261 section 18.1.1: 200 bytes below the usual MTU).
@@ -42,20 +53,23 @@ pub(super) fn request(draft: &Draft, transport: Transport, sent_by: SentBy<'_>, 
     // White space would end the URI, and a line break the line.
     out.extend(draft.uri.iter().filter(|b| !b.is_ascii_control() && **b != b' '));
     out.extend_from_slice(b" SIP/2.0\r\n");
-    push_via(&mut out, transport, sent_by, branch);
+    push_via(&mut out, transport, sent_by, branch, None);
     out.extend_from_slice(draft.headers.as_bytes());
     push_body(&mut out, draft.body.as_ref());
     Bytes::from(out)
 }
 
-/// Writing into a Vec cannot fail.
-fn push_via(out: &mut Vec<u8>, transport: Transport, sent_by: SentBy<'_>, branch: Branch) {
-    let Branch { index, random } = branch;
-    let transport = transport.as_str();
-    let _ = write!(
-        out,
-        "Via: SIP/2.0/{transport} {sent_by};branch=z9hG4bK{index:08x}{random:016x};rport\r\n"
-    );
+fn push_via(out: &mut Vec<u8>, transport: Transport, sent_by: SentBy<'_>, branch: Branch, mark: Option<u64>) {
+    out.extend_from_slice(b"Via: SIP/2.0/");
+    out.extend_from_slice(transport.as_str().as_bytes());
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, " {sent_by};branch=z9hG4bK");
+    let mut digits = [0; 16];
+    out.extend_from_slice(&Tag(u64::from(branch.index)).write(&mut digits).as_bytes()[8..]);
+    for number in std::iter::once(branch.random).chain(mark) {
+        out.extend_from_slice(Tag(number).write(&mut digits).as_bytes());
+    }
+    out.extend_from_slice(b";rport\r\n");
 }
 
 fn push_body(out: &mut Vec<u8>, body: Option<&Body>) {
@@ -72,13 +86,23 @@ fn push_body(out: &mut Vec<u8>, body: Option<&Body>) {
 }
 
 /// A forwarded request, complete but for our Via (RFC 3261 section 16.6 step 8).
-pub(super) fn forwarded(request: &[u8], transport: Transport, sent_by: SentBy<'_>, branch: Branch) -> Bytes {
-    let line = memchr::memchr(b'\n', request).map_or(request.len(), |at| at + 1);
-    let mut out = Vec::with_capacity(request.len() + 128);
-    out.extend_from_slice(&request[..line]);
-    push_via(&mut out, transport, sent_by, branch);
-    out.extend_from_slice(&request[line..]);
+pub(super) fn forwarded(
+    request: &Splice<'_>,
+    transport: Transport,
+    sent_by: SentBy<'_>,
+    branch: Branch,
+    mark: Option<u64>,
+) -> Bytes {
+    let mut out = Vec::with_capacity(request.room());
+    request.write(&mut out, |out| push_via(out, transport, sent_by, branch, mark));
     Bytes::from(out)
+}
+
+/// A response of a branch that is passed on.
+pub(super) fn passed(pages: &mut Pages, response: &Splice<'_>) -> Bytes {
+    let mut out = pages.writer().end_early();
+    response.write(&mut out, |_| ());
+    pages.keep(out)
 }
 
 /// The same request for TCP because it is large; `UDP` and `TCP` in our Via are equally long.

@@ -115,6 +115,11 @@ impl InviteClient {
         matches!(self.state, State::Calling { .. } | State::Proceeding { .. })
     }
 
+    /// A 2xx has come.
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self.state, State::Accepted { .. })
+    }
+
     fn complete(&mut self, now: Mono, times: &Times, out: &mut Effects) {
         // Timer D is zero over a reliable transport: nothing comes twice.
         if self.reliable {

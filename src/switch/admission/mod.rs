@@ -15,7 +15,9 @@ pub(crate) use bans::OPERATOR;
 pub use door::Admit;
 pub(crate) use door::{Admission, admit, ban, offend, user_may};
 
+use crate::config::trunks::Mode;
 use crate::core::Core;
+use crate::route::dialplan;
 use crate::security;
 use clock::Now;
 use sip::uri::Scheme;
@@ -32,6 +34,49 @@ const MAX_UNSUPPORTED: usize = 16;
 /// Why this request goes no further, as the answer to it; `None` if it may.
 #[must_use]
 pub(crate) fn refusal(core: &mut Core, flow: Flow, request: &Message, merged: bool) -> Option<Reply> {
+    if may_be_passed_on(core, request) {
+        return refusal_by_proxy(core, flow, request);
+    }
+    refusal_by_switch(core, flow, request, merged)
+}
+
+/// What holds for a request that a rule may pass on (RFC 3261 section 16.3): its method and the extensions it asks of user
+/// agents are not ours to judge, and a copy of it may come by another way.
+fn refusal_by_proxy(core: &mut Core, flow: Flow, request: &Message) -> Option<Reply> {
+    // Not by us: what we recorded is known by its Route.
+    if !request.to_tag().is_empty() {
+        return Some(Reply::new(481));
+    }
+    let Ok(uri) = request.uri() else {
+        return Some(Reply::new(400).reason("Bad Request-URI"));
+    };
+    unsupported_scheme(flow, &uri)
+        .or_else(|| too_many_hops(request))
+        .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
+        .or_else(|| unsupported_by_proxy(request))
+        .or_else(|| is_overloaded(core, flow, request.method()).then(|| core.overloaded()))
+}
+
+/// Whether a rule of the dial plan, for whomever it is there, passes on what is asked of its Request-URI. REGISTER and PUBLISH
+/// are for the switch, and so are subscriptions to what it knows itself.
+#[must_use]
+pub(crate) fn may_be_passed_on(core: &Core, request: &Message) -> bool {
+    let is_ours = match request.method() {
+        Method::Register | Method::Publish | Method::Cancel | Method::Ack => true,
+        Method::Subscribe => crate::subscribe::serves(request),
+        _ => false,
+    };
+    let mut rules = core.config.dialplan.iter().filter(|rule| rule.mode == Mode::Proxy);
+    if is_ours || rules.clone().next().is_none() {
+        return false;
+    }
+    let dialled = core.dialled(request).unwrap_or_default();
+    rules.any(|rule| dialplan::matches(&rule.matches, &dialled))
+}
+
+/// Why a request that is not passed on goes no further.
+#[must_use]
+pub(crate) fn refusal_by_switch(core: &mut Core, flow: Flow, request: &Message, merged: bool) -> Option<Reply> {
     let method = request.method();
     // RFC 3261 section 12.2.2: a dialog we do not know. Some phones leave a To-tag in REGISTER; it means nothing there.
     if !request.to_tag().is_empty() && method != Method::Register || belongs_in_a_dialog(method) {
@@ -108,6 +153,13 @@ pub(crate) fn unsupported_extension(request: &Message) -> Option<Reply> {
     };
     let unknown: Vec<&[u8]> = required.filter(|tag| !is_known(tag)).take(MAX_UNSUPPORTED).collect();
     (!unknown.is_empty()).then(|| Reply::new(420).header(Name::Unsupported, unknown.join(&b", "[..])))
+}
+
+/// Section 16.3 step 5: no extension of proxies is known here.
+#[must_use]
+pub(crate) fn unsupported_by_proxy(request: &Message) -> Option<Reply> {
+    let required: Vec<&[u8]> = request.values(Name::ProxyRequire).take(MAX_UNSUPPORTED).collect();
+    (!required.is_empty()).then(|| Reply::new(420).header(Name::Unsupported, required.join(&b", "[..])))
 }
 
 /// Section 16.3 step 3. Not for what ends here: REGISTER, and OPTIONS to the switch.

@@ -34,6 +34,15 @@ pub(crate) struct Auth {
     nobody: String,
 }
 
+/// In which role we ask for credentials (RFC 3261 section 22).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// 401 and WWW-Authenticate: the answer will be ours.
+    AsServer,
+    /// 407 and Proxy-Authenticate: the request will be passed on.
+    AsProxy,
+}
+
 /// What came of one set of credentials.
 enum Verdict {
     Right(UserIndex),
@@ -82,10 +91,14 @@ impl Auth {
         now: Now,
         flow: Flow,
         request: &Message,
+        asks: Asks,
     ) -> Result<UserIndex, Reply> {
         let mut stale = false;
         let mut other_uri = false;
-        for value in request.values(Name::Authorization).take(MAX_CREDENTIALS) {
+        // Phones answer in the header that fits the question; who asked how is not held against them.
+        let headers = [Name::Authorization, Name::ProxyAuthorization].into_iter();
+        let credentials = headers.flat_map(|name| request.values(name));
+        for value in credentials.take(MAX_CREDENTIALS) {
             match self.judge(core, now, flow, request, value) {
                 Verdict::Right(user) => return Ok(user),
                 Verdict::Nothing | Verdict::Wrong => {}
@@ -99,14 +112,14 @@ impl Auth {
             return Err(Reply::new(400).reason("Digest uri Differs From Request-URI"));
         }
         core.tally.challenges += 1;
-        Err(self.challenge(core, now, flow, stale))
+        Err(self.challenge(core, now, flow, (stale, asks)))
     }
 
-    fn challenge(&self, core: &mut Core, now: Now, flow: Flow, stale: bool) -> Reply {
+    fn challenge(&self, core: &mut Core, now: Now, flow: Flow, (stale, asks): (bool, Asks)) -> Reply {
         let nonce = self
             .nonces
             .make(now.mono, self.mark(core, flow) | core.random() >> MARK_BITS);
-        challenge::reply(&core.config, flow, &nonce, stale)
+        challenge::reply(&core.config, flow, &nonce, (stale, asks))
     }
 
     fn judge(&mut self, core: &mut Core, now: Now, flow: Flow, request: &Message, value: &[u8]) -> Verdict {

@@ -45,11 +45,12 @@ mod side;
 mod star;
 mod supervise;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod video;
 mod view;
 
 pub(crate) use conference::{MemberPlace, MemberView, Roster, Since};
+pub(crate) use identity::Identity;
 pub(crate) use leg::{Leg, LegKey};
 pub(crate) use legs::{DialogPhase, DialogView};
 

@@ -98,6 +98,8 @@ pub(crate) struct Device {
     pub(crate) contact: Box<str>,
     /// Path of its registration, comma-joined; empty if none (RFC 3327).
     pub(crate) path: Box<str>,
+    /// Preference in thousandths.
+    pub(crate) q: u16,
 }
 
 /// The devices of a user, best q first.
@@ -264,6 +266,7 @@ pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> Devices {
                 destination,
                 contact: bound.binding.contact.clone(),
                 path: bound.binding.path.clone(),
+                q: bound.binding.q,
             })
         })
         .collect()

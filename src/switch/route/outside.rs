@@ -73,6 +73,7 @@ pub(crate) fn way_outside(core: &Core, trunk: TrunkIndex, number: &str) -> Devic
         },
         contact: uri_outside(number, &peer).into(),
         path: "".into(),
+        q: 1_000,
     }]
 }
 

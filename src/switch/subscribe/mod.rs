@@ -53,6 +53,14 @@ struct Subscription {
     alarm: Option<Alarm>,
 }
 
+/// Whether what a SUBSCRIBE asks for is what the switch knows itself.
+#[must_use]
+pub(crate) fn serves(request: &Message) -> bool {
+    let event = request.header(Name::Event);
+    let event = event.and_then(|event| sip::header::Event::parse(event).ok());
+    event.is_some_and(|event| Package::named(event.package()).is_some())
+}
+
 impl Subscriptions {
     /// No subscription.
     #[must_use]

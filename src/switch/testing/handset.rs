@@ -22,8 +22,8 @@ pub struct Handset {
     /// What its Call-IDs have before the `@`.
     pub mark: &'static str,
     count: u32,
-    /// The last challenge's header value, and how often its nonce was used.
-    challenge: Option<(String, u32)>,
+    /// The last challenge's header value, how often its nonce was used, and whether a proxy asked.
+    challenge: Option<(String, u32, bool)>,
 }
 
 /// A dialog as one phone sees it.
@@ -43,6 +43,8 @@ pub struct Dialog {
     pub invite_cseq: u32,
     /// Branch of the phone's last INVITE.
     pub branch: String,
+    /// Route of the phone's requests.
+    pub routes: Vec<String>,
 }
 
 /// A description of one audio stream at 198.51.100.1 with these payload types of PCMU (0), PCMA (8), G.722 (9) and
@@ -127,7 +129,7 @@ impl Handset {
             let request = self.request(&mut dialog, method, &format!("{credentials}{extra}"), None);
             self.send(lab, request);
             let reply = self.next(lab);
-            if reply.status() != 401 {
+            if !matches!(reply.status(), 401 | 407) {
                 return reply;
             }
             self.learn_challenge(&reply);
@@ -151,7 +153,9 @@ impl Handset {
             let extra = format!("{contact}{credentials}{extra}");
             let request = self.request(&mut dialog, Method::Invite, &extra, body);
             self.send(lab, request);
-            let challenged = lab.peek(self.flow.peer).is_some_and(|reply| reply.status() == 401);
+            let challenged = lab
+                .peek(self.flow.peer)
+                .is_some_and(|reply| matches!(reply.status(), 401 | 407));
             if !challenged {
                 return dialog;
             }
@@ -174,17 +178,29 @@ impl Handset {
             cseq: 0,
             invite_cseq: 0,
             branch: String::new(),
+            routes: vec![],
         }
     }
 
     fn learn_challenge(&mut self, reply: &Message) {
-        let value = reply.header(Name::WwwAuthenticate).expect("a challenge");
-        self.challenge = Some((String::from_utf8_lossy(value).into_owned(), 0));
+        let by_proxy = reply.status() == 407;
+        let name = if by_proxy {
+            Name::ProxyAuthenticate
+        } else {
+            Name::WwwAuthenticate
+        };
+        let value = reply.header(name).expect("a challenge");
+        self.challenge = Some((String::from_utf8_lossy(value).into_owned(), 0, by_proxy));
     }
 
     /// An Authorization line for the last challenge, or nothing.
     pub fn credentials(&mut self, method: Method, uri: &str) -> String {
-        let Some((challenge, count)) = &mut self.challenge else {
+        self.credentials_for(method.as_str(), uri)
+    }
+
+    /// The same for a method that nobody knows.
+    pub fn credentials_for(&mut self, method: &str, uri: &str) -> String {
+        let Some((challenge, count, by_proxy)) = &mut self.challenge else {
             return String::new();
         };
         *count += 1;
@@ -195,15 +211,13 @@ impl Handset {
             b"example.com",
             self.password.as_bytes(),
         );
-        let value = challenge.credentials(
-            &self.user,
-            &secret,
-            method.as_str().as_bytes(),
-            uri.as_bytes(),
-            "c0ffee",
-            *count,
-        );
-        format!("Authorization: {}\r\n", String::from_utf8_lossy(&value))
+        let value = challenge.credentials(&self.user, &secret, method.as_bytes(), uri.as_bytes(), "c0ffee", *count);
+        let name = if *by_proxy {
+            "Proxy-Authorization"
+        } else {
+            "Authorization"
+        };
+        format!("{name}: {}\r\n", String::from_utf8_lossy(&value))
     }
 
     // What a dialog is made of.
@@ -239,6 +253,8 @@ impl Handset {
     /// Takes a 2xx to an INVITE, or a provisional response, into the dialog.
     pub fn learn(&self, dialog: &mut Dialog, response: &Message) {
         dialog.remote = text(response, Name::To);
+        dialog.routes = routes(response).collect();
+        dialog.routes.reverse();
         if let Ok(contact) = response.address(Name::Contact) {
             dialog.target = String::from_utf8_lossy(contact.uri().expect("a URI").as_bytes()).into_owned();
         }
@@ -282,6 +298,7 @@ impl Handset {
             cseq: 100,
             invite_cseq: 0,
             branch: String::new(),
+            routes: routes(invite).collect(),
         }
     }
 
@@ -302,6 +319,10 @@ impl Handset {
                 };
                 lines += &format!("{}: {value}{tag}\r\n", name.as_str());
             }
+        }
+        if (101..300).contains(&status) {
+            let routes = request.lines(Name::RecordRoute);
+            routes.for_each(|route| lines += &format!("Record-Route: {}\r\n", String::from_utf8_lossy(route)));
         }
         lines += &format!("Contact: <{}>\r\nAllow: {}\r\n{extra}", self.contact(), self.allow);
         self.send(lab, with_body(lines, body.map(|body| ("application/sdp", body))));
@@ -379,9 +400,14 @@ impl Handset {
             ..
         } = dialog;
         let (method, peer, allow) = (method.as_str(), self.flow.peer, self.allow);
+        let routes: String = dialog
+            .routes
+            .iter()
+            .map(|route| format!("Route: {route}\r\n"))
+            .collect();
         let lines = format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {peer};branch={branch};rport\r\nMax-Forwards: 70\r\n\
-             From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nAllow: {allow}\r\n{extra}"
+             From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nAllow: {allow}\r\n{routes}{extra}"
         );
         with_body(lines, body)
     }
@@ -393,6 +419,13 @@ fn with_body(lines: String, body: Option<(&str, &str)>) -> Bytes {
         None => (String::new(), ""),
     };
     format!("{lines}{kind}Content-Length: {}\r\n\r\n{text}", text.len()).into()
+}
+
+/// The values of Record-Route.
+fn routes(message: &Message) -> impl Iterator<Item = String> {
+    message
+        .values(Name::RecordRoute)
+        .map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 /// The first line of that name.

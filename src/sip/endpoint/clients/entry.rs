@@ -10,7 +10,7 @@ use crate::timers::TimerId;
 use crate::transaction::client::Client;
 use crate::transaction::invite_client::InviteClient;
 use crate::transaction::{Class, Effects};
-use crate::{Flow, Message, Method, Name, Transport};
+use crate::{Flow, Message, Method, Name, Splice, Transport};
 use bytes::Bytes;
 use clock::Mono;
 use std::net::SocketAddr;
@@ -66,32 +66,34 @@ pub(super) enum Cancel {
 
 /// A request that needs only our Via.
 #[derive(Copy, Clone)]
-pub(in crate::endpoint) enum Request<'a> {
+pub(in crate::endpoint) enum Request<'a, 'm> {
     /// Of our own.
     Draft(&'a Draft),
     /// Of someone else, changed as a proxy must; see [`super::Endpoint::forward`].
-    Forwarded(&'a Message),
+    Forwarded(&'a Splice<'m>, u64),
 }
 
-impl Request<'_> {
+impl Request<'_, '_> {
     pub fn method(&self) -> Method {
         match self {
             Request::Draft(draft) => draft.method,
-            Request::Forwarded(message) => message.method(),
+            Request::Forwarded(splice, _) => splice.message().method(),
         }
     }
 
     pub fn vias(&self) -> usize {
         match self {
             Request::Draft(_) => 1,
-            Request::Forwarded(message) => message.values(Name::Via).count() + 1,
+            Request::Forwarded(splice, _) => splice.message().values(Name::Via).count() + 1,
         }
     }
 
     pub fn print(&self, core: &Core, transport: Transport, local: SocketAddr, branch: Branch) -> Bytes {
         match self {
             Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch),
-            Request::Forwarded(message) => wire::forwarded(message.bytes(), transport, core.sent_by(local), branch),
+            Request::Forwarded(splice, mark) => {
+                wire::forwarded(splice, transport, core.sent_by(local), branch, Some(*mark))
+            }
         }
     }
 }
@@ -102,6 +104,11 @@ impl Machine {
             Machine::Invite(machine) => machine.is_pending(),
             Machine::Other(machine) => machine.is_pending(),
         }
+    }
+
+    /// Answered with 2xx: what comes yet are more of them.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Machine::Invite(machine) if machine.is_accepted())
     }
 
     /// Nothing has come for it, not even a provisional response.

@@ -46,6 +46,11 @@ impl Machine {
         }
     }
 
+    /// Answered with 2xx.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Machine::Invite(machine) if machine.is_accepted())
+    }
+
     pub fn respond(&mut self, now: Mono, core: &Core, status: u16, effects: &mut Effects) -> bool {
         match self {
             Machine::Invite(machine) => machine.respond(now, &core.times, Class::of(status), effects),

@@ -325,7 +325,8 @@ fn a_forwarded_request_has_our_via_above_the_others() {
     b.endpoint.forward(
         b.now,
         Destination::Flow(udp("203.0.113.5:5060")),
-        &message,
+        &crate::Splice::of(&message),
+        7,
         OWNER,
         &mut b.out,
     );
@@ -342,9 +343,10 @@ fn a_forwarded_invite_is_cancelled_with_one_via() {
     let mut b = Bench::new();
     let message = b.receive(udp(PEER), &request("INVITE", "z9hG4bK1")).request();
     let to = udp("203.0.113.5:5060");
+    let splice = crate::Splice::of(&message);
     let client = b
         .endpoint
-        .forward(b.now, Destination::Flow(to), &message, OWNER, &mut b.out);
+        .forward(b.now, Destination::Flow(to), &splice, 7, OWNER, &mut b.out);
     let invite = b.messages().remove(0).1;
     b.receive(to, &response(&invite, 180));
     b.endpoint.cancel(b.now, client, &Headers::new(), &mut b.out);
@@ -357,5 +359,48 @@ fn a_forwarded_invite_is_cancelled_with_one_via() {
     );
     assert_eq!(b.at(5_000).endpoint.counters().clients_alive, 0);
     b.receive(to, &response(&invite, 487));
+    b.ends();
+}
+
+#[test]
+fn a_request_is_known_by_the_mark_of_our_via_when_it_comes_back() {
+    let mut b = Bench::new();
+    let message = b.receive(udp(PEER), &request("INVITE", "z9hG4bK1")).request();
+    assert!(!b.endpoint.has_passed(&message, 7));
+    let to = Destination::Flow(udp("203.0.113.5:5060"));
+    let splice = crate::Splice::of(&message);
+    b.endpoint.forward(b.now, to, &splice, 7, OWNER, &mut b.out);
+    let text = b.messages().remove(0).1;
+    let back = crate::Message::parse(bytes::Bytes::from(text)).unwrap();
+    assert!(b.endpoint.has_passed(&back, 7) && !b.endpoint.has_passed(&back, 8));
+}
+
+#[test]
+fn a_passed_response_has_lost_our_via_and_a_success_is_not_repeated_by_us() {
+    let mut b = Bench::new();
+    let message = b.receive(udp(PEER), &request("INVITE", "z9hG4bK1")).request();
+    let to = udp("203.0.113.5:5060");
+    b.endpoint.forward(
+        b.now,
+        Destination::Flow(to),
+        &crate::Splice::of(&message),
+        7,
+        OWNER,
+        &mut b.out,
+    );
+    let invite = b.messages().remove(0).1;
+    let server = b.endpoint.accept(b.now, udp(PEER), message, OWNER, &mut b.out);
+    b.messages();
+    b.receive(to, &response(&invite, 200));
+    let Event::Response { message: ok, .. } = b.event() else {
+        panic!("the 200")
+    };
+    let passed = crate::Splice::of(&ok).remove_first(crate::Name::Via);
+    for _ in 0..2 {
+        assert!(b.endpoint.pass(b.now, server, &passed, &mut b.out));
+        let text = b.messages().remove(0).1;
+        assert_eq!(text.matches("Via:").count(), 1, "{text}");
+    }
+    assert!(b.at(31_999).messages().is_empty());
     b.ends();
 }

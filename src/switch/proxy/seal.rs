@@ -1,0 +1,326 @@
+//! What Record-Route carries: the two ways of a dialog, so that its later requests are passed on without anything being kept,
+//! also after a restart. Sealed for one Call-ID and caller's tag: who was not told cannot make us pass anything on, and who was
+//! can do it in that dialog only, and to nobody else (S7, S25).
+
+use crate::config::Listener;
+use sha2::{Digest, Sha256};
+use sip::{Flow, Transport};
+use std::net::{IpAddr, SocketAddr};
+
+/// The key, and which run of the node this is: numbers of connections mean nothing in another.
+#[derive(Debug)]
+pub(super) struct Seal {
+    key: [u8; 32],
+    run: u16,
+}
+
+/// One side of a dialog.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Side {
+    /// The way to it. Connection 0 over a stream: one has to be opened.
+    pub(super) flow: Flow,
+    /// What it asserts is believed (RFC 3325).
+    pub(super) is_trusted: bool,
+}
+
+/// A record that is ours and of this dialog.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// Who sent the request.
+    pub(super) from: Side,
+    /// Who is to have it.
+    pub(super) to: Side,
+    /// The connections in it are those of another run: they are gone.
+    pub(super) is_old: bool,
+}
+
+/// 80 bits: beyond guessing within the life of a dialog.
+const MAC: usize = 10;
+/// The longest record: two sides of IPv6 over streams.
+const LONGEST: usize = 3 + 2 * (1 + 3 + 16 + 2 + 4) + MAC;
+
+const V6: u8 = 0x10;
+const TRUSTED: u8 = 0x20;
+
+impl Seal {
+    #[must_use]
+    pub(super) fn new(key: [u8; 32], random: u64) -> Seal {
+        Seal {
+            key,
+            run: u16::try_from(random & 0xffff).unwrap_or(0),
+        }
+    }
+
+    /// The record of a dialog as the user part of a URI; `None` if one of the listeners is not ours any more.
+    #[must_use]
+    pub(super) fn close(
+        &self,
+        listeners: &[Listener],
+        (caller, callee): (Side, Side),
+        call_id: &[u8],
+        caller_tag: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut record = Vec::with_capacity(LONGEST);
+        record.push(VERSION);
+        record.extend_from_slice(&self.run.to_be_bytes());
+        push_side(&mut record, listeners, caller)?;
+        push_side(&mut record, listeners, callee)?;
+        let mac = self.mac(&record, call_id, caller_tag);
+        record.extend_from_slice(&mac);
+        Some(encode(&record))
+    }
+
+    /// Reads a record: which side sent a request with these tags, and which is to have it.
+    #[must_use]
+    pub(super) fn open(
+        &self,
+        listeners: &[Listener],
+        text: &[u8],
+        call_id: &[u8],
+        (from_tag, to_tag): (&[u8], &[u8]),
+    ) -> Option<Opened> {
+        let bytes = decode(text)?;
+        let (record, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
+        let fits = |tag: &[u8]| {
+            let right = self.mac(record, call_id, tag);
+            !tag.is_empty() && bool::from(subtle::ConstantTimeEq::ct_eq(&right[..], mac))
+        };
+        let by_caller = fits(from_tag);
+        if !by_caller && !fits(to_tag) {
+            return None;
+        }
+        let [VERSION, high, low, sides @ ..] = record else {
+            return None;
+        };
+        let (caller, rest) = take_side(sides, listeners)?;
+        let (callee, _) = take_side(rest, listeners)?;
+        let (from, to) = if by_caller { (caller, callee) } else { (callee, caller) };
+        let is_old = u16::from_be_bytes([*high, *low]) != self.run;
+        Some(Opened { from, to, is_old })
+    }
+
+    fn mac(&self, record: &[u8], call_id: &[u8], tag: &[u8]) -> [u8; MAC] {
+        let mut hash = Sha256::new();
+        hash.update(self.key);
+        hash.update(b"record-route");
+        hash.update(record);
+        // The length keeps its neighbours apart.
+        hash.update((call_id.len() as u64).to_be_bytes());
+        hash.update(call_id);
+        hash.update(tag);
+        let mut mac = [0; MAC];
+        mac.copy_from_slice(&hash.finalize()[..MAC]);
+        mac
+    }
+}
+
+const VERSION: u8 = 1;
+
+fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option<()> {
+    let Side { flow, is_trusted } = side;
+    let is_its = |listener: &Listener| listener.local == flow.local && listener.transport == flow.transport;
+    let place = u8::try_from(listeners.iter().position(is_its)?).ok()?;
+    let family = if flow.peer.is_ipv6() { V6 } else { 0 };
+    let trust = if is_trusted { TRUSTED } else { 0 };
+    record.push(number(flow.transport) | family | trust);
+    record.push(place);
+    record.extend_from_slice(&flow.local.port().to_be_bytes());
+    match flow.peer.ip() {
+        IpAddr::V4(ip) => record.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => record.extend_from_slice(&ip.octets()),
+    }
+    record.extend_from_slice(&flow.peer.port().to_be_bytes());
+    if flow.transport.is_reliable() {
+        // A node that has opened four thousand million streams without a restart opens another one here.
+        let connection = u32::try_from(flow.connection).unwrap_or(0);
+        record.extend_from_slice(&connection.to_be_bytes());
+    }
+    Some(())
+}
+
+fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r [u8])> {
+    let (&[kind, place, port_high, port_low], rest) = record.split_first_chunk()?;
+    let transport = transport(kind & 0x0f)?;
+    let port = u16::from_be_bytes([port_high, port_low]);
+    let is_its = |l: &&Listener| l.transport == transport && l.local.port() == port;
+    let listener = listeners.get(usize::from(place)).filter(is_its)?;
+    let (ip, rest): (IpAddr, &[u8]) = match kind & V6 {
+        0 => {
+            let (ip, rest) = rest.split_first_chunk::<4>()?;
+            ((*ip).into(), rest)
+        }
+        _ => {
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            ((*ip).into(), rest)
+        }
+    };
+    let (port, rest) = rest.split_first_chunk::<2>()?;
+    let (connection, rest) = match transport.is_reliable() {
+        true => {
+            let (connection, rest) = rest.split_first_chunk::<4>()?;
+            (u64::from(u32::from_be_bytes(*connection)), rest)
+        }
+        false => (0, rest),
+    };
+    let flow = Flow {
+        transport,
+        local: listener.local,
+        peer: SocketAddr::new(ip, u16::from_be_bytes(*port)),
+        connection,
+    };
+    let is_trusted = kind & TRUSTED != 0;
+    Some((Side { flow, is_trusted }, rest))
+}
+
+fn number(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+        Transport::Tls => 2,
+        Transport::Ws => 3,
+        Transport::Wss => 4,
+    }
+}
+
+fn transport(number: u8) -> Option<Transport> {
+    use Transport::*;
+    [Udp, Tcp, Tls, Ws, Wss].get(usize::from(number)).copied()
+}
+
+/// The alphabet of RFC 4648 section 5: all of it may stand in the user part of a URI as it is.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn encode(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for i in 0..=chunk.len() {
+            text.push(DIGITS[(bits >> (18 - 6 * i)) as usize & 63]);
+        }
+    }
+    text
+}
+
+fn decode(text: &[u8]) -> Option<smallvec::SmallVec<[u8; 64]>> {
+    let mut bytes = smallvec::SmallVec::new();
+    if text.len() > LONGEST.div_ceil(3) * 4 {
+        return None;
+    }
+    for chunk in text.chunks(4) {
+        let mut bits = 0;
+        for &digit in chunk {
+            bits = bits << 6 | value(digit)?;
+        }
+        bits <<= 6 * (4 - chunk.len());
+        let [_, first, second, third] = bits.to_be_bytes();
+        bytes.extend([first, second, third].into_iter().take(chunk.len() * 3 / 4));
+    }
+    Some(bytes)
+}
+
+fn value(digit: u8) -> Option<u32> {
+    let value = match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'-' => 62,
+        b'_' => 63,
+        _ => return None,
+    };
+    Some(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listeners() -> Vec<Listener> {
+        let listener = |transport, local: &str| Listener {
+            transport,
+            local: local.parse().unwrap(),
+            advertised: None,
+            digest: Vec::new(),
+        };
+        vec![
+            listener(Transport::Udp, "192.0.2.1:5060"),
+            listener(Transport::Tcp, "192.0.2.1:5060"),
+            listener(Transport::Udp, "[2001:db8::1]:5060"),
+        ]
+    }
+
+    fn side(place: usize, peer: &str, connection: u64) -> Side {
+        let listener = &listeners()[place];
+        let flow = Flow {
+            transport: listener.transport,
+            local: listener.local,
+            peer: peer.parse().unwrap(),
+            connection,
+        };
+        Side {
+            flow,
+            is_trusted: place == 1,
+        }
+    }
+
+    #[test]
+    fn a_record_leads_each_side_to_the_other() {
+        let seal = Seal::new([1; 32], 7);
+        for (caller, callee) in [
+            (side(0, "198.51.100.1:6000", 0), side(1, "198.51.100.2:40000", 77)),
+            (side(2, "[2001:db8::7]:5062", 0), side(1, "198.51.100.2:40000", 0)),
+        ] {
+            let text = seal.close(&listeners(), (caller, callee), b"c1", b"t1").unwrap();
+            assert!(text.len() <= 84 && text.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)));
+            let open = |tags| seal.open(&listeners(), &text, b"c1", tags);
+            let down = open((b"t1", b"t2")).unwrap();
+            assert_eq!((down.from, down.to, down.is_old), (caller, callee, false));
+            let up = open((b"t2", b"t1")).unwrap();
+            assert_eq!((up.from, up.to), (callee, caller));
+        }
+    }
+
+    #[test]
+    fn a_record_is_good_in_its_dialog_only_and_cannot_be_changed() {
+        let seal = Seal::new([1; 32], 7);
+        let sides = (side(0, "198.51.100.1:6000", 0), side(0, "198.51.100.2:6000", 0));
+        let text = seal.close(&listeners(), sides, b"c1", b"t1").unwrap();
+        let open = |seal: &Seal, text: &[u8], call_id: &[u8]| seal.open(&listeners(), text, call_id, (b"t1", b"t2"));
+        assert!(open(&seal, &text, b"c1").is_some());
+        assert!(open(&seal, &text, b"c2").is_none(), "another call");
+        assert!(
+            seal.open(&listeners(), &text, b"c1", (b"t3", b"t2")).is_none(),
+            "another caller"
+        );
+        assert!(
+            seal.open(&listeners(), &text, b"c1", (b"t2", b"")).is_none(),
+            "no tag at all"
+        );
+        assert!(open(&Seal::new([2; 32], 7), &text, b"c1").is_none(), "another key");
+        for at in 0..text.len() {
+            let mut forged = text.clone();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            // The last digit has bits that mean nothing.
+            assert!(at + 1 == text.len() || open(&seal, &forged, b"c1").is_none(), "at {at}");
+            assert!(open(&seal, &text[..at], b"c1").is_none());
+        }
+        assert!(open(&seal, &[b'A'; 4_000], b"c1").is_none());
+    }
+
+    #[test]
+    fn connections_of_another_run_are_known_as_such() {
+        let sides = (side(1, "198.51.100.1:6000", 5), side(0, "198.51.100.2:6000", 0));
+        let text = Seal::new([1; 32], 7).close(&listeners(), sides, b"c1", b"t1").unwrap();
+        let opened = Seal::new([1; 32], 8).open(&listeners(), &text, b"c1", (b"t2", b"t1"));
+        assert!(opened.unwrap().is_old);
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_leads_nowhere() {
+        let seal = Seal::new([1; 32], 7);
+        let sides = (side(0, "198.51.100.1:6000", 0), side(1, "198.51.100.2:6000", 9));
+        let text = seal.close(&listeners(), sides, b"c1", b"t1").unwrap();
+        assert!(seal.open(&listeners()[..1], &text, b"c1", (b"t1", b"t2")).is_none());
+        assert!(seal.close(&listeners()[..1], sides, b"c1", b"t1").is_none());
+    }
+}

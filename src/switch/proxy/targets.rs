@@ -1,0 +1,146 @@
+//! The target set of a request (RFC 3261 section 16.5): where the dial plan and the registrar say it goes, in groups of equal
+//! preference. Do not disturb and forwards of users hold here as they do for calls that the switch bridges.
+
+use crate::core::Cx;
+use crate::route::{self, Device, Devices, Dialler, Target, TrunkIndex};
+use crate::users::UserIndex;
+use model::Aor;
+use sip::{Flow, Method, Name, Reply};
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// Targets that are tried together.
+pub(super) type Group = Devices;
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) struct Targets {
+    /// All of them, best first; at least one.
+    pub(super) devices: Devices,
+    /// The trunk they belong to, if it is outside.
+    pub(super) trunk: Option<TrunkIndex>,
+    /// An INVITE rings so long in each group.
+    pub(super) rings_for: Duration,
+}
+
+/// Who is to have it, or what to answer.
+pub(super) fn of(cx: &Cx<'_>, dialler: Dialler, flow: Flow, method: Method, dialled: &str) -> Result<Targets, Reply> {
+    let ring_timeout = cx.core.config.calls.ring_timeout;
+    let mut past: SmallVec<[Aor; 2]> = SmallVec::new();
+    let (mut who, mut number) = (dialler, dialled.to_owned());
+    loop {
+        let user = match route::target_for(cx.core, who, &number) {
+            Target::User(user) => user,
+            Target::Trunk(trunk) => {
+                let devices = route::way_outside(cx.core, trunk, &route::number_for(cx.core, who, &number));
+                return found(devices, Some(trunk), ring_timeout);
+            }
+            Target::Nobody(status) => return Err(Reply::new(status)),
+            // What the switch answers itself is for those whose calls it bridges.
+            _ => return Err(Reply::new(480)),
+        };
+        let aor = &cx.core.users[user].aor;
+        if past.contains(aor) || past.len() > usize::from(cx.core.config.stars.max_forwards) {
+            return Err(Reply::new(482));
+        }
+        past.push(aor.clone());
+        match forwarded(cx, dialler, user, method)? {
+            // A forward is at the expense of who set it.
+            Some(next) => (who, number) = (Dialler::User(user), next),
+            None => {
+                let own = (dialler == Dialler::User(user)).then_some(flow);
+                let rings_for = cx.core.users[user].ring_timeout.unwrap_or(ring_timeout);
+                return found(route::devices(cx, aor, own), None, rings_for);
+            }
+        }
+    }
+}
+
+fn found(devices: Devices, trunk: Option<TrunkIndex>, rings_for: Duration) -> Result<Targets, Reply> {
+    match devices.is_empty() {
+        true => Err(Reply::new(480)),
+        false => Ok(Targets {
+            devices,
+            trunk,
+            rings_for,
+        }),
+    }
+}
+
+/// Where the user has sent his calls; 486 if he does not want to be disturbed. Both are about calls, and not about one's own.
+fn forwarded(cx: &Cx<'_>, dialler: Dialler, user: UserIndex, method: Method) -> Result<Option<String>, Reply> {
+    if method != Method::Invite || dialler == Dialler::User(user) {
+        return Ok(None);
+    }
+    let Some(settings) = cx.core.settings.of(&cx.core.users[user].aor) else {
+        return Ok(None);
+    };
+    if let Some(next) = &settings.forward_always {
+        return Ok(Some(next.to_string()));
+    }
+    if settings.do_not_disturb {
+        return Err(Reply::new(486).header(Name::Warning, "399 tandem \"do not disturb\""));
+    }
+    Ok(None)
+}
+
+/// The groups in which they are tried, the first apart: those of equal q together (section 16.6), and never more of them at a
+/// time than `breadth` allows (RFC 5393 section 5.3.3.4). The rest is in the order last to first.
+pub(super) fn groups(devices: Devices, breadth: usize) -> (Group, Vec<Group>) {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut first = Group::new();
+    let mut last_q = None;
+    for device in devices {
+        let fits = |group: &Group, device: &Device| last_q == Some(device.q) && group.len() < breadth.max(1);
+        let q = device.q;
+        let current = groups.last_mut().unwrap_or(&mut first);
+        if current.is_empty() || fits(current, &device) {
+            current.push(device);
+        } else {
+            groups.push(smallvec::smallvec![device]);
+        }
+        last_q = Some(q);
+    }
+    groups.reverse();
+    (first, groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sip::{Destination, Transport};
+
+    fn devices(qs: &[u16]) -> Devices {
+        let device = |q: &u16| Device {
+            destination: Destination::Address {
+                transport: Transport::Udp,
+                local: ([192, 0, 2, 1], 5060).into(),
+                peer: ([192, 0, 2, 2], 5060).into(),
+            },
+            contact: "sip:a@192.0.2.2".into(),
+            path: "".into(),
+            q: *q,
+        };
+        qs.iter().map(device).collect()
+    }
+
+    fn sizes(qs: &[u16], breadth: usize) -> Vec<usize> {
+        let (first, mut later) = groups(devices(qs), breadth);
+        later.reverse();
+        std::iter::once(first.len())
+            .chain(later.iter().map(|group| group.len()))
+            .collect()
+    }
+
+    #[test]
+    fn equal_preference_goes_together_and_the_rest_one_after_the_other() {
+        assert_eq!(sizes(&[1000], 60), [1]);
+        assert_eq!(sizes(&[1000, 1000, 500, 0, 0], 60), [2, 1, 2]);
+    }
+
+    #[test]
+    fn a_group_is_no_broader_than_the_request_allows() {
+        assert_eq!(sizes(&[1000, 1000, 1000, 500], 2), [2, 1, 1]);
+        assert_eq!(sizes(&[1000, 1000], 1), [1, 1]);
+    }
+}
