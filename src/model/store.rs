@@ -75,6 +75,11 @@ pub enum StoreOp {
     LoadReceipts,
     /// Keeps a leg's record; the same leg twice is kept once.
     PutCdr(Box<Cdr>),
+    /// Keeps what the record of a leg that is up would say if the switch died now; replaces what was kept of it before.
+    /// [`StoreOp::PutCdr`] of the leg takes it away.
+    OpenCdr(Box<Cdr>),
+    /// The legs that were up when the switch died get their records: as kept, ended at this moment. Asked once at start.
+    CloseOpenCdrs(Wall),
     /// Inserts or replaces what a user has set.
     PutUserSettings(Box<UserSettings>),
     /// All of them, by AOR: [`StoreReply::UserSettings`]. Asked once at start.

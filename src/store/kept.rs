@@ -67,7 +67,7 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::TakeMessage { device, .. } => device.len(),
         StoreOp::PutDevice(d) => d.key.len(),
         StoreOp::PutReceipt(r) => r.imdn_id.len(),
-        StoreOp::PutCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
+        StoreOp::PutCdr(c) | StoreOp::OpenCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
         StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
         StoreOp::PutSessionMessage(m) => m.shown.len() + m.text.len(),
         StoreOp::PutSession(kept) | StoreOp::CloseSession { kept, .. } => {

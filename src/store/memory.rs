@@ -142,6 +142,8 @@ struct Tables {
     last_message_id: u64,
     cdrs: VecDeque<Cdr>,
     legs: HashSet<LegId>,
+    /// Of legs that are up.
+    open: BTreeMap<LegId, Cdr>,
     forgotten_cdrs: u64,
     recordings: BTreeMap<Box<str>, RecordingRow>,
     settings: BTreeMap<Aor, UserSettings>,
@@ -163,6 +165,7 @@ enum Undo {
     Device((Aor, Box<str>), Option<KnownDevice>),
     Receipt(MessageId, Option<Box<Receipt>>),
     Cdr,
+    OpenCdr(LegId, Option<Box<Cdr>>),
     /// The oldest record was forgotten.
     ForgottenCdr(Box<Cdr>),
     Recording(Box<str>, Option<Box<RecordingRow>>),
@@ -202,6 +205,8 @@ impl Tables {
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
+            StoreOp::OpenCdr(cdr) => self.change_open(cdr.leg, Some(cdr.as_ref().clone())),
+            StoreOp::CloseOpenCdrs(now) => self.close_open(*now),
             StoreOp::PutRecording(row) => self.put_recording(row),
             StoreOp::PutUserSettings(settings) => {
                 let before = self.settings.insert(settings.aor.clone(), settings.as_ref().clone());
@@ -251,6 +256,7 @@ impl Tables {
                 Undo::LastMessageId(before) => self.last_message_id = before,
                 Undo::Recording(name, Some(before)) => drop(self.recordings.insert(name, *before)),
                 Undo::Recording(name, None) => drop(self.recordings.remove(&name)),
+                Undo::OpenCdr(leg, before) => drop(set(&mut self.open, leg, before.map(|before| *before))),
                 Undo::Cdr => drop(self.cdrs.pop_back().map(|cdr| self.legs.remove(&cdr.leg))),
                 Undo::ForgottenCdr(cdr) => {
                     self.forgotten_cdrs -= 1;
@@ -494,6 +500,31 @@ impl Tables {
         if self.legs.insert(cdr.leg) {
             self.cdrs.push_back(cdr.clone());
             self.undo.push(Undo::Cdr);
+            self.change_open(cdr.leg, None);
+        }
+        StoreReply::Done
+    }
+
+    fn change_open(&mut self, leg: LegId, open: Option<Cdr>) -> StoreReply {
+        let before = set(&mut self.open, leg, open).map(Box::new);
+        self.undo.push(Undo::OpenCdr(leg, before));
+        StoreReply::Done
+    }
+
+    fn close_open(&mut self, now: clock::Wall) -> StoreReply {
+        let mut open: Vec<Cdr> = self.open.values().cloned().collect();
+        open.sort_by_key(|cdr| (cdr.answered_at, cdr.leg));
+        for cdr in open {
+            let leg = cdr.leg;
+            let packets = (0, 0, 0);
+            let quality = model::Quality::default();
+            self.put_cdr(&Cdr {
+                ended_at: now,
+                packets,
+                quality,
+                ..cdr
+            });
+            self.change_open(leg, None);
         }
         StoreReply::Done
     }

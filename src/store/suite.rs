@@ -117,6 +117,7 @@ suite! {
     a_record_is_read_back_as_it_was_put,
     a_recording_is_read_back_as_it_was_put_last_until_it_is_too_old,
     the_same_leg_twice_is_recorded_once,
+    legs_that_were_up_when_the_switch_died_get_their_records_once,
     records_are_forgotten_at_their_time,
     records_come_latest_first_in_pages,
     the_records_of_one_call_come_in_their_order,
@@ -583,6 +584,39 @@ fn the_same_leg_twice_is_recorded_once(mut s: Subject) {
     assert_eq!(s.ask(put_cdr(1)), StoreReply::Done);
     let rows = s.reader().cdrs(10, None).unwrap();
     assert_eq!(rows.into_iter().map(|row| row.cdr).collect::<Vec<_>>(), [cdr(1)]);
+}
+
+fn legs_that_were_up_when_the_switch_died_get_their_records_once(mut s: Subject) {
+    let at = Wall(1_700_000_077_000);
+    let open = |leg| {
+        StoreOp::OpenCdr(Box::new(Cdr {
+            codec: "".into(),
+            reason: EndReason::Restart,
+            ..cdr(leg)
+        }))
+    };
+    // The second ended in time, the third was told of twice.
+    s.run(&[open(1), open(2), open(3), open(3), put_cdr(2)]);
+    assert_eq!(s.reader().cdrs(10, None).unwrap().len(), 1);
+    for _ in 0..2 {
+        s.run(&[StoreOp::CloseOpenCdrs(at)]);
+        let rows = s.reader().cdrs(10, None).unwrap();
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.cdr.leg.0, row.cdr.reason, row.cdr.packets))
+            .collect();
+        let nothing = (0, 0, 0);
+        let expected = [
+            (3, EndReason::Restart, nothing),
+            (1, EndReason::Restart, nothing),
+            (2, cdr(2).reason, cdr(2).packets),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!((rows[0].cdr.ended_at, &rows[0].cdr.caller), (at, &cdr(3).caller));
+    }
+    // Whose record comes late has it already.
+    s.run(&[put_cdr(1)]);
+    assert_eq!(s.reader().cdrs(10, None).unwrap().len(), 3);
 }
 
 fn records_are_forgotten_at_their_time(mut s: Subject) {

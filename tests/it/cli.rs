@@ -2,7 +2,9 @@
 
 use crate::support::node;
 use crate::support::node::{Setup, TestNode};
+use crate::support::raw::Raw;
 use crate::support::served::{TANDEM, tandem, text};
+use crate::support::talk::Talk;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -222,4 +224,55 @@ fn version_is_told_without_a_configuration() {
         .output()
         .unwrap();
     assert_eq!(out(&output), format!("tandem {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_call_is_held_resumed_muted_and_left_by_the_command_line() {
+    let node = node();
+    let [kate, jim] = ["1000", "1001"].map(|user| {
+        let mut phone = Raw::new(node.sip(), user);
+        assert_eq!(phone.register(3_600), 200);
+        phone
+    });
+    let talk = Talk::between(kate, jim, "1001");
+    let calls = json(&ask(&node, &["calls", "list", "--json"]));
+    let call = calls["calls"][0]["id"].as_str().unwrap();
+    let parties = || out(&ask(&node, &["calls", "parties", call]));
+    for (verb, sign) in [
+        ("hold", "owner holding"),
+        ("resume", "owner\n"),
+        ("hold", "held"),
+        ("resume", "owner\n"),
+    ] {
+        let said = ask(&node, &["calls", verb, call]);
+        assert_eq!(
+            (code(&said), out(&said)),
+            (0, format!("done: {call}\n")),
+            "{}",
+            err(&said)
+        );
+        assert!(parties().contains(sign), "{verb}: {}", parties());
+    }
+    let table = parties();
+    let owner = table.lines().find(|line| line.contains("owner")).unwrap();
+    let owner = owner.split(' ').next().unwrap();
+    assert_eq!(
+        code(&ask(&node, &["calls", "mute", call, owner, "--direction", "both"])),
+        0
+    );
+    assert!(parties().contains("owner muted deaf"), "{}", parties());
+    assert_eq!(
+        code(&ask(
+            &node,
+            &["calls", "mute", call, owner, "--direction", "both", "--off"]
+        )),
+        0
+    );
+    let refused = ask(&node, &["calls", "toggle", call]);
+    assert_eq!(code(&refused), 1);
+    assert!(err(&refused).contains("no consultation"), "{}", err(&refused));
+    assert_eq!(code(&ask(&node, &["calls", "leave", call])), 0);
+    for side in [&talk.caller, &talk.callee] {
+        side.phone.expect("BYE", |m| m.method() == sip::Method::Bye);
+    }
 }

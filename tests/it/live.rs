@@ -209,3 +209,42 @@ fn call_records_are_in_the_csv_once_each_also_across_kill_9() {
     wait_for("all records in the files", || (numbers().len() >= calls).then_some(()));
     assert_eq!(numbers(), expected);
 }
+
+#[test]
+fn a_call_that_was_up_when_the_node_was_killed_is_recorded_with_reason_restart() {
+    let mut served = Served::start(Setup::new());
+    let [kate, jim] = ["1000", "1001"].map(|user| {
+        let mut phone = Raw::new(served.sip(), user);
+        assert_eq!(phone.register(3_600), 200);
+        phone
+    });
+    let _talk = Talk::between(kate, jim, "1001");
+    let records = |served: &Served| -> Vec<Value> {
+        let listed = served.tandem(&["calls", "why", "--json"]).stdout;
+        let listed: Value = serde_json::from_slice(&listed).unwrap_or_default();
+        listed["cdrs"].as_array().cloned().unwrap_or_default()
+    };
+    // The store works in order: when it has the record of a later call it knows of the one that is up.
+    let mut phone = Phone::new(served.sip(), "1002");
+    assert!(phone.call("1003").status() >= 400);
+    wait_for("the record of the refused call", || {
+        (records(&served).len() == 1).then_some(())
+    });
+    for _ in 0..2 {
+        served.kill();
+        served = served.again();
+        wait_for("the records of the broken call", || {
+            (records(&served).len() == 3).then_some(())
+        });
+    }
+    let broken: Vec<Value> = records(&served)
+        .into_iter()
+        .filter(|cdr| cdr["reason"] == "restart")
+        .collect();
+    assert_eq!(broken.len(), 2, "{broken:#?}");
+    assert!(
+        broken
+            .iter()
+            .all(|cdr| cdr["ended_by"] == "switch" && !cdr["answered_at"].is_null())
+    );
+}

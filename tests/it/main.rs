@@ -19,3 +19,4 @@ mod speech;
 mod support;
 mod tls;
 mod verbs;
+mod ways;

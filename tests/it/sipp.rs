@@ -6,11 +6,17 @@ use std::process::Command;
 
 /// Runs cases of `tests/sipp/run`; its output is shown where one fails.
 fn sipp(node: &TestNode, cases: &[&str]) {
+    sipp_with(node, cases, &[]);
+}
+
+/// The same with more of its settings.
+fn sipp_with(node: &TestNode, cases: &[&str], settings: &[(&str, &str)]) {
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/run");
     let output = Command::new(run)
         .arg(node.sip().to_string())
         .args(cases)
         .env("RING_S", "10")
+        .envs(settings.iter().copied())
         .output()
         .expect("bash");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -80,4 +86,26 @@ fn makes_a_conference_by_join_and_invites_to_it_by_refer_to_the_focus() {
 #[test]
 fn brings_messages_at_once_or_later() {
     sipp(&Setup::new().start(), &["message", "message_offline"]);
+}
+
+#[test]
+fn transfers_to_a_number_outside_for_who_may_dial_it_and_for_nobody_else() {
+    let outside = std::net::UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    let setup = Setup::new();
+    let read = |name: &str| std::fs::read_to_string(setup.directory().join(name)).unwrap();
+    let rule = "[[rule]]\nprefix = \"0\"\naction = \"trunk\"\ntrunk = \"carrier\"\nstrip = 1\n\n";
+    let plan = read("dialplan.toml").replacen("[[rule]]", &format!("{rule}[[rule]]"), 1);
+    let admin = "roles = [\"admin\"]";
+    let users = read("users.toml").replacen(admin, &format!("{admin}\nrights = [\"outside\"]"), 1);
+    let trunk = format!("[carrier]\naddress = [\"udp://{outside}\"]\ncontext = \"incoming\"\n");
+    let node = setup
+        .file("dialplan.toml", &plan)
+        .file("users.toml", &users)
+        .file("trunks.toml", &trunk)
+        .start();
+    sipp_with(
+        &node,
+        &["transfer_outside", "transfer_outside_forbidden"],
+        &[("OUTSIDE", &outside.to_string())],
+    );
 }

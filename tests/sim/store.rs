@@ -23,6 +23,7 @@ pub struct Store {
     kept: HashSet<Box<str>>,
     last_id: u64,
     cdrs: BTreeMap<LegId, Cdr>,
+    open: BTreeMap<LegId, Cdr>,
     settings: BTreeMap<Aor, UserSettings>,
     devices: BTreeMap<(Aor, Box<str>), KnownDevice>,
     receipts: BTreeMap<MessageId, Receipt>,
@@ -143,7 +144,16 @@ impl Store {
             | StoreOp::PutSessionMessage(_)
             | StoreOp::CloseSession { .. }
             | StoreOp::EraseSession(_) => self.fault = Some("a session without a workspace".to_owned()),
+            StoreOp::OpenCdr(cdr) => {
+                self.open.insert(cdr.leg, *cdr);
+            }
+            StoreOp::CloseOpenCdrs(now) => {
+                for (leg, cdr) in std::mem::take(&mut self.open) {
+                    self.cdrs.entry(leg).or_insert(Cdr { ended_at: now, ..cdr });
+                }
+            }
             StoreOp::PutCdr(cdr) => {
+                self.open.remove(&cdr.leg);
                 if let Some(before) = self.cdrs.insert(cdr.leg, *cdr) {
                     self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));
                 }

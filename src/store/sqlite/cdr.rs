@@ -16,6 +16,19 @@ const PUT: &str = "INSERT INTO cdr
      ?25, ?26)
     ON CONFLICT (leg) DO NOTHING";
 
+const OPEN: &str = "INSERT OR REPLACE INTO open_cdr
+    (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_by, reason, status,
+     codec, link, link_how, transferred_to)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+
+/// In the order in which they were answered. Each takes itself away, but for those that have a record already.
+const CLOSE: &str = "INSERT INTO cdr
+    (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
+     reason, status, codec, packets_in, packets_out, packets_lost, link, link_how, transferred_to)
+    SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ?1, ended_by,
+     reason, status, codec, 0, 0, 0, link, link_how, transferred_to FROM open_cdr WHERE true ORDER BY answered_at, leg
+    ON CONFLICT (leg) DO NOTHING";
+
 /// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed. The last one
 /// stays, whatever its age: the next number is counted from it, and who exports records goes on by number.
 const EXPIRE: &str = "DELETE FROM cdr WHERE seq IN (SELECT seq FROM cdr ORDER BY seq LIMIT ?1) AND ended_at <= ?2
@@ -45,6 +58,35 @@ const FIND: &str = select!(
 );
 
 const AFTER: &str = select!("WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+
+pub(super) fn open(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
+    connection.prepare_cached(OPEN)?.execute(params![
+        c.leg.0.cast_signed(),
+        c.interaction.0.cast_signed(),
+        c.direction.name(),
+        c.user.as_ref().map(Aor::as_str),
+        c.caller,
+        c.callee,
+        c.call_id,
+        c.started_at.0,
+        c.ringing_at.map(|at| at.0),
+        c.answered_at.map(|at| at.0),
+        c.ended_by.name(),
+        c.reason.name(),
+        c.status,
+        c.codec,
+        c.link.map(|link| link.interaction.0.cast_signed()),
+        c.link.map(|link| link.how.name()),
+        c.transferred_to,
+    ])?;
+    Ok(StoreReply::Done)
+}
+
+pub(super) fn close_all(connection: &Connection, now: Wall) -> Result<StoreReply> {
+    connection.execute(CLOSE, params![now.0])?;
+    connection.execute("DELETE FROM open_cdr", ())?;
+    Ok(StoreReply::Done)
+}
 
 pub(super) fn put(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
     connection.prepare_cached(PUT)?.execute(params![

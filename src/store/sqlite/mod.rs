@@ -200,6 +200,8 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
+        StoreOp::OpenCdr(cdr) => cdr::open(connection, cdr),
+        StoreOp::CloseOpenCdrs(now) => cdr::close_all(connection, *now),
         StoreOp::PutRecording(row) => recording::put(connection, row),
         StoreOp::PutUserSettings(settings) => kept::put_settings(connection, settings),
         StoreOp::LoadUserSettings => kept::load_settings(connection),

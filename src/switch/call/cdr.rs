@@ -1,11 +1,12 @@
 //! One record per leg, written once, when the leg is over and the engine has given its figures.
 
 use super::{Calls, Leg, LegKey, Stage};
-use crate::core::Cx;
+use crate::core::{Core, Cx};
 use crate::interaction::Interaction;
+use clock::Wall;
 use media::LegStats;
 use media::sdp::Negotiation;
-use model::{Cdr, Direction, EndReason, Quality, StoreOp};
+use model::{Cdr, Direction, EndReason, EndedBy, Quality, StoreOp};
 use std::time::Duration;
 
 impl Calls {
@@ -27,11 +28,31 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// What the records of legs that have just been answered would say if the switch died now: kept until they end.
+    pub(super) fn keep_risen(&mut self, core: &mut Core) {
+        for key in self.legs.risen() {
+            let Some(leg) = self.legs.get_mut(key) else { continue };
+            leg.is_kept = true;
+            if let Some(interaction) = self.interactions.get(leg.interaction) {
+                let at = leg.answered_at.unwrap_or(leg.started_at);
+                let cdr = leg.record(interaction, (at, EndedBy::Switch, EndReason::Restart));
+                core.store(StoreOp::OpenCdr(Box::new(cdr)));
+            }
+        }
+    }
+}
+
 impl Leg {
     /// The record without what the media plane knows; `None` while the leg is in its call, and once it is written.
     fn cdr(&self, interaction: &Interaction) -> Option<Cdr> {
         let Stage::Over(over) = &self.stage else { return None };
-        (!over.recorded).then(|| Cdr {
+        (!over.recorded).then(|| self.record(interaction, (over.at, over.by, over.reason)))
+    }
+
+    /// The same for an end of which this is known.
+    fn record(&self, interaction: &Interaction, (ended_at, ended_by, reason): (Wall, EndedBy, EndReason)) -> Cdr {
+        Cdr {
             interaction: interaction.id,
             leg: self.id,
             direction: self.direction,
@@ -42,16 +63,16 @@ impl Leg {
             started_at: self.started_at,
             ringing_at: self.ringing_at,
             answered_at: self.answered_at,
-            ended_at: over.at,
-            ended_by: over.by,
-            reason: over.reason,
+            ended_at,
+            ended_by,
+            reason,
             status: self.status,
             codec: "".into(),
             packets: (0, 0, 0),
             quality: Quality::default(),
             link: self.link.or(interaction.made_for()),
             transferred_to: self.transferred_to.clone(),
-        })
+        }
     }
 }
 

@@ -46,7 +46,14 @@ impl Calls {
 
     fn replaced(&self, cx: &Cx<'_>, caller: UserIndex, value: &[u8]) -> Result<Entry, Failure> {
         let replaces = Replaces::parse(value).map_err(|_| Failure::of(400))?;
-        let (key, leg) = self.own_dialog(cx, &replaces).ok_or_else(|| Failure::of(481))?;
+        // Who has it from a lamp names the tags as the watched device sees them.
+        let turned = Replaces {
+            to_tag: replaces.from_tag,
+            from_tag: replaces.to_tag,
+            ..replaces
+        };
+        let found = self.own_dialog(cx, &replaces).or_else(|| self.own_dialog(cx, &turned));
+        let (key, leg) = found.ok_or_else(|| Failure::of(481))?;
         let own = leg.user.as_ref() == Some(&cx.core.users[caller].aor);
         if leg.is_over() {
             return Err(Failure::of(603));

@@ -68,6 +68,11 @@ impl Identity {
         }
     }
 
+    /// What the switch answers itself.
+    pub(crate) fn of_service(core: &Core, dialled: &str) -> Identity {
+        Identity::of_number(core, "", dialled, &core.config.domain)
+    }
+
     /// Somebody outside. He stands in our domain, so that phones can call him back; but nobody is to look like a user of
     /// ours who is none.
     fn of_number(core: &Core, name: &str, number: &str, host: &str) -> Identity {

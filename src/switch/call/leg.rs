@@ -55,6 +55,8 @@ pub(crate) struct Leg {
     pub(crate) answered_at: Option<Wall>,
     /// Final status of its INVITE; 0 before.
     pub(crate) status: u16,
+    /// The store knows that it is up.
+    pub(crate) is_kept: bool,
     /// Its 200 said something else than the provisional response before: the caller is to be told once he has acknowledged.
     pub(crate) renews: bool,
     /// The device itself has put the call on hold, by its session description.
@@ -137,6 +139,7 @@ impl Leg {
             ringing_at: None,
             answered_at: None,
             status: 0,
+            is_kept: false,
             renews: false,
             holds: false,
             told: None,

@@ -44,6 +44,8 @@ pub(crate) struct DialogView<'a> {
     pub(crate) phase: DialogPhase,
     /// The other side as the watched user is shown it: `"Name" <number>`, or just a number.
     pub(crate) peer: &'a str,
+    /// Call-ID, our tag, and that of the watched device, once it has one: what a Replaces names.
+    pub(crate) ids: Option<(&'a str, sip::draft::Tag, &'a [u8])>,
 }
 
 impl Legs {
@@ -103,6 +105,18 @@ impl Legs {
         keys.iter().filter_map(|&key| Some((key, self.arena.get(key)?)))
     }
 
+    /// Those of this step that are up, and that nobody has kept yet.
+    pub(crate) fn risen(&self) -> SmallVec<[LegKey; 2]> {
+        let mut risen: SmallVec<[LegKey; 2]> = SmallVec::new();
+        for &key in &self.touched {
+            let is_new = self.arena.get(key).is_some_and(|leg| leg.is_up() && !leg.is_kept);
+            if is_new && !risen.contains(&key) {
+                risen.push(key);
+            }
+        }
+        risen
+    }
+
     /// Whose calls may have changed since the last time.
     pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = Aor> + '_ {
         let Legs {
@@ -141,6 +155,10 @@ impl super::Calls {
             direction: leg.direction,
             phase: phase(leg),
             peer: self.peer_shown(key, leg).unwrap_or_default(),
+            ids: leg
+                .session
+                .remote_tag()
+                .map(|theirs| (leg.session.call_id(), leg.session.local_tag(), theirs)),
         })
     }
 

@@ -212,6 +212,7 @@ impl Calls {
         while let Some((worker, count)) = ports.poll_want(now.mono) {
             core.media(worker, media::Plan::BindPorts { count });
         }
+        core.store(model::StoreOp::CloseOpenCdrs(now.wall));
         core.endpoint
             .set_timer(now.mono + RECORDS_INTERVAL, common_timer(), TIMER_RECORDS);
         Calls {
@@ -360,6 +361,7 @@ impl Calls {
 
     /// Tells [`Core::touch`] whose calls this step has changed.
     pub(crate) fn note_changes(&mut self, core: &mut Core) {
+        self.keep_risen(core);
         for user in self.legs.take_changed() {
             core.touch(Watched::Dialogs(user));
         }

@@ -11,15 +11,34 @@ use super::ring::Calling;
 use super::setup::{DIALLED_MAX, LEGS_MAX};
 use super::{Calls, Failure, LegKey, State};
 use crate::arena::{CAPACITY, Key};
-use crate::core::Cx;
-use crate::interaction::{Asker, Interaction, Originated, Party};
+use crate::core::{Core, Cx};
+use crate::interaction::{Asker, Interaction, Originated, Party, Refer};
 use crate::route::{self, Callee, Dialler, Target};
 use crate::users::UserIndex;
 use crate::{Answer, By, Originate, Refusal};
+use media::WorkerId;
 use media::plan::Matrix;
 use model::{EndedBy, InteractionId, PartyId};
 use sip::Headers;
 use smallvec::SmallVec;
+
+/// Where a commanded call leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Goal {
+    /// Somebody is called.
+    Called(Callee),
+    /// The switch answers itself.
+    Answered(Target),
+}
+
+impl Goal {
+    fn shown(&self, core: &Core, dialled: &str) -> Identity {
+        match self {
+            Goal::Called(callee) => Identity::of_called(core, callee),
+            Goal::Answered(_) => Identity::of_service(core, dialled),
+        }
+    }
+}
 
 /// Its name as a verb.
 const ORIGINATE: &str = "originate";
@@ -41,19 +60,37 @@ impl Calls {
     /// The user's phones ring.
     fn begin(&mut self, cx: &mut Cx<'_>, wanted: &Originate) -> Result<Key<Interaction>, Refusal> {
         let user = permitted(cx, wanted)?;
+        self.begin_for(cx, wanted, user, None)
+    }
+
+    /// The same for who was let do it; the REFER that asked for it hears what comes of it.
+    pub(super) fn begin_for(
+        &mut self,
+        cx: &mut Cx<'_>,
+        wanted: &Originate,
+        user: UserIndex,
+        refer: Option<Refer>,
+    ) -> Result<Key<Interaction>, Refusal> {
         if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
             return Err(Refusal::Unreachable(503));
         }
         let target = meant(cx, user, &wanted.target).map_err(Refusal::Unreachable)?;
-        if target == Callee::User(user) {
+        if target == Goal::Called(Callee::User(user)) {
             return Err(Refusal::Conflict("nobody calls themselves".into()));
         }
         let devices = route::devices(cx, &wanted.user, None);
         if devices.is_empty() {
             return Err(Refusal::Unreachable(480));
         }
-        let shown = Identity::of_called(cx.core, &target);
-        let interaction = self.commanded(cx, wanted, (user, &target), &shown);
+        let shown = target.shown(cx.core, &wanted.target);
+        let mut interaction = self.commanded(cx, wanted, (user, &target), &shown);
+        if let Some(originated) = &mut interaction.originated {
+            originated.asked.refer = refer;
+        }
+        if target == Goal::Answered(Target::Room) {
+            // His phone is to be where the others are.
+            interaction.call.worker = self.knock_for(cx, user, &wanted.target)?;
+        }
         let key = self.interactions.insert(interaction);
         self.active += 1;
         self.figures.offered += 1;
@@ -77,12 +114,12 @@ impl Calls {
         &self,
         cx: &mut Cx<'_>,
         wanted: &Originate,
-        (user, target): (UserIndex, &Callee),
+        (user, target): (UserIndex, &Goal),
         shown: &Identity,
     ) -> Interaction {
         let aor = match target {
-            Callee::User(target) => Some(cx.core.users[*target].aor.clone()),
-            Callee::Outside(..) => None,
+            Goal::Called(Callee::User(target)) => Some(cx.core.users[*target].aor.clone()),
+            Goal::Called(Callee::Outside(..)) | Goal::Answered(_) => None,
         };
         let stands_in = Party::new(PartyId(cx.core.random()), aor, shown.shown.clone(), SmallVec::new());
         let id = InteractionId(cx.core.random());
@@ -160,11 +197,16 @@ impl Calls {
         // He may have been taken out of the configuration while his phone rang.
         let caller = user.and_then(|user| cx.core.users.find(user.user()));
         let caller = caller.ok_or_else(|| Failure::of(480))?;
-        let first = meant(cx, caller, &interaction.dialled).map_err(Failure::of)?;
-        let shown = Identity::of_called(cx.core, &first).asserted;
+        let dialled = interaction.dialled.clone();
+        let goal = meant(cx, caller, &dialled).map_err(Failure::of)?;
+        let shown = goal.shown(cx.core, &dialled).asserted;
         if let Some(leg) = self.legs.get_mut(key) {
             leg.told = shown.map(Into::into);
         }
+        let first = match goal {
+            Goal::Called(callee) => callee,
+            Goal::Answered(service) => return self.serve_owner(cx, call, key, service, caller),
+        };
         let origin = Origin {
             caller: Dialler::User(caller),
             identity: Identity::of_callee(cx.core, caller),
@@ -177,6 +219,56 @@ impl Calls {
         self.ring(cx, call, &origin.calling(Headers::new()), callee, devices)?;
         self.keep_onward(call, &origin, past);
         Ok(())
+    }
+
+    /// The owner hears what the switch answers itself.
+    fn serve_owner(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: Key<Interaction>,
+        key: LegKey,
+        service: Target,
+        user: UserIndex,
+    ) -> Result<(), Failure> {
+        if service == Target::Room {
+            let (context, dialled) = self.dialled_service(cx.core, call);
+            let name = route::room(cx.core, context, dialled).unwrap_or_default().to_owned();
+            let aor = cx.core.users[user].aor.clone();
+            let worker = self.knock(cx, &name, Some(&aor))?;
+            // It began anew elsewhere while the phone rang.
+            if worker.is_some() && worker != self.worker_of(key) {
+                return Err(Failure::congested());
+            }
+        }
+        self.outcome(cx, call, 200);
+        let Some(interaction) = self.interactions.get_mut(call) else {
+            return Ok(());
+        };
+        interaction.originated = None;
+        interaction.owner = None;
+        interaction.call.state = State::Service(service);
+        interaction.answered_at = Some(cx.now.wall);
+        self.figures.answered += 1;
+        if service == Target::Room {
+            self.take_seat(cx, key);
+        }
+        self.begin_service(cx, key);
+        if let Some(leg) = self.legs.get_mut(key).filter(|_| service == Target::Room) {
+            leg.told = None;
+        }
+        self.refresh_display(cx, key);
+        Ok(())
+    }
+
+    /// Whether a user may come into the room he would dial, and where he has to be.
+    fn knock_for(&mut self, cx: &mut Cx<'_>, user: UserIndex, dialled: &str) -> Result<Option<WorkerId>, Refusal> {
+        let user = &cx.core.users[user];
+        let name = route::room(cx.core, &user.dial.context, dialled)
+            .unwrap_or_default()
+            .to_owned();
+        let aor = user.aor.clone();
+        let knocked = self.knock(cx, &name, Some(&aor));
+        knocked.map_err(|failure| Refusal::Unreachable(failure.reply.status))
     }
 
     /// Both have answered. A call that was forwarded is answered by another than the owner's phone shows.
@@ -209,16 +301,20 @@ fn permitted(cx: &Cx<'_>, wanted: &Originate) -> Result<UserIndex, Refusal> {
     user.ok_or_else(|| Refusal::NotFound(format!("user {}", wanted.user).into()))
 }
 
-/// Whom a dialled string means for its user. What the switch answers itself has nobody who could be called.
-fn meant(cx: &Cx<'_>, user: UserIndex, dialled: &str) -> Result<Callee, u16> {
+/// Where a dialled string leads for its user. Codes lead nowhere.
+fn meant(cx: &Cx<'_>, user: UserIndex, dialled: &str) -> Result<Goal, u16> {
     if dialled.len() > DIALLED_MAX || dialled.chars().any(char::is_control) {
         return Err(404);
     }
     let dialler = Dialler::User(user);
     match route::target_for(cx.core, dialler, dialled) {
-        Target::User(callee) => Ok(Callee::User(callee)),
-        Target::Trunk(trunk) => Ok(Callee::Outside(trunk, route::number_for(cx.core, dialler, dialled))),
+        Target::User(callee) => Ok(Goal::Called(Callee::User(callee))),
+        Target::Trunk(trunk) => {
+            let number = route::number_for(cx.core, dialler, dialled);
+            Ok(Goal::Called(Callee::Outside(trunk, number)))
+        }
         Target::Nobody(status) => Err(status),
-        _ => Err(480),
+        Target::Star | Target::Done => Err(480),
+        service => Ok(Goal::Answered(service)),
     }
 }

@@ -2,12 +2,12 @@
 //! conference an invitation, or a farewell by `method=BYE` (RFC 4579). The device hears by NOTIFY what comes of it.
 
 use super::act::Actor;
-use super::{Calls, LegKey};
-use crate::Refusal;
+use super::{Calls, LegKey, State};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::{Asker, Interaction, Refer};
 use crate::route::{self, Target};
+use crate::{By, Originate, Refusal};
 use model::{EndedBy, PartyId, Purpose};
 use sip::endpoint::ServerId;
 use sip::header::{NameAddr, Replaces};
@@ -40,7 +40,9 @@ impl Calls {
             Ok(refer_to) => refer_to,
             Err(status) => return Some(Reply::new(status)),
         };
-        let Some((call, by)) = self.seat_of(key).filter(|(call, _)| self.is_up(*call)) else {
+        let seat = self.seat_of(key);
+        let in_room = seat.is_some_and(|(call, _)| matches!(self.state(call), Some(State::Service(Target::Room))));
+        let Some((call, by)) = seat.filter(|(call, _)| in_room || self.is_up(*call)) else {
             return Some(Reply::new(491));
         };
         // What the transferor may not dial he may not have others dial (S7).
@@ -66,7 +68,11 @@ impl Calls {
             leg.respond(cx, server, accepted);
         }
         self.notify_refer(cx, refer, &Reply::new(100), false);
-        if let Err(status) = self.refer(cx, (call, by), &refer_to, refer) {
+        let referred = match in_room {
+            true => self.refer_to_room(cx, key, &refer_to, refer),
+            false => self.refer(cx, (call, by), &refer_to, refer),
+        };
+        if let Err(status) = referred {
             self.notify_refer(cx, refer, &Reply::new(status), true);
         }
         None
@@ -112,6 +118,33 @@ impl Calls {
             None => self.call_for(cx, &actor, purpose, &to.target, asked),
         };
         outcome.map(|_| ()).map_err(|refusal| status_of(&refusal))
+    }
+
+    /// A member of a conference room invites a user into it, or, as its moderator, takes one out (RFC 4579 sections 5.5 and
+    /// 5.11).
+    fn refer_to_room(&mut self, cx: &mut Cx<'_>, key: LegKey, to: &ReferTo, refer: Refer) -> Result<(), u16> {
+        let call = self.legs.get(key).map(|leg| leg.interaction).ok_or(481u16)?;
+        if to.replaces.is_some() {
+            return Err(488);
+        }
+        if to.is_farewell {
+            self.dismiss_member(cx, key, &to.target)?;
+            self.notify_refer(cx, refer, &Reply::new(200), true);
+            return Ok(());
+        }
+        let target = route::target(cx.core, &to.target);
+        let (Target::User(user), true) = (target, self.may_invite(key)) else {
+            return Err(if self.may_invite(key) { 480 } else { 403 });
+        };
+        let by = self.legs.get(key).and_then(|leg| leg.user.clone()).ok_or(403u16)?;
+        let wanted = Originate {
+            by: By::User(by),
+            client: "".into(),
+            user: cx.core.users[user].aor.clone(),
+            target: self.dialled_service(cx.core, call).1.into(),
+        };
+        let begun = self.begin_for(cx, &wanted, user, Some(refer));
+        begun.map(|_| ()).map_err(|refusal| status_of(&refusal))
     }
 
     /// The transferor's two calls become one.

@@ -158,7 +158,11 @@ impl Calls {
             from: caller.from.clone(),
             to: callee.to.clone(),
             local: self.local(cx.core, &caller.number, flow),
-            headers: routed(joined(&caller, calling), &device.path),
+            // Of our interactions nobody outside is told.
+            headers: match callee.trunk {
+                Some(_) => routed(caller.headers(), &device.path),
+                None => routed(joined(&caller, calling), &device.path),
+            },
             max_forwards: calling.hops,
             // Its offer in a provisional response would be the caller's to answer, in a PRACK.
             reliable: offer.is_some() || alone && calling.is_reliable,

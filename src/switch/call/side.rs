@@ -11,7 +11,7 @@ use crate::interaction::{Asker, Interaction, Party, Side};
 use crate::route::{self, Callee, Devices, Dialler, Target};
 use media::WorkerId;
 use model::{InteractionId, PartyId, Purpose};
-use sip::Headers;
+use sip::{Headers, Name};
 use smallvec::SmallVec;
 
 /// Side calls of one interaction at a time: more than anybody can keep apart.
@@ -126,12 +126,19 @@ impl Calls {
         Some((interaction, Identity::of_party(caller)))
     }
 
-    /// What an INVITE for a side call says of its parent (R108).
+    /// What an INVITE for a side call says of its parent (R108), and the target of a transfer of who transferred (RFC 3892
+    /// section 2.1): our own word for it, whatever the REFER said, and nothing of who wants to remain unknown.
     pub(super) fn side_headers(&self, key: Key<Interaction>) -> Headers {
-        let parent = self.parent_of(key).and_then(|parent| self.interactions.get(parent));
-        parent.map_or_else(Headers::new, |parent| {
-            Headers::new().named("X-Interaction-Id", parent.id.to_string())
-        })
+        let side = self.interactions.get(key).and_then(|side| side.side.as_ref());
+        let Some((side, parent)) = side.and_then(|side| Some((side, self.interactions.get(side.parent)?))) else {
+            return Headers::new();
+        };
+        let headers = Headers::new().named("X-Interaction-Id", parent.id.to_string());
+        let by = parent.party(side.by).and_then(|by| by.asserted.as_deref());
+        match by.filter(|_| side.purpose == Purpose::Transfer) {
+            Some(by) => headers.with(Name::ReferredBy, by),
+            None => headers,
+        }
     }
 
     /// A second call of somebody who has put his first on hold is a consultation about it.

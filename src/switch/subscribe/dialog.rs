@@ -111,10 +111,14 @@ fn write_dialog(text: &mut String, core: &Core, dialog: &DialogView<'_>, with_pe
         DialogPhase::Confirmed => "confirmed",
         DialogPhase::Terminated => "terminated",
     };
-    let _ = write!(
-        text,
-        "<dialog id=\"{id:016x}\" direction=\"{direction}\"><state>{state}</state>"
-    );
+    let _ = write!(text, "<dialog id=\"{id:016x}\"");
+    // RFC 4235 section 4.1.1: as the watched device sees it. A lamp that may pick up names it in a Replaces.
+    if let Some((call_id, ours, theirs)) = dialog.ids.filter(|_| with_peers) {
+        xml::attribute(text, "call-id", call_id);
+        xml::attribute(text, "local-tag", &String::from_utf8_lossy(theirs));
+        xml::attribute(text, "remote-tag", &ours.to_string());
+    }
+    let _ = write!(text, " direction=\"{direction}\"><state>{state}</state>");
     if with_peers && !dialog.peer.is_empty() {
         let (name, number) = split_shown(dialog.peer);
         text.push_str("<remote><identity");

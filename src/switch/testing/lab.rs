@@ -23,6 +23,8 @@ pub struct Lab {
     pub studio: Studio,
     /// Call records written, in order.
     pub records: Vec<Cdr>,
+    /// What is kept of legs that are up.
+    pub open: BTreeMap<model::LegId, Cdr>,
     /// Rows of recordings written, in order.
     pub recordings: Vec<model::RecordingRow>,
     /// All other store operations, in order.
@@ -72,6 +74,7 @@ impl Lab {
             now,
             studio: Studio::default(),
             records: vec![],
+            open: BTreeMap::new(),
             recordings: vec![],
             stored: vec![],
             notices: vec![],
@@ -182,6 +185,7 @@ impl Lab {
         legs.sort_unstable();
         legs.dedup();
         assert_eq!(legs.len(), written, "a leg with two records");
+        assert!(self.open.is_empty(), "legs that the store thinks are up");
     }
 
     /// Carries out what the switch asks for, until it asks for no more.
@@ -228,7 +232,12 @@ impl Lab {
             _ => StoreReply::Done,
         };
         match op {
-            StoreOp::PutCdr(cdr) => self.records.push(*cdr),
+            StoreOp::OpenCdr(cdr) => drop(self.open.insert(cdr.leg, *cdr)),
+            StoreOp::CloseOpenCdrs(_) => self.open.clear(),
+            StoreOp::PutCdr(cdr) => {
+                self.open.remove(&cdr.leg);
+                self.records.push(*cdr);
+            }
             StoreOp::PutRecording(row) => self.recordings.push(*row),
             op => self.stored.push(op),
         }

@@ -312,6 +312,15 @@ impl Stage {
         self.hears_on(line)
     }
 
+    /// The same on all of its calls together.
+    #[must_use]
+    pub fn hears_in_all(&self, who: usize) -> Vec<String> {
+        let living = self.actors[who].dialogs.iter().filter(|line| !line.over);
+        let mut heard: Vec<String> = living.flat_map(|line| self.hears_on(line)).collect();
+        heard.sort();
+        heard
+    }
+
     fn hears_on(&self, line: &Line) -> Vec<String> {
         let owner = |port: &str| {
             let port: u16 = port.parse().ok()?;

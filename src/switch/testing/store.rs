@@ -31,6 +31,8 @@ pub struct MemoryStore {
     pub closed: BTreeMap<SessionId, KeptSession>,
     /// By leg.
     pub cdrs: BTreeMap<LegId, Cdr>,
+    /// Of legs that are up.
+    pub open: BTreeMap<LegId, Cdr>,
     /// Every operation fails with this while it is set; writes that nobody waits for are done afterwards.
     pub failing: Option<StoreError>,
     /// Replies take so long.
@@ -196,7 +198,16 @@ impl MemoryStore {
                 self.said
                     .retain(|(id, _), _| open.contains_key(id) || closed.contains_key(id));
             }
+            StoreOp::OpenCdr(cdr) => {
+                self.open.insert(cdr.leg, *cdr);
+            }
+            StoreOp::CloseOpenCdrs(now) => {
+                for (leg, cdr) in std::mem::take(&mut self.open) {
+                    self.cdrs.entry(leg).or_insert(Cdr { ended_at: now, ..cdr });
+                }
+            }
             StoreOp::PutCdr(cdr) => {
+                self.open.remove(&cdr.leg);
                 self.cdrs.entry(cdr.leg).or_insert(*cdr);
             }
         }

@@ -66,6 +66,36 @@ impl Calls {
         Ok(Answer::Done(count))
     }
 
+    /// Whether a member may have others called into its room: who is inside, and of a locked one its moderators.
+    pub(in crate::call) fn may_invite(&self, leg: LegKey) -> bool {
+        let name = self.conferences.seats.get(&leg.pack());
+        let conference = name.and_then(|name| self.conferences.open.get(name));
+        conference.is_some_and(|conference| {
+            let mut members = conference.members.iter().filter(|member| member.leg == leg);
+            members.any(|member| member.is_inside() && (member.moderator || !conference.locked))
+        })
+    }
+
+    /// A moderator takes the members with this number out of his room, or a member itself.
+    pub(in crate::call) fn dismiss_member(&mut self, cx: &mut Cx<'_>, by: LegKey, number: &str) -> Result<(), u16> {
+        let name = self.conferences.seats.get(&by.pack()).cloned().ok_or(481u16)?;
+        let members = self.conferences.open.get(&name).map(|conference| &conference.members);
+        let members = members.ok_or(481u16)?;
+        let moderates = members.iter().any(|member| member.leg == by && member.moderator);
+        let is_meant = |member: &&Member| member.user.as_ref().is_some_and(|user| user.user() == number);
+        let meant: Vec<LegKey> = members.iter().filter(is_meant).map(|member| member.leg).collect();
+        if meant.is_empty() {
+            return Err(404);
+        }
+        if !moderates && meant != [by] {
+            return Err(403);
+        }
+        for leg in meant {
+            self.end_member(cx, leg, EndedBy::Other, EndReason::Normal);
+        }
+        Ok(())
+    }
+
     fn lock_room(&mut self, cx: &mut Cx<'_>, room: &str, locked: bool) -> Result<Answer, Refusal> {
         let conference = self.conferences.open.get_mut(room).ok_or_else(|| no_room(room))?;
         conference.locked = locked;

@@ -237,3 +237,23 @@ fn a_port_rests_before_it_is_used_again() {
     }
     assert!(offered.iter().all(|port| !used.contains(port)));
 }
+
+#[test]
+fn a_leg_that_is_up_is_known_to_the_store_until_it_has_its_record() {
+    let (mut lab, mut kate, jim, mut kates, invite) = ringing();
+    assert!(lab.open.is_empty(), "nobody has answered");
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    jim.expect_request(&mut lab, Method::Ack);
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    let kept: Vec<_> = lab
+        .open
+        .values()
+        .map(|cdr| (cdr.reason, cdr.answered_at.is_some()))
+        .collect();
+    assert_eq!(kept, [(EndReason::Restart, true); 2]);
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    kate.expect(&mut lab, 200);
+    told_bye(&mut lab, &jim);
+    lab.assert_clean();
+}

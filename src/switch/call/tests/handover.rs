@@ -552,3 +552,75 @@ fn a_consultation_by_messages_becomes_one_by_voice_and_the_contact_is_held() {
     assert_eq!(stage.view(consultation).parent, Some(id));
     stage.end();
 }
+
+#[test]
+fn a_refer_to_the_focus_of_a_room_calls_a_user_in_and_its_moderator_takes_one_out() {
+    let mut config = stage::config();
+    let moderated = RoomSettings {
+        moderators: vec!["1009".into()],
+        ..RoomSettings::default()
+    };
+    config.conferences.rooms.push(("3001".into(), moderated));
+    let mut stage = Stage::with(config);
+    stage.dial(KATE, "3001");
+    stage.dial(BOSS, "3001");
+    let refer = |stage: &mut Stage, who: usize, to: &str| {
+        stage.request(who, 0, Method::Refer, &format!("Refer-To: <sip:{to}>\r\n"), None);
+        stage.notified(who).last().cloned().unwrap_or_default()
+    };
+    assert_eq!(refer(&mut stage, KATE, "1001@example.com"), "SIP/2.0 100 Trying");
+    let from = header(&stage.actors[JIM].ringing[0], Name::PAssertedIdentity);
+    assert_eq!(from, "<sip:3001@example.com>");
+    stage.answer(JIM);
+    assert_eq!(stage.notified(KATE).last().unwrap(), "SIP/2.0 200 OK");
+    assert_eq!(stage.hears(JIM), ["1000", "1009"]);
+    assert_eq!(room(&mut stage, "3001").members.len(), 3);
+    for (to, status) in [
+        ("4711@example.com", "480"),
+        ("1008@example.com", "480"),
+        ("9196@example.com", "480"),
+    ] {
+        assert_eq!(refer(&mut stage, KATE, to).split(' ').nth(1), Some(status), "{to}");
+    }
+    assert_eq!(
+        refer(&mut stage, KATE, "1001@example.com;method=BYE").split(' ').nth(1),
+        Some("403")
+    );
+    assert_eq!(
+        refer(&mut stage, BOSS, "1002@example.com;method=BYE").split(' ').nth(1),
+        Some("404")
+    );
+    assert_eq!(refer(&mut stage, BOSS, "1001@example.com;method=BYE"), "SIP/2.0 200 OK");
+    assert!(!stage.is_in_a_call(JIM));
+    let (name, locked) = ("3001".into(), true);
+    stage.lab.ask(Command::RoomLock { room: name, locked });
+    assert_eq!(
+        refer(&mut stage, KATE, "1001@example.com").split(' ').nth(1),
+        Some("403")
+    );
+    assert_eq!(room(&mut stage, "3001").members.len(), 2);
+    stage.end();
+}
+
+#[test]
+fn a_user_is_called_into_a_room_or_to_a_service_by_command() {
+    for (target, heard) in [("3001", "1009"), ("9664", "music"), ("9196", "itself")] {
+        let mut stage = Stage::new();
+        stage.dial(BOSS, "3001");
+        let wanted = crate::Originate {
+            by: crate::By::User(stage::aor(KATE)),
+            client: "".into(),
+            user: stage::aor(KATE),
+            target: target.into(),
+        };
+        assert!(matches!(
+            stage.lab.ask(Command::Originate(Box::new(wanted))),
+            Answer::Acted(_)
+        ));
+        stage.settle();
+        stage.answer(KATE);
+        assert_eq!(stage.hears(KATE), [heard], "{target}");
+        assert_eq!(stage.outcomes(), [("originate".to_owned(), 200)]);
+        stage.end();
+    }
+}

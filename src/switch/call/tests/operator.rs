@@ -77,7 +77,7 @@ fn the_dial_plan_can_be_asked() {
     assert_eq!(route("1001"), "user 1001@example.com");
     assert_eq!(route("9196"), "echo");
     assert_eq!(route("9197"), "tone of 1004 Hz");
-    assert_eq!(route("2000"), "group \"support\": answers 480");
+    assert_eq!(route("2000"), "group \"2000\": answers 480");
     assert_eq!(route("9001"), "reject 603");
     assert_eq!(route("4711"), "user \"4711\": there is none, 404");
     let strange = Command::RouteTest {

@@ -3,7 +3,7 @@
 
 use super::stage::{Stage, aor};
 use super::*;
-use crate::{Act, By, Command, Mute, Supervision, Verb};
+use crate::{Act, By, Command, Input, Mute, Supervision, Verb};
 use model::{InteractionId, Medium, PartyId};
 
 /// Sequences, unless `TANDEM_SEQUENCES` says how many; scripts/test says 20,000.
@@ -31,8 +31,17 @@ fn random_verbs_in_any_order_leave_nothing_behind() {
         .ok()
         .and_then(|count| count.parse().ok());
     let stages = wanted.unwrap_or(SEQUENCES).div_ceil(ON_ONE_STAGE);
-    for first in (0..stages).map(|stage| stage * ON_ONE_STAGE) {
-        let mut stage = Stage::new();
+    // A part of many, each at a core of its own: scripts/soak.
+    #[allow(clippy::disallowed_methods)]
+    let begin = std::env::var("TANDEM_FIRST_SEQUENCE")
+        .ok()
+        .and_then(|first| first.parse::<u64>().ok());
+    let begin = begin.unwrap_or(0) / ON_ONE_STAGE;
+    for first in (begin..begin + stages).map(|stage| stage * ON_ONE_STAGE) {
+        let mut config = super::stage::config();
+        // On every second stage calls may live at two media workers.
+        config.media.workers = if (first / ON_ONE_STAGE).is_multiple_of(2) { 1 } else { 2 };
+        let mut stage = Stage::with(config);
         for seed in first..first + ON_ONE_STAGE {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut stage, seed)));
             if let Err(panic) = outcome {
@@ -54,14 +63,17 @@ fn play(stage: &mut Stage, seed: u64) {
         step(stage, &mut dice);
         stage.settle();
     }
+    stage.assert_sense();
     stage.clear();
     assert_eq!(stage.lab.figure("calls"), 0);
+    let records = u64::try_from(stage.lab.records.len()).unwrap();
+    assert_eq!(stage.lab.figure("legs_ended_total"), records, "a record for each leg");
     assert_eq!(stage.lab.studio.open_rooms(), 0, "rooms left in the engine");
 }
 
 fn step(stage: &mut Stage, dice: &mut Dice) {
     let who = dice.roll(5);
-    let what = dice.roll(16);
+    let what = dice.roll(20);
     stage.log.push(format!("phone {who}, step {what}"));
     match what {
         0 => dial(stage, dice, who, ""),
@@ -106,6 +118,28 @@ fn step(stage: &mut Stage, dice: &mut Dice) {
             let deaf = dice.roll(5);
             stage.actors[deaf].is_dead = true;
         }
+        // Offers are refused from now on, or taken again.
+        11 => stage.actors[who].refuses = [None, Some(491), Some(488), Some(500)][dice.roll(4)],
+        // What one phone does meets what is on its way to it, and what others do at the same moment.
+        12 => {
+            stage.slow(true);
+            command(stage, dice);
+            if let Some(line) = some_line(stage, dice, who) {
+                match dice.roll(3) {
+                    0 => stage.request_at_once(who, line),
+                    1 => refer(stage, dice, who),
+                    _ => {
+                        stage.reinvite(who, line, Method::Invite, "sendonly");
+                    }
+                }
+            }
+            command(stage, dice);
+            stage.slow(false);
+        }
+        13 => {
+            let flow = stage.actors[who].phone.flow;
+            stage.lab.input(Input::Closed { flow });
+        }
         _ => command(stage, dice),
     }
 }
@@ -116,8 +150,8 @@ fn dial(stage: &mut Stage, dice: &mut Dice, who: usize, extra: &str) {
         return;
     }
     let number = [
-        "1000", "1005", "1001", "1002", "1009", "*01000", "*11000", "*21001", "*81001", "9196", "4711",
-    ][dice.roll(11)];
+        "1000", "1005", "1001", "1002", "1009", "*01000", "*11000", "*21001", "*81001", "9196", "4711", "3001", "9664",
+    ][dice.roll(13)];
     stage.log.push(format!("{who} dials {number} {extra:?}"));
     stage.dial_with(who, number, extra);
 }
@@ -126,7 +160,7 @@ fn refer(stage: &mut Stage, dice: &mut Dice, who: usize) {
     let Some(line) = some_line(stage, dice, who) else {
         return;
     };
-    let number = ["1000", "1005", "1001", "1002", "4711"][dice.roll(5)];
+    let number = ["1000", "1005", "1001", "1002", "4711", "3001", "9196"][dice.roll(7)];
     let other = if dice.roll(3) == 0 { dice.roll(5) } else { who };
     let parameters = match (dice.roll(3), some_line(stage, dice, other)) {
         (0, _) => String::new(),
@@ -183,14 +217,14 @@ fn command(stage: &mut Stage, dice: &mut Dice) {
 }
 
 fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[model::InteractionView]) -> Verb {
-    let target: Box<str> = ["1000", "1005", "1001", "1002", "1009", "4711"][dice.roll(6)].into();
+    let target: Box<str> = ["1000", "1005", "1001", "1002", "1009", "4711", "3001", "9664"][dice.roll(8)].into();
     let consultation = views
         .iter()
         .rev()
         .find(|view| view.parent.is_some())
         .map_or(interaction, |view| view.id);
     let on = dice.roll(2) == 0;
-    match dice.roll(18) {
+    match dice.roll(20) {
         0 => Verb::Hold { interaction },
         1 => Verb::Resume { interaction },
         2 => Verb::Toggle { interaction },
@@ -226,6 +260,8 @@ fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[mo
                 mode,
             }
         }
+        17 => Verb::Record { interaction, on },
+        18 => Verb::SendToVoicemail { interaction, target },
         _ => Verb::TakeOver { interaction },
     }
 }

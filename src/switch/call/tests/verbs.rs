@@ -769,8 +769,13 @@ fn replaces_of_a_wrong_dialog_gets_481_and_of_a_strangers_403() {
         stage.dial_with(ANN, "1000", &format!("Replaces: {value}\r\n"));
         assert_eq!(stage.last_reply(ANN), status, "{value}");
     }
-    stage.dial_with(ANN, "1000", &format!("Replaces: {real}\r\nJoin: {real}\r\n"));
-    assert_eq!(stage.last_reply(ANN), 400);
+    for twice in [
+        format!("Replaces: {real}\r\nJoin: {real}\r\n"),
+        format!("Replaces: {real}\r\nReplaces: {real}\r\n"),
+    ] {
+        stage.dial_with(ANN, "1000", &twice);
+        assert_eq!(stage.last_reply(ANN), 400);
+    }
     assert_eq!(stage.hears(CUSTOMER), ["1000"]);
     stage.end();
 }
@@ -934,4 +939,68 @@ fn records_tell_who_was_consulted_and_to_whom_a_contact_was_transferred() {
         (consultation, Some(CdrLink { interaction: id, how }))
     );
     stage.end();
+}
+
+#[test]
+fn replaces_of_a_dialog_that_has_just_ended_gets_603() {
+    let (mut stage, _) = Stage::talking();
+    let replaces = stage.replaces(KATE, 0);
+    stage.actors[KATE].is_slow = true;
+    // Her phone has not seen the BYE yet.
+    stage.hang_up(CUSTOMER, 0);
+    stage.dial_with(ANN, "1000", &format!("Replaces: {replaces}\r\n"));
+    assert_eq!(stage.last_reply(ANN), 603);
+    stage.slow(false);
+    stage.end();
+}
+
+#[test]
+fn what_rings_is_picked_up_by_replaces_with_the_tags_as_a_lamp_shows_them() {
+    for order in ["ours", "the lamps"] {
+        let mut stage = Stage::new();
+        stage.dial(CUSTOMER, "1000");
+        let invite = stage.actors[KATE].ringing[0].clone();
+        let ours = invite.from().unwrap().tag().to_vec();
+        let ours = String::from_utf8(ours).unwrap();
+        let theirs = format!("1000-{}", stage.actors[KATE].phone.flow.peer.port());
+        let (to, from) = if order == "ours" {
+            (&ours, &theirs)
+        } else {
+            (&theirs, &ours)
+        };
+        let call_id = String::from_utf8_lossy(invite.call_id()).into_owned();
+        let value = format!("Replaces: {call_id};to-tag={to};from-tag={from};early-only\r\n");
+        stage.dial_with(JIM, "1000", &value);
+        assert_eq!(stage.last_reply(JIM), 200, "{order}");
+        assert!(stage.actors[KATE].ringing.is_empty());
+        assert_eq!(
+            (stage.hears(CUSTOMER), stage.hears(JIM)),
+            (vec!["1001".into()], vec!["1005".into()])
+        );
+        stage.end();
+    }
+}
+
+#[test]
+fn the_target_of_a_transfer_is_told_who_referred_and_nobody_believes_the_refer() {
+    for way in ["command", "refer"] {
+        let (mut stage, interaction) = Stage::talking();
+        match way {
+            "command" => {
+                let target = "1001".into();
+                stage.act(KATE, Verb::InstantTransfer { interaction, target });
+            }
+            _ => stage.request(
+                KATE,
+                0,
+                Method::Refer,
+                "Refer-To: <sip:1001@example.com>\r\nReferred-By: <sip:ceo@example.com>\r\n",
+                None,
+            ),
+        }
+        let told = header(&stage.actors[JIM].ringing[0], Name::ReferredBy);
+        assert_eq!(told, "\"User 1000\" <sip:1000@example.com>", "{way}");
+        stage.answer(JIM);
+        stage.end();
+    }
 }

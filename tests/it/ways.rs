@@ -1,0 +1,733 @@
+//! Each verb by each way there is to say it: by a gesture of a phone, by HTTP, by websocket, by the command line. One table;
+//! whichever way it was said, the same people take part with the same flags, each phone hears the same, and the same is
+//! recorded. A way that cannot say a verb says why.
+//!
+//! The API and the command line are the real ones, over their sockets; behind them is a switch in virtual time, so that who
+//! hears whom is known to the last edge.
+
+use crate::support::served::TANDEM;
+use crate::support::{PATIENCE, http};
+use model::{Aor, InteractionId, InteractionView, PartyRole, PartyState, Purpose};
+use serde_json::{Value, json};
+use sip::Method;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command as Process;
+use std::sync::{Arc, Mutex};
+use switch::config::Role;
+use switch::testing::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage, aor, config};
+use switch::{Answer, Command, Supervision, Verb};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Message, client};
+use web::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Reloaded, Server, State};
+
+/// How a verb is said.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Way {
+    Gesture,
+    Http,
+    Websocket,
+    CommandLine,
+}
+
+const WAYS: [Way; 4] = [Way::Gesture, Way::Http, Way::Websocket, Way::CommandLine];
+
+/// What is going on before.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Before {
+    /// The customer talks to Kate.
+    Talking,
+    /// She has put him on hold.
+    Held,
+    /// She consults Jim.
+    Consulting,
+    /// The three confer.
+    Conference,
+    /// The supervisor listens.
+    Supervised,
+}
+
+/// What a row's closures know.
+struct Cast {
+    interaction: InteractionId,
+    consultation: Option<InteractionId>,
+    parties: BTreeMap<usize, String>,
+}
+
+type Gesture = fn(&mut Stage, &Cast);
+
+/// One verb.
+struct Row {
+    verb: &'static str,
+    before: Before,
+    by: usize,
+    /// The other fields of the command.
+    fields: fn(&Cast) -> Value,
+    gesture: Result<Gesture, &'static str>,
+    /// What is typed after `calls`: `I` stands for the interaction, `C` for the consultation, `J` for Jim's party, `K` for the
+    /// contact's.
+    typed: Result<&'static str, &'static str>,
+    /// What phones do then.
+    then: fn(&mut Stage),
+    /// How it ends: `None` for done.
+    refused: Option<u16>,
+}
+
+const NO_STAR: &str = "phones have no key for it and there is no star code";
+const LOCAL_MUTE: &str = "a phone mutes its own microphone and nobody else";
+const LOCAL_MIX: &str =
+    "a phone that knows two calls mixes them itself, unseen; in a call of two REFER means a transfer";
+
+fn none(_: &Cast) -> Value {
+    json!({})
+}
+
+fn nothing(_: &mut Stage) {}
+
+fn phone_offers(stage: &mut Stage, direction: &str) {
+    assert_eq!(stage.reinvite(KATE, 0, Method::Invite, direction), 200);
+}
+
+fn refer(stage: &mut Stage, line: usize, to: &str) {
+    stage.request(KATE, line, Method::Refer, &format!("Refer-To: {to}\r\n"), None);
+}
+
+fn table() -> Vec<Row> {
+    let row = |verb, before, gesture, typed| Row {
+        verb,
+        before,
+        by: KATE,
+        fields: none,
+        gesture,
+        typed,
+        then: nothing,
+        refused: None,
+    };
+    let g = |gesture: Gesture| Ok(gesture);
+    let to_jim: fn(&Cast) -> Value = |_| json!({ "target": "1001" });
+    let to_ann: fn(&Cast) -> Value = |_| json!({ "target": "1002" });
+    let jim_answers: fn(&mut Stage) = |stage| stage.answer(JIM);
+    let ann_answers: fn(&mut Stage) = |stage| stage.answer(ANN);
+    vec![
+        row(
+            "hold",
+            Before::Talking,
+            g(|stage, _| phone_offers(stage, "sendonly")),
+            Ok("hold I"),
+        ),
+        row(
+            "resume",
+            Before::Held,
+            g(|stage, _| phone_offers(stage, "sendrecv")),
+            Ok("resume I"),
+        ),
+        row(
+            "toggle",
+            Before::Consulting,
+            g(|stage, _| {
+                stage.reinvite(KATE, 1, Method::Invite, "sendonly");
+                stage.reinvite(KATE, 0, Method::Invite, "sendrecv");
+            }),
+            Ok("toggle I"),
+        ),
+        Row {
+            fields: to_jim,
+            then: jim_answers,
+            ..row(
+                "consult",
+                Before::Talking,
+                g(|stage, _| {
+                    stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+                    stage.dial(KATE, "1001");
+                }),
+                Ok("consult I 1001"),
+            )
+        },
+        row(
+            "end-consult",
+            Before::Consulting,
+            g(|stage, _| {
+                stage.hang_up(KATE, 1);
+                stage.reinvite(KATE, 0, Method::Invite, "sendrecv");
+            }),
+            Ok("end-consult C"),
+        ),
+        row(
+            "complete-transfer",
+            Before::Consulting,
+            g(|stage, _| {
+                let to = format!("<sip:1001@example.com?Replaces={}>", stage.escaped(KATE, 1));
+                refer(stage, 0, &to);
+            }),
+            Ok("transfer C"),
+        ),
+        Row {
+            fields: to_jim,
+            then: jim_answers,
+            ..row(
+                "instant-transfer",
+                Before::Talking,
+                g(|stage, _| refer(stage, 0, "<sip:1001@example.com>")),
+                Ok("transfer I 1001"),
+            )
+        },
+        Row {
+            fields: |_| json!({ "target": "3001" }),
+            ..row(
+                "instant-transfer",
+                Before::Talking,
+                g(|stage, _| refer(stage, 0, "<sip:3001@example.com>")),
+                Ok("transfer I 3001"),
+            )
+        },
+        row(
+            "complete-conference",
+            Before::Consulting,
+            Err(LOCAL_MIX),
+            Ok("conference C"),
+        ),
+        Row {
+            fields: to_jim,
+            then: jim_answers,
+            ..row(
+                "instant-conference",
+                Before::Talking,
+                Err(LOCAL_MIX),
+                Ok("conference I 1001"),
+            )
+        },
+        Row {
+            fields: to_ann,
+            then: ann_answers,
+            ..row(
+                "add",
+                Before::Conference,
+                g(|stage, _| refer(stage, 0, "<sip:1002@example.com>")),
+                Ok("add I 1002"),
+            )
+        },
+        Row {
+            fields: |cast| json!({ "party": cast.parties[&JIM] }),
+            ..row(
+                "drop",
+                Before::Conference,
+                g(|stage, _| refer(stage, 0, "<sip:1001@example.com;method=BYE>")),
+                Ok("drop I J"),
+            )
+        },
+        row(
+            "leave",
+            Before::Conference,
+            g(|stage, _| stage.hang_up(KATE, 0)),
+            Ok("leave I"),
+        ),
+        Row {
+            fields: |cast| json!({ "party": cast.parties[&JIM], "on": true }),
+            ..row("mute", Before::Conference, Err(LOCAL_MUTE), Ok("mute I J"))
+        },
+        Row {
+            fields: |cast| json!({ "party": cast.parties[&JIM], "listener": cast.parties[&CUSTOMER], "on": true }),
+            ..row("mute", Before::Conference, Err(LOCAL_MUTE), Ok("mute I J --listener K"))
+        },
+        Row {
+            fields: |cast| json!({ "party": cast.parties[&JIM], "mute": "both", "on": true }),
+            ..row(
+                "mute",
+                Before::Conference,
+                Err(LOCAL_MUTE),
+                Ok("mute I J --direction both"),
+            )
+        },
+        Row {
+            by: BOSS,
+            then: answer_if_it_rings,
+            ..row(
+                "monitor",
+                Before::Talking,
+                g(|stage, _| stage.dial(BOSS, "*01000")),
+                Ok("monitor I 1009"),
+            )
+        },
+        Row {
+            by: BOSS,
+            then: answer_if_it_rings,
+            ..row(
+                "whisper",
+                Before::Talking,
+                g(|stage, _| stage.dial(BOSS, "*11000")),
+                Ok("whisper I 1009"),
+            )
+        },
+        Row {
+            by: BOSS,
+            then: answer_if_it_rings,
+            ..row(
+                "barge",
+                Before::Talking,
+                g(|stage, _| stage.dial(BOSS, "*21000")),
+                Ok("barge I 1009"),
+            )
+        },
+        Row {
+            by: BOSS,
+            ..row(
+                "whisper",
+                Before::Supervised,
+                Err("another star code would be another call; the mode of this one is changed by command"),
+                Ok("whisper I 1009"),
+            )
+        },
+        Row {
+            by: BOSS,
+            ..row("take-over", Before::Supervised, Err(NO_STAR), Ok("take-over I 1009"))
+        },
+        Row {
+            fields: |_| json!({ "state": "on" }),
+            ..row("record", Before::Talking, Err(NO_STAR), Ok("record I on"))
+        },
+        Row {
+            fields: to_jim,
+            refused: Some(480),
+            ..row(
+                "send-to-voicemail",
+                Before::Talking,
+                g(|stage, _| refer(stage, 0, "<sip:2000@example.com>")),
+                Ok("voicemail I 1001"),
+            )
+        },
+    ]
+}
+
+fn answer_if_it_rings(stage: &mut Stage) {
+    if !stage.actors[BOSS].ringing.is_empty() {
+        stage.answer(BOSS);
+    }
+}
+
+#[test]
+fn every_verb_ends_the_same_whichever_way_it_is_said() {
+    let mut said = 0;
+    for (at, row) in table().iter().enumerate() {
+        let mut first: Option<(Way, String)> = None;
+        for way in WAYS {
+            let possible = match way {
+                Way::Gesture => row.gesture.err(),
+                Way::CommandLine => row.typed.err(),
+                Way::Http | Way::Websocket => None,
+            };
+            if let Some(why) = possible {
+                assert!(!why.is_empty());
+                continue;
+            }
+            let outcome = played(row, way);
+            said += 1;
+            match &first {
+                None => first = Some((way, outcome)),
+                Some((other, expected)) => {
+                    assert_eq!(
+                        &outcome, expected,
+                        "row {at}, {}: {way:?} differs from {other:?}",
+                        row.verb
+                    );
+                }
+            }
+        }
+    }
+    // 23 rows, of which phones can say 15.
+    assert_eq!(said, 23 * 3 + 15);
+}
+
+/// The row's verb, said this way: what is so then, and what is recorded in the end.
+fn played(row: &Row, way: Way) -> String {
+    let (stage, cast) = scene(row.before, way);
+    let office = Office::open(stage);
+    let status = office.say(row, way, &cast);
+    assert_eq!(status, row.refused, "{} by {way:?}", row.verb);
+    let mut stage = office.close();
+    stage.settle();
+    (row.then)(&mut stage);
+    stage.assert_sense();
+    let now = told(&mut stage);
+    for who in 0..5 {
+        while !stage.actors[who].ringing.is_empty() {
+            stage.refuse(who, 486);
+        }
+        for line in 0..stage.actors[who].dialogs.len() {
+            if stage.actors[who].dialogs[line].is_up() {
+                stage.hang_up(who, line);
+            }
+        }
+    }
+    let records = recorded(&stage, cast.interaction);
+    stage.lab.assert_clean();
+    format!("{now}\n{records}")
+}
+
+/// The customer and Kate as the row wants them. What can be brought about by phones is, where phones go on.
+fn scene(before: Before, way: Way) -> (Stage, Cast) {
+    let mut stage = Stage::with(config());
+    let interaction = stage.call(CUSTOMER, KATE);
+    let mut consultation = None;
+    match (before, way) {
+        (Before::Talking, _) => {}
+        (Before::Held, Way::Gesture) => phone_offers(&mut stage, "sendonly"),
+        (Before::Held, _) => drop(stage.act(KATE, Verb::Hold { interaction })),
+        (Before::Consulting, Way::Gesture) => {
+            stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+            stage.dial(KATE, "1001");
+            stage.answer(JIM);
+            consultation = Some(stage.newest());
+        }
+        (Before::Consulting | Before::Conference, _) => {
+            let (target, medium) = ("1001".into(), model::Medium::Voice);
+            let verb = Verb::Consult {
+                interaction,
+                target,
+                medium,
+            };
+            let side = stage.act(KATE, verb).view.id;
+            stage.answer(JIM);
+            consultation = Some(side);
+            if before == Before::Conference {
+                stage.act(KATE, Verb::CompleteConference { consultation: side });
+            }
+        }
+        (Before::Supervised, _) => stage.dial(BOSS, "*01000"),
+    }
+    let view = stage.view(interaction);
+    let number = |who: usize| aor(who);
+    let parties = (0..5).filter_map(|who| {
+        let mut found = view.parties.iter().filter(|party| party.user == Some(number(who)));
+        Some((who, found.next()?.id.to_string()))
+    });
+    let parties = parties.collect();
+    (
+        stage,
+        Cast {
+            interaction,
+            consultation,
+            parties,
+        },
+    )
+}
+
+/// Everything that is so: interactions with their parties, and what each phone hears.
+fn told(stage: &mut Stage) -> String {
+    let mut lines: Vec<String> = stage.views().iter().map(described).collect();
+    lines.sort();
+    for who in 0..5 {
+        lines.push(format!("{} hears {:?}", aor(who).user(), stage.hears_in_all(who)));
+    }
+    if let Answer::Rooms(rooms) = stage.lab.ask(Command::Rooms) {
+        let room = |room: &model::RoomView| format!("room {} with {}", room.name, room.members.len());
+        lines.extend(rooms.iter().map(room));
+    }
+    lines.join("\n")
+}
+
+fn described(view: &InteractionView) -> String {
+    let name = |id| {
+        let party = view.parties.iter().find(|party| party.id == id);
+        party
+            .map_or("-", |party| party.user.as_ref().map_or("?", Aor::user))
+            .to_owned()
+    };
+    let mut parties: Vec<String> = view
+        .parties
+        .iter()
+        .map(|party| {
+            let unheard: Vec<String> = party.unheard_by.iter().map(|id| name(*id)).collect();
+            let flags = [
+                (party.state == PartyState::Ringing, "rings"),
+                (view.owner == Some(party.id), "owner"),
+                (party.holds, "holds"),
+                (party.held, "held"),
+                (party.muted, "muted"),
+                (party.deaf, "deaf"),
+                (party.role == PartyRole::Listen, "listens"),
+                (party.role == PartyRole::Whisper, "whispers"),
+                (party.role == PartyRole::Barge, "barges"),
+            ];
+            let flags: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+            format!("{} {} {unheard:?}", name(party.id), flags.join(" "))
+        })
+        .collect();
+    parties.sort();
+    format!(
+        "{:?} {:?} for {:?}, {} beside, recording {}: {}",
+        view.state,
+        view.medium,
+        view.purpose,
+        view.consultations.len(),
+        view.recording,
+        parties.join(", ")
+    )
+}
+
+/// What was recorded of each leg. Who asks by a second call of the phone has a leg more than who asks by command: that one is
+/// left out.
+fn recorded(stage: &Stage, interaction: InteractionId) -> String {
+    let kates = |record: &&model::Cdr| record.user == Some(aor(KATE)) && record.interaction != interaction;
+    let mut lines: Vec<String> = stage
+        .lab
+        .records
+        .iter()
+        .filter(|record| !kates(record))
+        .map(|record| {
+            format!(
+                "{} {:?} {} transferred to {:?} came by {:?}",
+                record.user.as_ref().map_or("?", Aor::user),
+                record.direction,
+                record.status,
+                record.transferred_to,
+                record
+                    .link
+                    .map(|link| link.how)
+                    .filter(|how| *how != Purpose::Supervise),
+            )
+        })
+        .collect();
+    // A supervisor's phone is called, or calls: the same leg the other way round.
+    lines
+        .iter_mut()
+        .filter(|line| line.starts_with("1009"))
+        .for_each(|line| {
+            *line = line.replace(" In ", " ").replace(" Out ", " ");
+        });
+    lines.sort();
+    lines.join("\n")
+}
+
+/// The doors of the switch.
+struct Office {
+    stage: Arc<Mutex<Stage>>,
+    runtime: tokio::runtime::Runtime,
+    server: Server,
+    http: SocketAddr,
+    socket: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+impl Office {
+    fn open(stage: Stage) -> Office {
+        let stage = Arc::new(Mutex::new(stage));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("sock");
+        let (server, http) = runtime.block_on(async {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let http = tcp.local_addr().unwrap();
+            let unix = UnixListener::bind(&socket).unwrap();
+            let reader = store::Store::open("memory:", |_, _| {}).unwrap().reader().unwrap();
+            let (_, events) = mpsc::channel(EVENTS_AHEAD);
+            let node = Arc::new(Door(stage.clone()));
+            (
+                Server::start(Some(tcp), unix, node, reader, events, Limits::default()),
+                http,
+            )
+        });
+        Office {
+            stage,
+            runtime,
+            server,
+            http,
+            socket,
+            directory,
+        }
+    }
+
+    /// Says the verb; the status it is refused with, if it is.
+    fn say(&self, row: &Row, way: Way, cast: &Cast) -> Option<u16> {
+        match way {
+            Way::Gesture => self.show(row, cast),
+            Way::Http => self.post(row, cast),
+            Way::Websocket => self.send(row, cast),
+            Way::CommandLine => self.type_in(row, cast),
+        }
+    }
+
+    fn show(&self, row: &Row, cast: &Cast) -> Option<u16> {
+        let mut stage = self.stage.lock().unwrap();
+        let gesture = row.gesture.unwrap();
+        gesture(&mut stage, cast);
+        let notified = stage.notified(KATE).pop()?;
+        let status: u16 = notified.split(' ').nth(1)?.parse().ok()?;
+        (status >= 300).then_some(status)
+    }
+
+    fn post(&self, row: &Row, cast: &Cast) -> Option<u16> {
+        let path = format!("/api/v1/calls/{}/{}", subject(row, cast), row.verb);
+        let token = self.log_in(row.by);
+        let (status, answer) = http(self.http, "POST", &path, Some(&token), &(row.fields)(cast));
+        refusal(status, &answer)
+    }
+
+    fn send(&self, row: &Row, cast: &Cast) -> Option<u16> {
+        let url = format!("ws://{}/api/v1/ws", self.http);
+        let mut request = url.into_client_request().unwrap();
+        let protocols = format!("tandem.v1, tandem.token.{}", self.log_in(row.by));
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocols.parse().unwrap());
+        let stream = TcpStream::connect(self.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut page, _) = client(request, stream).unwrap();
+        let mut command = (row.fields)(cast);
+        let about = match row.verb {
+            "end-consult" | "complete-transfer" | "complete-conference" => "consultation",
+            _ => "interaction",
+        };
+        for (name, value) in [("type", "command"), ("id", "a"), ("command", row.verb)] {
+            command[name] = json!(value);
+        }
+        command[about] = json!(subject(row, cast));
+        page.send(Message::Text(command.to_string().into())).unwrap();
+        loop {
+            let Message::Text(text) = page.read().unwrap() else {
+                continue;
+            };
+            let told: Value = serde_json::from_str(&text).unwrap();
+            if told["type"] == "answer" {
+                let status = told["problem"]["status"].as_u64().unwrap_or(200);
+                return refusal(u16::try_from(status).unwrap(), &told["problem"]);
+            }
+        }
+    }
+
+    fn type_in(&self, row: &Row, cast: &Cast) -> Option<u16> {
+        let consultation = cast.consultation.map(|id| id.to_string());
+        let words = row.typed.unwrap().split(' ').map(|word| match word {
+            "I" => cast.interaction.to_string(),
+            "C" => consultation.clone().unwrap(),
+            "J" => cast.parties[&JIM].clone(),
+            "K" => cast.parties[&CUSTOMER].clone(),
+            word => word.to_owned(),
+        });
+        let output = Process::new(TANDEM)
+            .arg("calls")
+            .args(words)
+            .arg("--socket")
+            .arg(&self.socket)
+            .arg("--config")
+            .arg(self.directory.path())
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return None;
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let number = |word: &str| word.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok();
+        Some(said.split(' ').find_map(number).unwrap_or_else(|| panic!("{said}")))
+    }
+
+    fn log_in(&self, who: usize) -> String {
+        let body = json!({ "user": aor(who).user(), "password": "right" });
+        let (status, answer) = http(self.http, "POST", "/api/v1/login", None, &body);
+        assert_eq!(status, 200, "{answer}");
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    fn close(self) -> Stage {
+        self.runtime.block_on(self.server.stop());
+        drop(self.runtime);
+        let stage = Arc::into_inner(self.stage).expect("the doors are shut");
+        stage.into_inner().unwrap()
+    }
+}
+
+/// The interaction or consultation that a verb is about.
+fn subject(row: &Row, cast: &Cast) -> String {
+    match row.verb {
+        "end-consult" | "complete-transfer" | "complete-conference" => cast.consultation.unwrap().to_string(),
+        _ => cast.interaction.to_string(),
+    }
+}
+
+/// The SIP status of a problem of the API.
+fn refusal(status: u16, answer: &Value) -> Option<u16> {
+    if status < 300 {
+        return None;
+    }
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    let number = |word: &str| word.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok();
+    Some(detail.split(' ').find_map(number).unwrap_or_else(|| panic!("{answer}")))
+}
+
+/// A switch in virtual time, as the API needs a node.
+struct Door(Arc<Mutex<Stage>>);
+
+impl web::Node for Door {
+    fn command(&self, command: Command) -> Asked<Option<Answer>> {
+        let answer = self.0.lock().unwrap().lab.ask(command);
+        Box::pin(async move { Some(answer) })
+    }
+
+    fn figures(&self) -> Asked<Vec<Figure>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn state(&self) -> State {
+        State::Running
+    }
+
+    fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        Err(Vec::new())
+    }
+
+    fn login(&self, user: &str, password: &str) -> Option<Account> {
+        self.account(&Aor::new(user, "example.com"))
+            .filter(|_| password == "right")
+    }
+
+    fn account(&self, user: &Aor) -> Option<Account> {
+        let roles = match user.user() {
+            "1009" => vec![Role::Supervisor],
+            "1000" => vec![Role::Agent],
+            _ => return None,
+        };
+        Some(Account {
+            aor: user.clone(),
+            name: "".into(),
+            roles,
+            stamp: 0,
+        })
+    }
+
+    fn domain(&self) -> Box<str> {
+        "example.com".into()
+    }
+}
+
+#[test]
+fn a_supervisors_mode_changes_by_command_the_same_as_by_each_star_code() {
+    for (code, mode) in [
+        ("*0", Supervision::Listen),
+        ("*1", Supervision::Whisper),
+        ("*2", Supervision::Barge),
+    ] {
+        let mut by_code = Stage::with(config());
+        by_code.call(CUSTOMER, KATE);
+        by_code.dial(BOSS, &format!("{code}1000"));
+        let mut by_command = Stage::with(config());
+        let interaction = by_command.call(CUSTOMER, KATE);
+        by_command.dial(BOSS, "*01000");
+        let party = None;
+        by_command.act(
+            BOSS,
+            Verb::Supervise {
+                interaction,
+                party,
+                mode,
+            },
+        );
+        assert_eq!(told(&mut by_code), told(&mut by_command), "{code}");
+    }
+}
