@@ -2,16 +2,15 @@
 
 use super::RtpCounters;
 use crate::epoll::{Epoll, Interest, Ready};
-use crate::mmsg::{self, Inbox, Joining};
 use crate::wake::Bell;
 use media::Forward;
 use media::engine::PACKET_BUFFER;
+use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,14 +42,14 @@ pub(super) trait Sockets {
 /// Takes a packet: the port it came to, its sender, a buffer of [`PACKET_BUFFER`] bytes, and its length.
 pub(super) type Each<'a> = dyn FnMut(u16, SocketAddr, &mut [u8], usize) -> Option<Forward> + 'a;
 
-/// Packets read from one socket in one call. A phone sends one in 20 ms; more come after a pause of the network.
-const BATCH: usize = 8;
+/// Looks at all sockets in one wait of a busy worker: each look takes one packet from a socket, and a phone sends one in 20 ms.
+const LOOKS: u32 = 8;
 
 /// Kernel buffer of one socket: 64 KiB hold more than a second of one phone's packets, and bound what a flood can fill.
 const BUFFER: usize = 64 * 1024;
 
-/// Batches thrown away at most when a port comes into use; more than its kernel buffer holds.
-const STALE_BATCHES: usize = 64;
+/// Packets thrown away at most when a port comes into use; more than its kernel buffer holds.
+const MAX_STALE: usize = 512;
 
 /// Packets kept of a port that is held: a device that answers may speak before its answer has found its way through us, some
 /// hundred milliseconds at most. Of one that has spoken for longer only the end is of use, or a listener would lag behind.
@@ -65,7 +64,16 @@ const BELL: u64 = u64::MAX;
 /// Expedited forwarding (RFC 3246) in the DS field, as networks that know voice expect.
 const EXPEDITED: u32 = 46 << 2;
 
-/// Plain system calls: epoll, recvmmsg and sendmmsg.
+/// A busy worker sleeps so long before it looks again: waking up for each packet costs more than the packet (decision 0016).
+const NAP: Duration = Duration::from_millis(1);
+
+/// What makes a worker busy is looked at this often.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Packets in that time from which on it naps: 64 phones that send.
+const BUSY: u32 = 64;
+
+/// Plain system calls: epoll, and one call for each packet in and out (decision 0016).
 pub(super) struct Plain {
     address: IpAddr,
     /// Even ports not yet tried.
@@ -74,9 +82,17 @@ pub(super) struct Plain {
     epoll: Epoll,
     bell: Bell,
     ready: Vec<Ready>,
-    inbox: Inbox<BATCH>,
-    onward: Vec<(usize, Forward)>,
+    packet: Box<[u8; PACKET_BUFFER]>,
+    pace: Pace,
     counters: Arc<RtpCounters>,
+}
+
+/// How many packets come.
+struct Pace {
+    since: Instant,
+    came: u32,
+    is_busy: bool,
+    looked: Instant,
 }
 
 /// The pairs that are bound, found by their number. `None` where somebody else holds the port.
@@ -123,8 +139,8 @@ impl Plain {
             epoll,
             bell: bell.clone(),
             ready: Vec::new(),
-            inbox: Inbox::new(PACKET_BUFFER),
-            onward: Vec::with_capacity(BATCH),
+            packet: Box::new([0; PACKET_BUFFER]),
+            pace: Pace::new(Instant::now()),
             counters,
         })
     }
@@ -151,65 +167,50 @@ impl Plain {
         }
     }
 
-    /// Reads one batch from a port and sends on what `each` says. What is left over is ready again at the next wait.
+    /// Reads one packet from a port and sends it on where `each` says so. What is left over is ready again at the next look.
     fn read(&mut self, port: u16, each: &mut Each<'_>) {
-        let Some(socket) = self.pairs.socket(port) else { return };
-        let Ok(received) = self.inbox.receive(socket.as_fd()) else {
-            return;
-        };
-        self.counters.packets_in.add(received as u64);
-        if self.pairs.is_held(port) {
-            return self.keep(port);
-        }
-        // A panic in `each` leaves what was noted of the batch before: its slots hold other packets now.
-        self.onward.clear();
-        for packet in self.inbox.datagrams() {
-            if packet.truncated {
-                self.counters.truncated.one();
-            } else if let Some(forward) = each(port, packet.peer, packet.buffer, packet.length) {
-                self.onward.push((packet.slot, forward));
-            }
-        }
-        for run in self.onward.chunk_by(|(_, a), (_, b)| a.port == b.port) {
-            let packet = |(slot, to): &(usize, Forward)| (to.to, &self.inbox.slot(*slot)[to.range.clone()]);
-            self.send_run(run[0].1.port, run.len(), |at| packet(&run[at]));
+        let Some((length, peer)) = self.receive(port) else { return };
+        self.counters.packets_in.one();
+        self.pace.came += 1;
+        if length > PACKET_BUFFER {
+            self.counters.truncated.one();
+        } else if self.pairs.is_held(port) {
+            self.keep(port, peer, length);
+        } else if let Some(Forward { port, to, range }) = each(port, peer, &mut self.packet[..], length) {
+            self.send_one(port, to, &self.packet[range]);
         }
     }
 
-    /// Keeps the batch just read for the leg to come.
-    fn keep(&mut self, port: u16) {
+    /// The next packet of a port: its length, which may be more than was room for, and its sender.
+    fn receive(&mut self, port: u16) -> Option<(usize, SocketAddr)> {
+        let socket = self.pairs.socket(port)?;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length, peer) = rustix::net::recvfrom(socket, &mut self.packet[..], flags).ok()?;
+        Some((length, SocketAddr::try_from(peer?).ok()?))
+    }
+
+    /// Keeps the packet just read for the leg to come.
+    fn keep(&mut self, port: u16, peer: SocketAddr, length: usize) {
         let Some(State::Held(kept)) = self.pairs.get_mut(port).map(|pair| &mut pair.state) else {
             return;
         };
-        let at = Instant::now();
-        for packet in self.inbox.datagrams().filter(|packet| !packet.truncated) {
-            if kept.len() >= KEPT {
-                kept.pop_front();
-                self.counters.stale.one();
-            }
-            kept.push_back(Kept {
-                at,
-                peer: packet.peer,
-                bytes: packet.buffer[..packet.length].into(),
-            });
+        if kept.len() >= KEPT {
+            kept.pop_front();
+            self.counters.stale.one();
         }
+        kept.push_back(Kept {
+            at: Instant::now(),
+            peer,
+            bytes: self.packet[..length].into(),
+        });
     }
 
-    /// Sends `count` packets from one port in order. What the kernel does not take at once is lost, as late sound would be.
-    fn send_run<'a>(&'a self, port: u16, count: usize, packet: impl Fn(usize) -> (SocketAddr, &'a [u8])) {
+    /// Sends a packet. What the kernel does not take at once is lost, as late sound would be.
+    fn send_one(&self, port: u16, to: SocketAddr, packet: &[u8]) {
         let Some(socket) = self.pairs.socket(port) else { return };
-        let mut next = 0;
-        while next < count {
-            match mmsg::send::<BATCH>(socket.as_fd(), Joining::Never, (next..count).map(&packet)) {
-                Ok(sent) => {
-                    self.counters.packets_out.add(sent as u64);
-                    next += sent.max(1);
-                }
-                Err(_) => {
-                    self.counters.send_failed.one();
-                    next += 1;
-                }
-            }
+        match socket.send_to(packet, to) {
+            Ok(_) => self.counters.packets_out.one(),
+            Err(_) => self.counters.send_failed.one(),
         }
     }
 
@@ -241,20 +242,43 @@ impl Plain {
             let length = packet.bytes.len();
             buffer[..length].copy_from_slice(&packet.bytes);
             if let Some(to) = each(port, packet.peer, &mut buffer, length) {
-                self.send_run(to.port, 1, |_| (to.to, &buffer[to.range.clone()]));
+                self.send_one(to.port, to.to, &buffer[to.range]);
             }
         }
     }
 
     /// Throws away what waits on a port that comes into use.
     fn discard(&mut self, port: u16) {
-        let Some(socket) = self.pairs.socket(port) else { return };
-        for _ in 0..STALE_BATCHES {
-            match self.inbox.receive(socket.as_fd()) {
-                Ok(stale) => self.counters.stale.add(stale as u64),
-                Err(_) => return,
+        for _ in 0..MAX_STALE {
+            match self.receive(port) {
+                Some(_) => self.counters.stale.one(),
+                None => return,
             }
         }
+    }
+}
+
+impl Pace {
+    fn new(now: Instant) -> Pace {
+        Pace {
+            since: now,
+            came: 0,
+            is_busy: false,
+            looked: now,
+        }
+    }
+
+    /// How long to sleep before looking at the sockets.
+    fn nap(&mut self, now: Instant, limit: Option<Duration>) -> Option<Duration> {
+        let past = now.duration_since(self.since);
+        if past >= PACE {
+            // A pause makes it idle, however many came before.
+            self.is_busy = self.came >= BUSY && past < 4 * PACE;
+            (self.since, self.came) = (now, 0);
+        }
+        let nap = NAP.saturating_sub(now.duration_since(self.looked));
+        let nap = nap.min(limit.unwrap_or(NAP));
+        (self.is_busy && !nap.is_zero()).then_some(nap)
     }
 }
 
@@ -315,20 +339,34 @@ impl Sockets for Plain {
     }
 
     fn wait(&mut self, limit: Option<Duration>, each: &mut Each<'_>) -> io::Result<()> {
-        let mut ready = std::mem::take(&mut self.ready);
-        let waited = self.epoll.wait(&mut ready, limit);
-        for ready in &ready {
-            match u16::try_from(ready.key) {
-                Ok(port) => self.read(port, each),
-                Err(_) => self.bell.hear(),
-            }
+        let nap = self.pace.nap(Instant::now(), limit);
+        if let Some(nap) = nap {
+            std::thread::sleep(nap);
         }
+        let mut limit = limit.map(|limit| limit.saturating_sub(nap.unwrap_or_default()));
+        let looks = if self.pace.is_busy { LOOKS } else { 1 };
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut waited = Ok(());
+        for _ in 0..looks {
+            waited = self.epoll.wait(&mut ready, limit);
+            for ready in &ready {
+                match u16::try_from(ready.key) {
+                    Ok(port) => self.read(port, each),
+                    Err(_) => self.bell.hear(),
+                }
+            }
+            if ready.is_empty() || waited.is_err() {
+                break;
+            }
+            limit = Some(Duration::ZERO);
+        }
+        self.pace.looked = Instant::now();
         self.ready = ready;
         waited
     }
 
     fn send(&mut self, port: u16, to: SocketAddr, packet: &[u8]) {
-        self.send_run(port, 1, |_| (to, packet));
+        self.send_one(port, to, packet);
     }
 }
 
@@ -386,4 +424,27 @@ fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.bind(&local.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_many_packets_naps_between_looks_but_not_beyond_what_is_due() {
+        let began = Instant::now();
+        let at = |ms: u64| began + Duration::from_millis(ms);
+        let mut pace = Pace::new(began);
+        pace.came = 1_000;
+        assert_eq!(pace.nap(at(1), None), None, "nobody knows yet");
+        assert_eq!(pace.nap(at(20), None), None, "it has not looked for long");
+        pace.looked = at(20);
+        assert_eq!(pace.nap(at(20), None), Some(NAP));
+        assert_eq!(pace.nap(at(20), Some(NAP / 4)), Some(NAP / 4));
+        assert_eq!(pace.nap(at(20), Some(Duration::ZERO)), None);
+        pace.looked = at(40);
+        assert_eq!(pace.nap(at(40), None), None, "few have come since");
+        pace.came = 1_000;
+        assert_eq!(pace.nap(at(1_000), None), None, "nor after a pause");
+    }
 }
