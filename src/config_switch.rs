@@ -3,6 +3,7 @@
 use crate::config_section::{At, Section, Setting, did_you_mean};
 use crate::config_toml::{Kind, Place, Value};
 use crate::config_values::{LogFormat, PortRange};
+use media::tone::Country;
 use net::files::FileSettings;
 use net::tls::TlsFiles;
 use sip::Transport;
@@ -262,6 +263,7 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
         },
         sdes_over_clear: section.or("sdes_over_clear", false),
         inband_dtmf: section.or("inband_dtmf", false),
+        tones: section.or("tones", Country::default()),
     };
     if let Some(at) = address.filter(|at| at.value.is_unspecified()) {
         section.problem(&at.place, format!("`address`: {}: {NO_WILDCARD}", at.value));
@@ -275,6 +277,19 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
     );
     section.later(&["local_networks"], "a second face towards local networks");
     (media, ports)
+}
+
+impl Setting for Country {
+    fn read(value: &Value) -> Result<Country, String> {
+        let name = String::read(value)?;
+        Country::named(&name).ok_or_else(|| {
+            let names: Vec<_> = Country::names().collect();
+            format!("expected a country whose tones are known: {}", names.join(", "))
+        })
+    }
+    fn shown(&self) -> String {
+        self.name().to_owned()
+    }
 }
 
 /// Where sound is kept: what the operator gives from the configuration directory, what we make from the data directory.

@@ -452,3 +452,14 @@ fn a_rule_goes_by_proxy_if_it_or_its_trunk_says_so() {
     let service = "[[rule]]\nmatch = \"9196\"\naction = \"echo\"\nmode = \"proxy\"\n";
     assert!(one_problem("dialplan.toml", service).contains("cannot be passed on by proxy"));
 }
+
+#[test]
+fn ringback_is_that_of_a_country_whose_tones_are_known() {
+    let config = load(&[("switch.toml", &format!("{SWITCH}[media]\ntones = \"gb\"\n"))], &[]).unwrap();
+    assert_eq!(config.switch.media.tones.name(), "GB");
+    let problem = switch_problem("[media]\ntones = \"XX\"\n");
+    assert!(
+        problem.contains("AT, BE, CA") && problem.contains("switch.toml:5"),
+        "{problem}"
+    );
+}

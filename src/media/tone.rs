@@ -55,11 +55,36 @@ struct National {
     cadence_ms: [&'static [u16]; 4],
 }
 
-static NATIONAL: [National; 4] = [
+static NATIONAL: [National; 13] = [
     National {
         country: "DE",
         hz: [&[425.0]; 4],
         cadence_ms: [&[], &[1000, 4000], &[480, 480], &[240, 240]],
+    },
+    National {
+        country: "AT",
+        hz: [&[420.0]; 4],
+        cadence_ms: [&[], &[1000, 5000], &[400, 400], &[200, 200]],
+    },
+    National {
+        country: "BE",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 3000], &[500, 500], &[167, 167]],
+    },
+    National {
+        country: "CA",
+        hz: NORTH_AMERICA,
+        cadence_ms: [&[], &[2000, 4000], &[500, 500], &[250, 250]],
+    },
+    National {
+        country: "CH",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 4000], &[500, 500], &[200, 200]],
+    },
+    National {
+        country: "ES",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1500, 3000], &[200, 200], &[200, 200, 200, 200, 200, 600]],
     },
     National {
         country: "FR",
@@ -72,19 +97,65 @@ static NATIONAL: [National; 4] = [
         cadence_ms: [&[], &[400, 200, 400, 2000], &[375, 375], &[400, 350, 225, 525]],
     },
     National {
+        country: "IT",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[200, 200, 600, 1000], &[1000, 4000], &[500, 500], &[200, 200]],
+    },
+    National {
+        country: "NL",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 4000], &[500, 500], &[250, 250]],
+    },
+    National {
+        country: "PL",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 4000], &[500, 500], &[500, 500]],
+    },
+    National {
+        country: "SE",
+        hz: [&[425.0]; 4],
+        cadence_ms: [&[], &[1000, 5000], &[250, 250], &[250, 750]],
+    },
+    National {
         country: "US",
-        hz: [&[350.0, 440.0], &[440.0, 480.0], &[480.0, 620.0], &[480.0, 620.0]],
+        hz: NORTH_AMERICA,
         cadence_ms: [&[], &[2000, 4000], &[500, 500], &[250, 250]],
     },
 ];
 
-impl Tone {
-    /// A country's tone, for ever, at -16 dBm0. `country` is ISO 3166 (`GB`); one that is not in the table has 425 Hz
-    /// and the cadences of Germany, as most of Europe has or knows.
+const NORTH_AMERICA: [&[f32]; 4] = [&[350.0, 440.0], &[440.0, 480.0], &[480.0, 620.0], &[480.0, 620.0]];
+
+/// A country whose tones are known. The default has 425 Hz and the cadences of Germany, which most of Europe has or knows.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Country(u8);
+
+impl Country {
+    /// By its ISO 3166 name (`GB`), in whatever case.
     #[must_use]
-    pub fn progress(country: &str, what: Progress) -> Tone {
-        let known = |national: &&National| national.country.eq_ignore_ascii_case(country);
-        let national = NATIONAL.iter().find(known).unwrap_or(&NATIONAL[0]);
+    pub fn named(name: &str) -> Option<Country> {
+        let at = NATIONAL
+            .iter()
+            .position(|national| national.country.eq_ignore_ascii_case(name))?;
+        u8::try_from(at).ok().map(Country)
+    }
+
+    /// Its ISO 3166 name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NATIONAL[usize::from(self.0)].country
+    }
+
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NATIONAL.iter().map(|national| national.country)
+    }
+}
+
+impl Tone {
+    /// A country's tone, for ever, at -16 dBm0.
+    #[must_use]
+    pub fn progress(country: Country, what: Progress) -> Tone {
+        let national = &NATIONAL[usize::from(country.0)];
         let at = what as usize;
         Tone {
             hz: SmallVec::from_slice(national.hz[at]),
@@ -250,22 +321,38 @@ mod tests {
 
     #[test]
     fn countries_have_their_own_tones_and_unknown_ones_that_of_europe() {
-        let ringback = Tone::progress("us", Progress::Ringback);
+        let country = |name| Country::named(name).unwrap_or_default();
+        let ringback = Tone::progress(country("us"), Progress::Ringback);
         assert_eq!(
             (&ringback.hz[..], &ringback.cadence_ms[..]),
             (&[440.0, 480.0][..], &[2000, 4000][..])
         );
         assert_eq!(
-            Tone::progress("XX", Progress::Busy),
-            Tone::progress("DE", Progress::Busy)
+            Tone::progress(country("XX"), Progress::Busy),
+            Tone::progress(country("DE"), Progress::Busy)
         );
-        let mut generator = ToneGenerator::new(&Tone::progress("GB", Progress::Ringback), 8000);
+        let mut generator = ToneGenerator::new(&Tone::progress(country("GB"), Progress::Ringback), 8000);
         let mut ring = [0; 8000];
         generator.fill(&mut ring);
         for hz in [400.0, 450.0] {
             assert!((level_dbm0(&ring[..3200], hz, 8000) + 19.0).abs() < 0.2);
         }
         assert!(ring[3200..4800].iter().all(|&sample| sample == 0));
+    }
+
+    #[test]
+    fn every_country_rings_more_slowly_than_it_is_busy_and_each_stands_once() {
+        for (at, national) in NATIONAL.iter().enumerate() {
+            let country = Country::named(national.country).unwrap();
+            assert_eq!(country.name(), national.country);
+            let round = |what| Tone::progress(country, what).cadence_ms.iter().sum::<u16>();
+            let (ringback, busy) = (round(Progress::Ringback), round(Progress::Busy));
+            assert!(ringback > 2 * busy && busy > 0, "{}", national.country);
+            assert!(round(Progress::Congestion) > 0, "{}", national.country);
+            assert!(NATIONAL[..at].iter().all(|other| other.country != national.country));
+        }
+        let spain = Tone::progress(Country::named("es").unwrap(), Progress::Congestion);
+        assert_eq!((spain.cadence_ms.len(), &spain.hz[..]), (6, &[425.0][..]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub use network::Network;
 
 use conference::Conferences;
 use groups::Groups;
+use media::tone::Country;
 use model::Aor;
 use stars::Stars;
 use std::net::{IpAddr, SocketAddr};
@@ -421,6 +422,8 @@ pub struct Media {
     pub sdes_over_clear: bool,
     /// Listen for key presses in the sound of devices that agreed to no packets for them. Default no.
     pub inband_dtmf: bool,
+    /// Whose tones callers hear. Default those of Germany.
+    pub tones: Country,
 }
 
 /// Bounds with their reasons in docs/operations.md.

@@ -561,6 +561,7 @@ fn config(users: usize) -> Config {
             workers: 1,
             sdes_over_clear: false,
             inband_dtmf: false,
+            tones: media::tone::Country::default(),
         },
         limits: config::Limits {
             max_transactions: 20_000,

@@ -9,3 +9,9 @@ pub mod rtcp;
 pub mod source;
 
 pub use header::RtpHeader;
+
+/// Clock units in so many nanoseconds. Once or twice for each packet, so not in 128 bits.
+fn units_in(nanos: u64, clock: u32) -> u64 {
+    let (seconds, rest, clock) = (nanos / 1_000_000_000, nanos % 1_000_000_000, u64::from(clock));
+    seconds.wrapping_mul(clock).wrapping_add(rest * clock / 1_000_000_000)
+}

@@ -263,7 +263,7 @@ impl Splice {
 }
 
 fn units(now: Mono, since: Mono, clock: u32) -> u32 {
-    (now.since(since).as_nanos() * u128::from(clock) / 1_000_000_000) as u32
+    super::units_in(now.0.saturating_sub(since.0), clock) as u32
 }
 
 trait MaxAfter {

@@ -112,7 +112,7 @@ impl IncomingStream {
         if clock != self.clock {
             (self.clock, self.last_transit, self.jitter) = (clock, None, 0.0);
         }
-        let arrival = i64::try_from(u128::from(now.0) * u128::from(clock) / 1_000_000_000).unwrap_or(i64::MAX);
+        let arrival = super::units_in(now.0, clock).cast_signed();
         let transit = arrival - i64::from(timestamp);
         if let Some(last) = self.last_transit {
             // The low 32 bits survive a wrap of the timestamp.

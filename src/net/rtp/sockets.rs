@@ -169,7 +169,9 @@ impl Plain {
 
     /// Reads one packet from a port and sends it on where `each` says so. What is left over is ready again at the next look.
     fn read(&mut self, port: u16, each: &mut Each<'_>) {
-        let Some((length, peer)) = self.receive(port) else { return };
+        let Some((length, peer)) = self.receive(port) else {
+            return;
+        };
         self.counters.packets_in.one();
         self.pace.came += 1;
         if length > PACKET_BUFFER {

@@ -342,6 +342,9 @@ fn sound_of(cx: &Cx<'_>, heard: Heard) -> Option<Sound> {
     match (heard, cx.core.config.calls.hold) {
         (Heard::Hold, HoldMode::Silence) => None,
         (Heard::Hold, HoldMode::Music | HoldMode::Pass) => Some(Sound::hold_music()),
-        (Heard::Ringback, _) => Some(Sound::Tone(Tone::progress("", Progress::Ringback))),
+        (Heard::Ringback, _) => Some(Sound::Tone(Tone::progress(
+            cx.core.config.media.tones,
+            Progress::Ringback,
+        ))),
     }
 }

@@ -154,6 +154,7 @@ pub fn config() -> Config {
             workers: 1,
             sdes_over_clear: false,
             inband_dtmf: false,
+            tones: media::tone::Country::default(),
         },
         limits: settings::Limits {
             max_transactions: 100_000,

@@ -198,8 +198,8 @@ fn a_sum_too_loud_for_one_is_softer_for_him_and_as_it_was_for_the_others() {
 
 #[test]
 fn three_loud_tones_reach_a_listener_of_every_codec_and_no_fourth() {
-    // Evenly spaced, as a sum that is cut at full scale turns them into each other: 2 x 575 - 700 is the listener's own.
-    let hz = [450.0, 575.0, 700.0, 825.0];
+    // Evenly spaced, as a sum that is cut at full scale turns them into each other: 450 + 825 - 700 is the listener's own.
+    let hz = [575.0, 450.0, 700.0, 825.0];
     for listener in CODECS {
         let codecs = [listener, PCMU, OPUS, G722];
         let device = |n: u16| Device::with_tone(n, codecs[usize::from(n)], hz[usize::from(n)], -2.9);
