@@ -64,6 +64,9 @@ struct Arguments {
     pid: Vec<u32>,
     #[arg(long, default_value = "tandem")]
     label: String,
+    /// What the operation is called in the figures, instead of its own name: the server may treat it in more than one way.
+    #[arg(long)]
+    name: Option<String>,
     /// Given by cargo bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -81,7 +84,7 @@ fn main() {
     );
     let users = a.scale.iter().copied().max().unwrap_or(a.users);
     assert!(
-        a.seconds <= 120.0 && users <= 1_000_000 && a.window <= 8_192 && (1..=64).contains(&a.sockets),
+        a.seconds <= 120.0 && users <= 1_000_000 && a.window <= 16_384 && (1..=64).contains(&a.sockets),
         "the load is bounded"
     );
     let mut run = run::Run::new(&a.domain, users, a.sockets, a.local, a.target);
@@ -89,7 +92,8 @@ fn main() {
     if a.scale.is_empty() {
         run.register_first(users);
         let grown = server(&a.pid).1.saturating_sub(empty);
-        measure(&a, &mut run, a.op, &format!("{:?}", a.op), grown, users);
+        let name = a.name.clone().unwrap_or_else(|| format!("{:?}", a.op));
+        measure(&a, &mut run, a.op, &name, grown, users);
     }
     for &size in &a.scale {
         run.register_first(size);

@@ -1,6 +1,7 @@
 //! Where calls go by what the called user has set: do not disturb, call waiting, forwards always, while busy and without an
 //! answer. A call follows a few forwards and no more, and never comes to the same user twice.
 
+use super::history::{Left, Path, Stop};
 use super::identity::Identity;
 use super::ring::Calling;
 use super::{Calls, Failure, State};
@@ -11,7 +12,6 @@ use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::users::UserIndex;
 use model::{Aor, EndReason, UserSettings};
 use sip::{Flow, Headers, Name, Reply};
-use smallvec::SmallVec;
 
 /// Why a call does not stay where it was to go.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum Why {
 pub(super) struct Onward {
     origin: Origin,
     /// To whom it has gone so far.
-    past: SmallVec<[Aor; 2]>,
+    past: Path,
 }
 
 /// Where a call comes from, as far as it matters where it goes.
@@ -45,10 +45,11 @@ pub(super) struct Origin {
 
 impl Origin {
     /// What the devices that ring are told of it.
-    pub(super) fn calling(&self, headers: Headers) -> Calling<'_> {
+    pub(super) fn calling<'c>(&'c self, headers: Headers, past: &'c [Stop]) -> Calling<'c> {
         Calling {
             identity: &self.identity,
             headers,
+            past,
             hops: self.hops,
             is_reliable: self.is_reliable,
         }
@@ -62,7 +63,7 @@ impl Calls {
         cx: &Cx<'_>,
         origin: &Origin,
         first: Callee,
-        past: &mut SmallVec<[Aor; 2]>,
+        past: &mut Path,
     ) -> Result<(Callee, Devices), Failure> {
         let mut next = first;
         loop {
@@ -77,33 +78,38 @@ impl Calls {
                 }
             };
             let user = &cx.core.users[callee].aor;
-            if past.contains(user) || past.len() > usize::from(cx.core.config.stars.max_forwards) {
+            if past.iter().any(|stop| stop.user == *user) || past.len() > usize::from(cx.core.config.stars.max_forwards)
+            {
                 return Err(Failure::of(482));
             }
-            past.push(user.clone());
+            past.push(Stop {
+                user: user.clone(),
+                left: None,
+            });
             let is_own = origin.caller == Dialler::User(callee);
             if is_own && origin.flow.is_none() {
                 return Err(Failure::of(482));
             }
             let settings = cx.core.settings.of(user).filter(|_| !is_own);
-            let number = match settings.and_then(|settings| settings.forward_always.as_deref()) {
-                Some(next) => next,
+            let (number, why) = match settings.and_then(|settings| settings.forward_always.as_deref()) {
+                Some(next) => (next, Left::Always),
                 None if !is_own && self.is_busy(cx, user, settings) => {
                     match settings.and_then(|s| s.forward_busy.as_deref()) {
-                        Some(next) => next,
+                        Some(next) => (next, left_busy(settings)),
                         None => return Err(busy(settings)),
                     }
                 }
                 None => {
                     let devices = route::devices(cx, user, own_flow(origin, callee));
                     match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
-                        Some(next) if devices.is_empty() => next,
+                        Some(next) if devices.is_empty() => (next, Left::Absent),
                         _ if devices.is_empty() => return Err(Failure::of(480)),
                         _ => return Ok((Callee::User(callee), devices)),
                     }
                 }
             };
             next = forwarded(cx, callee, number)?;
+            leave(past, why);
         }
     }
 
@@ -116,7 +122,7 @@ impl Calls {
     }
 
     /// The call rings; what is needed to send it on is kept.
-    pub(super) fn keep_onward(&mut self, key: Key<Interaction>, origin: &Origin, past: SmallVec<[Aor; 2]>) {
+    pub(super) fn keep_onward(&mut self, key: Key<Interaction>, origin: &Origin, past: Path) {
         let origin = origin.clone();
         if let Some(ringing) = self.ringing(key) {
             ringing.onward = Some(Box::new(Onward { origin, past }));
@@ -138,8 +144,8 @@ impl Calls {
             return false;
         }
         let Onward { mut origin, mut past } = *onward;
-        let forwarder = past.last().and_then(|user| cx.core.users.find(user.user()));
-        let settings = past.last().and_then(|user| cx.core.settings.of(user));
+        let forwarder = past.last().and_then(|stop| cx.core.users.find(stop.user.user()));
+        let settings = past.last().and_then(|stop| cx.core.settings.of(&stop.user));
         let next = settings.and_then(|settings| match why {
             Why::Busy => settings.forward_busy.clone(),
             Why::NoAnswer => settings.forward_no_answer.clone(),
@@ -149,13 +155,20 @@ impl Calls {
             return false;
         };
         origin.caller = caller;
+        leave(
+            &mut past,
+            match why {
+                Why::Busy => Left::Busy,
+                Why::NoAnswer => Left::NoAnswer,
+            },
+        );
         let called = forwarded(cx, forwarder, &next).and_then(|first| self.called(cx, &origin, first, &mut past));
         let Ok((callee, devices)) = called else { return false };
         let alarm = self.ringing(call).and_then(|ringing| ringing.alarm.take());
         if let Some(alarm) = alarm {
             cx.core.endpoint.cancel_timer(alarm);
         }
-        let calling = origin.calling(self.side_headers(call));
+        let calling = origin.calling(self.side_headers(call), &past);
         if self.ring(cx, call, &calling, callee, devices).is_err() {
             return false;
         }
@@ -189,6 +202,20 @@ fn forwarded(cx: &Cx<'_>, forwarder: UserIndex, number: &str) -> Result<Callee, 
 /// Two lines of one desk phone share a flow and may call each other: only a caller's own device is not rung.
 fn own_flow(origin: &Origin, callee: UserIndex) -> Option<Flow> {
     origin.flow.filter(|_| origin.caller == Dialler::User(callee))
+}
+
+/// The last stop of a call was not its last.
+fn leave(past: &mut Path, why: Left) {
+    if let Some(stop) = past.last_mut() {
+        stop.left = Some(why);
+    }
+}
+
+fn left_busy(settings: Option<&UserSettings>) -> Left {
+    match settings.is_some_and(|settings| settings.do_not_disturb) {
+        true => Left::DoNotDisturb,
+        false => Left::Busy,
+    }
 }
 
 fn busy(settings: Option<&UserSettings>) -> Failure {

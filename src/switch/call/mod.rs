@@ -20,6 +20,7 @@ mod dtmf;
 mod ending;
 mod enter;
 mod family;
+mod history;
 mod hold;
 mod identity;
 mod leg;

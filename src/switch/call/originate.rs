@@ -6,6 +6,7 @@
 
 use super::act::Did;
 use super::divert::Origin;
+use super::history::Path;
 use super::identity::Identity;
 use super::ring::Calling;
 use super::setup::{DIALLED_MAX, LEGS_MAX};
@@ -97,6 +98,7 @@ impl Calls {
         let calling = Calling {
             identity: &shown,
             headers: self.wake_up(cx),
+            past: &[],
             hops: 70,
             is_reliable: false,
         };
@@ -214,9 +216,9 @@ impl Calls {
             hops: 70,
             is_reliable: false,
         };
-        let mut past = SmallVec::new();
+        let mut past = Path::new();
         let (callee, devices) = self.called(cx, &origin, first, &mut past)?;
-        self.ring(cx, call, &origin.calling(Headers::new()), callee, devices)?;
+        self.ring(cx, call, &origin.calling(Headers::new(), &past), callee, devices)?;
         self.keep_onward(call, &origin, past);
         Ok(())
     }

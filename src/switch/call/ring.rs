@@ -3,6 +3,7 @@
 
 use super::divert::{Onward, Why};
 use super::ending::{passed_reason, reason_header};
+use super::history::{self, Stop};
 use super::identity::Identity;
 use super::room::Sound;
 use super::service::CODECS;
@@ -47,6 +48,8 @@ pub(super) struct Calling<'c> {
     pub(super) identity: &'c Identity,
     /// Further headers of the INVITE.
     pub(super) headers: Headers,
+    /// To whom it has gone before.
+    pub(super) past: &'c [Stop],
     /// Its Max-Forwards.
     pub(super) hops: u8,
     /// The caller takes reliable provisional responses.
@@ -152,17 +155,22 @@ impl Calls {
         let (sound, offer) = self.seat_callee(cx, key, callee.user.as_ref(), flow)?;
         let leg_key = self.legs.next_key();
         let caller = calling.identity.towards(cx.core, callee.trunk);
+        // Of our interactions nobody outside is told.
+        let mut headers = match callee.trunk {
+            Some(_) => caller.headers(),
+            None => joined(&caller, calling),
+        };
+        // Who forwarded to whom is not for peers that we do not trust.
+        if callee.trunk.is_none_or(|trunk| trunk.of(cx.core).is_trusted) {
+            headers.append(&history::told(calling.past, callee.to.trim_matches(['<', '>'])));
+        }
         let invitation = Invitation {
             destination: device.destination,
             uri: device.contact.to_string(),
             from: caller.from.clone(),
             to: callee.to.clone(),
             local: self.local(cx.core, &caller.number, flow),
-            // Of our interactions nobody outside is told.
-            headers: match callee.trunk {
-                Some(_) => routed(caller.headers(), &device.path),
-                None => routed(joined(&caller, calling), &device.path),
-            },
+            headers: routed(headers, &device.path),
             max_forwards: calling.hops,
             // Its offer in a provisional response would be the caller's to answer, in a PRACK.
             reliable: offer.is_some() || alone && calling.is_reliable,

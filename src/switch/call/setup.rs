@@ -1,6 +1,7 @@
 //! The first part of a call: an INVITE from a known caller becomes a leg, the dial plan says whom it is for.
 
 use super::divert::Origin;
+use super::history::Path;
 use super::identity::Identity;
 use super::ring::hops_left;
 use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
@@ -11,10 +12,10 @@ use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::text::loggable;
 use media::WorkerId;
 use media::sdp::SessionDescription;
-use model::{Aor, Direction, EndReason, EndedBy, InteractionId, PartyId};
+use model::{Direction, EndReason, EndedBy, InteractionId, PartyId};
 use sip::invite::{Expiry, Local, Session, too_brief};
 use sip::{Flow, Message, Name, Reply};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use std::borrow::Cow;
 
 /// Longest dialled string that is looked at: names and numbers are shorter.
@@ -134,7 +135,7 @@ impl Calls {
         if let Some(user) = asked.caller.user() {
             self.link_second_call(key, &cx.core.users[user].aor);
         }
-        let mut past = SmallVec::new();
+        let mut past = Path::new();
         let origin = asked.origin();
         let (target, called) = self.goal(cx, key, &origin, &mut past)?;
         let Some(caller) = self.caller_of(key) else {
@@ -152,7 +153,7 @@ impl Calls {
         seated?;
         match called {
             Some((callee, devices)) => {
-                let calling = origin.calling(self.side_headers(key));
+                let calling = origin.calling(self.side_headers(key), &past);
                 self.ring(cx, key, &calling, callee, devices)?;
                 self.keep_onward(key, &origin, past);
                 Ok(())
@@ -168,7 +169,7 @@ impl Calls {
         cx: &Cx<'_>,
         key: Key<Interaction>,
         origin: &Origin,
-        past: &mut SmallVec<[Aor; 2]>,
+        past: &mut Path,
     ) -> Result<(Target, Option<(Callee, Devices)>), Failure> {
         let dialled = self
             .interactions

@@ -52,6 +52,7 @@ impl Calls {
         let calling = Calling {
             identity: &identity,
             headers: self.side_headers(key),
+            past: &[],
             hops: 70,
             is_reliable: false,
         };

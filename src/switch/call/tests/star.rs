@@ -230,3 +230,20 @@ fn agents_log_in_and_out_and_are_ready_and_not_by_dialling() {
         assert_eq!(willing(&lab), [expected; 2], "{dialled}");
     }
 }
+
+#[test]
+fn a_forwarded_call_tells_its_way_and_a_device_cannot_make_one_up() {
+    let (mut lab, mut kate, mut jim, ann) = three();
+    code(&mut lab, &mut jim, "*721002");
+    let claims = "Diversion: <sip:1009@example.com>;reason=away\r\nHistory-Info: <sip:1009@example.com>;index=1\r\n";
+    kate.invite_with(&mut lab, "1001", claims, Some(&sdp(7000, &[0])));
+    let invite = ann.expect_request(&mut lab, Method::Invite);
+    assert_eq!(
+        header(&invite, Name::Diversion),
+        "<sip:1001@example.com>;reason=unconditional;counter=1"
+    );
+    assert_eq!(
+        header(&invite, Name::HistoryInfo),
+        "<sip:1001@example.com>;index=1, <sip:1002@example.com;cause=302>;index=1.1;mp=1"
+    );
+}
