@@ -38,6 +38,28 @@ fn sets_up_and_ends_calls_from_either_side() {
 }
 
 #[test]
+fn rings_all_phones_of_who_is_called() {
+    sipp(&Setup::new().start(), &["forked"]);
+}
+
+#[test]
+fn passes_calls_on_as_a_proxy() {
+    let rule = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
+    let node = Setup::new().file("dialplan.toml", rule).start();
+    let cases = [
+        "call",
+        "called_party_hangs_up",
+        "forked",
+        "cancel",
+        "busy",
+        "declined",
+        "unavailable",
+        "message",
+    ];
+    sipp_with(&node, &cases, &[("ASKS", "407")]);
+}
+
+#[test]
 fn tells_the_caller_why_a_call_came_to_nothing() {
     sipp(
         &Setup::new().start(),

@@ -264,7 +264,7 @@ pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> Devices {
                 .filter(|&way| except.map(Destination::Flow) != Some(way))?;
             Some(Device {
                 destination,
-                contact: bound.binding.contact.clone(),
+                contact: String::from_utf8_lossy(bound.request_uri()).into(),
                 path: bound.binding.path.clone(),
                 q: bound.binding.q,
             })

@@ -128,3 +128,36 @@ fn where_transports_differ_each_side_is_told_the_listener_it_reaches() {
     assert!(matches!(status, 430 | 500), "{status}");
     lab.assert_clean();
 }
+
+#[test]
+fn a_phone_on_ipv6_speaks_to_one_on_ipv4_each_by_the_listener_it_knows() {
+    let mut config = config();
+    let six: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
+    config.listeners.push(crate::config::Listener {
+        transport: Transport::Udp,
+        local: six,
+        advertised: None,
+        digest: Vec::new(),
+    });
+    let mut lab = Lab::with(config);
+    let mut kate = Handset::new("1000", 6000);
+    (kate.flow.local, kate.flow.peer) = (six, "[2001:db8::7]:6000".parse().unwrap());
+    kate.register(&mut lab);
+    let mut jim = Handset::registered(&mut lab, "1001", 6100);
+    let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    let routes = values(&invite, Name::RecordRoute);
+    assert!(routes[0].ends_with("@127.0.0.1:5060;lr>"), "{routes:?}");
+    assert!(routes[1].ends_with("@[2001:db8::1]:5060;lr>"), "{routes:?}");
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    jim.expect_request(&mut lab, Method::Ack);
+    let mut jims = jim.dialog_of(&invite);
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    let bye = kate.expect_request(&mut lab, Method::Bye);
+    assert_eq!(bye.request_uri(), kate.contact().as_bytes());
+    kate.reply(&mut lab, &bye, 200, None);
+    jim.expect(&mut lab, 200);
+    lab.assert_clean();
+}

@@ -5,6 +5,7 @@ mod breadth;
 mod calls;
 mod fork;
 mod inside;
+mod lossy;
 mod refusal;
 mod trust;
 
