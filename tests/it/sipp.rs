@@ -38,24 +38,10 @@ fn sets_up_and_ends_calls_from_either_side() {
 }
 
 #[test]
-fn rings_all_phones_of_who_is_called() {
-    sipp(&Setup::new().start(), &["forked"]);
-}
-
-#[test]
 fn passes_calls_on_as_a_proxy() {
     let rule = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
     let node = Setup::new().file("dialplan.toml", rule).start();
-    let cases = [
-        "call",
-        "called_party_hangs_up",
-        "forked",
-        "cancel",
-        "busy",
-        "declined",
-        "unavailable",
-        "message",
-    ];
+    let cases = ["call", "called_party_hangs_up", "message", "unavailable"];
     sipp_with(&node, &cases, &[("ASKS", "407")]);
 }
 
