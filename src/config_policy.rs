@@ -1,8 +1,9 @@
 //! security.toml and im.toml: who must prove what, and what becomes of messages.
 
 use crate::config_section::Section;
+use crate::config_values::MediaRange;
 use std::time::Duration;
-use switch::config::{Abuse, Algorithm, Im, Network, Security};
+use switch::config::{Abuse, Algorithm, Copies, Im, Network, Security};
 
 /// What security.toml says.
 pub(crate) struct SecurityFile(pub(crate) Security);
@@ -88,7 +89,10 @@ fn realm(top: &mut Section<'_>, domain: &str) -> String {
 }
 
 pub(crate) fn im(mut top: Section<'_>) -> ImFile {
+    let types = top.or("types", vec![MediaRange("text/plain".to_owned())]);
     ImFile(Im {
+        copies: top.or("copies", Copies::User),
+        types: types.into_iter().map(|one| one.0.into()).collect(),
         store: top.or("store", true),
         answer_within: top.within("answer_within", 8 * SECOND, SECOND..=30 * SECOND),
         max_size: top.within("max_size", 16_384, 256..=60_000),

@@ -93,7 +93,7 @@ fn the_shipped_configuration_writes_down_the_defaults() {
                 s.timers,
                 s.registrar,
                 s.calls,
-                s.im,
+                &s.im,
                 &s.security,
                 s.media,
                 (s.limits, s.subscriptions, &s.stars, &s.features),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switch::config::conference::Waiting;
 use switch::config::groups::{Login, Strategy};
-use switch::config::{Algorithm, Audience, HoldMode, Network, Role};
+use switch::config::{Algorithm, Audience, Copies, HoldMode, Network, Role};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
     let found = match &value.kind {
@@ -243,6 +243,7 @@ one_of! {
     SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
     HoldMode: "music" => HoldMode::Music, "silence" => HoldMode::Silence, "pass" => HoldMode::Pass;
     AskedOfClients: "off" => AskedOfClients::Off, "optional" => AskedOfClients::Optional, "required" => AskedOfClients::Required;
+    Copies: "user" => Copies::User, "device" => Copies::Device;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
 }
 
@@ -252,6 +253,29 @@ pub(crate) enum AskedOfClients {
     Off,
     Optional,
     Required,
+}
+
+/// Media types: `text/plain`, `text/*` or `*/*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MediaRange(pub(crate) String);
+
+impl Setting for MediaRange {
+    fn read(value: &Value) -> Result<MediaRange, String> {
+        let is_token = |part: &str| {
+            let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+            part == "*" || !part.is_empty() && part.bytes().all(is_sign)
+        };
+        let parts = text_of(value).and_then(|text| text.split_once('/'));
+        match parts {
+            Some((group, kind)) if is_token(group) && is_token(kind) && (group != "*" || kind == "*") => {
+                Ok(MediaRange(format!("{group}/{kind}").to_ascii_lowercase()))
+            }
+            _ => expected("a media type like \"text/plain\", \"text/*\" or \"*/*\"", value),
+        }
+    }
+    fn shown(&self) -> String {
+        format!("{:?}", self.0)
+    }
 }
 
 /// How log lines look.

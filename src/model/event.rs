@@ -1,8 +1,8 @@
 //! What happens in the switch, for those who watch.
 
 use crate::{
-    Aor, CallView, ImFailure, ImMessage, ImSession, ImTranscript, InteractionId, InteractionView, LegId, PartyId,
-    RegistrationView, RoomMemberView, RoomView, SessionId, VerbOutcome,
+    Aor, CallView, ImFailure, ImMessage, ImSession, ImTranscript, InteractionId, InteractionView, LegId, MessageId,
+    MessageState, PartyId, RegistrationView, RoomMemberView, RoomView, SessionId, VerbOutcome,
 };
 use clock::Wall;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,26 @@ pub enum Event {
     Verb {
         /// With the client's id of the command.
         outcome: VerbOutcome,
+    },
+    /// Something became of a message; what it says is never told.
+    MessageChanged {
+        /// Our name of it.
+        id: MessageId,
+        /// Who sent it.
+        from: Aor,
+        /// Who reads it.
+        to: Aor,
+        /// What.
+        state: MessageState,
+    },
+    /// A user began or ceased to type to another (RFC 3994).
+    Composing {
+        /// Who types.
+        from: Aor,
+        /// To whom.
+        to: Aor,
+        /// Types now.
+        composing: bool,
     },
     /// Somebody in a room that mixes began or ceased to speak.
     Talking {
@@ -227,6 +247,7 @@ impl Event {
                 interaction.includes(user) || left.contains(user)
             }
             Event::Verb { outcome } => outcome.by.as_ref() == Some(user),
+            Event::MessageChanged { from, to, .. } | Event::Composing { from, to, .. } => from == user || to == user,
             Event::Talking { user: who, .. } => who.as_ref() == Some(user),
             Event::RoomStarted { audience, .. }
             | Event::RoomLocked { audience, .. }

@@ -4,6 +4,7 @@ use crate::{Aor, MessageId};
 use clock::Wall;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// A MESSAGE accepted with 202 and not yet delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,20 @@ impl StoredMessage {
         self.owed.retain(|owed| **owed != *device);
         self.owed.len()
     }
+}
+
+/// What became of a message.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MessageState {
+    /// It is on disk and waits for a device of its reader.
+    Stored,
+    /// A device of the reader took it.
+    Delivered,
+    /// The reader has seen it: a device said so.
+    Displayed,
+    /// Nobody will get it.
+    Failed,
 }
 
 /// A device of a user that was there once, and is expected to come back.

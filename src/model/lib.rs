@@ -23,7 +23,7 @@ pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
 pub use event::{Event, Insiders, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId, SessionId};
-pub use im::{KnownDevice, Receipt, StoredMessage};
+pub use im::{KnownDevice, MessageState, Receipt, StoredMessage};
 pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,

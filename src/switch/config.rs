@@ -297,7 +297,7 @@ impl Default for Features {
 }
 
 /// How messages behave.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Im {
     /// Keep messages for users who are away.
     pub store: bool,
@@ -311,6 +311,11 @@ pub struct Im {
     pub max_per_user: usize,
     /// Messages that may wait in all.
     pub max_total: usize,
+    /// Who of several devices of a user is to get a message; default one of them.
+    pub copies: Copies,
+    /// Media types of bodies that are passed on, as `text/plain`, `text/*` or `*/*`; others get 415. Default text/plain.
+    /// Envelopes (RFC 3862), notifications and `is composing` are understood and need not be named.
+    pub types: Vec<Box<str>>,
     /// An invitation to a session that nobody answers is over after this; default 30 s.
     pub invitation_timeout: Duration,
     /// The phones of who takes part by a workspace get what is said, too; default false.
@@ -321,6 +326,51 @@ pub struct Im {
     pub keep_transcripts: bool,
     /// Records of sessions, with their text if that is kept, are erased after this; `None`: never. Default 90 days.
     pub keep_records: Option<Duration>,
+}
+
+/// Who of several devices of a user is to get a message.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Copies {
+    /// All that are there; one that takes it is enough, and who comes later gets what none has taken.
+    #[default]
+    User,
+    /// Each that is known: who is away gets it when it comes back, though another has it.
+    Device,
+}
+
+impl Default for Im {
+    /// The defaults of im.toml.
+    fn default() -> Im {
+        Im {
+            store: true,
+            answer_within: Duration::from_secs(8),
+            max_size: 16_384,
+            keep: Duration::from_secs(7 * 86_400),
+            max_per_user: 1_000,
+            max_total: 100_000,
+            copies: Copies::User,
+            types: vec!["text/plain".into()],
+            invitation_timeout: Duration::from_secs(30),
+            copy_to_phones: false,
+            tell_joined: false,
+            keep_transcripts: false,
+            keep_records: Some(Duration::from_secs(90 * 86_400)),
+        }
+    }
+}
+
+impl Im {
+    /// Whether bodies of this Content-Type are passed on.
+    #[must_use]
+    pub fn passes(&self, content_type: &str) -> bool {
+        let media_type = sip::body::media_type(content_type);
+        let group = media_type.split('/').next().unwrap_or_default();
+        self.types.iter().any(|known| match known.strip_suffix("/*") {
+            Some("*") => true,
+            Some(known) => known.eq_ignore_ascii_case(group),
+            None => known.eq_ignore_ascii_case(media_type),
+        })
+    }
 }
 
 /// How subscriptions to events behave (RFC 6665), and who may watch whom.

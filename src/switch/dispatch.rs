@@ -110,10 +110,8 @@ impl Switch {
     fn on_outcome(&mut self, now: Now, outcome: crate::im::Outcome) {
         match Room::of(outcome.owner) {
             Some((Room::Session, number)) => self.sessions.on_outcome(cx!(self, now), number, &outcome),
-            Some((
-                Room::Call | Room::Im | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent | Room::Proxy,
-                _,
-            ))
+            Some((Room::Im, _)) => self.im.handle_outcome(cx!(self, now), &outcome),
+            Some((Room::Call | Room::Subscription | Room::Registrar | Room::Switch | Room::Agent | Room::Proxy, _))
             | None => {
                 tracing::debug!(message = %outcome.message, what = ?outcome.what, "outcome of a message");
                 #[cfg(test)]

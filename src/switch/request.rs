@@ -139,7 +139,7 @@ impl Switch {
         if outcome.is_bound {
             self.core.admission.know(&flow);
             let aor = self.core.users[user].aor.clone();
-            self.im.on_registered(cx!(self, now), &aor, outcome.has_moved);
+            self.im.on_registered(cx!(self, now), &aor, outcome.has_moved, request);
         }
     }
 

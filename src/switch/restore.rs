@@ -30,6 +30,10 @@ pub(crate) mod timer {
     pub(crate) const SUBSCRIPTIONS: u64 = 5;
     /// Ask for the sessions of messages again.
     pub(crate) const SESSIONS: u64 = 6;
+    /// Ask for the devices again.
+    pub(crate) const DEVICES: u64 = 7;
+    /// Ask for the receipts again.
+    pub(crate) const RECEIPTS: u64 = 8;
 }
 
 /// What is asked of the store.
@@ -40,6 +44,8 @@ enum Wanted {
     Settings,
     Subscriptions,
     Sessions,
+    Devices,
+    Receipts,
 }
 
 /// What was asked of the store and not answered, and what waits for it.
@@ -66,6 +72,8 @@ impl Restoring {
         restoring.ask(core, Wanted::Settings);
         restoring.ask(core, Wanted::Subscriptions);
         restoring.ask(core, Wanted::Sessions);
+        restoring.ask(core, Wanted::Devices);
+        restoring.ask(core, Wanted::Receipts);
         restoring
     }
 
@@ -76,6 +84,8 @@ impl Restoring {
             Wanted::Settings => StoreOp::LoadUserSettings,
             Wanted::Subscriptions => StoreOp::LoadSubscriptions,
             Wanted::Sessions => StoreOp::LoadSessions,
+            Wanted::Devices => StoreOp::LoadDevices,
+            Wanted::Receipts => StoreOp::LoadReceipts,
         };
         self.questions.push((core.ask(Room::Switch, op), wanted));
     }
@@ -118,6 +128,8 @@ impl Switch {
                 self.core.settings.restore(settings);
                 self.agents.on_reload(&mut self.core);
             }
+            StoreReply::Devices(all) => self.im.restore_devices(all),
+            StoreReply::Receipts(all) => self.im.restore_receipts(cx!(self, now), all),
             StoreReply::Failed(why) => {
                 self.core.tally.store_failures += 1;
                 tracing::error!(%why, "what was stored cannot be read yet: going on without it");
@@ -127,6 +139,8 @@ impl Switch {
                     Wanted::Settings => timer::SETTINGS,
                     Wanted::Subscriptions => timer::SUBSCRIPTIONS,
                     Wanted::Sessions => timer::SESSIONS,
+                    Wanted::Devices => timer::DEVICES,
+                    Wanted::Receipts => timer::RECEIPTS,
                 };
                 self.core
                     .endpoint
@@ -159,6 +173,8 @@ impl Switch {
             timer::BINDINGS => self.restoring.ask(&mut self.core, Wanted::Bindings),
             timer::SESSIONS => self.restoring.ask(&mut self.core, Wanted::Sessions),
             timer::SUBSCRIPTIONS => self.restoring.ask(&mut self.core, Wanted::Subscriptions),
+            timer::DEVICES => self.restoring.ask(&mut self.core, Wanted::Devices),
+            timer::RECEIPTS => self.restoring.ask(&mut self.core, Wanted::Receipts),
             timer::SETTINGS => self.restoring.ask(&mut self.core, Wanted::Settings),
             timer::MESSAGES => self.restoring.ask(&mut self.core, Wanted::Messages),
             _ => {}

@@ -23,6 +23,8 @@ struct Outcome {
 fn settings(message: &Message) -> (Config, Vec<String>) {
     let mut config = config();
     config.users.clear();
+    // Section 3.1.1.11 is about a multipart body that is in order.
+    config.im.types = vec!["*/*".into()];
     let from = message.header(Name::From).and_then(|from| NameAddr::parse(from).ok());
     let target = message.uri().ok();
     let uris: Vec<Uri<'_>> = from

@@ -1,70 +1,177 @@
 //! A message and the devices of its reader: sent to all, the first 2xx counts, and the sender has an answer in time.
+//!
+//! With `im.copies = "device"` each known device is owed a copy. The sender hears 200 when the first has it, but not before
+//! what the others are owed is on disk; where all others answer at once nothing is written.
 
+use super::devices::{Kind, key_of};
+use super::letter::Form;
 use super::post::{self, Fate};
-use super::verdict::Verdict;
-use super::{Delivery, Fork, Im, Question, Stage};
+use super::verdict::{Refusal, Verdict};
+use super::{Delivery, Fork, Im, Question, Slot, Stage, imdn, timer};
+use crate::config::Copies;
 use crate::core::Cx;
-use crate::registrar::Bound;
 use crate::room::Room;
-use model::{Aor, StoreError, StoreOp};
+use model::{Aor, MessageId, MessageState, StoreError, StoreOp, StoredMessage, Transport};
+use sip::body::imdn::Mark;
 use sip::endpoint::ClientId;
-use sip::{Destination, Reply};
+use sip::{Destination, Draft, Reply};
 use smallvec::SmallVec;
+use std::time::Duration;
+
+/// When one device has a message the others have so long to answer before their copies are written down: T1, in which a
+/// device in the same house answers.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A way to one device, and how the message is to look there.
+pub(super) struct Way {
+    pub(super) destination: Destination,
+    pub(super) uri: Vec<u8>,
+    pub(super) contact: Box<str>,
+    pub(super) device: Box<str>,
+    pub(super) form: Form,
+}
 
 impl Im {
     /// Sends a message of a sender to the devices of its reader, or to the store if there is none.
     pub(super) fn attempt(&mut self, cx: &mut Cx<'_>, number: u64) {
+        if cx.core.config.im.copies == Copies::Device {
+            self.owe(cx, number);
+        }
+        self.send(cx, number);
+        cx.core.midst_of("attempt");
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        delivery.send(cx, number);
-        cx.core.midst_of("attempt");
         if delivery.forks.is_empty() {
+            return self.keep(cx, number);
+        }
+        delivery.stage = Stage::Trying;
+        let is_asked = |device: &Box<str>| delivery.forks.iter().any(|fork| fork.device == *device);
+        if !delivery.owed.iter().all(is_asked) {
             self.keep(cx, number);
-        } else {
-            delivery.stage = Stage::Trying;
+        }
+    }
+
+    /// Notes which devices are to get copies of their own.
+    fn owe(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        if !delivery.letter.is_transient && cx.core.config.im.store {
+            let expected = self.devices.expected(&delivery.letter.to, cx.now.wall);
+            delivery.owed = expected.map(Into::into).collect();
         }
     }
 
     /// A device's final answer, or that there is none.
     pub(super) fn on_answer(&mut self, cx: &mut Cx<'_>, number: u64, client: ClientId, verdict: Verdict) {
+        let Some(fork) = self.take_fork(number, client, &verdict) else {
+            return;
+        };
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        let place = delivery.forks.iter().position(|fork| fork.client == client);
-        if let Some(fork) = place.map(|place| delivery.forks.remove(place)) {
-            let (owner, id) = (delivery.owner, delivery.letter.id);
-            post::tell(cx, owner, id, || post::fate(fork.contact, &verdict));
+        let (owner, id) = (delivery.owner, delivery.letter.id);
+        if fork.form == Form::Envelope && self.is_retried_plain(cx, number, &fork, &verdict) {
+            return;
         }
+        post::tell(cx, owner, id, || post::fate(fork.contact.clone(), &verdict));
+        self.learn_refusal(cx, number, &fork, &verdict);
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
         match verdict {
-            Verdict::Took => return self.on_taken(cx, number),
-            Verdict::Refused(refusal) => {
+            Verdict::Took => return self.on_taken(cx, number, &fork.device),
+            Verdict::Refused(refusal) => delivery.note_refusal(&fork.device, refusal),
+            Verdict::Unable(_, after) => {
                 delivery.was_heard = true;
-                delivery.refusal = Some(match delivery.refusal.take() {
-                    Some(before) => before.better(refusal),
-                    None => refusal,
-                });
+                delivery.retry_after = delivery.retry_after.max(after);
             }
-            Verdict::Unable(_) => delivery.was_heard = true,
-            Verdict::Absent => {}
+            Verdict::Absent => delivery.silent.push(fork),
         }
         if delivery.forks.is_empty() {
             self.on_all_failed(cx, number);
         }
     }
 
-    /// A device has it. What other devices answer no longer matters; their copies are on the way.
-    pub(super) fn on_taken(&mut self, cx: &mut Cx<'_>, number: u64) {
-        cx.core.midst_of("take");
+    /// The copy that this answer is about. One that was given up counts only if it is taken after all.
+    fn take_fork(&mut self, number: u64, client: ClientId, verdict: &Verdict) -> Option<Fork> {
+        let delivery = self.deliveries.get_mut(&number)?;
+        let is_it = |fork: &Fork| fork.client == client;
+        if let Some(place) = delivery.forks.iter().position(is_it) {
+            return Some(delivery.forks.remove(place));
+        }
+        let place = delivery.silent.iter().position(is_it)?;
+        matches!(verdict, Verdict::Took).then(|| delivery.silent.remove(place))
+    }
+
+    /// What a device says to an envelope tells whether it takes envelopes. If it does not, it gets what is inside.
+    fn is_retried_plain(&mut self, cx: &mut Cx<'_>, number: u64, fork: &Fork, verdict: &Verdict) -> bool {
+        let takes = match verdict {
+            Verdict::Took => true,
+            Verdict::Refused(refusal) if refusal.is_of_body() => false,
+            _ => return false,
+        };
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return false;
+        };
+        let (to, is_only_envelope) = (delivery.letter.to.clone(), delivery.letter.kind().is_some());
+        self.learn(cx, &to, &fork.device, Kind::Envelope, takes);
+        if takes || is_only_envelope {
+            return false;
+        }
+        let bindings = cx.registrar.bindings(&to, cx.now);
+        let bound = bindings.iter().find(|bound| bound.binding.contact == fork.contact);
+        let uri = bound.map(|bound| bound.request_uri().to_vec());
+        drop(bindings);
+        let Some(uri) = uri else { return false };
+        let way = Way {
+            destination: fork.destination,
+            uri,
+            contact: fork.contact.clone(),
+            device: fork.device.clone(),
+            form: Form::Plain,
+        };
+        if let Some(delivery) = self.deliveries.get_mut(&number) {
+            delivery.send(cx, number, [way]);
+        }
+        true
+    }
+
+    /// A body that only some take was refused: this device gets none of its kind any more.
+    fn learn_refusal(&mut self, cx: &mut Cx<'_>, number: u64, fork: &Fork, verdict: &Verdict) {
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
-        let (to, id, stage) = (delivery.letter.to.clone(), delivery.letter.id, delivery.stage);
-        tracing::info!(call_id = &*delivery.letter.call_id, from = %delivery.letter.from, %to, "message delivered");
-        if self.is_of_queue(&to, number) {
+        if let (Some(kind), Verdict::Refused(refusal)) = (delivery.letter.kind(), verdict)
+            && refusal.is_of_body()
+        {
+            let to = delivery.letter.to.clone();
+            self.learn(cx, &to, &fork.device, kind, false);
+        }
+    }
+
+    /// A device has it. Unless others are owed copies, what they answer no longer matters; theirs are on the way.
+    pub(super) fn on_taken(&mut self, cx: &mut Cx<'_>, number: u64, device: &str) {
+        cx.core.midst_of("take");
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        delivery.is_taken = true;
+        delivery.owed.retain(|owed| **owed != *device);
+        let letter = &delivery.letter;
+        let (to, from, id, stage) = (letter.to.clone(), letter.from.clone(), letter.id, delivery.stage);
+        let is_news = letter.kind().is_none();
+        tracing::info!(call_id = &*letter.call_id, %from, %to, "message delivered");
+        if let Some(slot) = delivery.slot.take() {
             cx.core.tally.messages_forwarded += 1;
             self.end(cx, number);
-            return self.on_queue_taken(cx, &to, id);
+            self.on_queue_taken(cx, &slot, id);
+            return self.note_delivered(cx, (id, &from, &to), is_news);
+        }
+        if !delivery.owed.is_empty() {
+            self.on_taken_by_one(cx, number, device);
+            return self.note_delivered(cx, (id, &from, &to), is_news);
         }
         if matches!(stage, Stage::Keeping | Stage::Kept) {
             cx.core.store(StoreOp::DeleteMessage(id));
@@ -76,7 +183,41 @@ impl Im {
         }
         self.answer(cx, number, &Reply::new(200));
         self.end_live(cx, number);
+        self.note_delivered(cx, (id, &from, &to), is_news);
         self.kick(cx, &to);
+    }
+
+    /// Of what says something about messages nobody is told.
+    fn note_delivered(&mut self, cx: &mut Cx<'_>, of: (MessageId, &Aor, &Aor), is_news: bool) {
+        if is_news {
+            self.mark(cx, of, Mark::Delivered);
+        }
+    }
+
+    /// A device has it, and others are to get theirs.
+    fn on_taken_by_one(&mut self, cx: &mut Cx<'_>, number: u64, device: &str) {
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        let (id, to) = (delivery.letter.id, delivery.letter.to.clone());
+        match delivery.stage {
+            Stage::Trying | Stage::Behind if delivery.forks.is_empty() => self.keep(cx, number),
+            Stage::Trying | Stage::Behind => {
+                let (endpoint, at) = (&mut cx.core.endpoint, cx.now.mono + GRACE);
+                let alarm = endpoint.set_timer(at, Room::Im.owner(number), timer::ANSWER);
+                if let Some(before) = delivery.alarm.replace(alarm) {
+                    endpoint.cancel_timer(before);
+                }
+            }
+            Stage::Keeping | Stage::Kept => {
+                let is_kept = delivery.stage == Stage::Kept;
+                let device = device.into();
+                self.ask(cx.core, StoreOp::TakeMessage { id, device }, Question::Take(to, id));
+                if is_kept {
+                    self.conclude(cx, number);
+                }
+            }
+        }
     }
 
     /// No device is left that could take it.
@@ -84,30 +225,48 @@ impl Im {
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
-        let (to, refusal) = (delivery.letter.to.clone(), delivery.refusal.clone());
-        if self.is_of_queue(&to, number) {
-            return self.on_queue_refused(cx, &to, number);
+        let is_owed = !delivery.owed.is_empty();
+        match (&delivery.slot, delivery.stage, delivery.refusal.clone()) {
+            (Some(slot), ..) => {
+                let slot = slot.clone();
+                self.on_queue_refused(cx, &slot, number);
+            }
+            (None, Stage::Trying | Stage::Behind, _) if delivery.is_taken && !is_owed => self.succeed(cx, number),
+            (None, Stage::Trying, Some(refusal)) if !is_owed => self.give_up(cx, number, &refusal.reply()),
+            (None, Stage::Trying | Stage::Behind, _) => self.keep(cx, number),
+            // The store's answer is still to come; then it is one of the queue.
+            (None, Stage::Keeping, _) => {}
+            (None, Stage::Kept, refusal) => self.on_kept_failed(cx, number, refusal),
         }
+    }
+
+    /// It is stored, and who is there did not take it: another time.
+    fn on_kept_failed(&mut self, cx: &mut Cx<'_>, number: u64, refusal: Option<Refusal>) {
+        self.answer_kept(cx, number);
+        self.release(number);
+        self.expect_late(number);
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
-        match (delivery.stage, refusal) {
-            (Stage::Trying, Some(refusal)) => self.give_up(cx, number, &refusal.reply()),
-            (Stage::Trying | Stage::Behind, _) => self.keep(cx, number),
-            // The store's answer is still to come; then it is one of the queue.
-            (Stage::Keeping, _) => {}
-            (Stage::Kept, refusal) => {
-                let id = delivery.letter.id;
-                self.expect_late(number);
-                self.end_live(cx, number);
-                if refusal.is_some_and(|refusal| refusal.is_for_good()) {
-                    self.pass_over(&to, id, true);
-                    self.kick(cx, &to);
-                } else {
-                    self.rest(cx, &to);
-                }
+        let (to, id, after) = (delivery.letter.to.clone(), delivery.letter.id, delivery.retry_after);
+        let slots = delivery.slots();
+        self.end_live(cx, number);
+        for slot in slots {
+            // A device of its own that refused is owed it no more.
+            if slot.device.is_empty() && refusal.as_ref().is_some_and(Refusal::is_for_good) {
+                self.pass_over(&slot, id, true);
+                self.kick(cx, &to);
+            } else {
+                self.rest(cx, &slot, after);
             }
         }
+    }
+
+    /// All that are owed it have it, or do not want it.
+    fn succeed(&mut self, cx: &mut Cx<'_>, number: u64) {
+        cx.core.tally.messages_delivered += 1;
+        self.answer(cx, number, &Reply::new(200));
+        self.end_live(cx, number);
     }
 
     /// The time for an answer is over: the message is stored, and so are those that wait behind it.
@@ -116,8 +275,10 @@ impl Im {
             return;
         };
         delivery.alarm = None;
-        if matches!(delivery.stage, Stage::Trying | Stage::Behind) {
-            self.keep(cx, number);
+        match delivery.stage {
+            Stage::Trying | Stage::Behind => self.keep(cx, number),
+            Stage::Keeping => self.release(number),
+            Stage::Kept => self.conclude(cx, number),
         }
     }
 
@@ -127,15 +288,58 @@ impl Im {
             return;
         };
         if delivery.letter.is_transient || !cx.core.config.im.store {
-            return self.give_up(cx, number, &Reply::new(480));
+            return if delivery.is_taken {
+                self.succeed(cx, number);
+            } else {
+                self.give_up(cx, number, &Reply::new(480));
+            };
         }
         delivery.stage = Stage::Keeping;
-        let stored = Box::new(delivery.letter.stored());
-        let (to, from) = (stored.to.clone(), stored.from.clone());
-        self.readers.entry(to.clone()).or_default().stored += 1;
+        let stored = Box::new(StoredMessage {
+            owed: delivery.owed.clone(),
+            is_taken: delivery.is_taken,
+            ..delivery.letter.stored()
+        });
+        // Somebody may take it soon and its sender be told 200: who waits behind it is not to be stored for that.
+        let is_early = !delivery.forks.is_empty() && !delivery.is_taken && delivery.alarm.is_some();
+        let to = stored.to.clone();
+        let reader = self.readers.entry(to.clone()).or_default();
+        if reader.stored == 0 && !delivery.owed.is_empty() {
+            // Whoever has it is owed nothing, and need not look.
+            for device in self.devices.expected(&to, cx.now.wall) {
+                reader.tray(device).is_owed = false;
+            }
+        }
+        reader.stored += 1;
+        reader.kept_at = self.last_number;
+        for device in &delivery.owed {
+            if !delivery.forks.iter().any(|fork| fork.device == *device) {
+                reader.tray(device).is_owed = true;
+            }
+        }
         self.stored += 1;
+        self.keep_receipt(cx.core, stored.id);
         self.ask(cx.core, StoreOp::AppendMessage(stored), Question::Append(number));
-        self.due.extend(self.next_behind(&to, &from));
+        if !is_early {
+            self.release(number);
+        }
+    }
+
+    /// From now on it counts as stored for whoever has not taken it: what waits behind it goes on.
+    fn release(&mut self, number: u64) {
+        if let Some(delivery) = self.deliveries.get_mut(&number) {
+            delivery.is_released = true;
+        }
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return;
+        };
+        if let Some(reader) = self.readers.get_mut(&delivery.letter.to) {
+            for device in &delivery.owed {
+                reader.tray(device).is_owed = true;
+            }
+        }
+        let next = self.next_behind(&delivery.letter.to, &delivery.letter.from);
+        self.due.extend(next);
     }
 
     /// The message is on disk.
@@ -145,30 +349,85 @@ impl Im {
         };
         delivery.stage = Stage::Kept;
         cx.core.midst_of("keep");
-        cx.core.tally.messages_stored += 1;
-        let to = delivery.letter.to.clone();
-        tracing::info!(call_id = &*delivery.letter.call_id, from = %delivery.letter.from, %to, "message stored");
-        let is_with_devices = !delivery.forks.is_empty();
-        self.answer(cx, number, &Reply::new(202));
-        if !is_with_devices {
+        let letter = &delivery.letter;
+        let (id, from, to) = (letter.id, letter.from.clone(), letter.to.clone());
+        tracing::info!(call_id = &*letter.call_id, %from, %to, "message stored");
+        if !delivery.is_taken {
+            cx.core.tally.messages_stored += 1;
+        }
+        if !delivery.is_taken && letter.kind().is_none() {
+            imdn::announce(cx, id, &from, &to, MessageState::Stored);
+        }
+        let may_be_taken = !delivery.forks.is_empty() && !delivery.is_taken && delivery.alarm.is_some();
+        if !may_be_taken {
+            self.conclude(cx, number);
+        }
+    }
+
+    /// It is on disk, and its sender need not wait longer.
+    fn conclude(&mut self, cx: &mut Cx<'_>, number: u64) {
+        self.answer_kept(cx, number);
+        self.release(number);
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return;
+        };
+        if delivery.forks.is_empty() {
+            let to = delivery.letter.to.clone();
             self.expect_late(number);
             self.end_live(cx, number);
             self.kick(cx, &to);
         }
     }
 
+    fn answer_kept(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let is_taken = self.deliveries.get(&number).is_some_and(|delivery| delivery.is_taken);
+        self.answer(cx, number, &Reply::new(if is_taken { 200 } else { 202 }));
+    }
+
     /// The message is not on disk, and its sender must not think so.
     pub(super) fn on_not_kept(&mut self, cx: &mut Cx<'_>, number: u64, why: StoreError) {
         cx.core.tally.store_failures += 1;
-        let Some(delivery) = self.deliveries.get(&number) else {
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
         let (to, id) = (delivery.letter.to.clone(), delivery.letter.id);
         tracing::error!(call_id = &*delivery.letter.call_id, %to, %why, "message not stored");
+        let (is_taken, may_be_taken) = (
+            delivery.is_taken,
+            !delivery.forks.is_empty() && delivery.alarm.is_some(),
+        );
+        if may_be_taken && !is_taken {
+            // A device may take it yet; the store is asked again for the others then, or when the time is over.
+            delivery.stage = Stage::Trying;
+            return self.uncount(&to, id);
+        }
+        if is_taken {
+            return self.keep_behind(cx, number);
+        }
         self.uncount(&to, id);
         let reply = cx.core.overloaded();
         self.give_up(cx, number, &reply);
         self.kick(cx, &to);
+    }
+
+    /// A device has it, and the copies of the others could not be written now: the store is left to bring them home, and the
+    /// sender is told what is true.
+    fn keep_behind(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return;
+        };
+        let stored = StoredMessage {
+            owed: delivery.owed.clone(),
+            is_taken: true,
+            ..delivery.letter.stored()
+        };
+        let slots = delivery.slots();
+        cx.core.store(StoreOp::AppendMessage(Box::new(stored)));
+        self.release(number);
+        self.succeed(cx, number);
+        for slot in slots {
+            self.rest(cx, &slot, None);
+        }
     }
 
     /// Tells the sender that the message cannot be had, and forgets it.
@@ -191,10 +450,22 @@ impl Im {
         if let Some(alarm) = delivery.alarm.take() {
             core.endpoint.cancel_timer(alarm);
         }
+        let letter = &delivery.letter;
+        let id = letter.id;
         if let Some(server) = delivery.sender.take() {
             core.endpoint.respond(cx.now.mono, server, reply, &mut core.effects);
+            if reply.status < 300 {
+                let name = (&letter.to, &letter.from, &*letter.call_id, letter.cseq);
+                self.recent.note(cx.now.mono, name, reply.status);
+                self.keep_receipt(core, id);
+            } else {
+                self.drop_receipt(core, id);
+            }
         }
-        let (owner, id) = (delivery.owner.take(), delivery.letter.id);
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        let owner = delivery.owner.take();
         post::tell(cx, owner, id, || match reply.status {
             200 => Fate::Delivered,
             202 => Fate::Stored,
@@ -237,37 +508,133 @@ impl Im {
             .copied()
             .find(|number| self.deliveries.get(number).is_some_and(is_next))
     }
+
+    /// Whether a new message has to be stored behind others. Where devices have trays of their own each is looked at when
+    /// the message goes out.
+    pub(super) fn has_queue_for_all(&self, cx: &Cx<'_>, to: &Aor) -> bool {
+        cx.core.config.im.copies == Copies::User && self.readers.get(to).is_some_and(|reader| reader.has_queue(""))
+    }
+
+    /// Sends the message to every device that can be reached, has not been tried and is to get it.
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, number: u64) {
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return;
+        };
+        let ways = self.ways(cx, delivery);
+        let asks = !delivery.letter.imdn_id.is_empty();
+        let to = delivery.letter.to.clone();
+        // Who might want an envelope and did not say so is asked, for the next time.
+        let open: SmallVec<[Box<str>; 2]> = ways
+            .iter()
+            .filter(|way| asks && way.form == Form::Plain)
+            .map(|way| way.device.clone())
+            .collect();
+        if let Some(delivery) = self.deliveries.get_mut(&number) {
+            delivery.send(cx, number, ways);
+        }
+        for device in open {
+            self.ask_device(cx, &to, &device, Kind::Envelope);
+        }
+    }
+
+    fn ways(&self, cx: &Cx<'_>, delivery: &Delivery) -> SmallVec<[Way; 2]> {
+        let letter = &delivery.letter;
+        let is_counted = cx.core.config.im.copies == Copies::Device;
+        let kind = letter.kind();
+        let needs_key = is_counted || kind.is_some() || !letter.imdn_id.is_empty();
+        let mut ways = SmallVec::new();
+        for bound in cx.registrar.bindings(&letter.to, cx.now) {
+            let Some(destination) = bound.destination().filter(|one| !delivery.tried.contains(one)) else {
+                continue;
+            };
+            let device = if needs_key { key_of(&bound.binding) } else { "" };
+            if is_counted && !self.is_due_to(delivery, device) {
+                continue;
+            }
+            let takes = |kind| self.devices.takes(&letter.to, device).has(kind);
+            if kind.is_some_and(|kind| !takes(kind)) {
+                continue;
+            }
+            let is_page = matches!(bound.binding.endpoint.transport, Transport::Ws | Transport::Wss);
+            let form = match kind {
+                None if !letter.imdn_id.is_empty() && takes(Kind::Envelope) => Form::Envelope,
+                None if is_page => Form::Named,
+                _ => Form::Plain,
+            };
+            ways.push(Way {
+                destination,
+                uri: bound.request_uri().to_vec(),
+                contact: bound.binding.contact.clone(),
+                device: device.into(),
+                form,
+            });
+        }
+        ways
+    }
+
+    /// Whether this device is to get a copy now: from its own tray, or straight if nothing waits for it.
+    fn is_due_to(&self, delivery: &Delivery, device: &str) -> bool {
+        match &delivery.slot {
+            Some(slot) => slot.device.is_empty() || *slot.device == *device,
+            None => {
+                let reader = self.readers.get(&delivery.letter.to);
+                let is_owed = !delivery.is_taken || delivery.owed.iter().any(|owed| **owed == *device);
+                is_owed && !reader.is_some_and(|reader| reader.has_queue(device))
+            }
+        }
+    }
 }
 
 impl Delivery {
-    /// Sends the message to every device that can be reached and has not been tried.
-    pub(super) fn send(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let bindings = cx.registrar.bindings(&self.letter.to, cx.now);
-        let is_new = |to: &Destination| !self.tried.contains(to);
-        let ways = bindings
-            .iter()
-            .filter_map(|bound| Some((bound.destination().filter(is_new)?, *bound)));
-        let ways: SmallVec<[(Destination, &Bound); 4]> = ways.collect();
-        if ways.is_empty() {
-            return;
-        }
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, number: u64, ways: impl IntoIterator<Item = Way>) {
         let (core, owner) = (&mut *cx.core, Room::Im.owner(number));
-        let mut draft = self.letter.draft(core);
-        for (destination, bound) in ways {
-            draft.uri.clear();
-            draft.uri.extend_from_slice(bound.request_uri());
-            let fork = core
+        let mut drafts: SmallVec<[(Form, Draft); 1]> = SmallVec::new();
+        for way in ways {
+            let place = drafts.iter().position(|(form, _)| *form == way.form);
+            let place = place.unwrap_or_else(|| {
+                drafts.push((way.form, self.letter.draft(core, way.form)));
+                drafts.len() - 1
+            });
+            let draft = &mut drafts[place].1;
+            draft.uri = way.uri;
+            let client = core
                 .endpoint
-                .send(cx.now.mono, destination, &draft, owner, &mut core.effects);
+                .send(cx.now.mono, way.destination, draft, owner, &mut core.effects);
             // A message that can be stored may be delivered again: a late answer spares it that.
             if !self.letter.is_transient {
-                core.endpoint.heed_late(fork);
+                core.endpoint.heed_late(client);
             }
+            self.tried.push(way.destination);
             self.forks.push(Fork {
-                client: fork,
-                contact: bound.binding.contact.clone(),
+                client,
+                contact: way.contact,
+                device: way.device,
+                form: way.form,
+                destination: way.destination,
             });
-            self.tried.push(destination);
         }
+    }
+
+    /// A device does not want it: neither now nor later.
+    fn note_refusal(&mut self, device: &str, refusal: Refusal) {
+        self.was_heard = true;
+        self.owed.retain(|owed| **owed != *device);
+        self.refusal = Some(match self.refusal.take() {
+            Some(before) => before.better(refusal),
+            None => refusal,
+        });
+    }
+
+    /// The trays in which it stays when it was stored and not taken by those who are there.
+    fn slots(&self) -> SmallVec<[Slot; 1]> {
+        let to = &self.letter.to;
+        if self.owed.is_empty() {
+            return SmallVec::from_elem(Slot::of(to), 1);
+        }
+        let slot = |device: &Box<str>| Slot {
+            to: to.clone(),
+            device: device.clone(),
+        };
+        self.owed.iter().map(slot).collect()
     }
 }

@@ -1,11 +1,13 @@
 //! Copies of stored messages that a device did not answer in time, and may answer yet: its 2xx then counts, or the reader
 //! would get the message again with the next try.
 
-use super::{Im, Stage};
+use super::{Im, Question, Stage};
 use crate::core::Cx;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use model::{Aor, MessageId, StoreOp};
+use sip::body::imdn::Mark;
+use sip::endpoint::ClientId;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -16,9 +18,21 @@ const MAX_LATE: usize = 16_384;
 /// Deliveries that came to nothing and may still turn out well.
 #[derive(Debug)]
 pub(super) struct Late {
-    deliveries: HashMap<u64, (Aor, MessageId), RandomState>,
+    deliveries: HashMap<u64, GivenUp, RandomState>,
     of_message: HashMap<MessageId, SmallVec<[u64; 2]>, RandomState>,
     order: VecDeque<u64>,
+}
+
+/// A delivery that was given up for the time being.
+#[derive(Clone, Debug)]
+struct GivenUp {
+    from: Aor,
+    to: Aor,
+    id: MessageId,
+    /// It is no notification.
+    is_news: bool,
+    /// Who did not answer, by the key of the device where copies are counted.
+    silent: SmallVec<[(ClientId, Box<str>); 1]>,
 }
 
 impl Late {
@@ -30,13 +44,13 @@ impl Late {
         }
     }
 
-    fn insert(&mut self, number: u64, to: Aor, id: MessageId) {
-        self.deliveries.insert(number, (to, id));
-        self.of_message.entry(id).or_default().push(number);
+    fn insert(&mut self, number: u64, one: GivenUp) {
+        self.of_message.entry(one.id).or_default().push(number);
+        self.deliveries.insert(number, one);
         self.order.push_back(number);
         if self.order.len() > MAX_LATE
             && let Some(oldest) = self.order.pop_front()
-            && let Some((_, id)) = self.deliveries.remove(&oldest)
+            && let Some(GivenUp { id, .. }) = self.deliveries.remove(&oldest)
             && let Some(numbers) = self.of_message.get_mut(&id)
         {
             numbers.retain(|number| *number != oldest);
@@ -52,39 +66,69 @@ impl Late {
             self.deliveries.remove(&number);
         }
     }
-
-    fn find(&self, number: u64) -> Option<(Aor, MessageId)> {
-        self.deliveries.get(&number).cloned()
-    }
 }
 
 impl Im {
-    /// This delivery of a stored message ends without having been taken.
+    /// This delivery of a stored message ends without having been taken by those who did not answer.
     pub(super) fn expect_late(&mut self, number: u64) {
         if let Some(delivery) = self.deliveries.get(&number)
             && delivery.stage == Stage::Kept
+            && !delivery.silent.is_empty()
         {
-            let (to, id) = (delivery.letter.to.clone(), delivery.letter.id);
-            self.late.insert(number, to, id);
+            let letter = &delivery.letter;
+            let silent = delivery.silent.iter().map(|fork| (fork.client, fork.device.clone()));
+            let one = GivenUp {
+                from: letter.from.clone(),
+                to: letter.to.clone(),
+                id: letter.id,
+                is_news: letter.kind().is_none(),
+                silent: silent.collect(),
+            };
+            self.late.insert(number, one);
         }
     }
 
     /// A device took a message that had been given up for this time. It is off the queue; a copy that is with devices again
     /// counts as taken, too.
-    pub(super) fn on_taken_late(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let Some((to, id)) = self.late.find(number) else { return };
+    pub(super) fn on_taken_late(&mut self, cx: &mut Cx<'_>, number: u64, client: ClientId) {
+        let Some(GivenUp {
+            from,
+            to,
+            id,
+            is_news,
+            silent,
+        }) = self.late.deliveries.get(&number).cloned()
+        else {
+            return;
+        };
+        let Some((_, device)) = silent.into_iter().find(|(asked, _)| *asked == client) else {
+            return;
+        };
         tracing::info!(%to, message = %id, "message delivered, as a device says late");
-        let again = self.readers.get(&to).and_then(|reader| reader.run.sending());
+        let is_counted = cx.core.config.im.copies == crate::config::Copies::Device && !device.is_empty();
+        let tray = if is_counted { &*device } else { "" };
+        let sending = self.readers.get(&to).and_then(|reader| reader.sending(tray));
         let is_same = |number: &u64| self.deliveries.get(number).is_some_and(|one| one.letter.id == id);
-        if let Some(again) = again.filter(is_same) {
-            return self.on_taken(cx, again);
+        if let Some(again) = sending.filter(is_same) {
+            return self.on_taken(cx, again, &device);
         }
         cx.core.tally.messages_forwarded += 1;
         if let Some(reader) = self.readers.get_mut(&to) {
-            reader.run.pass(id);
+            reader.tray(tray).run.pass(id);
         }
-        cx.core.store(StoreOp::DeleteMessage(id));
-        self.uncount(&to, id);
+        if is_counted {
+            self.ask(
+                cx.core,
+                StoreOp::TakeMessage { id, device },
+                Question::Take(to.clone(), id),
+            );
+        } else {
+            cx.core.store(StoreOp::DeleteMessage(id));
+            self.uncount(&to, id);
+        }
+        if is_news {
+            self.mark(cx, (id, &from, &to), Mark::Delivered);
+        }
         // A device is well again.
         self.kick(cx, &to);
     }

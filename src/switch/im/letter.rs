@@ -1,10 +1,13 @@
 //! A message on its way: who, to whom, what; and the MESSAGE (RFC 3428) a device gets of it.
 
+use super::devices::Kind;
 use crate::core::{Core, aor_uri};
 use crate::text::name_addr;
 use bytes::Bytes;
 use clock::Wall;
 use model::{Aor, MessageId, StoredMessage};
+use sip::body::cpim::{self, Cpim};
+use sip::body::imdn::{Mark, Marks};
 use sip::{Body, Draft, Headers, Method, Name};
 
 /// One accepted message.
@@ -26,7 +29,25 @@ pub(super) struct Letter {
     pub(super) is_transient: bool,
     /// How its requests look, where that is not ours to choose. Not stored: a later try has our own look.
     pub(super) guise: Option<Box<Guise>>,
+    /// What its sender calls it, if he wants to hear of it; may be empty.
+    pub(super) imdn_id: Box<str>,
+    /// What he wants to hear.
+    pub(super) wants: Marks,
 }
+
+/// How a message looks to one device.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The body as it is.
+    Plain,
+    /// The same for a page, which knows what to make of our name for the message.
+    Named,
+    /// In an envelope (RFC 3862), so that the device can say when it was shown.
+    Envelope,
+}
+
+/// The header that tells an aware device our name of a message: with it a repeat is known for one.
+const MESSAGE_ID: &str = "X-Message-Id";
 
 /// The look of a MESSAGE that belongs to something longer, as an IM session: one Call-ID with rising CSeq, so that a trace
 /// shows it as one conversation.
@@ -46,7 +67,7 @@ impl Letter {
     /// The request for the devices of its reader, yet without Request-URI. Each try has a From-tag of its own; the
     /// Call-ID stays, so that a device can tell a repeat.
     #[must_use]
-    pub(super) fn draft(&self, core: &mut Core) -> Draft {
+    pub(super) fn draft(&self, core: &mut Core, form: Form) -> Draft {
         let (from, to) = (
             name_addr(&self.from_display, &aor_uri(&self.from)),
             format!("<{}>", aor_uri(&self.to)),
@@ -62,7 +83,16 @@ impl Letter {
                 Draft::new(Method::Message, "", &from, &to, &call_id, 1)
             }
         };
-        let draft = draft.header(Name::Date, sip::header::write_date(self.accepted_at));
+        let mut draft = draft.header(Name::Date, sip::header::write_date(self.accepted_at));
+        if form != Form::Plain {
+            draft.headers.add_named(MESSAGE_ID, self.id.to_string());
+        }
+        if form == Form::Envelope {
+            return draft.body(Body {
+                content_type: cpim::MEDIA_TYPE.into(),
+                content: self.envelope(),
+            });
+        }
         if self.body.is_empty() && self.content_type.is_empty() {
             return draft;
         }
@@ -70,6 +100,27 @@ impl Letter {
             content_type: self.content_type.to_string().into(),
             content: self.body.clone(),
         })
+    }
+
+    /// The body only those devices get who take it.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::of(&self.content_type)
+    }
+
+    /// That it was delivered the switch tells itself: a device is asked only to say when it is shown.
+    fn envelope(&self) -> Bytes {
+        let asks = Marks::NONE.with(Mark::Displayed);
+        Cpim {
+            from: Some(name_addr(&self.from_display, &aor_uri(&self.from)).into()),
+            to: Some(format!("<{}>", aor_uri(&self.to)).into()),
+            date: Some(rfc3339(self.accepted_at).into()),
+            message_id: Some(self.imdn_id.to_string().into()),
+            wants: self.wants.both(asks),
+            content_type: (!self.content_type.is_empty()).then(|| self.content_type.to_string().into()),
+            is_notification: false,
+            body: &self.body,
+        }
+        .write()
     }
 
     /// As it is stored.
@@ -88,8 +139,8 @@ impl Letter {
             expires_at: self.expires_at,
             is_taken: false,
             owed: Vec::new(),
-            imdn_id: "".into(),
-            wants: 0,
+            imdn_id: self.imdn_id.clone(),
+            wants: self.wants.0,
         }
     }
 }
@@ -109,6 +160,17 @@ impl From<StoredMessage> for Letter {
             expires_at: stored.expires_at,
             is_transient: false,
             guise: None,
+            imdn_id: stored.imdn_id,
+            wants: Marks(stored.wants),
         }
     }
+}
+
+/// `2026-01-01T00:00:00Z` (RFC 3339).
+pub(super) fn rfc3339(at: Wall) -> String {
+    let c = at.civil();
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        c.year, c.month, c.day, c.hour, c.minute, c.second
+    )
 }

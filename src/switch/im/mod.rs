@@ -1,16 +1,21 @@
 //! Instant messages (RFC 3428): relayed to every device of their reader, stored for one who is away, and the sender is told
 //! the truth: 200 when a device took it, 202 when it is on disk, or why neither.
 //!
-//! A [`Delivery`] is one message under way; a [`Reader`] is a user for whom something is under way or stored. For one
-//! reader, stored messages go out one at a time in the order of acceptance, and what one sender sends never overtakes what
-//! the same sender sent before: it waits behind it, or is stored behind it.
+//! A [`Delivery`] is one message under way; a [`Reader`] is a user for whom something is under way or stored. What is stored
+//! waits in a [`Tray`]: one for the whole reader, or with `im.copies = "device"` one for each device. From one tray messages
+//! go out one at a time in the order of acceptance, and what one sender sends never overtakes what the same sender sent
+//! before: it waits behind it, or is stored behind it.
 
 mod accept;
+mod composing;
 mod deliver;
+mod devices;
+mod imdn;
 mod late;
 mod letter;
 mod post;
 mod queue;
+mod recent;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
@@ -24,6 +29,7 @@ use crate::core::{Core, Cx};
 use crate::room::Room;
 use crate::{Token, core};
 use ahash::RandomState;
+use clock::Mono;
 use clock::{Now, Wall};
 use hashbrown::HashMap;
 use letter::Letter;
@@ -38,6 +44,10 @@ use verdict::Refusal;
 /// How often messages that are too old are given up.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Trays of one reader; then those with nothing to do are forgotten, and asked for anew when their device comes. Twice the
+/// devices that are remembered of a user.
+const MAX_TRAYS: usize = 16;
+
 /// Timers of [`Room::Im`]; the owner's number says of which delivery or reader.
 mod timer {
     /// No device has answered in time.
@@ -46,6 +56,8 @@ mod timer {
     pub(super) const RETRY: u32 = 1;
     /// Give up what is too old.
     pub(super) const EXPIRE: u32 = 2;
+    /// Somebody has not said for a while that he still types.
+    pub(super) const COMPOSING: u32 = 3;
 }
 
 /// All messages under way, and who has some stored.
@@ -55,11 +67,17 @@ pub(crate) struct Im {
     deliveries: HashMap<u64, Delivery, RandomState>,
     readers: HashMap<Aor, Reader, RandomState>,
     /// Readers whose next try waits, by the number of its timer.
-    retries: HashMap<u64, Aor, RandomState>,
+    retries: HashMap<u64, Slot, RandomState>,
     /// What the store was asked.
     questions: HashMap<Token, Question, RandomState>,
     /// What was given up for the time being, and may be answered late.
     late: late::Late,
+    devices: devices::Devices,
+    receipts: imdn::Receipts,
+    typing: composing::Typing,
+    recent: recent::Recent,
+    /// When there was no room last.
+    made_room_at: Option<Mono>,
     last_number: u64,
     last_id: MessageId,
     /// Messages stored or being stored.
@@ -73,26 +91,39 @@ pub(crate) struct Im {
 enum Question {
     /// To keep the message of this delivery.
     Append(u64),
-    /// For the stored messages of a reader.
-    Load(Aor),
-    /// To forget the message that a run has brought to this reader.
-    Delete(Aor, MessageId),
+    /// For the stored messages of a tray.
+    Load(Slot),
+    /// To forget the message that a run has brought from this tray.
+    Delete(Slot, MessageId),
+    /// To forget that this device was owed a message; it is off the queue if no other is.
+    Take(Aor, MessageId),
+    /// To forget a device and what it was owed.
+    Forget,
+    /// How much waits; numbers given since are not below this one.
+    Recount(u64),
     Expire,
+}
+
+/// Whose stored messages, and for which of the devices: its key, or nothing where all devices share them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot {
+    to: Aor,
+    device: Box<str>,
 }
 
 impl Question {
     fn append(&self) -> Option<u64> {
         match self {
             Question::Append(number) => Some(*number),
-            Question::Load(_) | Question::Delete(..) | Question::Expire => None,
+            _ => None,
         }
     }
 
     /// Whose run waits for the answer.
-    fn run(&self) -> Option<&Aor> {
+    fn run(&self) -> Option<&Slot> {
         match self {
-            Question::Load(aor) | Question::Delete(aor, _) => Some(aor),
-            Question::Append(_) | Question::Expire => None,
+            Question::Load(slot) | Question::Delete(slot, _) => Some(slot),
+            _ => None,
         }
     }
 }
@@ -106,10 +137,22 @@ struct Delivery {
     sender: Option<ServerId>,
     /// Who hears what comes of it, until the sender is answered.
     owner: Option<Owner>,
+    /// The tray it comes from; `None`: from its sender.
+    slot: Option<Box<Slot>>,
     /// Devices that have not answered.
     forks: SmallVec<[Fork; 2]>,
+    /// Devices that did not answer in time, and may yet.
+    silent: SmallVec<[Fork; 1]>,
     /// The ways it has gone.
     tried: SmallVec<[Destination; 2]>,
+    /// Devices that are to get a copy of their own and have not.
+    owed: Vec<Box<str>>,
+    /// A device has it.
+    is_taken: bool,
+    /// It is stored for those who have it not: what its sender sent after it need not wait.
+    is_released: bool,
+    /// A device said when to come again.
+    retry_after: Option<Duration>,
     /// A device answered, whatever it said.
     was_heard: bool,
     /// The best refusal so far.
@@ -123,6 +166,10 @@ struct Fork {
     client: ClientId,
     /// Its Contact URI.
     contact: Box<str>,
+    /// Its key, where that is of interest.
+    device: Box<str>,
+    form: letter::Form,
+    destination: Destination,
 }
 
 /// How far a delivery has come.
@@ -145,7 +192,20 @@ struct Reader {
     live: VecDeque<u64>,
     /// Messages stored or being stored.
     stored: usize,
-    /// Stored ones that every device refused, and whether for good: passed over until another device comes.
+    /// The last number given when one was stored.
+    kept_at: u64,
+    /// One for all devices, or one for each that something waited for.
+    trays: SmallVec<[Tray; 1]>,
+}
+
+/// What waits for a device, or for all devices of a reader together.
+#[derive(Debug)]
+struct Tray {
+    /// The device's key; empty: all of them.
+    device: Box<str>,
+    /// Something may be stored for it. A tray for all devices need not know: it holds all that is stored.
+    is_owed: bool,
+    /// Stored ones that it refused, and whether for good: passed over until another device comes.
     refused: BTreeMap<MessageId, bool>,
     run: Run,
 }
@@ -163,6 +223,11 @@ impl Im {
             retries: HashMap::with_hasher(hasher.clone()),
             questions: HashMap::with_hasher(hasher.clone()),
             late: late::Late::new(hasher),
+            devices: devices::Devices::new(hasher),
+            receipts: imdn::Receipts::new(hasher),
+            typing: composing::Typing::new(hasher),
+            recent: recent::Recent::new(hasher),
+            made_room_at: None,
             last_number: 0,
             last_id: MessageId(0),
             stored: 0,
@@ -185,12 +250,15 @@ impl Im {
 
     /// An event of a transaction or timer.
     pub(crate) fn handle_event(&mut self, cx: &mut Cx<'_>, number: u64, event: Event) {
+        if self.is_device_answer(cx, number, &event) {
+            return;
+        }
         match event {
             Event::Response { client, message, .. } if message.status() >= 200 => {
                 let verdict = verdict::of(&message);
                 match (self.deliveries.contains_key(&number), verdict) {
                     (true, verdict) => self.on_answer(cx, number, client, verdict),
-                    (false, verdict::Verdict::Took) => self.on_taken_late(cx, number),
+                    (false, verdict::Verdict::Took) => self.on_taken_late(cx, number, client),
                     (false, _) => {}
                 }
             }
@@ -204,9 +272,23 @@ impl Im {
             Event::Timer {
                 kind: timer::EXPIRE, ..
             } => self.expire(cx),
+            Event::Timer {
+                kind: timer::COMPOSING, ..
+            } => self.on_composing_over(cx, number),
             _ => {}
         }
         self.settle(cx);
+    }
+
+    /// The answer of a device that was asked what it takes.
+    fn is_device_answer(&mut self, cx: &mut Cx<'_>, number: u64, event: &Event) -> bool {
+        match event {
+            Event::Response { message, .. } if message.status() >= 200 => {
+                self.on_device_answer(cx, number, Some(message))
+            }
+            Event::Timeout { .. } | Event::SendFailed { .. } => self.on_device_answer(cx, number, None),
+            _ => false,
+        }
     }
 
     /// The store's answer.
@@ -214,11 +296,20 @@ impl Im {
         match (self.questions.remove(&token), reply) {
             (Some(Question::Append(number)), StoreReply::Failed(why)) => self.on_not_kept(cx, number, why),
             (Some(Question::Append(number)), _) => self.on_kept(cx, number),
-            (Some(Question::Load(aor)), StoreReply::Messages(messages)) => self.on_loaded(cx, &aor, messages),
-            (Some(Question::Load(aor)), _) => self.on_load_failed(cx, &aor),
-            (Some(Question::Delete(aor, id)), reply) => self.on_deleted(cx, &aor, id, &reply),
+            (Some(Question::Load(slot)), StoreReply::Messages(messages)) => self.on_loaded(cx, &slot, messages),
+            (Some(Question::Load(slot)), _) => self.on_load_failed(cx, &slot),
+            (Some(Question::Delete(slot, id)), reply) => self.on_deleted(cx, &slot, id, &reply),
+            (Some(Question::Take(to, id)), StoreReply::Left(0)) => self.uncount(&to, id),
+            (Some(Question::Forget), StoreReply::Expired(complete)) => {
+                for (id, to) in complete {
+                    self.uncount(&to, id);
+                }
+            }
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
-            (Some(Question::Expire) | None, _) => {}
+            (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
+                self.on_recounted(number, per_user)
+            }
+            (Some(Question::Take(..) | Question::Forget | Question::Recount(_) | Question::Expire) | None, _) => {}
         }
         self.settle(cx);
     }
@@ -246,21 +337,24 @@ impl Im {
             let Some(delivery) = self.deliveries.get(&number) else {
                 continue;
             };
-            let (to, stage) = (delivery.letter.to.clone(), delivery.stage);
+            let (to, stage, slot) = (delivery.letter.to.clone(), delivery.stage, delivery.slot.clone());
             self.answer(
                 cx,
                 number,
                 &sip::Reply::new(if stage == Stage::Kept { 202 } else { 500 }),
             );
-            if self.is_of_queue(&to, number) {
-                self.set_idle(&to);
+            if let Some(slot) = &slot {
+                self.set_idle(slot);
             }
             self.end(cx, number);
-            self.rest(cx, &to);
+            match slot {
+                Some(slot) => self.rest(cx, &slot, None),
+                None => self.rest_all(cx, &to),
+            }
         }
-        for aor in self.stuck_readers() {
-            self.set_idle(&aor);
-            self.rest(cx, &aor);
+        for slot in self.stuck_slots() {
+            self.set_idle(&slot);
+            self.rest(cx, &slot, None);
         }
         self.settle(cx);
     }
@@ -280,22 +374,25 @@ impl Im {
             .collect()
     }
 
-    /// Readers whose run waits for something that will not come.
-    fn stuck_readers(&self) -> Vec<Aor> {
-        let asked: BTreeSet<&Aor> = self.questions.values().filter_map(Question::run).collect();
-        let is_stuck = |(aor, reader): &(&Aor, &Reader)| {
-            reader.run.awaits_store() && !asked.contains(aor)
-                || reader
+    /// Trays whose run waits for something that will not come.
+    fn stuck_slots(&self) -> Vec<Slot> {
+        let asked: BTreeSet<&Slot> = self.questions.values().filter_map(Question::run).collect();
+        let mut stuck = Vec::new();
+        for (to, reader) in &self.readers {
+            for tray in &reader.trays {
+                let slot = Slot {
+                    to: to.clone(),
+                    device: tray.device.clone(),
+                };
+                let lost = tray
                     .run
                     .sending()
-                    .is_some_and(|number| !self.deliveries.contains_key(&number))
-        };
-        let mut stuck: Vec<Aor> = self
-            .readers
-            .iter()
-            .filter(is_stuck)
-            .map(|(aor, _)| aor.clone())
-            .collect();
+                    .is_some_and(|number| !self.deliveries.contains_key(&number));
+                if lost || tray.run.awaits_store() && !asked.contains(&slot) {
+                    stuck.push(slot);
+                }
+            }
+        }
         stuck.sort_unstable();
         stuck
     }
@@ -306,17 +403,14 @@ impl Im {
     /// What is wrong, for the log.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let live: usize = self.readers.values().map(|reader| reader.live.len()).sum();
-        let running = self
-            .readers
-            .values()
-            .filter(|reader| reader.run.sending().is_some())
-            .count();
+        let trays = self.readers.values().flat_map(|reader| &reader.trays);
+        let running = trays.filter(|tray| tray.run.sending().is_some()).count();
         let stored: usize = self.readers.values().map(|reader| reader.stored).sum();
         if let Some(number) = self.stuck().first() {
             return Err(format!("im: delivery {number} is with nobody"));
         }
-        if let Some(aor) = self.stuck_readers().first() {
-            return Err(format!("im: the queue of {aor} waits for nothing"));
+        if let Some(slot) = self.stuck_slots().first() {
+            return Err(format!("im: the queue of {} waits for nothing", slot.to));
         }
         if live + running != self.deliveries.len() || stored != self.stored {
             let under_way = self.deliveries.len();
@@ -343,7 +437,7 @@ impl Im {
             .get(&number)
             .filter(|delivery| delivery.stage == Stage::Behind);
         let Some(delivery) = waiting else { return };
-        if self.readers.get(&delivery.letter.to).is_some_and(Reader::has_queue) {
+        if self.has_queue_for_all(cx, &delivery.letter.to.clone()) {
             self.keep(cx, number);
         } else {
             self.attempt(cx, number);
@@ -374,7 +468,9 @@ impl Im {
                 reader.stored -= 1;
                 self.stored -= 1;
             }
-            reader.refused.remove(&id);
+            for tray in &mut reader.trays {
+                tray.refused.remove(&id);
+            }
         }
         self.late.forget(id);
         self.forget_if_idle(aor);
@@ -394,8 +490,14 @@ impl Delivery {
             stage: Stage::Behind,
             sender: None,
             owner: None,
+            slot: None,
             forks: SmallVec::new(),
+            silent: SmallVec::new(),
             tried: SmallVec::new(),
+            owed: Vec::new(),
+            is_taken: false,
+            is_released: false,
+            retry_after: None,
             was_heard: false,
             refusal: None,
             alarm: None,
@@ -405,11 +507,47 @@ impl Delivery {
 
 impl Reader {
     fn is_idle(&self) -> bool {
-        self.live.is_empty() && self.stored == 0 && self.run.is_idle()
+        self.live.is_empty() && self.stored == 0 && self.trays.iter().all(|tray| tray.run.is_idle())
     }
 
-    /// Whether stored messages wait that a new one must not overtake.
-    fn has_queue(&self) -> bool {
-        self.stored > self.refused.len()
+    /// Whether stored messages wait for this device that a new one must not overtake.
+    fn has_queue(&self, device: &str) -> bool {
+        match self.trays.iter().find(|tray| *tray.device == *device) {
+            Some(tray) => (tray.is_owed || device.is_empty()) && self.stored > tray.refused.len(),
+            None => self.stored > 0,
+        }
+    }
+
+    /// What the run of this tray has sent.
+    fn sending(&self, device: &str) -> Option<u64> {
+        let tray = self.trays.iter().find(|tray| *tray.device == *device)?;
+        tray.run.sending()
+    }
+
+    fn tray(&mut self, device: &str) -> &mut Tray {
+        let place = self.trays.iter().position(|tray| *tray.device == *device);
+        let place = place.unwrap_or_else(|| {
+            if self.trays.len() >= MAX_TRAYS {
+                self.trays.retain(|tray| !tray.run.is_idle());
+            }
+            self.trays.push(Tray {
+                device: device.into(),
+                is_owed: self.stored > 0,
+                refused: BTreeMap::new(),
+                run: Run::default(),
+            });
+            self.trays.len() - 1
+        });
+        &mut self.trays[place]
+    }
+}
+
+impl Slot {
+    /// All devices of a reader together.
+    fn of(to: &Aor) -> Slot {
+        Slot {
+            to: to.clone(),
+            device: "".into(),
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Messages that a room of the switch sends, for a user or a session, and what it hears of them.
 //!
-//! [`Im::post`] sends a text of the switch's own making; [`Im::relay`] a user's MESSAGE, whose sender is answered as always.
-//! Whoever names an [`Owner`] gets an [`Outcome`] for each thing that happens; the last one is final.
+//! [`Im::post`] sends a text of the switch's own making. Whoever names an [`Owner`] gets an [`Outcome`] for each thing that
+//! happens; the last one is final.
 
 use super::letter::{Guise, Letter};
 use super::{Im, verdict};
 use crate::core::Cx;
-use crate::users::UserIndex;
 use bytes::Bytes;
 use model::{Aor, MessageId};
-use sip::{Flow, Message, Owner};
+use sip::Owner;
+use sip::body::imdn::Marks;
 use std::time::Duration;
 
 /// A message to be sent.
@@ -93,28 +93,6 @@ impl Im {
         id
     }
 
-    /// A user's MESSAGE as [`Im::handle_message`] treats it, in another guise and with an owner. `None`: it was refused,
-    /// and its sender knows.
-    pub(crate) fn relay(
-        &mut self,
-        cx: &mut Cx<'_>,
-        sender: UserIndex,
-        (flow, request): (Flow, Message),
-        guise: Option<Guise>,
-        owner: Owner,
-    ) -> Option<MessageId> {
-        match self.read(cx, sender, &request) {
-            Ok(letter) => {
-                let guise = guise.map(Box::new);
-                self.take(cx, flow, request, Letter { guise, ..letter }, Some(owner))
-            }
-            Err(reply) => {
-                self.refuse(cx, flow, &request, &reply);
-                None
-            }
-        }
-    }
-
     fn letter_of(&mut self, cx: &mut Cx<'_>, post: Post) -> Letter {
         let (call_id, cseq) = match &post.guise {
             Some(guise) => (guise.call_id.clone(), guise.cseq),
@@ -138,6 +116,8 @@ impl Im {
             expires_at: cx.now.wall + keep,
             is_transient: !post.keeps,
             guise: post.guise.map(Box::new),
+            imdn_id: "".into(),
+            wants: Marks::NONE,
         }
     }
 }
@@ -158,7 +138,7 @@ pub(super) fn fate(contact: Box<str>, verdict: &verdict::Verdict) -> Fate {
             contact,
             status: refusal.status,
         },
-        verdict::Verdict::Unable(status) => Fate::Refused {
+        verdict::Verdict::Unable(status, _) => Fate::Refused {
             contact,
             status: *status,
         },

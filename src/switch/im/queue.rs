@@ -1,12 +1,15 @@
-//! The stored messages of one reader, on their way out: one at a time in the order of acceptance, the next only after a
+//! The stored messages of one tray, on their way out: one at a time in the order of acceptance, the next only after a
 //! device took the one before and the store has forgotten it. Messages that every device refuses for good are passed over;
 //! a reader who is away stops the run, and another try follows when a device registers or after a while.
 
+use super::devices::key_of;
 use super::letter::Letter;
-use super::{Delivery, Im, Question, Stage, timer};
+use super::{Delivery, Im, Question, Slot, Stage, Tray, timer};
+use crate::config::Copies;
 use crate::core::Cx;
 use crate::room::Room;
 use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage};
+use sip::Message;
 use sip::endpoint::Alarm;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -104,13 +107,16 @@ impl Run {
 
 impl Im {
     /// A device of this user has registered. `is_new`: it was not there before, or comes from elsewhere.
-    pub(crate) fn on_registered(&mut self, cx: &mut Cx<'_>, aor: &Aor, is_new: bool) {
+    pub(crate) fn on_registered(&mut self, cx: &mut Cx<'_>, aor: &Aor, is_new: bool, request: &Message) {
+        self.on_device_registered(cx, aor, is_new, request);
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
         if is_new {
-            reader.refused.clear();
-            reader.run.failures = 0;
+            for tray in &mut reader.trays {
+                tray.refused.clear();
+                tray.run.failures = 0;
+            }
             self.join(cx, aor);
         }
         self.kick(cx, aor);
@@ -130,229 +136,267 @@ impl Im {
     /// A device that has just come gets at once what others have and did not answer yet.
     fn join(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
         let Some(reader) = self.readers.get(aor) else { return };
-        let under_way: SmallVec<[u64; 4]> = reader.live.iter().copied().chain(reader.run.sending()).collect();
+        let sending = reader.trays.iter().filter_map(|tray| tray.run.sending());
+        let under_way: SmallVec<[u64; 4]> = reader.live.iter().copied().chain(sending).collect();
         for number in under_way {
-            if let Some(delivery) = self
-                .deliveries
-                .get_mut(&number)
-                .filter(|delivery| !delivery.forks.is_empty())
-            {
-                delivery.send(cx, number);
+            if self.deliveries.get(&number).is_some_and(|one| !one.forks.is_empty()) {
+                self.send(cx, number);
             }
+        }
+    }
+
+    /// Starts the runs of this reader for the devices that are there.
+    pub(super) fn kick(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
+        let Some(reader) = self.readers.get(aor) else { return };
+        if cx.core.config.im.copies == Copies::User {
+            return self.kick_tray(cx, &Slot::of(aor));
+        }
+        if reader.stored == 0 {
+            return;
+        }
+        let mut devices: SmallVec<[Box<str>; 4]> = SmallVec::new();
+        for bound in cx.registrar.bindings(aor, cx.now) {
+            let key = key_of(&bound.binding);
+            if !devices.iter().any(|device| **device == *key) {
+                devices.push(key.into());
+            }
+        }
+        for device in devices {
+            let to = aor.clone();
+            self.kick_tray(cx, &Slot { to, device });
         }
     }
 
     /// Starts a run, if something waits, nothing of it is with devices already, and there are devices.
-    pub(super) fn kick(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
+    fn kick_tray(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+        let Some(reader) = self.readers.get_mut(&slot.to) else {
             return;
         };
-        if reader.run.is_busy() {
-            reader.run.is_stale = true;
+        let tray = reader.tray(&slot.device);
+        if tray.run.is_busy() {
+            tray.run.is_stale = true;
             return;
         }
         let is_blocked = reader.live.iter().any(|number| {
             let delivery = self.deliveries.get(number);
-            delivery.is_some_and(|delivery| is_stored(delivery.stage) && !delivery.forks.is_empty())
+            delivery.is_some_and(|delivery| is_stored(delivery.stage) && delivery.is_with(&slot.device))
         });
-        if is_blocked || !reader.has_queue() || cx.registrar.bindings(aor, cx.now).is_empty() {
+        if is_blocked || !reader.has_queue(&slot.device) || !is_there(cx, slot) {
             return;
         }
-        self.stop_resting(cx, aor);
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        reader.run.cursor = MessageId(0);
-        reader.run.is_stale = false;
-        reader.run.lot.clear();
-        self.load(cx, aor);
+        self.stop_resting(cx, slot);
+        let Some(tray) = self.tray(slot) else { return };
+        tray.run.cursor = MessageId(0);
+        tray.run.is_stale = false;
+        tray.run.lot.clear();
+        self.load(cx, slot);
     }
 
-    fn load(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
+    fn tray(&mut self, slot: &Slot) -> Option<&mut Tray> {
+        Some(self.readers.get_mut(&slot.to)?.tray(&slot.device))
+    }
+
+    fn load(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+        let Some(tray) = self.tray(slot) else { return };
+        tray.run.state = State::Loading;
+        let op = StoreOp::LoadMessages {
+            to: slot.to.clone(),
+            device: slot.device.clone(),
+            after: tray.run.cursor,
+            limit: LOT,
         };
-        reader.run.state = State::Loading;
-        let after = reader.run.cursor;
-        self.ask(
-            cx.core,
-            StoreOp::LoadMessages {
-                to: aor.clone(),
-                device: "".into(),
-                after,
-                limit: LOT,
-            },
-            Question::Load(aor.clone()),
-        );
+        self.ask(cx.core, op, Question::Load(slot.clone()));
     }
 
     /// A lot has come.
-    pub(super) fn on_loaded(&mut self, cx: &mut Cx<'_>, aor: &Aor, messages: Vec<StoredMessage>) {
+    pub(super) fn on_loaded(&mut self, cx: &mut Cx<'_>, slot: &Slot, messages: Vec<StoredMessage>) {
         cx.core.midst_of("load");
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
+        let Some(tray) = self.tray(slot) else { return };
         let Some(last) = messages.last() else {
-            if reader.run.cursor == MessageId(0) {
-                self.recount(aor);
+            if slot.device.is_empty() && !tray.run.is_stale {
+                self.recount(&slot.to);
             }
-            return self.on_end_of_run(cx, aor);
+            return self.on_end_of_run(cx, slot);
         };
-        reader.run.cursor = last.id;
-        let passed = std::mem::take(&mut reader.run.passed);
+        tray.run.cursor = last.id;
+        let passed = std::mem::take(&mut tray.run.passed);
         let wanted = |message: &StoredMessage| !passed.contains(&message.id);
-        reader.run.lot = messages.into_iter().filter(wanted).collect();
-        self.send_next(cx, aor);
+        tray.run.lot = messages.into_iter().filter(wanted).collect();
+        self.send_next(cx, slot);
     }
 
-    /// The store has nothing for this reader but what it is keeping right now. It kept a repeated message once that was
-    /// counted twice.
+    /// The store has nothing more for this reader than what is refused, and what it is keeping or has kept right now. It
+    /// keeps a repeated message once, and it was counted twice.
     fn recount(&mut self, aor: &Aor) {
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };
-        let is_keeping = |n: &&u64| self.deliveries.get(*n).is_some_and(|live| live.stage == Stage::Keeping);
-        let stored = reader.live.iter().filter(is_keeping).count();
+        let is_stored = |n: &&u64| self.deliveries.get(*n).is_some_and(|live| is_stored(live.stage));
+        let live = reader.live.iter().filter(is_stored).count();
+        let tray = reader.tray("");
+        if tray.run.cursor == MessageId(0) {
+            tray.refused.clear();
+        }
+        let stored = (live + tray.refused.len()).min(reader.stored);
         self.stored = self.stored - reader.stored + stored;
         reader.stored = stored;
-        reader.refused.clear();
     }
 
     /// Nothing is left behind the cursor.
-    fn on_end_of_run(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        reader.run.state = State::Idle;
-        if std::mem::take(&mut reader.run.is_stale) {
-            self.kick(cx, aor);
+    fn on_end_of_run(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+        let Some(tray) = self.tray(slot) else { return };
+        tray.run.state = State::Idle;
+        if std::mem::take(&mut tray.run.is_stale) {
+            self.kick_tray(cx, slot);
+        } else {
+            tray.is_owed = false;
         }
-        self.forget_if_idle(aor);
+        self.forget_if_idle(&slot.to);
     }
 
     /// Sends the next message of the lot.
-    fn send_next(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
+    fn send_next(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+        let Some(reader) = self.readers.get_mut(&slot.to) else {
             return;
         };
-        let Some(message) = reader.run.lot.pop_front() else {
-            return self.load(cx, aor);
+        let tray = reader.tray(&slot.device);
+        let Some(message) = tray.run.lot.pop_front() else {
+            return self.load(cx, slot);
         };
         // One that a device refused for good, or that is with devices right now from before it was stored.
+        let is_refused = tray.refused.contains_key(&message.id);
         let is_under_way = |number: &u64| {
-            self.deliveries
-                .get(number)
-                .is_some_and(|live| live.letter.id == message.id)
+            let live = self.deliveries.get(number);
+            live.is_some_and(|live| live.letter.id == message.id && live.is_with(&slot.device))
         };
-        if reader.refused.contains_key(&message.id) || reader.live.iter().any(is_under_way) {
-            return self.send_next(cx, aor);
+        if is_refused || reader.live.iter().any(is_under_way) {
+            return self.send_next(cx, slot);
         }
-        let number = self.next_number();
+        let (number, id) = (self.next_number(), message.id);
         let mut delivery = Delivery::new(Letter::from(message));
         delivery.stage = Stage::Kept;
-        delivery.send(cx, number);
-        if delivery.forks.is_empty() {
-            // Away again: the next REGISTER starts another run.
-            self.set_state(aor, State::Idle);
-            return;
-        }
+        delivery.slot = Some(Box::new(slot.clone()));
+        let is_for_few = delivery.letter.kind().is_some();
         self.deliveries.insert(number, delivery);
-        self.set_state(aor, State::Sending(number));
-    }
-
-    /// Whether this delivery is the one the run of this reader has sent.
-    pub(super) fn is_of_queue(&self, aor: &Aor, number: u64) -> bool {
-        self.readers.get(aor).and_then(|reader| reader.run.sending()) == Some(number)
+        self.send(cx, number);
+        if self.deliveries.get(&number).is_some_and(|one| !one.forks.is_empty()) {
+            return self.set_state(slot, State::Sending(number));
+        }
+        self.deliveries.remove(&number);
+        if is_for_few && is_there(cx, slot) {
+            // None of those who are there takes such a body: it waits for one who does.
+            self.pass_over(slot, id, true);
+            return self.send_next(cx, slot);
+        }
+        // Away again: the next REGISTER starts another run.
+        self.set_state(slot, State::Idle);
     }
 
     /// A device took what the run has sent.
-    pub(super) fn on_queue_taken(&mut self, cx: &mut Cx<'_>, aor: &Aor, id: MessageId) {
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        (reader.run.failures, reader.run.refusals) = (0, 0);
+    pub(super) fn on_queue_taken(&mut self, cx: &mut Cx<'_>, slot: &Slot, id: MessageId) {
+        let Some(tray) = self.tray(slot) else { return };
+        (tray.run.failures, tray.run.refusals) = (0, 0);
         // A device is well: what it could not take for the moment gets another try after this run.
-        reader.run.is_stale |= reader.refused.values().any(|for_good| !for_good);
-        reader.refused.retain(|_, for_good| *for_good);
-        reader.run.state = State::Deleting;
-        self.ask(cx.core, StoreOp::DeleteMessage(id), Question::Delete(aor.clone(), id));
+        tray.run.is_stale |= tray.refused.values().any(|for_good| !for_good);
+        tray.refused.retain(|_, for_good| *for_good);
+        tray.run.state = State::Deleting;
+        let op = if slot.device.is_empty() {
+            StoreOp::DeleteMessage(id)
+        } else {
+            let device = slot.device.clone();
+            StoreOp::TakeMessage { id, device }
+        };
+        self.ask(cx.core, op, Question::Delete(slot.clone(), id));
     }
 
     /// What a device took is off the disk, or the store cannot do it now: then it is left to it, and the next one goes.
-    pub(super) fn on_deleted(&mut self, cx: &mut Cx<'_>, aor: &Aor, id: MessageId, reply: &StoreReply) {
-        if let StoreReply::Failed(why) = reply {
-            cx.core.tally.store_failures += 1;
-            tracing::error!(to = %aor, message = %id, %why, "delivered message not forgotten yet");
-            cx.core.store(StoreOp::DeleteMessage(id));
+    pub(super) fn on_deleted(&mut self, cx: &mut Cx<'_>, slot: &Slot, id: MessageId, reply: &StoreReply) {
+        match reply {
+            StoreReply::Failed(why) => {
+                cx.core.tally.store_failures += 1;
+                tracing::error!(to = %slot.to, message = %id, %why, "delivered message not forgotten yet");
+                let device = slot.device.clone();
+                if device.is_empty() {
+                    cx.core.store(StoreOp::DeleteMessage(id));
+                    self.uncount(&slot.to, id);
+                } else {
+                    cx.core.store(StoreOp::TakeMessage { id, device });
+                }
+            }
+            // Others are owed it.
+            StoreReply::Left(1..) => {}
+            _ => self.uncount(&slot.to, id),
         }
-        self.uncount(aor, id);
-        self.send_next(cx, aor);
+        self.send_next(cx, slot);
     }
 
     /// No device took what the run has sent.
-    pub(super) fn on_queue_refused(&mut self, cx: &mut Cx<'_>, aor: &Aor, number: u64) {
-        let delivery = self.deliveries.get(&number);
-        let Some((id, refusal, was_heard)) = delivery.map(|one| (one.letter.id, one.refusal.clone(), one.was_heard))
-        else {
+    pub(super) fn on_queue_refused(&mut self, cx: &mut Cx<'_>, slot: &Slot, number: u64) {
+        let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
+        let (id, was_heard, after) = (delivery.letter.id, delivery.was_heard, delivery.retry_after);
+        let for_good = delivery.refusal.as_ref().is_some_and(|refusal| refusal.is_for_good());
         self.expect_late(number);
         self.end(cx, number);
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        reader.run.refusals += u32::from(was_heard);
-        let for_good = refusal.is_some_and(|refusal| refusal.is_for_good());
-        if for_good || reader.run.refusals >= MAX_REFUSALS {
-            reader.run.refusals = 0;
-            self.pass_over(aor, id, for_good);
-            self.send_next(cx, aor);
+        let Some(tray) = self.tray(slot) else { return };
+        tray.run.refusals += u32::from(was_heard);
+        if for_good || tray.run.refusals >= MAX_REFUSALS {
+            tray.run.refusals = 0;
+            self.pass_over(slot, id, for_good);
+            self.send_next(cx, slot);
         } else {
-            reader.run.state = State::Idle;
-            self.rest(cx, aor);
+            tray.run.state = State::Idle;
+            self.rest(cx, slot, after);
         }
     }
 
     /// Every device refused this one: it stays stored for a device to come, and holds up nothing.
-    pub(super) fn pass_over(&mut self, aor: &Aor, id: MessageId, for_good: bool) {
-        if let Some(reader) = self.readers.get_mut(aor) {
-            tracing::info!(to = %aor, message = %id, "every device refuses a stored message: passed over");
-            reader.refused.insert(id, for_good);
+    pub(super) fn pass_over(&mut self, slot: &Slot, id: MessageId, for_good: bool) {
+        if let Some(tray) = self.tray(slot) {
+            tracing::info!(to = %slot.to, message = %id, "every device refuses a stored message: passed over");
+            tray.refused.insert(id, for_good);
         }
     }
 
-    /// A try failed: another one after a while. A REGISTER comes first as a rule.
-    pub(super) fn rest(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        if reader.run.is_busy() {
-            reader.run.is_stale = true;
+    /// A try failed: another one after a while, or when the device said. A REGISTER comes first as a rule.
+    pub(super) fn rest(&mut self, cx: &mut Cx<'_>, slot: &Slot, after: Option<Duration>) {
+        let Some(tray) = self.tray(slot) else { return };
+        if tray.run.is_busy() {
+            tray.run.is_stale = true;
             return;
         }
-        self.stop_resting(cx, aor);
+        self.stop_resting(cx, slot);
         let number = self.next_number();
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        reader.run.lot.clear();
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << reader.run.failures.min(10))
-            .min(LONGEST_PAUSE);
-        reader.run.failures += 1;
+        let Some(tray) = self.tray(slot) else { return };
+        tray.run.lot.clear();
+        let pause = FIRST_PAUSE.saturating_mul(1 << tray.run.failures.min(10));
+        let pause = pause.max(after.unwrap_or_default()).min(LONGEST_PAUSE);
+        tray.run.failures += 1;
         let alarm = cx
             .core
             .endpoint
             .set_timer(cx.now.mono + pause, Room::Im.owner(number), timer::RETRY);
-        reader.run.state = State::Resting(number, alarm);
-        self.retries.insert(number, aor.clone());
+        tray.run.state = State::Resting(number, alarm);
+        self.retries.insert(number, slot.clone());
     }
 
-    fn stop_resting(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
-        let Some(reader) = self.readers.get_mut(aor) else {
-            return;
-        };
-        if let State::Resting(number, alarm) = std::mem::take(&mut reader.run.state) {
+    /// All trays of this reader.
+    pub(super) fn rest_all(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
+        let trays = self.readers.get(aor).into_iter().flat_map(|reader| &reader.trays);
+        let mut devices: SmallVec<[Box<str>; 2]> = trays.map(|tray| tray.device.clone()).collect();
+        if cx.core.config.im.copies == Copies::User && devices.is_empty() {
+            devices.push("".into());
+        }
+        for device in devices {
+            let to = aor.clone();
+            self.rest(cx, &Slot { to, device }, None);
+        }
+    }
+
+    fn stop_resting(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+        let Some(tray) = self.tray(slot) else { return };
+        if let State::Resting(number, alarm) = std::mem::take(&mut tray.run.state) {
             cx.core.endpoint.cancel_timer(alarm);
             self.retries.remove(&number);
         }
@@ -360,49 +404,93 @@ impl Im {
 
     /// The pause is over.
     pub(super) fn on_retry(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let Some(aor) = self.retries.remove(&number) else {
+        let Some(slot) = self.retries.remove(&number) else {
             return;
         };
-        self.set_state(&aor, State::Idle);
-        self.kick(cx, &aor);
-        self.forget_if_idle(&aor);
+        self.set_state(&slot, State::Idle);
+        self.kick_tray(cx, &slot);
+        self.forget_if_idle(&slot.to);
     }
 
     /// Gives up what is too old, here by the clock on the wall: days, not seconds.
     pub(super) fn expire(&mut self, cx: &mut Cx<'_>) {
         let next = cx.now.mono + super::EXPIRY_INTERVAL;
         cx.core.endpoint.set_timer(next, Room::Im.owner(0), timer::EXPIRE);
+        self.give_up_old(cx);
+        self.expire_receipts(cx);
+        if self.stored > 0 && cx.core.config.im.copies == Copies::Device {
+            let number = self.next_number();
+            self.ask(cx.core, StoreOp::CountMessages, Question::Recount(number));
+        }
+    }
+
+    /// What waits, where no tray sees all of it: repeated messages were counted twice, and what the store could not forget at
+    /// once was not counted off. Readers for whom something happens are left for the next time.
+    pub(super) fn on_recounted(&mut self, number: u64, per_user: Vec<(Aor, u64)>) {
+        let counted: std::collections::BTreeMap<Aor, u64> = per_user.into_iter().collect();
+        let is_quiet = |reader: &super::Reader| {
+            reader.kept_at < number && reader.live.is_empty() && !reader.trays.iter().any(|tray| tray.run.is_busy())
+        };
+        for (aor, reader) in self.readers.iter_mut().filter(|(_, reader)| is_quiet(reader)) {
+            let counted = counted
+                .get(aor)
+                .map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX));
+            let stored = counted.min(reader.stored);
+            self.stored -= reader.stored - stored;
+            reader.stored = stored;
+        }
+        self.readers.retain(|_, reader| !reader.is_idle());
+    }
+
+    pub(super) fn give_up_old(&mut self, cx: &mut Cx<'_>) {
         self.ask(cx.core, StoreOp::ExpireMessages(cx.now.wall), Question::Expire);
     }
 
-    /// These were given up.
+    /// These were given up. Who wants to hear of it does.
     pub(super) fn on_expired(&mut self, cx: &mut Cx<'_>, given_up: &[(MessageId, Aor)]) {
         for (id, to) in given_up {
             tracing::info!(%to, message = %id, "stored message given up for its age");
             cx.core.tally.messages_expired += 1;
             self.uncount(to, *id);
+            self.mark_failed(cx, *id);
         }
         if given_up.len() >= StoreOp::EXPIRED_AT_ONCE {
-            self.ask(cx.core, StoreOp::ExpireMessages(cx.now.wall), Question::Expire);
+            self.give_up_old(cx);
         }
     }
 
     /// The store could not say what waits.
-    pub(super) fn on_load_failed(&mut self, cx: &mut Cx<'_>, aor: &Aor) {
+    pub(super) fn on_load_failed(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
         cx.core.tally.store_failures += 1;
-        self.set_state(aor, State::Idle);
-        self.rest(cx, aor);
+        self.set_state(slot, State::Idle);
+        self.rest(cx, slot, None);
     }
 
-    pub(super) fn set_idle(&mut self, aor: &Aor) {
-        self.set_state(aor, State::Idle);
+    pub(super) fn set_idle(&mut self, slot: &Slot) {
+        self.set_state(slot, State::Idle);
     }
 
-    fn set_state(&mut self, aor: &Aor, state: State) {
-        if let Some(reader) = self.readers.get_mut(aor) {
-            reader.run.state = state;
+    fn set_state(&mut self, slot: &Slot, state: State) {
+        if let Some(tray) = self.tray(slot) {
+            tray.run.state = state;
         }
     }
+}
+
+impl Delivery {
+    /// Whether this device has a copy and has not answered; for the tray of all devices, whether any.
+    fn is_with(&self, device: &str) -> bool {
+        self.forks
+            .iter()
+            .any(|fork| device.is_empty() || *fork.device == *device)
+    }
+}
+
+/// Whether there is a device that gets what is in this tray.
+fn is_there(cx: &Cx<'_>, slot: &Slot) -> bool {
+    let bindings = cx.registrar.bindings(&slot.to, cx.now);
+    let is_its = |device: &str| slot.device.is_empty() || *slot.device == *device;
+    bindings.iter().any(|bound| is_its(key_of(&bound.binding)))
 }
 
 fn is_stored(stage: Stage) -> bool {

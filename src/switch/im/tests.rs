@@ -1,5 +1,9 @@
 //! Messages seen from outside, in virtual time.
 
+mod bodies;
+mod copies;
+mod notices;
+
 use crate::Command;
 use crate::core::cx;
 use crate::im::{Fate, Guise, Post};
@@ -64,7 +68,11 @@ fn a_message_reaches_every_device_and_its_sender_hears_200() {
 
 #[test]
 fn what_a_device_gets_is_from_the_sender_and_dated() {
-    let (mut world, kate, jim) = pair();
+    let mut settings = config();
+    settings.im.types = vec!["*/*".into()];
+    let mut world = World::new(settings, 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    assert_eq!((world.register(kate), world.register(jim)), (200, 200));
     let body = b"bin\0ary\r\n\r\n\xff".to_vec();
     let number = world.with(kate, |phone, now| {
         phone.message(now, "1001", "application/x-odd; a=\"b;c\"", &body)
@@ -541,9 +549,6 @@ fn messages_too_old_are_given_up() {
 #[test]
 fn what_means_nothing_later_is_never_stored() {
     let (mut world, kate, _) = pair();
-    let composing = "application/im-iscomposing+xml";
-    let number = world.with(kate, |phone, now| phone.message(now, "1005", composing, b"<x/>"));
-    assert_eq!(world.finish(kate, number), 480);
     let headers = Headers::new().with(Name::Expires, "0");
     let body = Body {
         content_type: "text/plain".into(),
@@ -568,6 +573,8 @@ fn size_and_type_have_limits() {
         phone.message(now, "1001", "text/plain", &[b'x'; 16_385])
     });
     assert_eq!(world.finish(kate, number), 413);
+    let warning = world.phones[kate].answer(number).unwrap().header(Name::Warning);
+    assert_eq!(warning, Some(&b"399 example.com \"at most 16384 bytes\""[..]));
     let zipped = Headers::new().with(Name::ContentEncoding, "gzip");
     let body = Body {
         content_type: "text/plain".into(),

@@ -1,6 +1,8 @@
 //! What a device's final answer to a MESSAGE means.
 
+use sip::header::RetryAfter;
 use sip::{Message, Name, Reply};
+use std::time::Duration;
 
 /// What a device did with a message.
 #[derive(Debug)]
@@ -9,8 +11,9 @@ pub(super) enum Verdict {
     Took,
     /// It is there and does not want it.
     Refused(Refusal),
-    /// It says that it cannot do anything now, or is not the one we mean: the message may come again.
-    Unable(u16),
+    /// It says that it cannot do anything now, or is not the one we mean: the message may come again, after this time if
+    /// it named one.
+    Unable(u16, Option<Duration>),
     /// It says nothing.
     Absent,
 }
@@ -36,8 +39,14 @@ pub(super) fn of(response: &Message) -> Verdict {
             })
         }
         status @ 600..=699 => Verdict::Refused(Refusal { status, accept: None }),
-        status => Verdict::Unable(status),
+        status => Verdict::Unable(status, retry_after(response)),
     }
+}
+
+/// RFC 3261 section 20.33.
+fn retry_after(response: &Message) -> Option<Duration> {
+    let value = RetryAfter::parse(response.header(Name::RetryAfter)?).ok()?;
+    Some(Duration::from_secs(value.seconds.into()))
 }
 
 fn accept(response: &Message) -> Option<Box<str>> {
@@ -50,6 +59,12 @@ fn accept(response: &Message) -> Option<Box<str>> {
 }
 
 impl Refusal {
+    /// The body was not to its taste, rather than the message or the moment.
+    #[must_use]
+    pub(super) fn is_of_body(&self) -> bool {
+        matches!(self.status, 400 | 406 | 415 | 488 | 501)
+    }
+
     /// True if the same message will be refused again: its kind, size or the method itself does not suit.
     #[must_use]
     pub(super) fn is_for_good(&self) -> bool {

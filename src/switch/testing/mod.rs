@@ -104,17 +104,8 @@ pub fn config() -> Config {
             originate_auto_answer: false,
         },
         im: settings::Im {
-            store: true,
-            answer_within: seconds(8),
-            max_size: 16_384,
-            keep: seconds(7 * 86_400),
             max_per_user: 500,
-            max_total: 100_000,
-            invitation_timeout: seconds(30),
-            copy_to_phones: false,
-            tell_joined: false,
-            keep_transcripts: false,
-            keep_records: Some(seconds(90 * 86_400)),
+            ..settings::Im::default()
         },
         security: settings::Security {
             realm: DOMAIN.into(),

@@ -84,6 +84,11 @@ pub struct Phone {
     pub address: SocketAddr,
     /// What it does with a MESSAGE; at first it takes it.
     pub on_message: OnMessage,
+    /// Media types of bodies it takes; others get 415 with this list, which is also in its answers to OPTIONS. Empty: all, and
+    /// it tells nothing.
+    pub takes: Vec<&'static str>,
+    /// Retry-After of its refusals.
+    pub retry_after_s: Option<u32>,
     /// What it does with an INVITE; at first it answers after 1 s.
     pub on_invite: OnInvite,
     /// Hears nothing and says nothing: the power is off.
@@ -130,6 +135,8 @@ impl Phone {
             password: password(user),
             address,
             on_message: OnMessage::Take,
+            takes: Vec::new(),
+            retry_after_s: None,
             on_invite: OnInvite::AnswerAfter(Duration::from_secs(1)),
             is_dead: false,
             is_strict: true,
@@ -301,10 +308,32 @@ impl Phone {
         self.request(now, Method::Message, to, Headers::new(), Some(body))
     }
 
+    /// Sends MESSAGE with this Call-ID and CSeq: with credentials at once, so send another before.
+    pub fn message_as(&mut self, now: Now, (call_id, cseq): (&str, u32), to: &str, text: &str) -> u64 {
+        self.cseq = cseq.wrapping_sub(1);
+        let body = Body {
+            content_type: "text/plain".into(),
+            content: text.as_bytes().to_vec().into(),
+        };
+        self.request_as(now, Method::Message, to, call_id.to_owned(), Headers::new(), Some(body))
+    }
+
     /// Sends any request from outside of all dialogs to an extension.
     pub fn request(&mut self, now: Now, method: Method, to: &str, headers: Headers, body: Option<Body>) -> u64 {
-        let uri = format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes()));
         let call_id = self.endpoint.new_call_id();
+        self.request_as(now, method, to, call_id, headers, body)
+    }
+
+    fn request_as(
+        &mut self,
+        now: Now,
+        method: Method,
+        to: &str,
+        call_id: String,
+        headers: Headers,
+        body: Option<Body>,
+    ) -> u64 {
+        let uri = format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes()));
         self.ask(
             now,
             Asked {
@@ -539,18 +568,35 @@ impl Phone {
         match message.method() {
             Method::Message => self.on_text(now, flow, message),
             Method::Invite => self.on_invite(now, flow, message),
+            Method::Options if !self.takes.is_empty() => {
+                let reply = Reply::new(200).header(Name::Accept, self.takes.join(", "));
+                self.reply(now, flow, &message, &reply);
+            }
             Method::Notify | Method::Options => self.reply(now, flow, &message, &Reply::new(200)),
             _ => self.reply(now, flow, &message, &Reply::new(501)),
         }
     }
 
     fn on_text(&mut self, now: Now, flow: Flow, message: Message) {
+        let content_type = message.header(Name::ContentType).unwrap_or_default();
+        let content_type = String::from_utf8_lossy(content_type).into_owned();
+        let is_taken = |known: &&str| sip::body::is(&content_type, known);
         match self.on_message {
+            OnMessage::Take if !self.takes.is_empty() && !self.takes.iter().any(is_taken) => {
+                let reply = Reply::new(415).header(Name::Accept, self.takes.join(", "));
+                self.reply(now, flow, &message, &reply);
+            }
             OnMessage::Take => {
                 self.reply(now, flow, &message, &Reply::new(200));
                 self.taken.push((now.mono, message));
             }
-            OnMessage::Refuse(status) => self.reply(now, flow, &message, &Reply::new(status)),
+            OnMessage::Refuse(status) => {
+                let mut reply = Reply::new(status);
+                if let Some(after_s) = self.retry_after_s {
+                    reply = reply.header(Name::RetryAfter, after_s.to_string());
+                }
+                self.reply(now, flow, &message, &reply);
+            }
             OnMessage::Ignore => {}
         }
     }

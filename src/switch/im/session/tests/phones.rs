@@ -276,6 +276,9 @@ fn a_text_that_the_phone_refuses_in_mid_session_is_said_to_have_failed() {
 #[test]
 fn what_is_no_plain_text_goes_past_the_workspace_to_the_phones() {
     let mut desk = Desk::with(&["1001"]);
+    let mut settings = crate::testing::config();
+    settings.im.types = vec!["*/*".into()];
+    desk.world.reload(settings);
     let (kate, jim) = (desk.phone("1000"), desk.phone("1001"));
     let number = desk.world.with(kate, |phone, now| {
         phone.message(now, "1001", "application/x-odd", b"data")

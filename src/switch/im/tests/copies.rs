@@ -1,0 +1,286 @@
+//! Several devices of one reader, with `im.copies = "user"` and `"device"`.
+
+use super::{assert_quiet, figure, stored, texts};
+use crate::config::Copies;
+use crate::testing::{OnMessage, World, config};
+use model::StoreError;
+use std::time::Duration;
+
+/// Kate registered; the devices of Jim (1001) come by [`device`].
+fn world(copies: Copies) -> (World, usize) {
+    let mut settings = config();
+    settings.im.copies = copies;
+    let mut world = World::new(settings, 1);
+    let kate = world.phone("1000");
+    assert_eq!(world.register(kate), 200);
+    (world, kate)
+}
+
+/// A device of Jim with this instance, at an address of its own.
+fn device(world: &mut World, instance: &str) -> usize {
+    let phone = world.phone("1001");
+    world.phones[phone].contact_params = format!(";+sip.instance=\"<urn:x:{instance}>\"");
+    assert_eq!(world.register(phone), 200);
+    world.run_ms(50);
+    phone
+}
+
+fn leave(world: &mut World, phone: usize) {
+    assert_eq!(world.register_for(phone, 0), 200);
+    world.phones[phone].is_dead = true;
+}
+
+fn send(world: &mut World, from: usize, text: &str) -> u16 {
+    let sent = world.message(from, "1001", text);
+    world.finish(from, sent)
+}
+
+fn owed(world: &World) -> Vec<Vec<Box<str>>> {
+    world
+        .store
+        .messages
+        .values()
+        .map(|message| message.owed.clone())
+        .collect()
+}
+
+#[test]
+fn a_device_that_was_away_gets_nothing_that_another_has_read() {
+    let (mut world, kate) = world(Copies::User);
+    let (_, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    assert_eq!(send(&mut world, kate, "read at the desk"), 200);
+    let soft = device(&mut world, "soft");
+    world.run(Duration::from_secs(5));
+    assert!(world.phones[soft].texts().is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn each_known_device_gets_a_copy_when_it_comes_back() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    for text in texts(0..3) {
+        assert_eq!(send(&mut world, kate, &text), 200, "the desk has it");
+    }
+    assert_eq!(world.phones[desk].texts(), texts(0..3));
+    assert_eq!(owed(&world), vec![vec![Box::from("<urn:x:soft>")]; 3]);
+    world.restart();
+    let soft = device(&mut world, "soft");
+    world.run(Duration::from_secs(5));
+    assert_eq!(
+        world.phones[soft].texts(),
+        texts(0..3),
+        "in order, from another address"
+    );
+    assert_eq!(world.phones[desk].texts(), texts(0..3), "once");
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn nothing_is_written_when_all_known_devices_take_a_message_at_once() {
+    let (mut world, kate) = world(Copies::Device);
+    let devices = [device(&mut world, "desk"), device(&mut world, "soft")];
+    world.store.failing = Some(StoreError::Io);
+    assert_eq!(send(&mut world, kate, "to all"), 200);
+    for phone in devices {
+        assert_eq!(world.phones[phone].texts(), ["to all"]);
+    }
+    world.store.failing = None;
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn the_copy_of_a_slow_device_is_on_disk_before_the_sender_hears_200() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[soft].on_message = OnMessage::Ignore;
+    let sent = world.message(kate, "1001", "slow");
+    world.run_ms(450);
+    assert_eq!((world.phones[desk].texts().len(), world.status(kate, sent)), (1, None));
+    world.run_ms(150);
+    assert_eq!(world.status(kate, sent), Some(200));
+    assert_eq!(owed(&world), [[Box::from("<urn:x:soft>")]]);
+    world.phones[soft].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[soft].texts(), ["slow"]);
+    assert!(stored(&world).is_empty());
+    world.run(Duration::from_secs(100));
+    assert_eq!(world.phones[soft].texts(), ["slow"], "once");
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn what_waits_for_a_device_is_not_overtaken_by_what_comes_new() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[soft].is_dead = true;
+    let mut sent = Vec::new();
+    for text in texts(0..4) {
+        sent.push(world.message(kate, "1001", &text));
+        world.run(Duration::from_secs(2));
+    }
+    let statuses: Vec<_> = sent.iter().map(|number| world.status(kate, *number)).collect();
+    assert_eq!(statuses, [Some(200); 4]);
+    world.phones[soft].is_dead = false;
+    for text in texts(4..8) {
+        sent.push(world.message(kate, "1001", &text));
+        world.run(Duration::from_secs(20));
+    }
+    world.run(Duration::from_secs(100));
+    assert_eq!(world.phones[desk].texts(), texts(0..8));
+    assert_eq!(world.phones[soft].texts(), texts(0..8));
+    let statuses: Vec<_> = sent.iter().map(|number| world.status(kate, *number)).collect();
+    assert_eq!(statuses, [Some(200); 8]);
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn what_nobody_has_goes_to_each_known_device_and_to_one_that_is_new() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, desk);
+    leave(&mut world, soft);
+    assert_eq!(send(&mut world, kate, "anybody?"), 202);
+    let tablet = device(&mut world, "tablet");
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.phones[tablet].texts(), ["anybody?"]);
+    let other = device(&mut world, "other");
+    world.run(Duration::from_secs(1));
+    assert!(world.phones[other].texts().is_empty(), "somebody has it");
+    for instance in ["soft", "desk"] {
+        assert_eq!(stored(&world), ["anybody?"]);
+        let phone = device(&mut world, instance);
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.phones[phone].texts(), ["anybody?"], "{instance}");
+    }
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_device_that_is_away_is_owed_what_another_refuses() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[desk].on_message = OnMessage::Refuse(603);
+    leave(&mut world, soft);
+    assert_eq!(send(&mut world, kate, "for the soft one"), 202);
+    assert_eq!(owed(&world).len(), 1);
+    world.phones[desk].on_message = OnMessage::Take;
+    let soft = device(&mut world, "soft");
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.phones[soft].texts(), ["for the soft one"]);
+    world.phones[desk].on_message = OnMessage::Refuse(603);
+    world.phones[soft].on_message = OnMessage::Refuse(486);
+    assert_eq!(send(&mut world, kate, "nobody wants it"), 603);
+    world.run(Duration::from_secs(60));
+    assert_eq!(stored(&world).len(), usize::from(!stored(&world).is_empty()));
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn a_store_that_fails_costs_the_others_their_copy_and_nobody_the_truth() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    world.store.failing = Some(StoreError::Full);
+    assert_eq!(send(&mut world, kate, "x"), 200, "the desk has it");
+    assert_eq!(world.phones[desk].texts(), ["x"]);
+    world.phones[desk].on_message = OnMessage::Ignore;
+    assert_eq!(send(&mut world, kate, "y"), 503, "nobody has it");
+    world.store.failing = None;
+    world.phones[desk].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(60));
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_device_unseen_for_longest_is_forgotten_with_what_it_was_owed() {
+    let (mut world, kate) = world(Copies::Device);
+    let first = device(&mut world, "0");
+    leave(&mut world, first);
+    let desk = device(&mut world, "desk");
+    assert_eq!(send(&mut world, kate, "x"), 200);
+    assert_eq!(stored(&world), ["x"]);
+    for instance in 1..8 {
+        let phone = device(&mut world, &instance.to_string());
+        leave(&mut world, phone);
+    }
+    world.run(Duration::from_secs(1));
+    assert!(stored(&world).is_empty(), "nobody else was owed it");
+    let of_jim = world.store.devices.keys().filter(|(aor, _)| aor.user() == "1001");
+    assert_eq!(of_jim.count(), 8);
+    assert_eq!(world.phones[desk].texts(), ["x"]);
+    world.jump_wall(Duration::from_secs(31 * 86_400));
+    assert_eq!(send(&mut world, kate, "a month later"), 200);
+    assert!(stored(&world).is_empty(), "nobody is expected back after a month");
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_reload_from_one_way_to_the_other_loses_nothing() {
+    for (before, after) in [(Copies::User, Copies::Device), (Copies::Device, Copies::User)] {
+        let (mut world, kate) = world(before);
+        let desk = device(&mut world, "desk");
+        leave(&mut world, desk);
+        for text in texts(0..3) {
+            assert_eq!(send(&mut world, kate, &text), 202);
+        }
+        let mut settings = config();
+        settings.im.copies = after;
+        world.reload(settings);
+        let desk = device(&mut world, "desk");
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.phones[desk].texts(), texts(0..3), "{before:?}");
+        assert!(stored(&world).is_empty(), "{before:?}");
+        assert_eq!(figure(&world, "messages_waiting"), 0, "{before:?}");
+        assert_quiet(&mut world);
+    }
+}
+
+/// What a test may count on at a kill: each device has all that was acknowledged, in order; the one in flight perhaps twice.
+#[test]
+fn a_kill_at_any_moment_loses_no_copy_and_keeps_the_order() {
+    for kill_ms in (0..400).step_by(23) {
+        let (mut world, kate) = world(Copies::Device);
+        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+        leave(&mut world, soft);
+        world.store.delay = Duration::from_millis(3);
+        let sent: Vec<u64> = texts(0..10)
+            .iter()
+            .map(|text| {
+                let number = world.message(kate, "1001", text);
+                world.run_ms(15);
+                number
+            })
+            .collect();
+        let soft = world.phone("1001");
+        world.phones[soft].contact_params = ";+sip.instance=\"<urn:x:soft>\"".into();
+        world.with(soft, |phone, now| phone.register(now, 3_600));
+        world.run_ms(kill_ms);
+        world.restart();
+        for phone in [desk, soft] {
+            world.with(phone, |phone, _| phone.reboot());
+            world.register(phone);
+        }
+        world.run(Duration::from_secs(60));
+        let acknowledged: Vec<String> = texts(0..10)
+            .into_iter()
+            .zip(&sent)
+            .filter(|(_, number)| matches!(world.status(kate, **number), Some(200 | 202)))
+            .map(|(text, _)| text)
+            .collect();
+        for phone in [desk, soft] {
+            let mut got = world.phones[phone].texts();
+            got.dedup();
+            got.retain(|text| acknowledged.contains(text));
+            assert_eq!(got, acknowledged, "killed after {kill_ms} ms");
+        }
+        assert!(stored(&world).is_empty());
+        assert_eq!(world.switch.audit(), Ok(()));
+    }
+}
