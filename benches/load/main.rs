@@ -4,6 +4,8 @@
 //! One line of tab-separated figures per run, microseconds of CPU per operation:
 //! `label op seconds done failed rate p50_us p99_us server_cpu_us load_cpu_us server_rss_kib bytes_each`
 //!
+//! `stored` is about the disk: with `--disk DIR` the same run measures what a bare `fdatasync` takes there.
+//!
 //! `bytes_each` is what the server's memory grew by: per user while they registered, or with `--op hold` per call that is
 //! up. `--scale 1000,10000,...` registers more and more users with one server and measures cached REGISTER at each size;
 //! its second column is `Scale:SIZE`.
@@ -11,6 +13,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a command-line tool of the bench
 
 mod batch;
+mod floor;
 mod run;
 mod text;
 
@@ -26,6 +29,9 @@ pub enum Op {
     Cached,
     /// MESSAGE with a known nonce to another registered user, 200 by that user.
     Message,
+    /// MESSAGE with a known nonce to a user who is away, 202 by the server when it is on its disk. Half of the users send to
+    /// the other half.
+    Stored,
     /// INVITE 100 180 200 ACK BYE 200 through the server, no media.
     Call,
     /// As many calls as the window, all up at the same time, then hung up: set up per second, and memory for each.
@@ -62,6 +68,10 @@ struct Arguments {
     /// Processes of the server, for CPU and memory.
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
+    /// A directory on the server's disk: what a bare loop of write and fdatasync takes there is printed first, as op
+    /// `Fsync`, for one write after the other.
+    #[arg(long)]
+    disk: Option<std::path::PathBuf>,
     #[arg(long, default_value = "tandem")]
     label: String,
     /// What the operation is called in the figures, instead of its own name: the server may treat it in more than one way.
@@ -87,10 +97,13 @@ fn main() {
         a.seconds <= 120.0 && users <= 1_000_000 && a.window <= 16_384 && (1..=64).contains(&a.sockets),
         "the load is bounded"
     );
+    if let Some(disk) = &a.disk {
+        println!("{}\t{}", a.label, floor::measure(disk));
+    }
     let mut run = run::Run::new(&a.domain, users, a.sockets, a.local, a.target);
     let empty = server(&a.pid).1;
     if a.scale.is_empty() {
-        run.register_first(users);
+        run.register_first(if a.op == Op::Stored { users / 2 } else { users });
         let grown = server(&a.pid).1.saturating_sub(empty);
         let name = a.name.clone().unwrap_or_else(|| format!("{:?}", a.op));
         measure(&a, &mut run, a.op, &name, grown, users);

@@ -293,11 +293,18 @@ impl Run {
     fn send_first(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         slot.cseq += 1;
-        let callee = self.users[(slot.user + 1) % self.registered].name.clone();
+        let callee = if self.op == Op::Stored {
+            // One of those who never register.
+            let away = self.users.len() - self.registered;
+            self.registered + slot.user % away.max(1)
+        } else {
+            (slot.user + 1) % self.registered
+        };
+        let callee = self.users[callee].name.clone();
         let user = &mut self.users[slot.user];
         let method = match self.op {
             Op::Register | Op::Cached => "REGISTER",
-            Op::Message => "MESSAGE",
+            Op::Message | Op::Stored => "MESSAGE",
             Op::Call | Op::Hold => "INVITE",
         };
         let (domain, local, run) = (&self.domain, self.local, self.run);
@@ -362,6 +369,11 @@ impl Run {
             (Op::Call | Op::Hold, 200..=299) if bye => self.end(index, true),
             (Op::Hold, 200..=299) => self.keep_up(index, message),
             (Op::Call, 200..=299) => self.hang_up(index, message),
+            (Op::Stored, 202) => self.end(index, true),
+            (Op::Stored, 200) => {
+                self.odd("200 to a message that nobody can have");
+                self.end(index, false);
+            }
             (_, 200) => self.end(index, true),
             (_, 401 | 407) => self.on_challenge(index, message),
             _ => {

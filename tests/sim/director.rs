@@ -5,25 +5,31 @@ use crate::network::Network;
 use crate::phone::{CallPlan, Settings};
 use crate::world::{RING_TIMEOUT, World};
 use std::time::Duration;
+use switch::config::Copies;
 
 /// How often things happen; rates in thousandths per tick of 50 ms.
 #[derive(Clone, Debug)]
 pub struct Script {
     pub seed: u64,
+    /// It ends when there were so many calls and letters.
     pub calls: u64,
+    pub letters: u64,
     pub users: usize,
     pub phones: usize,
     pub network: Network,
     /// New calls.
     pub call_rate: u32,
-    /// New letters.
+    /// New letters, each time so many.
     pub letter_rate: u32,
+    pub letters_at_once: u32,
     /// Phones that vanish, and come back later.
     pub vanish_rate: u32,
     /// Crashes of the switch.
     pub crash_rate: u32,
     /// Store operations that fail, in thousandths.
     pub store_failures: u32,
+    /// Who of the devices of a user is to get a letter.
+    pub copies: Copies,
     /// How long a phone stays away at most, in seconds.
     pub longest_absence: u64,
 }
@@ -36,15 +42,36 @@ impl Script {
         Script {
             seed,
             calls,
+            letters: 0,
             users: 160,
             phones: 200,
             network: Network::LOSSY,
             call_rate: 300,
             letter_rate: 150,
+            letters_at_once: 1,
             vanish_rate: 4,
             crash_rate: 0,
             store_failures: 0,
             longest_absence: 240,
+            copies: Copies::User,
+        }
+    }
+
+    /// People who write, with devices that come and go and a switch that dies.
+    pub fn writers(seed: u64, letters: u64, copies: Copies) -> Script {
+        Script {
+            letters,
+            users: 500,
+            phones: 650,
+            call_rate: 0,
+            letter_rate: 900,
+            letters_at_once: 5,
+            vanish_rate: 80,
+            crash_rate: 6,
+            store_failures: 5,
+            longest_absence: 200,
+            copies,
+            ..Script::busy(seed, 0)
         }
     }
 }
@@ -78,6 +105,7 @@ pub fn settings() -> Settings {
         answer: (100, 4_000),
         talk_at_least: Duration::ZERO,
         longest_setup: RING_TIMEOUT + Duration::from_secs(32),
+        copies: Copies::User,
     }
 }
 
@@ -88,16 +116,19 @@ pub fn play(script: &Script, test: &str) -> World {
         script.users,
         script.phones,
         script.network.clone(),
-        settings(),
+        Settings {
+            copies: script.copies,
+            ..settings()
+        },
     );
     world.ledger.replay = format!(
-        "SIM_SEED={} SIM_CALLS={} cargo test -p switch --test sim -- {test}",
-        script.seed, script.calls
+        "SIM_SEED={} SIM_CALLS={} SIM_LETTERS={} cargo test -p switch --test sim -- {test}",
+        script.seed, script.calls, script.letters
     );
     world.store.failing = script.store_failures;
     everybody_comes(&mut world);
     let mut away: Vec<(clock::Mono, usize)> = Vec::new();
-    while world.ledger.counted("calls") < script.calls {
+    while world.ledger.counted("calls") < script.calls || world.ledger.counted("letters") < script.letters {
         world.run_for(TICK);
         tick(&mut world, script, &mut away);
     }
@@ -122,10 +153,12 @@ fn tick(world: &mut World, script: &Script, away: &mut Vec<(clock::Mono, usize)>
         begin_call(world);
     }
     if world.random.permille(script.letter_rate) {
-        let index = world.random.below(world.phones.len());
-        let reader = world.random.below(world.users);
-        if world.phones[index].online {
-            world.with_phone(index, |phone, cx| phone.write(cx, reader));
+        for _ in 0..script.letters_at_once {
+            let index = world.random.below(world.phones.len());
+            let reader = world.random.below(world.users);
+            if world.phones[index].online {
+                world.with_phone(index, |phone, cx| phone.write(cx, reader));
+            }
         }
     }
     if world.random.permille(script.vanish_rate) {
@@ -231,6 +264,11 @@ pub fn finish(world: &mut World) {
     }
     letters_arrive(world);
     world.ledger.check_letters(world.now);
+    if world.ledger.to_each {
+        let (phones, users) = (world.phones.len(), world.users);
+        let devices_of = |reader| (reader..phones).step_by(users).collect();
+        world.ledger.check_copies(world.now, devices_of);
+    }
     // Without a crash only a device that comes while another is being asked explains a second copy.
     let (twice, letters) = (
         world.ledger.counted("letters a device has twice"),

@@ -35,8 +35,12 @@ pub struct Ledger {
     /// When the switch died last, or came back from it.
     disturbed: Option<Mono>,
     taken: u64,
-    /// Which device has which letter.
-    devices: HashSet<(String, usize)>,
+    /// Which device has which letter, under which name of the switch first.
+    devices: HashMap<(String, usize), String>,
+    /// The last letter of each sender that each device got for the first time.
+    last_of_sender: HashMap<(usize, usize), String>,
+    /// Each device is to get each letter.
+    pub to_each: bool,
     /// What the callers of calls were told, and other events, by name.
     pub figures: BTreeMap<String, u64>,
 }
@@ -214,7 +218,7 @@ impl Ledger {
         let id = text.body.trim().to_owned();
         match self.letters.get(&id) {
             None => self.violated(now, text.call_id(), "the switch sends a message that nobody wrote"),
-            Some(letter) if letter.confirmed && !letter.repeated => {
+            Some(letter) if letter.confirmed && !letter.repeated && !self.to_each => {
                 self.violated(now, &id, "the switch sends a message again that a device has taken");
             }
             Some(_) => {}
@@ -255,11 +259,21 @@ impl Ledger {
         self.letters.insert(id.to_owned(), letter);
     }
 
-    /// A device has taken a letter.
-    pub fn on_taken(&mut self, now: Mono, id: &str, user: usize, device: usize) {
+    /// A device has taken a letter that the switch calls `name`.
+    pub fn on_taken(&mut self, now: Mono, id: &str, user: usize, device: usize, name: &str) {
         self.taken += 1;
-        if !self.devices.insert((id.to_owned(), device)) {
-            self.count("letters a device has twice");
+        match self.devices.get(&(id.to_owned(), device)) {
+            None => {
+                self.devices.insert((id.to_owned(), device), name.to_owned());
+                self.check_order(now, id, device);
+            }
+            Some(first) => {
+                let is_repeated = self.letters.get(id).is_some_and(|letter| letter.repeated);
+                if first != name && !is_repeated {
+                    self.violated(now, id, "a device gets a message twice and cannot know it");
+                }
+                self.count("letters a device has twice");
+            }
         }
         let taken = self.taken;
         match self.letters.get_mut(id) {
@@ -267,6 +281,21 @@ impl Ledger {
                 letter.taken.get_or_insert(taken);
             }
             _ => self.violated(now, id, "a message reached somebody it was not for"),
+        }
+    }
+
+    /// What one sender writes reaches a device in his order. Ids rise, and he writes the next when he has an answer.
+    fn check_order(&mut self, now: Mono, id: &str, device: usize) {
+        let Some(letter) = self.letters.get(id).filter(|_| self.to_each) else {
+            return;
+        };
+        let before = self.last_of_sender.insert((letter.sender, device), id.to_owned());
+        if let Some(before) = before.filter(|before| before.as_str() > id) {
+            self.violated(
+                now,
+                id,
+                &format!("{before} was written after and is on the device before"),
+            );
         }
     }
 
@@ -296,6 +325,21 @@ impl Ledger {
                 .unwrap_or((0, ""));
             if before > taken {
                 self.violated(now, id, &format!("{other} was written before and delivered after"));
+            }
+        }
+    }
+
+    /// At the end: every device of its reader has every letter that was accepted.
+    pub fn check_copies(&self, now: Mono, devices_of: impl Fn(usize) -> Vec<usize>) {
+        for (id, letter) in self.letters.iter().filter(|(_, one)| matches!(one.status, 200 | 202)) {
+            for device in devices_of(letter.reader) {
+                if !self.devices.contains_key(&(id.clone(), device)) {
+                    self.violated(
+                        now,
+                        id,
+                        &format!("{} to a message that device {device} never got", letter.status),
+                    );
+                }
             }
         }
     }

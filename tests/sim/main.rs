@@ -1,7 +1,7 @@
 //! The switch among 200 phones in a bad network, in virtual time: what must be true is checked at each step, and at the end
 //! nothing may be left. A failing run prints its last messages and the command that repeats it.
 //!
-//! `SIM_CALLS` and `SIM_SEED` widen the runs; `scripts/soak` plays rising seeds.
+//! `SIM_CALLS`, `SIM_LETTERS` and `SIM_SEED` widen the runs; `scripts/soak` plays rising seeds.
 
 mod directed;
 mod director;
@@ -80,4 +80,28 @@ fn nothing_acknowledged_is_lost_when_the_switch_dies() {
         let world = play(&script, "nothing_acknowledged_is_lost_when_the_switch_dies");
         report(&world, &script);
     }
+}
+
+/// 500 users with 650 devices that come and go, loss, duplication, and a switch that dies at any moment: each message that
+/// was acknowledged is read at least once, displayed once on each device that tells messages by their id, in order, and no
+/// status is a lie. `scripts/soak` plays it with 100,000 messages.
+fn people_write(seed: u64, copies: switch::config::Copies, test: &str) {
+    let letters = setting("SIM_LETTERS").unwrap_or(8_000);
+    let script = Script::writers(setting("SIM_SEED").unwrap_or(seed), letters, copies);
+    let world = play(&script, test);
+    report(&world, &script);
+    let crashes = world.ledger.counted("crashes");
+    assert!(crashes > letters / 10_000, "{crashes} crashes say nothing");
+}
+
+#[test]
+fn messages_survive_devices_that_come_and_go_and_crashes() {
+    let test = "messages_survive_devices_that_come_and_go_and_crashes";
+    people_write(31, switch::config::Copies::User, test);
+}
+
+#[test]
+fn each_device_that_comes_and_goes_gets_its_copy_over_crashes() {
+    let test = "each_device_that_comes_and_goes_gets_its_copy_over_crashes";
+    people_write(32, switch::config::Copies::Device, test);
 }

@@ -103,6 +103,7 @@ impl World {
     /// A world in which nobody is registered yet. The first `phones` users have one phone each, further phones are second
     /// ones.
     pub fn new(seed: u64, users: usize, phones: usize, network: Network, settings: Settings) -> World {
+        let copies = settings.copies;
         let mut world = World {
             now: Mono(0),
             phones: Vec::new(),
@@ -114,7 +115,7 @@ impl World {
             settings,
             wall_ahead: 0,
             users,
-            config: config(users),
+            config: config(users, copies),
             node: None,
             generation: 0,
             queue: BinaryHeap::new(),
@@ -130,6 +131,7 @@ impl World {
             let address = world.new_address(index);
             world.phones.push(Phone::new(index, index % users, address));
         }
+        world.ledger.to_each = copies == switch::config::Copies::Device;
         world.boot();
         world
     }
@@ -444,7 +446,7 @@ fn flow(peer: SocketAddr) -> Flow {
 }
 
 /// Users 1000 and up, 9196 echo, 9197 tone, 9000 refused.
-fn config(users: usize) -> Config {
+fn config(users: usize, copies: switch::config::Copies) -> Config {
     use switch::config::{self, Action, Algorithm, Pattern, Rule, User};
     let seconds = Duration::from_secs;
     let user = |index: usize| {
@@ -511,17 +513,9 @@ fn config(users: usize) -> Config {
             originate_auto_answer: false,
         },
         im: config::Im {
-            store: true,
-            answer_within: seconds(8),
-            max_size: 16 * 1024,
-            keep: seconds(7 * 86_400),
-            max_per_user: 1_000,
-            max_total: 100_000,
-            invitation_timeout: seconds(30),
-            copy_to_phones: false,
-            tell_joined: false,
-            keep_transcripts: false,
             keep_records: None,
+            copies,
+            ..config::Im::default()
         },
         security: config::Security {
             realm: DOMAIN.into(),

@@ -57,7 +57,8 @@ impl Phone {
 
     pub fn take(&mut self, cx: &mut Cx<'_>, key: &str) {
         let Some(letter) = self.request_of(key) else { return };
-        cx.ledger.on_taken(cx.now, letter.body.trim(), self.user, self.index);
+        cx.ledger
+            .on_taken(cx.now, letter.body.trim(), self.user, self.index, letter.call_id());
         self.respond(cx, key, 200, "", None);
     }
 }

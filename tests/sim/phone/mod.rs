@@ -86,6 +86,8 @@ pub struct Settings {
     pub talk_at_least: Duration,
     /// Longest time from INVITE to its final answer.
     pub longest_setup: Duration,
+    /// Who of the devices of a user is to get a letter.
+    pub copies: switch::config::Copies,
 }
 
 /// One device.

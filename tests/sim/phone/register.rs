@@ -26,7 +26,11 @@ impl Phone {
             to: format!("<{}>", self.uri()),
             call_id: self.registration.0.clone(),
             cseq: self.registration.1,
-            more: format!("Contact: {};expires={expires}\r\n", self.contact()),
+            more: format!(
+                "Contact: {};expires={expires};+sip.instance=\"<urn:x:{}>\"\r\n",
+                self.contact(),
+                self.index
+            ),
             body: None,
         };
         self.request(cx, request, Purpose::Register);
