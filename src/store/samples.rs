@@ -2,8 +2,9 @@
 
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, InteractionId, KeptSubscription, LegId,
-    MessageId, StoreOp, StoredMessage, Transport,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, ImConsult, ImEnd, ImMessage, ImParty,
+    ImSession, ImStanding, ImState, InteractionId, KeptSession, KeptSubscription, LegId, MessageId, PartyId, SessionId,
+    StoreOp, StoredMessage, Transport,
 };
 
 pub(crate) fn aor(user: &str) -> Aor {
@@ -150,4 +151,74 @@ pub(crate) fn subscription(tag: u64) -> KeptSubscription {
         kept_at: Wall(1_700_000_000_000),
         expires_at: Wall(1_700_003_600_000),
     }
+}
+
+/// A session of these users that has ended, `at` ms after the others.
+pub(crate) fn session(id: u64, users: &[&str], at: i64) -> KeptSession {
+    let party = |(place, user): (usize, &&str)| ImParty {
+        id: PartyId(place as u64 + 1),
+        user: aor(user),
+        shown: format!("\"{user}\" <{user}>").into(),
+        standing: ImStanding::Connected,
+        state: ImState::Ended,
+        by_phone: place > 0,
+        done: true,
+        invited_by: (place > 0).then_some(PartyId(1)),
+        replaces: None,
+        group: Some("2000".into()),
+        delivered: u64::MAX,
+        displayed: 1,
+        until: Some(1),
+    };
+    KeptSession {
+        session: ImSession {
+            id: SessionId(id),
+            state: ImState::Ended,
+            end: Some(ImEnd::Ended),
+            ended_by: Some(PartyId(1)),
+            owner: PartyId(1),
+            target: "bob".into(),
+            consult: None,
+            parties: users.iter().enumerate().map(party).collect(),
+            opened_at: Wall(1_700_000_000_000),
+            connected_at: Some(Wall(1_700_000_000_500)),
+            ended_at: Some(Wall(1_700_000_001_000 + at)),
+            last_seq: 2,
+        },
+        cseqs: vec![(PartyId(2), 7)],
+    }
+}
+
+/// The same as a consultation about an interaction.
+pub(crate) fn consult(id: u64, users: &[&str], interaction: u64) -> KeptSession {
+    let mut kept = session(id, users, 0);
+    kept.session.consult = Some(ImConsult {
+        interaction: InteractionId(interaction),
+        contacts: vec!["<+4930>".into()],
+        case_data: [("product".into(), "violin".into())].into(),
+        voice: None,
+    });
+    kept
+}
+
+/// A message in a session.
+pub(crate) fn said(session: u64, seq: u64, text: &str) -> ImMessage {
+    ImMessage {
+        session: SessionId(session),
+        seq,
+        at: Wall(1_700_000_000_000 + seq.cast_signed()),
+        from: PartyId(u64::MAX),
+        shown: "\"Alice\" <alice>".into(),
+        text: text.into(),
+        failed: Vec::new(),
+    }
+}
+
+pub(crate) fn put_said(session: u64, seq: u64, text: &str) -> StoreOp {
+    StoreOp::PutSessionMessage(Box::new(said(session, seq, text)))
+}
+
+pub(crate) fn close(kept: &KeptSession, keep_text: bool) -> StoreOp {
+    let kept = Box::new(kept.clone());
+    StoreOp::CloseSession { kept, keep_text }
 }

@@ -3,12 +3,15 @@
 use crate::backend::Backend;
 use crate::location::Location;
 use crate::memory::Shared;
-use crate::samples::{aor, append, binding, cdr, delete_binding, load, message, put_binding, put_cdr, subscription};
-use crate::{CdrQuery, Reader};
+use crate::samples::{
+    aor, append, binding, cdr, close, consult, delete_binding, load, message, put_binding, put_cdr, put_said, said,
+    session, subscription,
+};
+use crate::{CdrQuery, Reader, TranscriptQuery};
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, LegId, MessageId, RecordingRow,
-    StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, KeptSession, LegId, MessageId,
+    RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use model::{KnownDevice, Receipt};
 
@@ -131,6 +134,12 @@ suite! {
     works_again_after_a_failed_commit,
     a_reader_sees_what_is_committed,
     hostile_text_is_only_text,
+    an_open_session_is_read_back_with_what_was_said_in_order,
+    a_closed_session_is_a_record_and_its_text_only_where_it_is_kept,
+    records_of_sessions_are_found_by_who_when_and_what_was_said,
+    consultations_are_found_by_their_interaction_and_in_nobodys_records,
+    an_erased_session_is_gone_and_so_are_those_that_are_too_old,
+    what_is_done_to_sessions_in_vain_is_undone
 }
 
 fn an_empty_store_answers_every_question(mut s: Subject) {
@@ -892,4 +901,209 @@ fn a_subscription_is_read_back_replaced_and_removed(mut s: Subject) {
     s.run_in_vain(&[StoreOp::DeleteSubscription(1)], StoreError::Io);
     let all = StoreReply::Subscriptions(vec![subscription(1), newer]);
     assert_eq!(s.ask(StoreOp::LoadSubscriptions), all);
+}
+
+fn put(kept: &KeptSession) -> StoreOp {
+    StoreOp::PutSession(Box::new(kept.clone()))
+}
+
+fn found(s: &Subject, query: &TranscriptQuery) -> Vec<u64> {
+    let rows = s.reader().transcripts(query, 100).unwrap();
+    assert!(rows.is_sorted_by(|a, b| a.seq > b.seq), "the latest first");
+    rows.iter().map(|row| row.session.id.0).collect()
+}
+
+fn an_open_session_is_read_back_with_what_was_said_in_order(mut s: Subject) {
+    let (mut first, second) = (session(2, &["alice", "bob"], 0), session(1, &["bob", "carol"], 0));
+    s.run(&[
+        put(&first),
+        put_said(2, 2, "two"),
+        put_said(2, 1, "one"),
+        put_said(2, 1, "one again"),
+        put_said(1, 1, "other"),
+        put(&second),
+    ]);
+    first.session.last_seq = 9;
+    s.run(&[put(&first)]);
+    let open = StoreReply::Sessions(vec![
+        (second, vec![said(1, 1, "other")]),
+        (first, vec![said(2, 1, "one"), said(2, 2, "two")]),
+    ]);
+    assert_eq!(s.ask(StoreOp::LoadSessions), open);
+    assert!(found(&s, &TranscriptQuery::default()).is_empty(), "they are not over");
+    // As many of the last messages as a session has in memory.
+    let many = u64::from(StoreOp::SESSION_MESSAGES) + 5;
+    s.run(&(3..=many).map(|seq| put_said(2, seq, "more")).collect::<Vec<_>>());
+    let StoreReply::Sessions(open) = s.ask(StoreOp::LoadSessions) else {
+        panic!()
+    };
+    let messages = &open[1].1;
+    assert_eq!(
+        (messages.len(), messages[0].seq),
+        (StoreOp::SESSION_MESSAGES as usize, 6)
+    );
+}
+
+fn a_closed_session_is_a_record_and_its_text_only_where_it_is_kept(mut s: Subject) {
+    let (kept, bare) = (session(1, &["alice", "bob"], 0), session(2, &["alice", "bob"], 1));
+    s.run(&[
+        put(&kept),
+        put_said(1, 1, "kept"),
+        put(&bare),
+        put_said(2, 1, "forgotten"),
+    ]);
+    s.run(&[close(&kept, true), close(&bare, false)]);
+    assert_eq!(s.ask(StoreOp::LoadSessions), StoreReply::Sessions(Vec::new()));
+    let texts = |id: u64| s.reader().transcript(SessionId(id)).unwrap().unwrap();
+    assert_eq!(
+        (texts(1).session, texts(1).messages),
+        (kept.session.clone(), vec![said(1, 1, "kept")])
+    );
+    assert_eq!(
+        (texts(2).session, texts(2).messages),
+        (bare.session.clone(), Vec::new())
+    );
+    let rows = s.reader().transcripts(&TranscriptQuery::default(), 100).unwrap();
+    let has_text: Vec<_> = rows.iter().map(|row| (row.session.id.0, row.has_text)).collect();
+    assert_eq!(has_text, [(2, false), (1, true)]);
+    // Closed once: a late word changes nothing.
+    s.run(&[put(&bare), close(&kept, false)]);
+    assert_eq!(s.reader().transcript(SessionId(1)).unwrap().unwrap().messages.len(), 1);
+    assert_eq!(s.ask(StoreOp::LoadSessions), StoreReply::Sessions(Vec::new()));
+    assert_eq!(s.reader().transcript(SessionId(9)).unwrap(), None);
+}
+
+fn records_of_sessions_are_found_by_who_when_and_what_was_said(mut s: Subject) {
+    for (id, users, text) in [
+        (5, ["alice", "bob"], "The violin is ready, \u{e9}t\u{e9}!"),
+        (4, ["bob", "carol"], "a \"cello\" AND a bow"),
+        (3, ["alice", "carol"], "violin strings"),
+    ] {
+        let kept = session(id, &users, i64::try_from(id).unwrap() * 1_000);
+        s.run(&[
+            put(&kept),
+            put_said(id, 1, text),
+            put_said(id, 2, "bye"),
+            close(&kept, true),
+        ]);
+    }
+    let all = TranscriptQuery::default;
+    assert_eq!(found(&s, &all()), [3, 4, 5], "in the order of closing");
+    let of = |user: &str| TranscriptQuery {
+        user: Some(aor(user)),
+        ..all()
+    };
+    assert_eq!(
+        (found(&s, &of("alice")), found(&s, &of("bob")), found(&s, &of("dave"))),
+        (vec![3, 5], vec![4, 5], vec![])
+    );
+    let text = |text: &str| TranscriptQuery {
+        text: Some(text.into()),
+        ..all()
+    };
+    assert_eq!(found(&s, &text("violin")), [3, 5]);
+    assert_eq!(found(&s, &text("VIOLIN ready")), [5]);
+    assert_eq!(found(&s, &text("violin bye")), [] as [u64; 0], "in one message");
+    assert_eq!(found(&s, &text("cello")), [4]);
+    for odd in [
+        "",
+        "\"",
+        "AND",
+        "viol*",
+        "NOT x",
+        "a OR b",
+        "text:violin",
+        "^",
+        "(",
+        "'; DROP TABLE im_session",
+    ] {
+        let _ = found(&s, &text(odd));
+    }
+    assert_eq!(found(&s, &text("cello AND bow")), [4], "words, not an expression");
+    let (since, until) = (Some(Wall(1_700_000_005_000)), Some(Wall(1_700_000_006_000)));
+    let in_time = TranscriptQuery { since, until, ..all() };
+    assert_eq!(found(&s, &in_time), [4]);
+    let first = s.reader().transcripts(&all(), 1).unwrap().remove(0);
+    let before = TranscriptQuery {
+        before: Some(first.seq),
+        ..all()
+    };
+    assert_eq!(found(&s, &before), [4, 5]);
+}
+
+fn consultations_are_found_by_their_interaction_and_in_nobodys_records(mut s: Subject) {
+    let (one, other) = (
+        consult(1, &["alice", "bob"], u64::MAX),
+        consult(2, &["alice", "bob"], 7),
+    );
+    s.run(&[
+        put(&one),
+        put_said(1, 1, "secret"),
+        close(&one, false),
+        close(&other, false),
+    ]);
+    let of = |user: &str| TranscriptQuery {
+        user: Some(aor(user)),
+        ..TranscriptQuery::default()
+    };
+    assert!(found(&s, &of("alice")).is_empty() && found(&s, &of("bob")).is_empty());
+    let about = TranscriptQuery {
+        interaction: Some(InteractionId(u64::MAX)),
+        ..TranscriptQuery::default()
+    };
+    assert_eq!(found(&s, &about), [1]);
+    assert!(
+        s.reader()
+            .transcript(SessionId(1))
+            .unwrap()
+            .unwrap()
+            .messages
+            .is_empty()
+    );
+}
+
+fn an_erased_session_is_gone_and_so_are_those_that_are_too_old(mut s: Subject) {
+    for id in 1..=4 {
+        let kept = session(id, &["alice", "bob"], i64::try_from(id).unwrap());
+        s.run(&[put(&kept), put_said(id, 1, "violin")]);
+        if id < 4 {
+            s.run(&[close(&kept, true)]);
+        }
+    }
+    assert_eq!(s.ask(StoreOp::EraseSession(SessionId(2))), StoreReply::Done);
+    assert_eq!(
+        s.ask(StoreOp::EraseSession(SessionId(4))),
+        StoreReply::Done,
+        "it is open: left alone"
+    );
+    let text = TranscriptQuery {
+        text: Some("violin".into()),
+        ..TranscriptQuery::default()
+    };
+    assert_eq!(found(&s, &text), [3, 1]);
+    s.run(&[StoreOp::ExpireSessions(Wall(1_700_000_001_001))]);
+    assert_eq!(found(&s, &text), [3]);
+    assert_eq!(s.reader().transcript(SessionId(1)).unwrap(), None);
+    s.run(&[StoreOp::ExpireSessions(Wall(i64::MAX))]);
+    assert!(found(&s, &TranscriptQuery::default()).is_empty());
+    let StoreReply::Sessions(open) = s.ask(StoreOp::LoadSessions) else {
+        panic!()
+    };
+    assert_eq!((open.len(), open[0].1.len()), (1, 1), "what is open is not old");
+}
+
+fn what_is_done_to_sessions_in_vain_is_undone(mut s: Subject) {
+    let kept = session(1, &["alice", "bob"], 0);
+    s.run(&[put(&kept), put_said(1, 1, "one")]);
+    let vain = [
+        put_said(1, 2, "two"),
+        close(&kept, false),
+        put(&session(2, &["bob", "carol"], 0)),
+    ];
+    s.run_in_vain(&vain, StoreError::Full);
+    let open = StoreReply::Sessions(vec![(kept.clone(), vec![said(1, 1, "one")])]);
+    assert_eq!(s.ask(StoreOp::LoadSessions), open);
+    s.run(&[close(&kept, true)]);
+    s.run_in_vain(&[StoreOp::EraseSession(SessionId(1))], StoreError::Io);
+    assert_eq!(found(&s, &TranscriptQuery::default()), [1]);
 }

@@ -1,77 +1,14 @@
 //! What a page sees: it logs in, watches over the websocket while phones register and call, and commands. And call records as
 //! CSV, each once, whatever happens to the node.
 
-use crate::support::node::{Setup, TestNode, node};
+use crate::support::node::{Setup, node};
+use crate::support::page::Page;
 use crate::support::phone::Phone;
 use crate::support::raw::Raw;
 use crate::support::served::Served;
 use crate::support::talk::Talk;
-use crate::support::{PATIENCE, http, log_in, wait_for};
+use crate::support::{http, log_in, wait_for};
 use serde_json::{Value, json};
-use std::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
-
-/// A page of one user, who is logged in.
-struct Page {
-    socket: WebSocket<TcpStream>,
-    /// Number of the last thing it was told.
-    seq: u64,
-}
-
-impl Page {
-    fn open(node: &TestNode, user: &str, resume: Option<u64>) -> Page {
-        let token = log_in(node, user);
-        let query = resume.map(|seq| format!("?resume={seq}")).unwrap_or_default();
-        let mut request = format!("ws://{}/api/v1/ws{query}", node.http())
-            .into_client_request()
-            .unwrap();
-        let protocols = format!("tandem.v1, tandem.token.{token}");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocols.parse().unwrap());
-        let stream = TcpStream::connect(node.http()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = client(request, stream).unwrap();
-        let mut page = Page {
-            socket,
-            seq: resume.unwrap_or(0),
-        };
-        let welcome = page.take();
-        assert_eq!(welcome["resumed"], json!(resume.is_some()), "{welcome}");
-        page
-    }
-
-    fn take(&mut self) -> Value {
-        loop {
-            if let Message::Text(text) = self.socket.read().expect("a message in time") {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                self.seq = message["seq"].as_u64().unwrap_or(self.seq);
-                return message;
-            }
-        }
-    }
-
-    /// The next message of this type, or event of this name; others are passed over.
-    fn expect(&mut self, name: &str) -> Value {
-        loop {
-            let message = self.take();
-            if message["type"] == name || message["event"] == name {
-                return message;
-            }
-        }
-    }
-
-    fn command(&mut self, id: &str, command: &Value) -> Value {
-        let mut message = command.clone();
-        message["type"] = json!("command");
-        message["id"] = json!(id);
-        self.socket.send(Message::Text(message.to_string().into())).unwrap();
-        let answer = self.expect("answer");
-        assert_eq!(answer["id"], id);
-        answer
-    }
-}
 
 #[test]
 fn a_page_watches_a_call_from_registration_to_its_end_and_ends_it_by_command() {

@@ -12,6 +12,7 @@ mod health;
 mod live;
 mod rooms;
 mod security;
+mod sessions;
 mod signals;
 mod sipp;
 mod sound;

@@ -175,3 +175,58 @@ fn a_directory_that_cannot_be_made_is_named() {
     let error = Sqlite::open(&file.join("test.db")).err().unwrap().to_string();
     assert!(error.contains("file/test.db"), "{error}");
 }
+
+/// What stands in the files of a database.
+fn bytes_of(directory: &Path) -> Vec<u8> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut bytes = Vec::new();
+    for entry in entries {
+        bytes.extend(std::fs::read(entry.unwrap().path()).unwrap());
+    }
+    bytes
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    let lower = bytes.to_ascii_lowercase();
+    lower.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// Words as the index keeps them: each after the part it shares with the one before.
+#[test]
+fn erased_text_and_its_words_are_in_no_file_any_more() {
+    use crate::samples::{close, put_said, session};
+    use model::{SessionId, StoreOp};
+    let directory = tempfile::tempdir().unwrap();
+    let mut sqlite = Sqlite::open(&directory.path().join("test.db")).unwrap();
+    let mut run = |ops: &[StoreOp]| sqlite.transact(ops, &mut || Ok(())).unwrap();
+    let long = "zebrawood ".repeat(2_000);
+    for id in 1..=40 {
+        let kept = session(id, &["alice", "bob"], 0);
+        let text = format!(
+            "xylophone glockenspiel{id} {}",
+            if id % 2 == 0 { &*long } else { "short" }
+        );
+        run(&[
+            StoreOp::PutSession(Box::new(kept.clone())),
+            put_said(id, 1, &text),
+            put_said(id, 2, "quietude"),
+        ]);
+        run(&[close(&kept, id % 4 != 0)]);
+    }
+    assert!(holds(&bytes_of(directory.path()), "xylophone"), "this test can fail");
+    for id in 1..40 {
+        run(&[StoreOp::EraseSession(SessionId(id))]);
+    }
+    run(&[StoreOp::ExpireSessions(clock::Wall(i64::MAX))]);
+    let bytes = bytes_of(directory.path());
+    for text in [
+        "xylophone",
+        "zebrawood",
+        "quietude",
+        "glockenspiel",
+        "alice@",
+        "ebrawood",
+    ] {
+        assert!(!holds(&bytes, text), "{text} is still there");
+    }
+}

@@ -3,6 +3,7 @@
 pub mod baresip;
 pub mod dice;
 pub mod node;
+pub mod page;
 pub mod phone;
 pub mod raw;
 pub mod served;

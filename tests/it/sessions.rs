@@ -1,0 +1,236 @@
+//! Sessions of instant messages between pages and real softphones, in every combination, with connections that break and a
+//! switch that is killed in the middle.
+
+use crate::support::baresip::{Account, Baresip, Speech};
+use crate::support::node::{Setup, TestNode, node};
+use crate::support::page::Page;
+use crate::support::served::Served;
+use crate::support::{http, log_in, wait_for};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// A registered softphone of one of the shipped users, which writes to `peer`.
+fn phone(sip: SocketAddr, user: &str, peer: &str) -> Baresip {
+    Baresip::start(&Account {
+        user,
+        password: &format!("demo-{user}"),
+        server: sip,
+        tone_hz: 440.0,
+        answers: false,
+        writes_to: peer,
+        speech: Speech::PLAIN,
+    })
+    .registered()
+}
+
+/// Opens a session and says the first thing; its id.
+fn invite(page: &mut Page, target: &str, text: &str) -> Value {
+    let opened = page.does(&json!({ "command": "im-open", "target": target }));
+    assert_eq!(opened["session"]["state"], "not-connected", "{opened}");
+    let session = opened["session"]["id"].clone();
+    say(page, &session, text);
+    session
+}
+
+fn say(page: &mut Page, session: &Value, text: &str) {
+    let said = page.does(&json!({ "command": "im-send", "session": session, "text": text }));
+    assert_eq!(said["message"]["text"], text, "{said}");
+}
+
+fn does(page: &mut Page, verb: &str, session: &Value) -> Value {
+    page.does(&json!({ "command": verb, "session": session }))
+}
+
+/// Waits until the session is in this state.
+fn becomes(page: &mut Page, state: &str) -> Value {
+    loop {
+        let changed = page.expect("im-changed");
+        if changed["session"]["state"] == state {
+            return changed;
+        }
+    }
+}
+
+fn texts(transcript: &Value) -> Vec<&str> {
+    let messages = transcript["messages"].as_array().unwrap();
+    messages
+        .iter()
+        .map(|message| message["text"].as_str().unwrap())
+        .collect()
+}
+
+/// The page and the phones of one node.
+fn pages(node: &TestNode) -> [Page; 2] {
+    ["1000", "1001"].map(|user| Page::of_messages(node.http(), user).0)
+}
+
+#[test]
+fn two_pages_hold_a_session_and_one_that_was_away_gets_what_it_missed() {
+    let node = node();
+    let [mut kate, mut jim] = pages(&node);
+    // Jim has two tabs: both show the invitation, and when one takes it the other shows the session.
+    let (mut tab, _) = Page::of_messages(node.http(), "1001");
+    let session = invite(&mut kate, "1001", "Have you a minute?");
+    for page in [&mut jim, &mut tab] {
+        let invited = page.expect("im-invited");
+        assert_eq!(texts(&invited["invitation"]), ["Have you a minute?"]);
+    }
+    does(&mut jim, "im-accept", &session);
+    assert_eq!(tab.expect("im-joined")["transcript"]["session"]["id"], session);
+    becomes(&mut kate, "connected");
+    say(&mut jim, &session, "Yes");
+    assert_eq!(kate.expect("im-message")["message"]["text"], "Yes");
+
+    // Kate's connection breaks in the middle.
+    let before = kate.seq;
+    drop(kate);
+    say(&mut jim, &session, "Are you there?");
+    say(&mut jim, &session, "Hello?");
+    let mut kate = Page::back(node.http(), "1000", before);
+    assert_eq!(kate.expect("im-message")["message"]["text"], "Are you there?");
+    assert_eq!(kate.expect("im-message")["message"]["seq"], 4);
+    say(&mut kate, &session, "Back again");
+    loop {
+        if jim.expect("im-message")["message"]["text"] == "Back again" {
+            break;
+        }
+    }
+    // A page that comes without knowing anything is shown all of it.
+    let (_, snapshot) = Page::of_messages(node.http(), "1000");
+    let all = ["Have you a minute?", "Yes", "Are you there?", "Hello?", "Back again"];
+    assert_eq!(texts(&snapshot["sessions"][0]), all);
+
+    does(&mut kate, "im-end", &session);
+    becomes(&mut jim, "ended");
+    let late = json!({ "command": "im-send", "session": session, "text": "late" });
+    assert_eq!(jim.command("late", &late)["problem"]["code"], "conflict");
+    does(&mut kate, "im-done", &session);
+    does(&mut jim, "im-done", &session);
+    wait_for("the end of the session", || {
+        (node.metric("tandem_im_sessions") == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn a_page_writes_to_a_softphone_and_it_answers() {
+    let node = node();
+    let (mut kate, _) = Page::of_messages(node.http(), "1000");
+    let mut bob = phone(node.sip(), "1001", "1000");
+    let session = invite(&mut kate, "1001", "Are you free?");
+    becomes(&mut kate, "connected");
+    bob.logged("Are you free?");
+    bob.write("In a minute.");
+    loop {
+        if kate.expect("im-message")["message"]["text"] == "In a minute." {
+            break;
+        }
+    }
+    say(&mut kate, &session, "Thank you.");
+    bob.logged("Thank you.");
+    does(&mut kate, "im-end", &session);
+    bob.logged("(Alice Demo ended the session)");
+}
+
+#[test]
+fn a_softphone_writes_to_a_page_and_is_told_what_became_of_it() {
+    let node = Setup::new().set("im.invitation_timeout=1s").start();
+    let (mut jim, _) = Page::of_messages(node.http(), "1001");
+    let mut alice = phone(node.sip(), "1000", "1001");
+    alice.write("Are you free?");
+    let invited = jim.expect("im-invited");
+    assert_eq!(texts(&invited["invitation"]), ["Are you free?"]);
+    let session = invited["invitation"]["session"]["id"].clone();
+    does(&mut jim, "im-reject", &session);
+    alice.logged("(Bob Demo declined)");
+
+    alice.write("Really not?");
+    let missed = jim.expect("im-invited")["invitation"]["session"]["id"].clone();
+    alice.logged("(no answer)");
+    let (_, snapshot) = Page::of_messages(node.http(), "1001");
+    let first = &snapshot["sessions"][0];
+    assert_eq!((&first["session"]["id"], texts(first)), (&missed, vec!["Really not?"]));
+
+    alice.write("One last time.");
+    let session = jim.expect("im-invited")["invitation"]["session"]["id"].clone();
+    does(&mut jim, "im-accept", &session);
+    say(&mut jim, &session, "Here I am.");
+    alice.logged("Here I am.");
+    does(&mut jim, "im-end", &session);
+    alice.logged("(Bob Demo ended the session)");
+}
+
+#[test]
+fn two_softphones_write_as_ever_beside_pages_of_others() {
+    let node = node();
+    let (mut carol, _) = Page::of_messages(node.http(), "1002");
+    let mut alice = phone(node.sip(), "1000", "1001");
+    let bob = phone(node.sip(), "1001", "1000");
+    alice.write("Just between us.");
+    bob.logged("Just between us.");
+    assert_eq!(node.metric("tandem_im_sessions"), 0.0);
+    // Nothing of it was told to the page before what follows.
+    let session = carol.does(&json!({ "command": "im-open", "target": "1000" }));
+    assert_eq!(session["session"]["state"], "not-connected");
+}
+
+#[test]
+fn a_session_goes_on_when_the_switch_is_killed_in_the_middle() {
+    let mut served = Served::start(Setup::new());
+    let http = served.http();
+    let (mut kate, _) = Page::of_messages(http, "1000");
+    let (mut jim, _) = Page::of_messages(http, "1001");
+    let session = invite(&mut kate, "1001", "Before the storm");
+    jim.expect("im-invited");
+    does(&mut jim, "im-accept", &session);
+    say(&mut jim, &session, "I hear thunder");
+    let bob = phone(served.sip(), "1002", "1000");
+    let add = json!({ "command": "im-add", "session": session, "target": "1002" });
+    kate.does(&add);
+    bob.logged("brings you into a conversation with Bob Demo");
+    served.kill();
+    let served = served.again();
+    let (mut kate, snapshot) = Page::of_messages(served.http(), "1000");
+    let shown = &snapshot["sessions"][0];
+    assert_eq!(shown["session"]["state"], "connected");
+    assert_eq!(texts(shown), ["Before the storm", "I hear thunder"]);
+    say(&mut kate, &session, "It is over");
+    bob.logged("It is over");
+    let (mut jim, _) = Page::of_messages(served.http(), "1001");
+    does(&mut jim, "im-end", &session);
+    bob.logged("(Bob Demo left)");
+}
+
+#[test]
+fn kept_transcripts_are_searched_exported_and_erased() {
+    let node = Setup::new().set("im.keep_transcripts=true").start();
+    let [mut kate, mut jim] = pages(&node);
+    let session = invite(&mut kate, "1001", "The violin is ready");
+    jim.expect("im-invited");
+    does(&mut jim, "im-accept", &session);
+    does(&mut kate, "im-end", &session);
+    does(&mut kate, "im-done", &session);
+    does(&mut jim, "im-done", &session);
+    let found = wait_for("the transcript", || {
+        let found = node.get("/api/v1/im/transcripts?text=violin");
+        let found = found["transcripts"].as_array()?.clone();
+        found.into_iter().next()
+    });
+    assert_eq!(found["session"]["id"], session);
+    let id = session.as_str().unwrap();
+    let whole = node.get(&format!("/api/v1/im/transcripts/{id}"));
+    assert_eq!(texts(&whole), ["The violin is ready"]);
+    let open = node.get("/api/v1/im/sessions")["sessions"].clone();
+    assert_eq!(open, json!([]), "it is not open any more");
+    let path = format!("/api/v1/im/transcripts/{id}");
+    for (user, expected) in [("1001", 403), ("1000", 200)] {
+        let token = log_in(&node, user);
+        let (status, answer) = http(node.http(), "DELETE", &path, Some(&token), &Value::Null);
+        assert_eq!(status, expected, "{answer}");
+    }
+    assert!(
+        node.get("/api/v1/im/transcripts")["transcripts"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
