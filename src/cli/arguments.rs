@@ -335,6 +335,8 @@ pub enum RoomsVerb {
 /// `im ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum ImVerb {
+    /// Shows the sessions of messages that are open, and who is in them; what is said is shown to nobody.
+    List,
     /// Shows for whom how many messages wait.
     Queue,
 }

@@ -68,6 +68,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Bans(verb) => bans::question(verb),
         Verb::Calls(verb) => calls(verb),
         Verb::Rooms(verb) => rooms::question(verb),
+        Verb::Im(ImVerb::List) => (Method::GET, "/api/v1/im/sessions".to_owned()),
         Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
         Verb::Route(RouteVerb::Test { from, to }) => (
             Method::GET,
@@ -134,6 +135,7 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
         Verb::Calls(verb) => told_calls(verb, answer),
         Verb::Rooms(verb) => rooms::told(verb, answer),
         Verb::Bans(verb) => bans::told(verb, answer),
+        Verb::Im(ImVerb::List) => told_sessions(answer),
         Verb::Im(ImVerb::Queue) => told_queue(answer),
         Verb::Route(_) => answer["route"].as_str().map(shown),
         Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,
@@ -352,6 +354,31 @@ fn word(value: &impl serde::Serialize) -> String {
     name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// One line for each session: who is in it, and how.
+fn told_sessions(answer: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let row = |line: &Value| {
+        let session = &line["session"];
+        let who = |party: &Value| match party["standing"].as_str() {
+            Some("connected") => text(&party["user"]),
+            standing => format!("{} ({})", text(&party["user"]), standing.unwrap_or_default()),
+        };
+        let parties: Vec<String> = session["parties"].as_array().into_iter().flatten().map(who).collect();
+        let about = text(&session["consult"]["interaction"]);
+        let messages = session["last_seq"].to_string();
+        [
+            text(&session["id"]),
+            text(&session["state"]),
+            messages,
+            parties.join(", "),
+            about,
+        ]
+    };
+    let rows: Vec<_> = answer["sessions"].as_array()?.iter().map(row).collect();
+    let columns = ["SESSION", "STATE", "MESSAGES", "PARTIES", "ABOUT"];
+    Some(table(columns, &rows, "no sessions"))
+}
+
 fn told_queue(answer: &Value) -> Option<String> {
     let row = |line: &Value| {
         let aor = line["aor"].as_str().unwrap_or_default().to_owned();
@@ -466,6 +493,7 @@ mod tests {
             ("rooms drop 3000", "DELETE /api/v1/rooms/3000"),
             ("rooms drop 3000 2", "DELETE /api/v1/rooms/3000/members/2"),
             ("rooms lock 3000 --off", "PATCH /api/v1/rooms/3000 {\"locked\":false}"),
+            ("im list", "GET /api/v1/im/sessions"),
             ("im queue", "GET /api/v1/im/queue"),
             ("route test 1000 *97", "GET /api/v1/routes/test?from=1000&to=%2A97"),
         ] {

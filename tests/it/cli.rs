@@ -52,6 +52,7 @@ fn lists_are_tables_for_people_and_json_for_programs() {
     assert_eq!(out(&ask(&node, &["calls", "list"])), "no calls\n");
     assert_eq!(json(&ask(&node, &["--json", "calls", "list"])), json!({ "calls": [] }));
     assert_eq!(out(&ask(&node, &["im", "queue"])), "no messages wait\n");
+    assert_eq!(out(&ask(&node, &["im", "list"])), "no sessions\n");
     assert_eq!(out(&ask(&node, &["calls", "why"])), "no record of such a call\n");
 }
 

@@ -5,7 +5,7 @@ use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode, node};
 use crate::support::page::Page;
 use crate::support::served::Served;
-use crate::support::{http, log_in, wait_for};
+use crate::support::{figure, http, log_in, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -90,6 +90,12 @@ fn two_pages_hold_a_session_and_one_that_was_away_gets_what_it_missed() {
     assert_eq!(kate.expect("im-message")["message"]["text"], "Are you there?");
     assert_eq!(kate.expect("im-message")["message"]["seq"], 4);
     say(&mut kate, &session, "Back again");
+    let listed = node.get("/api/v1/im/sessions")["sessions"][0].clone();
+    assert_eq!(
+        (&listed["session"]["id"], &listed["messages"]),
+        (&session, &json!([])),
+        "for the operator"
+    );
     loop {
         if jim.expect("im-message")["message"]["text"] == "Back again" {
             break;
@@ -187,6 +193,10 @@ fn a_session_goes_on_when_the_switch_is_killed_in_the_middle() {
     let add = json!({ "command": "im-add", "session": session, "target": "1002" });
     kate.does(&add);
     bob.logged("brings you into a conversation with Bob Demo");
+    // A registration is written behind: one that is lost with the switch would come again in an hour.
+    wait_for("an idle store", || {
+        (figure(http, "tandem_store_queued") == 0.0).then_some(())
+    });
     served.kill();
     let served = served.again();
     let (mut kate, snapshot) = Page::of_messages(served.http(), "1000");
