@@ -39,7 +39,7 @@ pub(super) type Outcome = Result<Did, Refusal>;
 
 impl Calls {
     /// Carries out a verb, or refuses it and changes nothing. A command that comes again is answered as before.
-    pub(crate) fn act(&mut self, cx: &mut Cx<'_>, act: &Act) -> Answer {
+    pub(super) fn act(&mut self, cx: &mut Cx<'_>, act: &Act) -> Answer {
         if let Some(answer) = self.acts.answer_to(&act.by, &act.client) {
             return answer;
         }

@@ -37,7 +37,6 @@ impl Calls {
     ///
     /// # Errors
     /// As the verb, and nothing has changed: no such interaction of this user, nobody there at the target.
-    #[allow(dead_code, reason = "the door for sessions of messages")]
     pub(crate) fn consult_by_voice(
         &mut self,
         cx: &mut Cx<'_>,

@@ -5,10 +5,9 @@ use super::phone::name_of;
 use super::{Did, Sessions, conflict, gone};
 use crate::call::Calls;
 use crate::core::Cx;
-use crate::{Act, Answer, By, Command, ImAct, ImVerb, Refusal, Token, Verb};
+use crate::{Acted, Answer, By, Command, ImAct, ImVerb, Refusal, Token};
 use model::{
-    Aor, Event, ImConsult, ImEnd, ImStanding, ImState, InteractionId, InteractionView, Medium, PartyId, PartyRole,
-    SessionId,
+    Aor, Event, ImConsult, ImEnd, ImStanding, ImState, InteractionId, InteractionView, PartyId, PartyRole, SessionId,
 };
 
 impl Sessions {
@@ -360,29 +359,16 @@ impl Sessions {
         }
         let mut others = entry.session.connected().filter(|other| other.id != who);
         let target = others.find(|other| party.is_none_or(|wanted| other.id == wanted));
-        let target = target.map(|target| target.user.user().into());
+        let target = target.map(|target| target.user.user().to_owned());
         let target = target.ok_or_else(|| conflict("nobody is connected who could be called"))?;
         drop(others);
-        let act = Act {
-            by: By::User(user.clone()),
-            client: client.into(),
-            verb: Verb::Consult {
-                interaction,
-                target,
-                medium: Medium::Voice,
-            },
-        };
-        let answer = calls.act(cx, &act);
-        if let Answer::Acted(acted) = &answer
-            && let Some(consult) = self.all.get_mut(&id).and_then(|entry| entry.session.consult_mut())
-        {
-            consult.voice = Some(acted.view.id);
-            self.changed(cx, id);
+        let voice = calls.consult_by_voice(cx, interaction, user, &target, client)?;
+        if let Some(consult) = self.all.get_mut(&id).and_then(|entry| entry.session.consult_mut()) {
+            consult.voice = Some(voice);
         }
-        match answer {
-            Answer::Refused(refusal) => Err(refusal),
-            answer => Ok(answer),
-        }
+        self.changed(cx, id);
+        let view = calls.interaction(voice).ok_or_else(gone)?;
+        Ok(Answer::Acted(Box::new(Acted { done: false, view })))
     }
 }
 
