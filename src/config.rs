@@ -16,6 +16,7 @@ pub use crate::config_users::ha1;
 use crate::config_users::{self, UserEntry};
 pub use crate::config_values::{LogFormat, PortRange};
 use net::files::FileSettings;
+use net::resolve::ResolveSettings;
 use net::tls::TlsFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -40,6 +41,10 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// What HTTP may cost.
     pub http_limits: web::Limits,
+    /// Whom to ask for names.
+    pub dns: ResolveSettings,
+    /// Whose pages may open a websocket for SIP, besides our own.
+    pub origins: Vec<String>,
     /// Where call records are written as CSV; `None`: only into the store.
     pub csv: Option<PathBuf>,
     /// Ports of the media plane.
@@ -405,6 +410,8 @@ fn assemble(
         tls: main.tls,
         http: main.http.map(|at| at.value),
         http_limits: main.http_limits,
+        dns: main.dns,
+        origins: main.origins,
         csv: main.csv,
         ports: main.ports,
         files: main.files,

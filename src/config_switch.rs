@@ -5,6 +5,7 @@ use crate::config_toml::{Kind, Place, Value};
 use crate::config_values::{LogFormat, PortRange};
 use media::tone::Country;
 use net::files::FileSettings;
+use net::resolve::ResolveSettings;
 use net::tls::TlsFiles;
 use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -52,6 +53,8 @@ pub(crate) struct SwitchFile {
     pub(crate) tls: TlsFiles,
     pub(crate) http: Option<At<SocketAddr>>,
     pub(crate) http_limits: web::Limits,
+    pub(crate) dns: ResolveSettings,
+    pub(crate) origins: Vec<String>,
     pub(crate) csv: Option<PathBuf>,
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
@@ -85,6 +88,8 @@ impl SwitchFile {
             tls: crate::config_tls::read(top.inner("tls"), directory),
             http,
             http_limits,
+            dns: dns(top.inner("dns")),
+            origins: origins(top.inner("websocket")),
             csv: csv(top.inner("cdr"), directory),
             media,
             ports,
@@ -203,13 +208,23 @@ pub(crate) fn parse_url(url: &str) -> Result<(Transport, SocketAddr), String> {
         "udp" => Transport::Udp,
         "tcp" => Transport::Tcp,
         "tls" => Transport::Tls,
-        "ws" | "wss" => return Err(format!("{scheme}:// is not built yet; udp://, tcp:// and tls:// are")),
+        "ws" => Transport::Ws,
+        "wss" => Transport::Wss,
         _ => {
             let hint = did_you_mean(scheme, SCHEMES.into_iter());
-            return Err(format!("expected udp://, tcp:// or tls://, found {scheme:?}{hint}"));
+            return Err(format!(
+                "expected one of {}://, found {scheme:?}{hint}",
+                SCHEMES.join("://, ")
+            ));
         }
     };
-    let usual = if transport == Transport::Tls { 5061 } else { 5060 };
+    // Those of RFC 3261 section 19.1.2, and of the scheme where that is HTTP's (RFC 7118 section 7).
+    let usual = match transport {
+        Transport::Udp | Transport::Tcp => 5060,
+        Transport::Tls => 5061,
+        Transport::Ws => 80,
+        Transport::Wss => 443,
+    };
     let with_port = rest.parse().ok();
     let without = || {
         rest.trim_matches(['[', ']'])
@@ -252,9 +267,18 @@ impl Setting for Advertise {
 
 fn media(mut section: Section<'_>) -> (Media, PortRange) {
     let address: Option<At<IpAddr>> = section.read("address");
+    let second: Option<At<IpAddr>> = section.read("second_address");
+    let second_external = section.read("second_external");
+    if let (Some(first), Some(at)) = (&address, &second)
+        && (first.value.is_ipv4() == at.value.is_ipv4() || at.value.is_unspecified())
+    {
+        let text = "`second_address`: expected an address of the other family than `address`".to_owned();
+        section.problem(&at.place, text);
+    }
     let media = Media {
         local: address.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.value),
         advertised: section.read("external"),
+        second: second.map(|at| (at.value, second_external)),
         timeout: section.within("timeout", 60 * SECOND, 5 * SECOND..=DAY),
         port_rest: section.within("port_rest", 2 * SECOND, Duration::ZERO..=5 * SECOND),
         workers: match section.within("workers", 0, 0..=256) {
@@ -339,6 +363,28 @@ fn http(mut section: Section<'_>) -> (Option<At<SocketAddr>>, web::Limits) {
     (section.read("listen"), limits)
 }
 
+/// Whom to ask for host names.
+fn dns(mut section: Section<'_>) -> ResolveSettings {
+    ResolveSettings {
+        servers: section.or("servers", Vec::new()),
+        ..ResolveSettings::default()
+    }
+}
+
+/// Whose pages may open a websocket for SIP.
+fn origins(mut section: Section<'_>) -> Vec<String> {
+    let origins: Option<At<Vec<String>>> = section.read("origins");
+    let Some(At { value, place }) = origins else {
+        return Vec::new();
+    };
+    let is_origin = |text: &String| text == "*" || text.contains("://") && !text.ends_with('/');
+    if let Some(wrong) = value.iter().find(|text| !is_origin(text)) {
+        let text = format!("`origins`: expected origins like \"https://phone.example.org\" or \"*\", found {wrong:?}");
+        section.problem(&place, text);
+    }
+    value
+}
+
 /// The directory of the files, if they are wanted.
 fn csv(mut section: Section<'_>, config: &Path) -> Option<PathBuf> {
     let wanted = section.or("csv", false);
@@ -347,7 +393,9 @@ fn csv(mut section: Section<'_>, config: &Path) -> Option<PathBuf> {
 }
 
 fn registrar(mut section: Section<'_>) -> Registrar {
+    let service_route = service_route(&mut section);
     let registrar = Registrar {
+        service_route,
         min_expires: section.within("min_expires", 60 * SECOND, SECOND..=DAY),
         max_expires: section.within("max_expires", 3600 * SECOND, SECOND..=7 * DAY),
         default_expires: section.within("default_expires", 3600 * SECOND, SECOND..=7 * DAY),
@@ -359,6 +407,23 @@ fn registrar(mut section: Section<'_>) -> Registrar {
         section.problem(&section.place(), text);
     }
     registrar
+}
+
+/// Addresses of loose routers, in angles.
+fn service_route(section: &mut Section<'_>) -> Vec<Box<str>> {
+    let routes: Option<At<Vec<String>>> = section.read("service_route");
+    let Some(At { value, place }) = routes else {
+        return Vec::new();
+    };
+    let is_route = |text: &String| {
+        let route = sip::header::NameAddr::parse(text.as_bytes());
+        text.starts_with('<') && route.is_ok_and(|route| route.uri().is_ok_and(|uri| uri.is_sip() && uri.is_loose()))
+    };
+    if let Some(wrong) = value.iter().find(|text| !is_route(text)) {
+        let text = format!("`service_route`: expected routes like \"<sip:edge.example.org;lr>\", found {wrong:?}");
+        section.problem(&place, text);
+    }
+    value.into_iter().map(String::into_boxed_str).collect()
 }
 
 fn calls(mut section: Section<'_>, max_calls: usize, keep_records: Option<Duration>) -> (Calls, Duration) {

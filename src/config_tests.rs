@@ -65,7 +65,7 @@ fn the_shipped_configuration_is_whole() {
         .listen
         .iter()
         .map(|listen| (listen.transport.as_str(), listen.address.port()));
-    assert!(listen.eq([("UDP", 5060), ("TCP", 5060), ("TLS", 5061)]));
+    assert!(listen.eq([("UDP", 5060), ("TCP", 5060), ("TLS", 5061), ("WS", 5066), ("WSS", 7443)]));
     assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:8080");
     let rules: Vec<_> = config
         .switch
@@ -91,7 +91,7 @@ fn the_shipped_configuration_writes_down_the_defaults() {
             "{:?}",
             (
                 s.timers,
-                s.registrar,
+                &s.registrar,
                 s.calls,
                 &s.im,
                 &s.security,
@@ -190,15 +190,14 @@ fn files_of_features_to_come_and_strangers_are_named() {
 }
 
 #[test]
-fn listeners_of_transports_to_come_are_named() {
+fn mistakes_in_the_url_of_a_listener_are_named() {
     let with = |url: &str| {
         let found = problems(&[("switch.toml", &format!("{SWITCH}[[listen]]\nurl = \"{url}\"\n"))]);
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     };
-    let expected = "switch.toml:5:7: `url`: wss:// is not built yet; udp://, tcp:// and tls:// are";
-    assert_eq!(with("wss://127.0.0.1:7443"), expected);
-    assert!(with("ws://127.0.0.1:5066").contains("ws:// is not built yet"));
+    let expected = "switch.toml:5:7: `url`: expected one of udp://, tcp://, tls://, ws://, wss://, found \"sctp\"";
+    assert_eq!(with("sctp://127.0.0.1:7443"), expected);
     assert!(with("upd://127.0.0.1").contains("(did you mean `udp`?)"));
     assert!(with("udp://localhost:5060").contains("expected an IP address"));
     assert!(with("127.0.0.1:5060").contains("expected a url"));
@@ -366,7 +365,37 @@ fn a_wrong_set_names_its_key() {
     assert!(wrong("swich.media.ports=1").contains("(did you mean `switch`?)"));
     assert!(wrong("switch=1").contains("no key in it"));
     assert!(wrong("switch.domain").contains("expected KEY=VALUE"));
-    assert!(wrong("switch.listen=ws://127.0.0.1:0").contains("not built yet"));
+    assert!(wrong("switch.listen=sctp://127.0.0.1:0").contains("found \"sctp\""));
+}
+
+#[test]
+fn names_websockets_and_the_other_family_are_configured_and_checked() {
+    let text = format!(
+        "{SWITCH}[[listen]]\nurl = \"ws://[::1]:5066\"\n[dns]\nservers = [\"192.0.2.53:53\"]\n[websocket]\norigins = [\"https://a.example\"]\n\
+         [media]\naddress = \"127.0.0.1\"\nsecond_address = \"::1\"\nsecond_external = \"2001:db8::5\"\n\
+         [registrar]\nservice_route = [\"<sip:edge.example.org;lr>\"]\n"
+    );
+    let config = load(&[("switch.toml", &text)], &[]).unwrap();
+    assert_eq!(config.listen.last().unwrap().address, "[::1]:5066".parse().unwrap());
+    assert_eq!(config.dns.servers, ["192.0.2.53:53".parse().unwrap()]);
+    assert_eq!(config.origins, ["https://a.example"]);
+    let (local, told) = config.switch.media.second.unwrap();
+    assert_eq!(
+        (local, told),
+        ("::1".parse().unwrap(), Some("2001:db8::5".parse().unwrap()))
+    );
+    assert_eq!(
+        *config.switch.registrar.service_route,
+        ["<sip:edge.example.org;lr>".into()]
+    );
+    for (section, wrong) in [
+        ("websocket", "origins = \"phone.example\""),
+        ("media", "second_address = \"127.0.0.2\"\naddress = \"127.0.0.1\""),
+        ("registrar", "service_route = \"<sip:edge.example.org>\""),
+    ] {
+        let found = problems(&[("switch.toml", &format!("{SWITCH}[{section}]\n{wrong}\n"))]);
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
 }
 
 #[test]

@@ -5,11 +5,14 @@ use crate::eventloop::Handle;
 use crate::{identity, process, reload};
 use model::Aor;
 use net::files::FileCounters;
+use net::resolve::ResolveCounters;
 use net::rtp::RtpCounters;
-use net::tcp::TcpCounters;
-use net::tls::{Identity, Tls};
+use net::tcp::{Tcp, TcpCounters};
+use net::tls::Identity;
 use net::udp::UdpCounters;
 use sha2::{Digest, Sha256};
+use sip::Transport;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +20,7 @@ use store::Store;
 use subtle::ConstantTimeEq;
 use switch::config::{Algorithm, User};
 use switch::{Answer, Command};
+use web::http::{Request, Response};
 use web::{Account, Asked, Figure, Reloaded, State};
 
 /// What the sockets and media workers count.
@@ -24,6 +28,7 @@ use web::{Account, Asked, Figure, Reloaded, State};
 pub(crate) struct Counts {
     pub(crate) udp: Arc<UdpCounters>,
     pub(crate) tcp: Arc<TcpCounters>,
+    pub(crate) dns: Arc<ResolveCounters>,
     pub(crate) rtp: Arc<RtpCounters>,
     pub(crate) files: Arc<FileCounters>,
 }
@@ -33,7 +38,7 @@ pub(crate) struct Control {
     handle: Handle,
     store: Arc<Store>,
     counts: Counts,
-    tls: Tls,
+    tcp: Tcp,
     /// What is in force; held while a reload is under way, so that there is one at a time.
     config: Mutex<Config>,
     draining: Arc<AtomicBool>,
@@ -41,12 +46,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(config: Config, handle: Handle, store: Arc<Store>, counts: Counts, tls: Tls) -> Control {
+    pub(crate) fn new(config: Config, handle: Handle, store: Arc<Store>, counts: Counts, tcp: Tcp) -> Control {
         Control {
             handle,
             store,
             counts,
-            tls,
+            tcp,
             config: Mutex::new(config),
             draining: Arc::default(),
             started: Instant::now(),
@@ -75,9 +80,9 @@ impl Control {
 
     /// Puts certificates in force, and says so if they are others.
     fn show(&self, identity: Identity) -> Option<String> {
-        let before = self.tls.identity();
+        let before = self.tcp.tls().identity();
         let is_new = before.is_none_or(|before| !before.shows_the_same(&identity));
-        self.tls.put(identity);
+        self.tcp.tls().put(identity);
         is_new.then(|| "tls: certificates, for new connections".to_owned())
     }
 
@@ -90,10 +95,17 @@ impl Control {
         ];
         figures.extend(process::figures());
         figures.extend(store_figures(&self.store.health()));
-        let Counts { udp, tcp, rtp, files } = &self.counts;
+        let Counts {
+            udp,
+            tcp,
+            dns,
+            rtp,
+            files,
+        } = &self.counts;
         let counted = [
             udp.figures(),
             tcp.figures(),
+            dns.figures(),
             rtp.figures(),
             files.figures(),
             self.handle.counters().figures(),
@@ -159,6 +171,7 @@ impl web::Node for Control {
         if let Some(identity) = identity {
             reloaded.changed.extend(self.show(identity));
         }
+        self.tcp.origins().put(next.origins.clone());
         *current = next;
         reloaded
             .changed
@@ -185,6 +198,10 @@ impl web::Node for Control {
 
     fn domain(&self) -> Box<str> {
         self.config().switch.domain.clone()
+    }
+
+    fn sip_websocket(&self, request: Request<()>, local: SocketAddr, peer: SocketAddr) -> Response<String> {
+        self.tcp.upgrade(request, Transport::Ws, local, peer)
     }
 }
 

@@ -22,6 +22,7 @@ use clock::{Mono, Now, System};
 use model::{Occurrence, StoreOp, StoreReply};
 use net::counters;
 use net::counters::Figure;
+use net::resolve::{Resolved, Resolver};
 use net::rtp::Workers;
 use net::tcp::{StreamEvent, Tcp};
 use net::udp::Udp;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub udp: Vec<Udp>,
     /// All streams.
     pub tcp: Tcp,
+    /// The DNS.
+    pub dns: Resolver,
     /// The media workers.
     pub media: Workers,
     /// What is kept.
@@ -151,6 +154,7 @@ struct EventLoop<C> {
     clock: System,
     sockets: Sockets,
     tcp: Tcp,
+    dns: Resolver,
     backlog: Backlog,
     inlets: Inlets,
     /// Something may be in the channels.
@@ -220,6 +224,7 @@ impl<C: Core> EventLoop<C> {
             clock: parts.clock,
             sockets: Sockets::new(parts.udp, &inlets.bell)?,
             tcp: parts.tcp,
+            dns: parts.dns,
             backlog: Backlog::new(parts.media, parts.store),
             inlets,
             rung: false,
@@ -303,6 +308,7 @@ impl<C: Core> EventLoop<C> {
         self.rung = false;
         self.hear_errands()?;
         self.hear_stored()?;
+        self.hear_resolved()?;
         self.hear_media()?;
         self.hear_streams()
     }
@@ -340,6 +346,17 @@ impl<C: Core> EventLoop<C> {
                 return Ok(());
             };
             self.give(Input::Stored { token, reply })?;
+        }
+        self.rung = true;
+        Ok(())
+    }
+
+    fn hear_resolved(&mut self) -> Turn {
+        for _ in 0..TAKEN_PER_TURN {
+            let Some(Resolved { token, found }) = take(&mut self.inlets.resolved) else {
+                return Ok(());
+            };
+            self.give(Input::Resolved { token, found })?;
         }
         self.rung = true;
         Ok(())
@@ -505,7 +522,9 @@ impl<C: Core> EventLoop<C> {
                     transport,
                     local,
                     peer,
-                } => self.connect(token, transport, local, peer),
+                    name,
+                } => self.connect(token, transport, (local, peer), name),
+                Output::Resolve { token, question } => self.dns.ask(token, question),
                 Output::Close { flow } => self.tcp.close(&flow),
                 Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
@@ -538,9 +557,15 @@ impl<C: Core> EventLoop<C> {
         }
     }
 
-    fn connect(&mut self, token: Token, transport: Transport, local: SocketAddr, peer: SocketAddr) {
+    fn connect(
+        &mut self,
+        token: Token,
+        transport: Transport,
+        (local, peer): (SocketAddr, SocketAddr),
+        name: Option<Arc<str>>,
+    ) {
         match transport {
-            Transport::Tcp | Transport::Tls => self.tcp.connect(token, transport, local, peer),
+            Transport::Tcp | Transport::Tls => self.tcp.connect(token, transport, local, peer, name),
             Transport::Udp | Transport::Ws | Transport::Wss => {
                 self.own.push_back(Input::ConnectFailed { token });
             }

@@ -196,6 +196,7 @@ mod tests {
         let (post, _) = wake::channel(10, &Bell::new().unwrap());
         let settings = RtpSettings {
             address: std::net::Ipv4Addr::LOCALHOST.into(),
+            second: None,
             ports: 20_000..=20_001,
             workers: 1,
             cores: vec![],

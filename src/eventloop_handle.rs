@@ -2,6 +2,7 @@
 
 use crate::eventloop::LoopCounters;
 use model::StoreReply;
+use net::resolve::Resolved;
 use net::tcp::StreamEvent;
 use net::wake::{self, Bell, Post};
 use std::io;
@@ -30,6 +31,8 @@ pub struct Posts {
     pub streams: Post<StreamEvent>,
     /// For [`net::rtp::Workers::start`].
     pub media: Post<media::Event>,
+    /// For [`net::resolve::Resolver::new`].
+    pub resolved: Post<Resolved>,
     stored: Post<(Token, StoreReply)>,
 }
 
@@ -49,6 +52,7 @@ pub struct Inlets {
     pub(crate) bell: Bell,
     pub(crate) streams: Receiver<StreamEvent>,
     pub(crate) media: Receiver<media::Event>,
+    pub(crate) resolved: Receiver<Resolved>,
     pub(crate) stored: Receiver<(Token, StoreReply)>,
     pub(crate) errands: Receiver<Errand>,
     errand_post: Post<Errand>,
@@ -62,17 +66,25 @@ pub fn channels() -> io::Result<(Posts, Inlets)> {
     let bell = Bell::new()?;
     let (streams, streams_in) = wake::channel(STREAMS, &bell);
     let (media, media_in) = wake::channel(REPLIES, &bell);
+    let (resolved, resolved_in) = wake::channel(REPLIES, &bell);
     let (stored, stored_in) = wake::channel(REPLIES, &bell);
     let (errand_post, errands) = wake::channel(ERRANDS, &bell);
     let inlets = Inlets {
         bell,
         streams: streams_in,
         media: media_in,
+        resolved: resolved_in,
         stored: stored_in,
         errands,
         errand_post,
     };
-    Ok((Posts { streams, media, stored }, inlets))
+    let posts = Posts {
+        streams,
+        media,
+        resolved,
+        stored,
+    };
+    Ok((posts, inlets))
 }
 
 /// What others want of the loop.

@@ -6,6 +6,7 @@ use clock::{Mono, Now, System};
 use media::{Plan, WorkerId};
 use model::{StoreOp, StoreReply};
 use net::files::{FileSettings, Files};
+use net::resolve::{ResolveSettings, Resolver};
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
 use net::udp::{Udp, UdpSettings};
@@ -119,6 +120,7 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
     let (udp_at, tcp_at) = (udp.local(), tcp.listen(Transport::Tcp, here).unwrap());
     let ports = RtpSettings {
         address: here.ip(),
+        second: None,
         ports: 22_000..=22_999,
         workers: 1,
         cores: vec![],
@@ -137,6 +139,12 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
     )
     .unwrap();
     let store = Arc::new(Store::open("memory:", posts.on_reply()).unwrap());
+    let dns = Resolver::new(
+        runtime.handle().clone(),
+        ResolveSettings::default(),
+        Arc::default(),
+        posts.resolved.clone(),
+    );
     let (heard, heard_in) = mpsc::channel();
     let core = Fake {
         act: Box::new(act),
@@ -148,6 +156,7 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
     let handle = start(
         core,
         Parts {
+            dns,
             clock,
             udp: vec![udp],
             tcp,
@@ -362,6 +371,7 @@ fn a_connect_is_answered_with_its_token() {
             transport,
             local,
             peer,
+            name: None,
         }
     };
     let node = node(wanting(move || {

@@ -2,13 +2,12 @@
 
 use crate::config::{Config, Listen};
 use net::tls::{Identity, Pair, Tls, make_certificate};
-use sip::Transport;
 use std::collections::BTreeSet;
 use std::io;
 
 /// Whether anything listens with TLS; if not, no certificate is made or read.
 fn is_wanted(listen: &[Listen]) -> bool {
-    listen.iter().any(|listen| listen.transport == Transport::Tls)
+    listen.iter().any(|listen| listen.transport.is_secure())
 }
 
 /// Puts the certificates in force; the first one is made if neither its file nor that of its key is there.

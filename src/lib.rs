@@ -62,6 +62,7 @@ use eventloop::{Ended, Handle, Inlets, Parts, Posts};
 use media::EngineConfig;
 use model::Occurrence;
 use net::files::Files;
+use net::resolve::Resolver;
 use net::rtp::{RtpSettings, Workers};
 use net::tcp::{Tcp, TcpSettings};
 use net::udp::{Udp, UdpSettings};
@@ -155,18 +156,18 @@ impl Node {
         let store = data.store_url(&config.data.url);
         let store = Arc::new(Store::open(&store, posts.on_reply()).map_err(failed("the store"))?);
         let sockets = Sockets::bind(&config, &runtime, &posts, &counts)?;
-        let tls = sockets.tcp.tls().clone();
+        let tcp = sockets.tcp.clone();
         let http = config.http.map(|at| bind_http(at, &runtime)).transpose()?;
         let addresses = sockets.addresses(http.as_ref())?;
         let mut config = config;
         config.switch.listeners = sockets.listeners.clone();
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
-        let (handle, events) = start_switch(&config, sockets, &store, &posts, inlets, key, &counts)?;
+        let (handle, events) = start_switch(&config, &runtime, sockets, &store, &posts, inlets, key, &counts)?;
         await_ports(&counts);
         let reader = store.reader().map_err(failed("the store"))?;
         let cdr_files = start_cdr_files(&config, &store)?;
         let limits = config.http_limits;
-        let control = Arc::new(Control::new(config, handle, store, counts, tls));
+        let control = Arc::new(Control::new(config, handle, store, counts, tcp));
         let _in_runtime = runtime.enter();
         let unix = tokio::net::UnixListener::from_std(unix).map_err(failed("the socket of the command line"))?;
         let server = Server::start(http, unix, control.clone(), reader, events, limits);
@@ -276,6 +277,7 @@ impl Sockets {
             listeners: Vec::new(),
         };
         identity::start(config, sockets.tcp.tls()).map_err(failed("tls"))?;
+        sockets.tcp.origins().put(config.origins.clone());
         for listen in &config.listen {
             let url = format!("{}://{}", listen.transport.as_str().to_lowercase(), listen.address);
             let local = sockets.listen(listen, counts).map_err(failed(url))?;
@@ -293,12 +295,7 @@ impl Sockets {
                 Ok(local)
             }
             Transport::Tcp => self.tcp.listen(Transport::Tcp, self.tcp_address(listen)),
-            Transport::Tls => self.tcp.listen(Transport::Tls, listen.address),
-            // The configuration refuses them with file and line.
-            other => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("{} is not built yet", other.as_str()),
-            )),
+            secured_or_websocket => self.tcp.listen(secured_or_websocket, listen.address),
         }
     }
 
@@ -343,8 +340,10 @@ fn bind_http(at: SocketAddr, runtime: &Runtime) -> Result<tokio::net::TcpListene
 }
 
 /// The running switch, and what it will tell those who watch.
+#[allow(clippy::too_many_arguments)] // each is a part that was made before
 fn start_switch(
     config: &Config,
+    runtime: &Runtime,
     sockets: Sockets,
     store: &Arc<Store>,
     posts: &Posts,
@@ -353,6 +352,12 @@ fn start_switch(
     counts: &Counts,
 ) -> Result<(Handle, mpsc::Receiver<Occurrence>), StartError> {
     let clock = System::start();
+    let dns = Resolver::new(
+        runtime.handle().clone(),
+        config.dns.clone(),
+        counts.dns.clone(),
+        posts.resolved.clone(),
+    );
     let media = start_media(config, posts, clock, counts)?;
     let mut seed = [0; 32];
     rand::rng().fill_bytes(&mut seed);
@@ -360,6 +365,7 @@ fn start_switch(
     let Sockets { udp, tcp, .. } = sockets;
     let (events, told) = mpsc::channel(web::EVENTS_AHEAD);
     let parts = Parts {
+        dns,
         clock,
         udp,
         tcp,
@@ -391,6 +397,7 @@ fn start_media(config: &Config, posts: &Posts, clock: System, counts: &Counts) -
     let media = &config.switch.media;
     let settings = RtpSettings {
         address: media.local,
+        second: media.second.map(|(local, _)| local),
         ports: config.ports.first..=config.ports.last,
         workers: media.workers,
         cores: Vec::new(),

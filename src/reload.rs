@@ -29,10 +29,12 @@ pub(crate) fn prepare(current: &Config) -> Result<(Config, Reloaded), Vec<String
 fn merged(current: &Config, mut next: Config) -> Config {
     next.switch.listeners.clone_from(&current.switch.listeners);
     next.switch.media.local = current.switch.media.local;
+    next.switch.media.second = current.switch.media.second;
     next.switch.media.workers = current.switch.media.workers;
     next.listen.clone_from(&current.listen);
     next.http = current.http;
     next.http_limits = current.http_limits;
+    next.dns.clone_from(&current.dns);
     next.csv.clone_from(&current.csv);
     next.ports = current.ports;
     next.files = current.files.clone();
@@ -56,11 +58,12 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
         ),
         (current.csv != next.csv, "[cdr]"),
         (
-            (a.local, a.workers) != (b.local, b.workers)
+            (a.local, a.second, a.workers) != (b.local, b.second, b.workers)
                 || (current.ports, &current.files) != (next.ports, &next.files),
             "[media] address, ports, workers, directories",
         ),
         (current.data != next.data, "[store]"),
+        (current.dns != next.dns, "[dns]"),
         (current.log != next.log, "[log]"),
     ];
     let named = |(differs, section): (bool, &str)| differs.then(|| format!("switch.toml: {section}"));
@@ -103,6 +106,7 @@ fn changed(current: &Config, next: &Config) -> Vec<String> {
         (a.aliases != b.aliases, "switch.toml: aliases".to_owned()),
         (media(a) != media(b), "switch.toml: [media]".to_owned()),
         (current.tls != next.tls, "switch.toml: [tls]".to_owned()),
+        (current.origins != next.origins, "switch.toml: [websocket]".to_owned()),
         (a.registrar != b.registrar, "switch.toml: [registrar]".to_owned()),
         (
             a.calls.ring_timeout != b.calls.ring_timeout

@@ -1,19 +1,21 @@
-//! Sockets: UDP, TCP, TLS and the RTP workers. Moves bytes and knows framing; what they mean is the business of `sip`, `media`
+//! Sockets: UDP, TCP, TLS, websockets and the RTP workers. Moves bytes and knows framing; what they mean is the business of `sip`, `media`
 //! and `switch`.
 //!
 //! [`udp`] and [`rtp`] are polled by threads that own their sockets; [`tcp`] runs on tokio and talks to the event loop
-//! over a channel and a [`wake::Bell`]. A TLS connection is one of [`tcp`] after the handshake of [`tls`];
-//! websockets join it there too: a connection is anything that reads and writes bytes.
+//! over a channel and a [`wake::Bell`]. A TLS connection is one of [`tcp`] after the handshake of [`tls`],
+//! a websocket is one after the HTTP request of [`ws`]: a connection is anything that reads and writes bytes.
 
 pub mod counters;
 pub mod epoll;
 pub mod files;
 pub mod mmsg;
+pub mod resolve;
 pub mod rtp;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
 pub mod wake;
+pub mod ws;
 
 use std::io;
 use std::net::SocketAddr;

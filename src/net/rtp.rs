@@ -67,6 +67,8 @@ const NEWS: usize = 1_024;
 pub struct RtpSettings {
     /// Address the sockets are bound to.
     pub address: IpAddr,
+    /// An address of the other family, on which every pair is bound too, under the same numbers.
+    pub second: Option<IpAddr>,
     /// Ports that may be bound; RTP takes even ones, RTCP the odd one above.
     pub ports: RangeInclusive<u16>,
     /// How many threads; at least one.
@@ -105,8 +107,10 @@ impl Workers {
         files: Files,
         counters: &Arc<RtpCounters>,
     ) -> io::Result<Workers> {
-        crate::refuse_wildcard((settings.address, 0).into())?;
-        std::net::UdpSocket::bind((settings.address, 0))?;
+        for address in [Some(settings.address), settings.second].into_iter().flatten() {
+            crate::refuse_wildcard((address, 0).into())?;
+            std::net::UdpSocket::bind((address, 0))?;
+        }
         let count = settings.workers.max(1);
         let start = |n: u16| {
             let (id, bell) = (WorkerId(n), Bell::new()?);
@@ -118,7 +122,7 @@ impl Workers {
                 files: FileDesk::new(files.door(id, news), from_files),
             };
             let sockets = Plain::new(
-                settings.address,
+                (settings.address, settings.second),
                 share(&settings.ports, n, count),
                 &bell,
                 counters.clone(),

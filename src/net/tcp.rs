@@ -1,5 +1,7 @@
-//! SIP over TCP and TLS: accepts and opens connections, one task each, and keeps the table through which the event loop sends.
+//! SIP over TCP, TLS and websockets: accepts and opens connections, one task each, and keeps the table through which the event
+//! loop sends.
 
+mod cutter;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -10,14 +12,17 @@ pub use table::Refused;
 use crate::counters;
 use crate::tls::Tls;
 use crate::wake::Post;
+use crate::ws::{self, Origins};
 use bytes::Bytes;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use sip::{Flow, Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use table::{Seat, Table};
+use table::{Bound, Seat, Table};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
@@ -59,6 +64,10 @@ counters! {
         handshakes,
         /// TLS handshakes that failed or were not finished in time.
         handshakes_failed,
+        /// Websockets opened.
+        websockets,
+        /// Requests for a websocket that were refused.
+        websockets_refused,
         /// Times accepting had to pause: no file descriptor or memory was left.
         accept_paused,
     }
@@ -76,10 +85,13 @@ pub struct TcpSettings {
     /// A stream that carries nothing, not even keep-alives, for this long is closed. Default 65 min: a phone without
     /// keep-alives refreshes its registration at least each hour.
     pub idle_after: Duration,
+    /// A websocket that carries nothing for this long is sent a Ping, and closed if nothing comes for as long again.
+    /// Default 30 s: routers forget a connection after some minutes, and a page that is gone is known to be soon.
+    pub ping_after: Duration,
     /// A connect of ours must succeed within this. Default 4 s: the caller is still waiting for another way to be tried.
     pub connect_within: Duration,
-    /// A TLS handshake must be over within this. Default 5 s: three round trips, and a certificate; who stalls holds a
-    /// place of its address no longer.
+    /// A TLS handshake must be over within this, and so must the HTTP request for a websocket. Default 5 s: three round
+    /// trips, and a certificate; who stalls holds a place of its address no longer.
     pub handshake_within: Duration,
     /// The kernel must take what we write within this. Default 32 s: by then every transaction has given up.
     pub write_within: Duration,
@@ -104,6 +116,7 @@ impl Default for TcpSettings {
             max_per_address: 100,
             message_within: s(10),
             idle_after: s(65 * 60),
+            ping_after: s(30),
             connect_within: s(4),
             handshake_within: s(5),
             write_within: s(32),
@@ -116,7 +129,8 @@ impl Default for TcpSettings {
     }
 }
 
-/// What streams tell the event loop. For each flow: Opened, any number of Messages, Closed.
+/// What streams tell the event loop. For each flow: Opened, any number of Messages, Closed; Opened once more for each
+/// [`Tcp::connect`] that is answered with a connection that is open already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEvent {
     /// A stream was accepted, its handshake done, or opened by [`Tcp::connect`] with this token.
@@ -145,11 +159,12 @@ pub enum StreamEvent {
     },
 }
 
-/// All TCP of a node, and all TLS over it. Cheap to clone; [`Tcp::stop`] ends it.
+/// All TCP of a node, and all TLS and websockets over it. Cheap to clone; [`Tcp::stop`] ends it.
 #[derive(Clone)]
 pub struct Tcp {
     table: Arc<Table>,
     tls: Tls,
+    origins: Origins,
     runtime: Handle,
     events: Post<StreamEvent>,
 }
@@ -162,6 +177,7 @@ impl Tcp {
         Tcp {
             table: Table::new(settings, counters),
             tls: Tls::default(),
+            origins: Origins::default(),
             runtime,
             events,
         }
@@ -173,8 +189,14 @@ impl Tcp {
         &self.tls
     }
 
+    /// Whose pages may open a websocket: may be changed at any time.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
     /// Binds a listener and begins to accept; gives the address with the true port. Every stream it accepts begins with a
-    /// handshake if `transport` is TLS.
+    /// handshake if `transport` is TLS or WSS.
     ///
     /// # Errors
     /// What the system says, and [`io::ErrorKind::InvalidInput`] for a wildcard address.
@@ -189,12 +211,37 @@ impl Tcp {
         Ok(local)
     }
 
-    /// Opens a stream to `peer` from the address of the listener `local`, under TLS if `transport` says so: answered by
-    /// [`StreamEvent::Opened`] with this token or by [`StreamEvent::ConnectFailed`].
-    pub fn connect(&self, token: u64, transport: Transport, local: SocketAddr, peer: SocketAddr) {
-        let (tcp, way) = (self.clone(), Way { transport, local });
+    /// A stream to `peer` from the address of the listener `local`, under TLS if `transport` says so: answered by
+    /// [`StreamEvent::Opened`] with this token or by [`StreamEvent::ConnectFailed`]. One that we opened before is used again.
+    /// Under TLS the certificate has to be for `name`, or for the address if there is none.
+    pub fn connect(
+        &self,
+        token: u64,
+        transport: Transport,
+        local: SocketAddr,
+        peer: SocketAddr,
+        name: Option<Arc<str>>,
+    ) {
+        let tcp = self.clone();
+        let bound = Bound {
+            transport,
+            local,
+            peer,
+            name,
+        };
         self.runtime.spawn(async move {
-            if let Err(e) = tcp.call(token, way, peer).await {
+            if let Some(connection) = tcp.table.open_to(&bound) {
+                let flow = Flow {
+                    transport,
+                    local,
+                    peer,
+                    connection,
+                };
+                let token = Some(token);
+                let _ = tcp.events.put(StreamEvent::Opened { flow, token }).await;
+                return;
+            }
+            if let Err(e) = tcp.call(token, bound).await {
                 tracing::info!(%peer, transport = transport.as_str(), error = %e, "cannot connect");
                 tcp.table.counters.connect_failed.one();
                 let _ = tcp.events.put(StreamEvent::ConnectFailed { token }).await;
@@ -203,16 +250,37 @@ impl Tcp {
     }
 
     /// One connection of ours, from the connect to its end; an error means that it never opened.
-    async fn call(&self, token: u64, way: Way, peer: SocketAddr) -> io::Result<()> {
-        let (stream, seat) = self.open(way.local.ip(), peer).await?;
+    async fn call(&self, token: u64, bound: Bound) -> io::Result<()> {
+        let Bound {
+            transport, local, peer, ..
+        } = bound;
+        let way = Way { transport, local };
+        let (stream, mut seat) = self.open(local.ip(), peer).await?;
         keep_alive(&stream);
-        if way.transport == Transport::Tls {
-            let secured = self.shake_hands(self.tls.connect(stream, peer.ip())).await?;
+        if transport == Transport::Tls {
+            let name = bound.name.clone();
+            let handshake = self.tls.connect(stream, peer.ip(), name.as_deref());
+            let secured = self.shake_hands(handshake).await?;
+            seat.lend(bound);
             self.serve(secured, way, peer, seat, Some(token)).await;
         } else {
+            seat.lend(bound);
             self.serve(stream, way, peer, seat, Some(token)).await;
         }
         Ok(())
+    }
+
+    /// A request for a websocket that came to the HTTP server of the node (RFC 7118): the answer to it, and if that is 101
+    /// the connection is one of ours from then on.
+    pub fn upgrade<B>(
+        &self,
+        request: Request<B>,
+        transport: Transport,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Response<String> {
+        let seat = self.table.admit(Some(peer.ip()));
+        self.welcome(request, Way { transport, local }, peer, || seat)
     }
 
     /// Puts a message in line for a stream; never waits.
@@ -220,6 +288,10 @@ impl Tcp {
     /// # Errors
     /// The stream is gone, or is cut because too much waits for it.
     pub fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), Refused> {
+        let bytes = match flow.transport {
+            Transport::Ws | Transport::Wss => ws::frame::message(&bytes),
+            Transport::Udp | Transport::Tcp | Transport::Tls => bytes,
+        };
         self.table.send(flow.connection, bytes)
     }
 
@@ -282,14 +354,65 @@ impl Tcp {
         keep_alive(&stream);
         let tcp = self.clone();
         self.runtime.spawn(async move {
-            if way.transport != Transport::Tls {
-                return tcp.serve(stream, way, peer, seat, None).await;
+            if !way.transport.is_secure() {
+                return tcp.begin(stream, way, peer, seat).await;
             }
             match tcp.shake_hands(tcp.tls.accept(stream)).await {
-                Ok(secured) => tcp.serve(secured, way, peer, seat, None).await,
+                Ok(secured) => tcp.begin(secured, way, peer, seat).await,
                 Err(e) => tracing::debug!(%peer, error = %e, "no TLS handshake"),
             }
         });
+    }
+
+    /// A connection that somebody opened to us, as soon as it can carry bytes.
+    async fn begin<S>(&self, stream: S, way: Way, peer: SocketAddr, seat: Seat)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if !matches!(way.transport, Transport::Ws | Transport::Wss) {
+            return self.serve(stream, way, peer, seat, None).await;
+        }
+        let seat = Mutex::new(Some(seat));
+        let take = || seat.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let within = self.table.settings.handshake_within;
+        let asked = ws::receive(stream, within, |request| self.welcome(request, way, peer, take)).await;
+        if let Err(e) = asked {
+            tracing::debug!(%peer, error = %e, "no websocket");
+        }
+    }
+
+    /// The answer to a request for a websocket. A seat is taken if it is a welcome.
+    fn welcome<B>(
+        &self,
+        mut request: Request<B>,
+        way: Way,
+        peer: SocketAddr,
+        seat: impl FnOnce() -> Option<Seat>,
+    ) -> Response<String> {
+        let counters = &self.table.counters;
+        let answer = ws::welcome(&request, &self.origins).and_then(|answer| {
+            let seat = seat().ok_or_else(ws::no_place)?;
+            Ok((answer, seat))
+        });
+        let (answer, seat) = match answer {
+            Ok(welcome) => welcome,
+            Err(refusal) => {
+                counters.websockets_refused.one();
+                tracing::info!(%peer, status = refusal.status().as_u16(), why = refusal.body(), "websocket refused");
+                return refusal;
+            }
+        };
+        let (tcp, upgrade) = (self.clone(), hyper::upgrade::on(&mut request));
+        self.runtime.spawn(async move {
+            match tokio::time::timeout(tcp.table.settings.handshake_within, upgrade).await {
+                Ok(Ok(upgraded)) => {
+                    tcp.table.counters.websockets.one();
+                    tcp.serve(TokioIo::new(upgraded), way, peer, seat, None).await;
+                }
+                _ => tracing::debug!(%peer, "a websocket was welcome and did not come"),
+            }
+        });
+        answer
     }
 
     async fn shake_hands<S>(&self, handshake: impl Future<Output = io::Result<S>>) -> io::Result<S> {

@@ -3,12 +3,14 @@
 //! Reading and putting in force are two steps, so that a reload can be all or nothing. A connection keeps what it began
 //! with; the next handshake uses what was put last.
 
+mod domain;
 mod first;
 #[cfg(test)]
 mod tests;
 
 pub use first::make_certificate;
 
+use domain::ByDomain;
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -121,17 +123,21 @@ impl Tls {
         TlsAcceptor::from(self.ready()?.server).accept(stream).await
     }
 
-    /// The handshake with one we came to: its certificate must name this address (RFC 5922 section 7.1).
+    /// The handshake with one we came to: its certificate must be for this name, or for this address if we know no name
+    /// (RFC 5922 section 7.1).
     pub(crate) async fn connect(
         &self,
         stream: TcpStream,
         peer: IpAddr,
+        name: Option<&str>,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let client = self.ready()?.client;
         let client = client.ok_or_else(|| io::Error::other("`trust` of [tls] names nobody to be believed"))?;
-        TlsConnector::from(client)
-            .connect(ServerName::IpAddress(peer.into()), stream)
-            .await
+        let name = match name {
+            Some(name) => ServerName::try_from(name.to_owned()).map_err(io::Error::other)?,
+            None => ServerName::IpAddress(peer.into()),
+        };
+        TlsConnector::from(client).connect(name, stream).await
     }
 }
 
@@ -162,7 +168,10 @@ fn client(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(
+            ByDomain::new(roots, provider.clone()).map_err(io::Error::other)?,
+        ));
     Ok(Arc::new(
         builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(ours))),
     ))

@@ -17,23 +17,26 @@ mod config;
 mod core;
 mod event;
 mod id;
+mod places;
 mod servers;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use self::config::{Config, Destination};
+pub use self::config::{Alternative, Config, Destination};
 pub use self::event::{Counters, Event};
-pub use self::id::{Alarm, ClientId, Connecting, Owner, ServerId};
+pub use self::id::{Alarm, ClientId, Connecting, Owner, Resolving, ServerId};
 
 pub use self::clients::Remains;
 use self::clients::{Clients, Request};
 use self::core::{Core, Due};
 use self::id::Purpose;
+use self::places::Waiter;
 use self::servers::Servers;
 use self::wire::Way;
 use crate::draft::{Draft, Headers, Reply, Tag};
 use crate::header::Via;
+use crate::locate::Found;
 use crate::output::{Output, Sink};
 use crate::transaction::key::Key;
 use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
@@ -140,7 +143,10 @@ impl Endpoint {
     pub fn handle_connected(&mut self, now: Mono, token: Connecting, flow: Flow, out: &mut impl Sink) {
         self.core.note_opened(flow.connection);
         match token.purpose() {
-            Purpose::Client(id) => self.clients.handle_connected(&mut self.core, now, id, flow, out),
+            Purpose::Client(id, attempt) => {
+                self.clients
+                    .handle_connected(&mut self.core, now, (id, attempt), flow, out)
+            }
             Purpose::Parcel(id) => self.core.handle_parcel_connected(id, flow, out),
         }
     }
@@ -148,8 +154,29 @@ impl Endpoint {
     /// A stream asked for by [`Output::Connect`] cannot be had.
     pub fn handle_connect_failed(&mut self, now: Mono, token: Connecting, out: &mut impl Sink) {
         match token.purpose() {
-            Purpose::Client(id) => self.clients.handle_connect_failed(&mut self.core, now, id, out),
+            Purpose::Client(id, attempt) => self
+                .clients
+                .handle_connect_failed(&mut self.core, now, (id, attempt), out),
             Purpose::Parcel(id) => self.core.drop_parcel(id),
+        }
+    }
+
+    /// The DNS has answered [`Output::Resolve`], or does not: then the answer is empty.
+    pub fn handle_resolved(&mut self, now: Mono, token: Resolving, found: Found, out: &mut impl Sink) {
+        let Core {
+            places, wheel, tokens, ..
+        } = &mut self.core;
+        let mut random = || tokens.next_u64();
+        let located = places.handle_resolved(wheel, now, token, found, &mut random, out);
+        self.on_located(now, located, out);
+    }
+
+    fn on_located(&mut self, now: Mono, located: Vec<(Waiter, Vec<Destination>)>, out: &mut impl Sink) {
+        for (waiter, ways) in located {
+            match waiter {
+                Waiter::Client(id) => self.clients.handle_located(&mut self.core, now, id, ways, out),
+                Waiter::Parcel(id) => self.core.handle_parcel_located(id, &ways, out),
+            }
         }
     }
 
@@ -181,6 +208,10 @@ impl Endpoint {
                 Due::Server(id) => self.servers.handle_timeout(&mut self.core, now, id, out),
                 Due::Client(id) => self.clients.handle_timeout(&mut self.core, now, id, out),
                 Due::Parcel(id) => self.core.drop_parcel(id),
+                Due::Lookup(id) => {
+                    let located = self.core.places.give_up(&mut self.core.wheel, now, id);
+                    self.on_located(now, located, out);
+                }
                 Due::User { owner, kind } => out.push(Output::Event(Event::Timer { owner, kind })),
             }
         }
@@ -414,9 +445,13 @@ impl Endpoint {
     /// True if no transaction, timer, dialog or waiting message is left.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.core.parcels() == 0 && self.dialogs.is_empty() && self.poll_timeout().is_none() && {
-            let c = self.counters();
-            c.invite_clients_alive + c.clients_alive + c.invite_servers_alive + c.servers_alive == 0
-        }
+        self.core.parcels() == 0
+            && self.core.places.is_idle()
+            && self.dialogs.is_empty()
+            && self.poll_timeout().is_none()
+            && {
+                let c = self.counters();
+                c.invite_clients_alive + c.clients_alive + c.invite_servers_alive + c.servers_alive == 0
+            }
     }
 }

@@ -15,6 +15,7 @@ pub mod header;
 pub mod invite;
 #[cfg(test)]
 mod link;
+pub mod locate;
 pub mod message;
 pub mod method;
 pub mod name;
@@ -24,6 +25,7 @@ pub mod print;
 mod scan;
 pub mod splice;
 mod step;
+pub mod stun;
 pub mod timers;
 mod transaction;
 pub mod uri;

@@ -278,7 +278,7 @@ impl User {
                 }
                 self.notes.push((owner.0, event));
             }
-            Output::Connect { .. } | Output::Transmit { .. } => unreachable!("all is UDP"),
+            Output::Connect { .. } | Output::Resolve { .. } | Output::Transmit { .. } => unreachable!("all is UDP"),
         }
     }
 

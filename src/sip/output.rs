@@ -1,10 +1,12 @@
 //! Everything that comes out of the transaction layer and the usages above it, in one closed enum.
 
-use crate::endpoint::{Connecting, Event, Owner};
+use crate::endpoint::{Connecting, Event, Owner, Resolving};
+use crate::locate::Question;
 use crate::{Flow, Transport, event, invite};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What [`crate::Endpoint`], [`invite::Session`] and the [`event`] usages want done, in the order they want it.
 #[derive(Debug)]
@@ -27,6 +29,15 @@ pub enum Output {
         local: SocketAddr,
         /// To whom.
         peer: SocketAddr,
+        /// Under TLS the certificate has to be for this name (RFC 5922 section 7.1); `None`: for the address.
+        name: Option<Arc<str>>,
+    },
+    /// Ask the DNS: answered by [`crate::Endpoint::handle_resolved`], soon, whatever comes of it.
+    Resolve {
+        /// Joins it to its answer.
+        token: Resolving,
+        /// What to ask.
+        question: Question,
     },
     /// For the transaction user: give it to the session or subscription that its owner names, or deal with it.
     Event(Event),

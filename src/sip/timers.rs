@@ -354,7 +354,7 @@ mod tests {
     fn never_fires_early() {
         let mut wheel = Wheel::new();
         wheel.insert(Mono(1_000_001), 1);
-        assert_eq!(fired(&mut wheel, Mono(1_999_999)), []);
+        assert!(fired(&mut wheel, Mono(1_999_999)).is_empty());
         assert_eq!(fired(&mut wheel, Mono(2_000_000)), [1]);
     }
 
@@ -384,7 +384,7 @@ mod tests {
     fn the_far_future_is_held() {
         let mut wheel = Wheel::new();
         let far = wheel.insert(Mono(u64::MAX), 1);
-        assert_eq!(fired(&mut wheel, at(1 << 39)), []);
+        assert!(fired(&mut wheel, at(1 << 39)).is_empty());
         assert_eq!(wheel.cancel(far), Some(1));
     }
 

@@ -229,7 +229,7 @@ pub struct Timers {
 }
 
 /// How long bindings last and how many there may be.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registrar {
     /// Below this a REGISTER gets 423; default 60 s.
     pub min_expires: Duration,
@@ -239,6 +239,8 @@ pub struct Registrar {
     pub default_expires: Duration,
     /// Contacts per AOR; one more is refused with 403. Default 10.
     pub max_contacts: usize,
+    /// Told in each answer to REGISTER: the way for what the device asks for (RFC 3608), e.g. `<sip:edge.example.com;lr>`.
+    pub service_route: Vec<Box<str>>,
 }
 
 /// How calls behave.
@@ -462,6 +464,8 @@ pub struct Media {
     pub local: IpAddr,
     /// Address written into SDP where it differs.
     pub advertised: Option<IpAddr>,
+    /// An address of the other family, and what is written into SDP instead: for devices that talk to us in that family.
+    pub second: Option<(IpAddr, Option<IpAddr>)>,
     /// A leg that should send and does not for this long ends its call; default 60 s.
     pub timeout: Duration,
     /// A freed port rests so long; default 2 s.

@@ -334,5 +334,7 @@ fn endpoint_config(config: &Config) -> endpoint::Config {
         t2: config.timers.t2,
         t4: config.timers.t4,
         sent_by: config.listeners.iter().filter_map(advertised).collect(),
+        listeners: config.listeners.iter().map(|l| (l.transport, l.local)).collect(),
+        ..endpoint::Config::default()
     }
 }

@@ -11,9 +11,9 @@ use crate::{Input, Output, Switch, Token};
 use bytes::Bytes;
 use clock::Now;
 use model::StoreReply;
-use sip::endpoint::{Connecting, Event};
+use sip::endpoint::{Connecting, Event, Resolving};
 use sip::invite::Match;
-use sip::{Flow, Message, Owner, Reply};
+use sip::{Flow, Message, Owner, Reply, Transport};
 
 impl Switch {
     /// One input, up to the effects it causes.
@@ -26,6 +26,10 @@ impl Switch {
             Input::ConnectFailed { token } => {
                 let Core { endpoint, effects, .. } = &mut self.core;
                 endpoint.handle_connect_failed(now.mono, Connecting(token), effects);
+            }
+            Input::Resolved { token, found } => {
+                let Core { endpoint, effects, .. } = &mut self.core;
+                endpoint.handle_resolved(now.mono, Resolving(token), found, effects);
             }
             Input::Closed { flow } => self.on_closed(now, flow),
             Input::SendFailed { flow } => tracing::debug!(peer = %flow.peer, "could not send"),
@@ -86,12 +90,18 @@ impl Switch {
                     transport,
                     local,
                     peer,
+                    name,
                 } => self.core.outputs.push_back(Output::Connect {
                     token: token.0,
                     transport,
                     local,
                     peer,
+                    name,
                 }),
+                sip::Output::Resolve { token, question } => {
+                    let token = token.0;
+                    self.core.outputs.push_back(Output::Resolve { token, question });
+                }
                 sip::Output::Event(event) => self.on_event(now, event),
                 sip::Output::Session { owner, event } => {
                     self.core.working = Some(owner);
@@ -130,6 +140,10 @@ impl Switch {
         // Keep-alives: CRLF (RFC 5626 section 4.4.1) and the NULs some phones send.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
+        }
+        let stun = (flow.transport == Transport::Udp).then(|| sip::stun::answer(&bytes, flow.peer));
+        if let Some(bytes) = stun.flatten() {
+            return self.core.outputs.push_back(Output::Transmit { flow, bytes });
         }
         let Core {
             endpoint,
@@ -174,7 +188,7 @@ impl Switch {
     fn on_closed(&mut self, now: Now, flow: Flow) {
         let Core { endpoint, effects, .. } = &mut self.core;
         endpoint.handle_closed(now.mono, flow, effects);
-        self.registrar.on_closed(flow);
+        self.registrar.on_closed(&mut self.core, flow);
         self.calls.on_closed(cx!(self, now), flow);
     }
 

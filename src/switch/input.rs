@@ -46,6 +46,13 @@ pub enum Input {
         /// Its token.
         token: Token,
     },
+    /// What the DNS said to a Resolve, or would have said: without an answer it is empty.
+    Resolved {
+        /// Its token.
+        token: Token,
+        /// The records.
+        found: sip::locate::Found,
+    },
     /// The store's answer.
     Stored {
         /// Token of the [`crate::Output::Store`].

@@ -7,8 +7,10 @@ use model::{
     BanView, CallView, GroupView, ImMessage, ImTranscript, InteractionView, LegSoundView, Occurrence, PresenceView,
     RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
 };
+use sip::locate::Question;
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// One closed enum: everything a switch can ask for.
 #[derive(Debug)]
@@ -30,6 +32,15 @@ pub enum Output {
         local: SocketAddr,
         /// To whom.
         peer: SocketAddr,
+        /// The name that a certificate there has to have (RFC 5922); `None`: the address.
+        name: Option<Arc<str>>,
+    },
+    /// Ask the DNS, never for longer than two seconds: answered by Resolved.
+    Resolve {
+        /// Joins it to its answer.
+        token: Token,
+        /// What to ask.
+        question: Question,
     },
     /// Close a stream.
     Close {

@@ -2,6 +2,7 @@
 
 use crate::config::trunks::Mode;
 use crate::core::cx;
+use crate::registrar::gruu;
 use crate::route::{self, Dialler, Target, TrunkIndex};
 use crate::subscribe::states;
 use crate::users::UserIndex;
@@ -156,7 +157,14 @@ impl Switch {
         };
         match user {
             None => Reply::new(404),
-            Some(user) if self.registrar.bindings(&user.aor, now).is_empty() => Reply::new(480),
+            Some(user)
+                if self
+                    .registrar
+                    .meant(&user.aor, gruu::named(request).as_deref(), now)
+                    .is_empty() =>
+            {
+                Reply::new(480)
+            }
             Some(user) => admission::capabilities(&self.core).header(
                 Name::Contact,
                 self.core.contact(user.aor.user(), flow.transport, flow.local),

@@ -39,6 +39,8 @@ pub(crate) struct Tally {
     pub(crate) held_dropped: u64,
     /// Bindings that ran out.
     pub(crate) bindings_expired: u64,
+    /// Bindings that ended with their connection.
+    pub(crate) flows_failed: u64,
     /// Messages taken by a device while their sender waited: 200.
     pub(crate) messages_delivered: u64,
     /// Messages on disk before their sender was told: 202.

@@ -11,13 +11,20 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
 use model::Aor;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use switch::config::Role;
 
 /// The peer of a TCP connection, put into each of its requests by the server.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Both ends of a TCP connection, likewise.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Ends {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
 
 /// Who asks. As an extractor: anybody who is known.
 #[derive(Clone, Debug)]

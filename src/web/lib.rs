@@ -15,6 +15,7 @@ mod login;
 mod openapi;
 mod requests;
 mod server;
+mod sip;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tokens;
 mod verbs;
 mod watch;
 
+pub use axum::http;
 pub use error::{ApiError, Code, Problem};
 pub use figures::Figure;
 pub use server::{Limits, Server};
@@ -30,6 +32,7 @@ pub use watch::EVENTS_AHEAD;
 
 use model::Aor;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use switch::config::Role;
@@ -61,6 +64,10 @@ pub trait Node: Send + Sync + 'static {
 
     /// The user as the configuration in force has them.
     fn account(&self, user: &Aor) -> Option<Account>;
+
+    /// A request for SIP over websocket (RFC 7118) that came to the HTTP server, on this connection: the answer. After a 101
+    /// the connection is the node's.
+    fn sip_websocket(&self, request: http::Request<()>, local: SocketAddr, peer: SocketAddr) -> http::Response<String>;
 
     /// The domain of every AOR: the API takes an extension where it means `extension@domain`.
     fn domain(&self) -> Box<str>;

@@ -1,12 +1,12 @@
 //! Sockets and bounds: how many connections, how long each step may take, how much a request may hold.
 
-use crate::access::{Caller, Peer, known_only};
+use crate::access::{Caller, Ends, Peer, known_only};
 use crate::failures::Failures;
 use crate::requests::Requests;
 use crate::socket::Places;
 use crate::tokens::Tokens;
 use crate::watch::Watch;
-use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, socket};
+use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use model::Occurrence;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -128,7 +127,11 @@ fn local_router(context: &Context, limits: &Limits) -> Router {
 fn public_router(context: &Context, limits: &Limits) -> Router {
     let (api, known, open) = routers();
     let known = known.layer(middleware::from_fn_with_state(context.clone(), known_only));
-    let everything = known.merge(open).merge(health::router()).merge(openapi::pages(api));
+    let everything = known
+        .merge(open)
+        .merge(health::router())
+        .merge(openapi::pages(api))
+        .merge(sip::router());
     bounded(everything.with_state(context.clone()), limits)
 }
 
@@ -224,8 +227,10 @@ impl Door {
     }
 
     async fn serve_tcp(mut self, listener: TcpListener) {
-        while let Some((place, (stream, address))) = self.next(|| listener.accept()).await {
-            self.connection(place, stream, Some(address.ip()));
+        while let Some((place, (stream, peer))) = self.next(|| listener.accept()).await {
+            // A connection that has no address any more is over.
+            let Ok(local) = stream.local_addr() else { continue };
+            self.connection(place, stream, Some(Ends { local, peer }));
         }
         self.finish().await;
     }
@@ -253,10 +258,14 @@ impl Door {
         &self,
         place: OwnedSemaphorePermit,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Option<IpAddr>,
+        ends: Option<Ends>,
     ) {
-        let router = match peer {
-            Some(peer) => self.router.clone().layer(axum::Extension(Peer(peer))),
+        let router = match ends {
+            Some(ends) => self
+                .router
+                .clone()
+                .layer(axum::Extension(Peer(ends.peer.ip())))
+                .layer(axum::Extension(ends)),
             None => self.router.clone(),
         };
         let connection = hyper::server::conn::http1::Builder::new()

@@ -21,3 +21,4 @@ mod support;
 mod tls;
 mod verbs;
 mod ways;
+mod websocket;

@@ -311,6 +311,7 @@ impl World {
                 }
             }
             Output::Connect { token, .. } => self.input(Input::ConnectFailed { token }),
+            Output::Resolve { .. } => self.violated("", "a name is asked for, and no phone has one"),
             Output::Close { .. } => {}
             Output::Notice(Notice::Answer { .. } | Notice::Drained | Notice::Verb(_) | Notice::Event(_)) => {}
         }
@@ -501,6 +502,7 @@ fn config(users: usize, copies: switch::config::Copies) -> Config {
             max_expires: seconds(3_600),
             default_expires: seconds(3_600),
             max_contacts: 10,
+            service_route: Vec::new(),
         },
         features: config::Features::default(),
         calls: config::Calls {
@@ -550,6 +552,7 @@ fn config(users: usize, copies: switch::config::Copies) -> Config {
         media: config::Media {
             local: listener().ip(),
             advertised: None,
+            second: None,
             timeout: seconds(60),
             port_rest: seconds(2),
             workers: 1,

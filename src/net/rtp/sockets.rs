@@ -58,8 +58,9 @@ const KEPT: usize = 16;
 /// Older than this a kept packet is nobody's sound any more.
 const KEPT_FOR: Duration = Duration::from_millis(500);
 
-/// The bell's key in epoll; all others are port numbers.
+/// The bell's key in epoll; all others are port numbers, those of the second address with a mark.
 const BELL: u64 = u64::MAX;
+const SECOND: u64 = 1 << 16;
 
 /// Expedited forwarding (RFC 3246) in the DS field, as networks that know voice expect.
 const EXPEDITED: u32 = 46 << 2;
@@ -76,6 +77,8 @@ const BUSY: u32 = 64;
 /// Plain system calls: epoll, and one call for each packet in and out (decision 0016).
 pub(super) struct Plain {
     address: IpAddr,
+    /// Of the other family.
+    second: Option<IpAddr>,
     /// Even ports not yet tried.
     untried: Range<u32>,
     pairs: Pairs,
@@ -102,9 +105,16 @@ struct Pairs {
 }
 
 struct Pair {
+    own: Sides,
+    /// The same numbers on the second address.
+    second: Option<Sides>,
+    is_ipv4: bool,
+    state: State,
+}
+
+struct Sides {
     rtp: UdpSocket,
     rtcp: UdpSocket,
-    state: State,
 }
 
 enum State {
@@ -122,7 +132,7 @@ struct Kept {
 
 impl Plain {
     pub(super) fn new(
-        address: IpAddr,
+        (address, second): (IpAddr, Option<IpAddr>),
         ports: Range<u32>,
         bell: &Bell,
         counters: Arc<RtpCounters>,
@@ -131,6 +141,7 @@ impl Plain {
         epoll.add(bell, BELL, Interest::Read)?;
         Ok(Plain {
             address,
+            second,
             pairs: Pairs {
                 first: ports.start,
                 pairs: Vec::new(),
@@ -151,7 +162,7 @@ impl Plain {
             let port = u16::try_from(self.untried.start)
                 .ok()
                 .filter(|_| !self.untried.is_empty())?;
-            let bound = Pair::bind(self.address, port);
+            let bound = Pair::bind(self.address, self.second, port);
             if let Err(e) = &bound {
                 tracing::warn!(port, error = %e, "cannot bind a port for media");
                 if e.kind() != io::ErrorKind::AddrInUse {
@@ -168,8 +179,8 @@ impl Plain {
     }
 
     /// Reads one packet from a port and sends it on where `each` says so. What is left over is ready again at the next look.
-    fn read(&mut self, port: u16, each: &mut Each<'_>) {
-        let Some((length, peer)) = self.receive(port) else {
+    fn read(&mut self, port: u16, is_second: bool, each: &mut Each<'_>) {
+        let Some((length, peer)) = self.receive(port, is_second) else {
             return;
         };
         self.counters.packets_in.one();
@@ -184,8 +195,8 @@ impl Plain {
     }
 
     /// The next packet of a port: its length, which may be more than was room for, and its sender.
-    fn receive(&mut self, port: u16) -> Option<(usize, SocketAddr)> {
-        let socket = self.pairs.socket(port)?;
+    fn receive(&mut self, port: u16, is_second: bool) -> Option<(usize, SocketAddr)> {
+        let socket = self.pairs.socket(port, is_second)?;
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length, peer) = rustix::net::recvfrom(socket, &mut self.packet[..], flags).ok()?;
         Some((length, SocketAddr::try_from(peer?).ok()?))
@@ -209,7 +220,9 @@ impl Plain {
 
     /// Sends a packet. What the kernel does not take at once is lost, as late sound would be.
     fn send_one(&self, port: u16, to: SocketAddr, packet: &[u8]) {
-        let Some(socket) = self.pairs.socket(port) else { return };
+        let Some(socket) = self.pairs.socket_towards(port, to) else {
+            return;
+        };
         match socket.send_to(packet, to) {
             Ok(_) => self.counters.packets_out.one(),
             Err(_) => self.counters.send_failed.one(),
@@ -217,14 +230,14 @@ impl Plain {
     }
 
     fn watch(&mut self, port: u16, rtcp: bool) {
-        let Some(pair) = self.pairs.get_mut(port) else { return };
-        let (socket, key) = if rtcp {
-            (&pair.rtcp, port + 1)
-        } else {
-            (&pair.rtp, port)
-        };
-        if let Err(e) = self.epoll.add(socket, key.into(), Interest::Read) {
-            tracing::error!(port = key, error = %e, "cannot watch a port");
+        let Some(pair) = self.pairs.get(port) else { return };
+        let number = if rtcp { port + 1 } else { port };
+        for (sides, mark) in [(Some(&pair.own), 0), (pair.second.as_ref(), SECOND)] {
+            let Some(sides) = sides else { continue };
+            let key = u64::from(number) | mark;
+            if let Err(e) = self.epoll.add(sides.socket(number), key, Interest::Read) {
+                tracing::error!(port = number, error = %e, "cannot watch a port");
+            }
         }
     }
 
@@ -251,10 +264,10 @@ impl Plain {
 
     /// Throws away what waits on a port that comes into use.
     fn discard(&mut self, port: u16) {
-        for _ in 0..MAX_STALE {
-            match self.receive(port) {
-                Some(_) => self.counters.stale.one(),
-                None => return,
+        for is_second in [false, true] {
+            let mut left = 0..MAX_STALE;
+            while left.next().is_some() && self.receive(port, is_second).is_some() {
+                self.counters.stale.one();
             }
         }
     }
@@ -327,15 +340,18 @@ impl Sockets for Plain {
             return;
         };
         let Some(pair) = self.pairs.get(port) else { return };
-        let watched: &[&UdpSocket] = match state {
+        let reads_rtcp = match state {
             State::Shut => return,
-            State::Held(_) => &[&pair.rtp],
-            State::Open => &[&pair.rtp, &pair.rtcp],
+            State::Held(_) => false,
+            State::Open => true,
         };
         self.counters.ports_in_use.sub(1);
-        for &socket in watched {
-            if let Err(e) = self.epoll.remove(socket) {
-                tracing::error!(port, error = %e, "cannot leave a port unwatched");
+        for sides in [Some(&pair.own), pair.second.as_ref()].into_iter().flatten() {
+            let watched = [Some(&sides.rtp), reads_rtcp.then_some(&sides.rtcp)];
+            for socket in watched.into_iter().flatten() {
+                if let Err(e) = self.epoll.remove(socket) {
+                    tracing::error!(port, error = %e, "cannot leave a port unwatched");
+                }
             }
         }
     }
@@ -352,8 +368,8 @@ impl Sockets for Plain {
         for _ in 0..looks {
             waited = self.epoll.wait(&mut ready, limit);
             for ready in &ready {
-                match u16::try_from(ready.key) {
-                    Ok(port) => self.read(port, each),
+                match u16::try_from(ready.key & !SECOND) {
+                    Ok(port) => self.read(port, ready.key & SECOND != 0, each),
                     Err(_) => self.bell.hear(),
                 }
             }
@@ -394,17 +410,41 @@ impl Pairs {
     }
 
     /// RTP's socket for an even port, RTCP's for an odd one.
-    fn socket(&self, port: u16) -> Option<&UdpSocket> {
+    fn socket(&self, port: u16, is_second: bool) -> Option<&UdpSocket> {
         let pair = self.get(port)?;
-        Some(if port.is_multiple_of(2) { &pair.rtp } else { &pair.rtcp })
+        let sides = match is_second {
+            true => pair.second.as_ref()?,
+            false => &pair.own,
+        };
+        Some(sides.socket(port))
+    }
+
+    /// The one that can send to this address.
+    fn socket_towards(&self, port: u16, to: SocketAddr) -> Option<&UdpSocket> {
+        let is_second = self.get(port)?.is_ipv4 != to.is_ipv4();
+        self.socket(port, is_second)
+    }
+}
+
+impl Sides {
+    fn bind(address: IpAddr, port: u16) -> io::Result<Sides> {
+        Ok(Sides {
+            rtp: bind((address, port).into())?,
+            rtcp: bind((address, port + 1).into())?,
+        })
+    }
+
+    fn socket(&self, port: u16) -> &UdpSocket {
+        if port.is_multiple_of(2) { &self.rtp } else { &self.rtcp }
     }
 }
 
 impl Pair {
-    fn bind(address: IpAddr, port: u16) -> io::Result<Pair> {
+    fn bind(address: IpAddr, second: Option<IpAddr>, port: u16) -> io::Result<Pair> {
         Ok(Pair {
-            rtp: bind((address, port).into())?,
-            rtcp: bind((address, port + 1).into())?,
+            own: Sides::bind(address, port)?,
+            second: second.map(|second| Sides::bind(second, port)).transpose()?,
+            is_ipv4: address.is_ipv4(),
             state: State::Shut,
         })
     }

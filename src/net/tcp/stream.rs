@@ -1,11 +1,12 @@
 //! One connection, from its first byte to its last. Anything that reads and writes bytes can be one.
 
+use super::cutter::{Cutter, Piece};
 use super::table::{Inbound, Load, Seat, Table, Unfinished};
 use super::{StreamEvent, TcpSettings};
 use crate::wake::Post;
+use crate::ws::frame;
 use bytes::{Bytes, BytesMut};
-use sip::Flow;
-use sip::frame::{Frame, Framer};
+use sip::{Flow, Transport};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::Receiver;
@@ -77,7 +78,7 @@ async fn talk<S: AsyncRead + AsyncWrite>(
     let Inbound { line, load, cut } = inbound;
     let ending = {
         let reading = read(&mut reader, flow, table, events);
-        let writing = write(&mut writer, line, &load, table);
+        let writing = write(&mut writer, line, &load, table, flow.transport);
         tokio::pin!(reading, writing);
         tokio::select! {
             ending = &mut reading => {
@@ -101,63 +102,78 @@ async fn talk<S: AsyncRead + AsyncWrite>(
 /// Reads messages until something ends it.
 async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Ending {
     let settings = &table.settings;
-    let (mut framer, mut unfinished) = (Framer::new(), Unfinished::new(table));
+    let (mut cutter, mut unfinished) = (Cutter::new(flow.transport), Unfinished::new(table));
     // When the message that is not complete yet was begun.
     let mut begun: Option<Instant> = None;
+    let mut pinged = false;
     loop {
-        let late = if begun.is_some() {
-            Ending::Unfinished
+        let quiet = if cutter.is_websocket() {
+            settings.ping_after
         } else {
-            Ending::Idle
+            settings.idle_after
         };
-        let until = begun.map_or_else(
-            || Instant::now() + settings.idle_after,
-            |begun| begun + settings.message_within,
-        );
-        framer.buffer_mut().reserve(READ);
-        match timeout_at(until, reader.read_buf(framer.buffer_mut())).await {
-            Err(_) => return late,
+        let until = begun.map_or_else(|| Instant::now() + quiet, |begun| begun + settings.message_within);
+        cutter.buffer_mut().reserve(READ);
+        match timeout_at(until, reader.read_buf(cutter.buffer_mut())).await {
+            Err(_) if begun.is_some() => return Ending::Unfinished,
+            Err(_) if cutter.is_websocket() && !pinged => {
+                pinged = true;
+                let _ = table.send(flow.connection, frame::ping());
+                continue;
+            }
+            Err(_) => return Ending::Idle,
             Ok(Err(e)) => return Ending::Broken(e),
             Ok(Ok(0)) => return Ending::PeerClosed,
             Ok(Ok(read)) => table.counters.bytes_in.add(read as u64),
         }
-        match hand_on(&mut framer, flow, table, events).await {
-            Ok(0) if begun.is_some() => {}
-            Ok(_) => begun = (framer.buffered() > 0).then(Instant::now),
+        pinged = false;
+        let handed_on = match hand_on(&mut cutter, flow, table, events).await {
+            Ok(handed_on) => handed_on,
             Err(ending) => return ending,
-        }
-        if !unfinished.set(framer.buffered()) {
+        };
+        begun = match (cutter.buffered(), handed_on) {
+            (0, _) => None,
+            (_, 0) => begun.or_else(|| Some(Instant::now())),
+            _ => Some(Instant::now()),
+        };
+        if !unfinished.set(cutter.buffered()) {
             return Ending::Crowded;
         }
     }
 }
 
-/// Hands on what is complete; gives how many messages and pings that was. What may be said about garbage is put in line.
-async fn hand_on(framer: &mut Framer, flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Result<usize, Ending> {
-    for handed_on in 0.. {
-        match framer.poll_frame() {
+/// Hands on what is complete; gives how many messages that was. What may be said about garbage is put in line.
+async fn hand_on(cutter: &mut Cutter, flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Result<usize, Ending> {
+    let mut handed_on = 0;
+    loop {
+        match cutter.poll_piece(|| table.tag(flow.connection), flow.peer) {
             Ok(None) => return Ok(handed_on),
-            Ok(Some(Frame::Message(bytes))) => {
+            Ok(Some(Piece::Message(bytes))) => {
+                handed_on += 1;
                 table.counters.messages_in.one();
                 events
                     .put(StreamEvent::Message { flow, bytes })
                     .await
                     .map_err(|_| Ending::NobodyListens)?;
             }
-            Ok(Some(Frame::Ping)) => {
+            Ok(Some(Piece::Ping(pong))) => {
                 table.counters.pings.one();
-                let _ = table.send(flow.connection, Bytes::from_static(b"\r\n"));
+                let _ = table.send(flow.connection, pong);
+            }
+            Ok(Some(Piece::Nothing)) => {}
+            Ok(Some(Piece::Farewell(answer))) => {
+                let _ = table.send(flow.connection, answer);
+                return Err(Ending::PeerClosed);
             }
             Err(broken) => {
-                tracing::info!(peer = %flow.peer, reason = broken.reason, "stream cannot be read any further");
-                if let Some(answer) = broken.answer(&table.tag(flow.connection), flow.peer) {
+                tracing::info!(peer = %flow.peer, reason = %broken.reason, "stream cannot be read any further");
+                if let Some(answer) = broken.answer {
                     let _ = table.send(flow.connection, answer);
                 }
                 return Err(Ending::Garbled);
             }
         }
     }
-    Ok(0)
 }
 
 /// Writes what is in line until the line ends, then says that no more will come.
@@ -166,10 +182,13 @@ async fn write(
     mut line: Receiver<Bytes>,
     load: &Load,
     table: &Table,
+    transport: Transport,
 ) -> Ending {
-    let mut messages = Vec::new();
+    let is_websocket = matches!(transport, Transport::Ws | Transport::Wss);
+    let (mut messages, mut is_closed) = (Vec::new(), false);
     while line.recv_many(&mut messages, GATHER).await > 0 {
         table.counters.messages_out.add(messages.len() as u64);
+        is_closed = is_websocket && messages.last().is_some_and(|last| frame::is_close(last));
         while !messages.is_empty() {
             let bytes = gather(&mut messages);
             match timeout(table.settings.write_within, put(writer, &bytes)).await {
@@ -180,7 +199,14 @@ async fn write(
             load.release(bytes.len());
         }
     }
-    let _ = timeout(table.settings.linger, writer.shutdown()).await;
+    let end = async {
+        // RFC 6455 section 7.1.2.
+        if is_websocket && !is_closed {
+            put(writer, &frame::close(frame::GOING_AWAY)).await?;
+        }
+        writer.shutdown().await
+    };
+    let _ = timeout(table.settings.linger, end).await;
     Ending::WeClosed
 }
 

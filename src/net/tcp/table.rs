@@ -3,7 +3,8 @@
 use super::{TcpCounters, TcpSettings};
 use bytes::Bytes;
 use dashmap::DashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use sip::Transport;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,6 +17,8 @@ pub(super) struct Table {
     pub(super) settings: TcpSettings,
     pub(super) counters: Arc<TcpCounters>,
     lines: Map<u64, Line>,
+    /// Connections that we opened, by where they lead: the next request there goes over the same (RFC 5923 section 4).
+    ours: Map<Bound, u64>,
     shares: Map<IpAddr, usize>,
     last: AtomicU64,
     open: AtomicUsize,
@@ -23,6 +26,16 @@ pub(super) struct Table {
     unfinished: AtomicUsize,
     stopped: watch::Sender<bool>,
     tags: ahash::RandomState,
+}
+
+/// Where a connection of ours leads, from where, and under which name its far end has shown a certificate. Only who was
+/// asked for by the same name is who we mean (RFC 5923 section 5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bound {
+    pub(super) transport: Transport,
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) name: Option<Arc<str>>,
 }
 
 /// Why bytes were not taken.
@@ -40,6 +53,7 @@ impl Table {
             settings,
             counters,
             lines: Map::default(),
+            ours: Map::default(),
             shares: Map::default(),
             last: AtomicU64::new(0),
             open: AtomicUsize::new(0),
@@ -65,7 +79,14 @@ impl Table {
             table: self.clone(),
             from,
             connection,
+            bound: None,
         })
+    }
+
+    /// A connection of ours that leads there and takes messages.
+    pub(super) fn open_to(&self, bound: &Bound) -> Option<u64> {
+        let connection = *self.ours.get(bound)?;
+        self.lines.contains_key(&connection).then_some(connection)
     }
 
     fn take_share(&self, from: Option<IpAddr>) -> bool {
@@ -124,7 +145,11 @@ impl Table {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let counts = [&self.open, &self.waiting, &self.unfinished].map(|count| count.load(Relaxed));
-        self.lines.is_empty() && self.shares.is_empty() && counts == [0; 3] && self.counters.connections.value() == 0
+        self.lines.is_empty()
+            && self.ours.is_empty()
+            && self.shares.is_empty()
+            && counts == [0; 3]
+            && self.counters.connections.value() == 0
     }
 }
 
@@ -133,6 +158,8 @@ pub(super) struct Seat {
     table: Arc<Table>,
     from: Option<IpAddr>,
     pub(super) connection: u64,
+    /// It is one that we opened.
+    bound: Option<Bound>,
 }
 
 /// What a connection's task takes from the table.
@@ -148,6 +175,12 @@ pub(super) struct Inbound {
 impl Seat {
     pub(super) fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// What goes there next may take this connection.
+    pub(super) fn lend(&mut self, bound: Bound) {
+        self.table.ours.insert(bound.clone(), self.connection);
+        self.bound = Some(bound);
     }
 
     /// Makes the connection known, so that bytes can be sent to it.
@@ -173,6 +206,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.table.lines.remove(&self.connection);
+        if let Some(bound) = self.bound.take() {
+            self.table.ours.remove_if(&bound, |_, held| *held == self.connection);
+        }
         if let Some(from) = self.from {
             self.table.shares.remove_if_mut(&from, |_, held| {
                 *held -= 1;

@@ -343,7 +343,7 @@ async fn connects_from_the_listeners_address_and_names_it() {
     let mut node = node(TcpSettings::default());
     let trunk = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = trunk.local_addr().unwrap();
-    node.tcp.connect(7, Transport::Tcp, node.local, peer);
+    node.tcp.connect(7, Transport::Tcp, node.local, peer, None);
     let (mut trunk, _) = soon(trunk.accept()).await.unwrap();
     let StreamEvent::Opened { flow, token: Some(7) } = node.next().await else {
         panic!("not opened")
@@ -356,10 +356,35 @@ async fn connects_from_the_listeners_address_and_names_it() {
 }
 
 #[tokio::test]
+async fn what_goes_there_next_takes_the_same_connection() {
+    let mut node = node(TcpSettings::default());
+    let trunk = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = trunk.local_addr().unwrap();
+    let opened = async |node: &mut Node, token| {
+        node.tcp.connect(token, Transport::Tcp, node.local, peer, None);
+        match node.next().await {
+            StreamEvent::Opened { flow, token: told } if told == Some(token) => flow,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = opened(&mut node, 1).await;
+    let (far_end, _) = soon(trunk.accept()).await.unwrap();
+    assert_eq!(opened(&mut node, 2).await, first);
+    assert_eq!(node.counters().opened.value(), 1);
+    // Under another name it would have to show another certificate.
+    node.tcp
+        .connect(3, Transport::Tcp, node.local, peer, Some("other.example".into()));
+    assert_ne!(node.opened().await, first);
+    drop(far_end);
+    assert_eq!(node.closed().await, first);
+    assert_ne!(opened(&mut node, 4).await, first, "it is gone");
+}
+
+#[tokio::test]
 async fn a_connect_that_is_refused_says_so() {
     let mut node = node(TcpSettings::default());
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    node.tcp.connect(9, Transport::Tcp, node.local, closed);
+    node.tcp.connect(9, Transport::Tcp, node.local, closed, None);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 9 });
     assert!(node.tcp.table.is_empty());
 }
@@ -375,6 +400,6 @@ async fn stopping_ends_all_and_admits_nobody() {
     assert_eq!(got, request("last words"));
     drop(phone);
     assert_eq!(node.closed().await, flow);
-    node.tcp.connect(1, Transport::Tcp, node.local, node.local);
+    node.tcp.connect(1, Transport::Tcp, node.local, node.local, None);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 1 });
 }

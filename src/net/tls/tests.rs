@@ -287,18 +287,18 @@ async fn we_connect_to_whom_we_believe_and_to_nobody_else() {
     let mut node = node(TcpSettings::default());
     let own = pair(node.directory.path(), "switch.example");
     let mut files = files(vec![own.clone()]);
-    node.tcp.connect(1, Transport::Tls, node.local, node.local);
+    node.tcp.connect(1, Transport::Tls, node.local, node.local, None);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 1 });
 
     made(node.directory.path(), &["strange.example", "127.0.0.1"]);
     files.trust = Some(node.file("strange.example.pem"));
     node.tcp.tls().put(Identity::read(&files).unwrap());
-    node.tcp.connect(2, Transport::Tls, node.local, node.local);
+    node.tcp.connect(2, Transport::Tls, node.local, node.local, None);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 2 });
 
     files.trust = Some(own.certificate);
     node.tcp.tls().put(Identity::read(&files).unwrap());
-    node.tcp.connect(3, Transport::Tls, node.local, node.local);
+    node.tcp.connect(3, Transport::Tls, node.local, node.local, None);
     let both = [node.next().await, node.next().await];
     let is_ours = |event: &&StreamEvent| matches!(event, StreamEvent::Opened { token: Some(3), .. });
     assert_eq!(both.iter().filter(is_ours).count(), 1, "{both:?}");
@@ -314,7 +314,7 @@ async fn a_pinned_certificate_must_name_the_address() {
         ..files(vec![own])
     };
     node.tcp.tls().put(Identity::read(&files).unwrap());
-    node.tcp.connect(1, Transport::Tls, node.local, node.local);
+    node.tcp.connect(1, Transport::Tls, node.local, node.local, None);
     assert_eq!(node.next().await, StreamEvent::ConnectFailed { token: 1 });
 }
 

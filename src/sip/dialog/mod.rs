@@ -200,7 +200,7 @@ impl Dialog {
     /// place if one was set.
     #[must_use]
     pub fn destination(&self) -> Destination {
-        self.destination.unwrap_or(Destination::Flow(self.flow))
+        self.destination.clone().unwrap_or(Destination::Flow(self.flow))
     }
 
     /// Their URI: Request-URI of our requests.

@@ -1,6 +1,7 @@
 //! The client side: requests of ours, found again by the branch we gave them.
 
 mod entry;
+mod failover;
 mod remains;
 mod stored;
 
@@ -19,7 +20,7 @@ use crate::{Flow, Message, Method, Transport};
 use ahash::RandomState;
 use bytes::Bytes;
 use clock::Mono;
-use entry::{Cancel, Entry, Machine, State};
+use entry::{Cancel, Entry, Machine, Spares, State};
 use hashbrown::HashMap;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -81,6 +82,9 @@ impl Clients {
             remains: None,
             heeds_late: false,
             moved: false,
+            spares: Spares::default(),
+            attempt: 0,
+            patience: None,
             timer: None,
         });
         *alive(core, request.method()) += 1;
@@ -97,7 +101,10 @@ impl Clients {
         }
         match &entry.state {
             // Nothing has been sent: there is nothing to cancel.
-            State::Connecting { .. } => self.time_out(core, id.index, out),
+            State::Connecting { .. } => {
+                entry.spares.ways.clear();
+                self.time_out(core, now, id.index, out);
+            }
             State::Late { .. } => {}
             State::Sent {
                 machine: Machine::Invite(machine),
@@ -156,6 +163,14 @@ impl Clients {
         };
         let class = Class::of(message.status());
         let effects = machine.handle_response(core, now, class);
+        self.slab[index as usize].patience = None;
+        if effects.contains(&Effect::Deliver) && self.is_turned_away(index, message.status()) {
+            if effects.contains(&Effect::Acknowledge) {
+                self.slab[index as usize].acknowledge(Some(&(flow, message)), out);
+            }
+            self.fail_over(core, now, index, out);
+            return None;
+        }
         if !effects.contains(&Effect::Deliver) {
             core.counters.retransmissions_absorbed += 1;
         }
@@ -182,24 +197,33 @@ impl Clients {
         }
     }
 
-    pub fn handle_connected(&mut self, core: &mut Core, now: Mono, id: ClientId, flow: Flow, out: &mut impl Sink) {
-        if matches!(
-            self.entry(id),
-            Some(Entry {
-                state: State::Connecting { .. },
-                ..
-            })
-        ) {
+    /// `attempt`: the way for which the stream was wanted; that of an earlier one is of no use.
+    pub fn handle_connected(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        (id, attempt): (ClientId, u8),
+        flow: Flow,
+        out: &mut impl Sink,
+    ) {
+        let waits = |entry: &&mut Entry| entry.attempt == attempt && matches!(entry.state, State::Connecting { .. });
+        if self.entry(id).filter(waits).is_some() {
             self.begin(core, now, id.index, flow, out);
         }
     }
 
-    pub fn handle_connect_failed(&mut self, core: &mut Core, now: Mono, id: ClientId, out: &mut impl Sink) {
+    pub fn handle_connect_failed(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        (id, attempt): (ClientId, u8),
+        out: &mut impl Sink,
+    ) {
         let Some(Entry {
             state: State::Connecting { fallback, .. },
             request,
             ..
-        }) = self.entry(id)
+        }) = self.entry(id).filter(|entry| entry.attempt == attempt)
         else {
             return;
         };
@@ -208,7 +232,7 @@ impl Clients {
                 *request = wire::over_udp(request);
                 self.begin(core, now, id.index, flow, out);
             }
-            None => self.fail(core, id.index, out),
+            None => self.fail(core, now, id.index, out),
         }
     }
 
@@ -229,7 +253,7 @@ impl Clients {
             if is_ours && !entry.moved && machine.is_unheard() {
                 self.move_over(core, now, index, gone, out);
             } else if machine.is_pending() {
-                self.fail(core, index, out);
+                self.fail(core, now, index, out);
             }
         }
     }
@@ -244,12 +268,15 @@ impl Clients {
             until: now + core.times.t2,
             fallback: None,
         };
+        entry.patience = None;
+        let (token, name) = (Connecting::client(id, entry.attempt), entry.spares.name.clone());
         self.set_timer(core, index);
         out.push(Output::Connect {
-            token: Connecting::client(id),
+            token,
             transport: gone.transport,
             local: gone.local,
             peer: gone.peer,
+            name,
         });
     }
 
@@ -262,8 +289,12 @@ impl Clients {
     pub fn handle_timeout(&mut self, core: &mut Core, now: Mono, id: ClientId, out: &mut impl Sink) {
         let Some(entry) = self.entry(id) else { return };
         entry.timer = None;
+        if entry.patience.take_if(|patience| *patience <= now).is_some() && self.fail_over(core, now, id.index, out) {
+            return;
+        }
+        let Some(entry) = self.entry(id) else { return };
         match &mut entry.state {
-            State::Connecting { .. } => self.time_out(core, id.index, out),
+            State::Connecting { .. } => self.time_out(core, now, id.index, out),
             State::Late { .. } => {
                 self.remove(core, id.index);
             }
@@ -296,6 +327,8 @@ impl Clients {
         let (transport, local, peer) = match destination {
             Destination::Flow(flow) => return self.begin(core, now, id.index, flow, out),
             Destination::Address { transport, local, peer } => (transport, local, peer),
+            Destination::Service { service, local } => return self.locate(core, now, id, (&service, local), out),
+            Destination::AnyOf(ways) => return self.begin_with(core, now, id, &ways, out),
         };
         let datagram = Flow {
             transport: Transport::Udp,
@@ -315,19 +348,21 @@ impl Clients {
             }
             through = Transport::Tcp;
         }
+        let (token, name) = (Connecting::client(id, entry.attempt), entry.spares.name.clone());
         self.set_timer(core, id.index);
         out.push(Output::Connect {
-            token: Connecting::client(id),
+            token,
             transport: through,
             local,
             peer,
+            name,
         });
     }
 
     /// There is a way: the transaction begins.
     fn begin(&mut self, core: &mut Core, now: Mono, index: u32, flow: Flow, out: &mut impl Sink) {
         if core.is_closed(&flow) {
-            return self.fail(core, index, out);
+            return self.fail(core, now, index, out);
         }
         let place = self.join_stream(index, &flow);
         let mut effects = Effects::new();
@@ -338,6 +373,7 @@ impl Clients {
             _ => Machine::Other(Client::start(now, &core.times, reliable, &mut effects)),
         };
         entry.state = State::Sent { flow, machine, place };
+        entry.patience = (!entry.spares.ways.is_empty()).then(|| now + core.patience);
         self.obey(core, now, index, &effects, None, out);
     }
 
@@ -378,6 +414,9 @@ impl Clients {
             remains: None,
             heeds_late: false,
             moved: false,
+            spares: Spares::default(),
+            attempt: 0,
+            patience: None,
             timer: None,
         });
         *alive(core, Method::Cancel) += 1;
@@ -386,8 +425,11 @@ impl Clients {
         self.begin(core, now, child.index, flow, out);
     }
 
-    fn time_out(&mut self, core: &mut Core, index: u32, out: &mut impl Sink) {
+    fn time_out(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) {
         core.counters.timeouts += 1;
+        if self.fail_over(core, now, index, out) {
+            return;
+        }
         let client = self.id(index);
         if let Some(owner) = self.remove(core, index).owner {
             out.push(Output::Event(Event::Timeout { client, owner }));
@@ -409,8 +451,11 @@ impl Clients {
         }
     }
 
-    fn fail(&mut self, core: &mut Core, index: u32, out: &mut impl Sink) {
+    fn fail(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) {
         core.counters.send_failures += 1;
+        if self.fail_over(core, now, index, out) {
+            return;
+        }
         let client = self.id(index);
         if let Some(owner) = self.remove(core, index).owner {
             out.push(Output::Event(Event::SendFailed { client, owner }));
@@ -447,7 +492,7 @@ impl Clients {
                     (None, _) => {}
                 },
                 Effect::TimedOut if self.slab[index as usize].heeds_late => return self.linger(core, now, index, out),
-                Effect::TimedOut => return self.time_out(core, index, out),
+                Effect::TimedOut => return self.time_out(core, now, index, out),
                 Effect::Terminated => {
                     self.remove(core, index);
                     return;
@@ -479,7 +524,7 @@ impl Clients {
         let Some(due) = remains.and_then(|remains| remains.on_success(flow, message)) else {
             return;
         };
-        core.send_ack(now, due.destination, &due.ack, out);
+        core.send_ack(now, due.destination.clone(), &due.ack, out);
         if let Some(bye) = due.bye {
             self.send(core, now, due.destination, Request::Draft(&bye), None, out);
         }
@@ -501,7 +546,7 @@ impl Clients {
     fn set_timer(&mut self, core: &mut Core, index: u32) {
         let due = Due::Client(self.id(index));
         let entry = &mut self.slab[index as usize];
-        let deadline = entry.state.wheel_deadline();
+        let deadline = entry.deadline();
         if deadline == entry.timer.map(|(at, _)| at) {
             return;
         }

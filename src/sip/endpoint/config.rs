@@ -1,7 +1,9 @@
 //! Settings, and where requests go.
 
+use crate::locate::Service;
 use crate::{Flow, Transport};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings; the defaults are those of RFC 3261.
@@ -16,6 +18,10 @@ pub struct Config {
     /// What to write as sent-by for a listener whose own address peers cannot use: local address and `host[:port]`.
     /// All others write their address.
     pub sent_by: Vec<(SocketAddr, Box<str>)>,
+    /// Where we listen, the preferred listener first: what is sent to a name leaves from one of them.
+    pub listeners: Vec<(Transport, SocketAddr)>,
+    /// A target that says nothing for so long, not even 100, is given up if there is another one. 2 s.
+    pub patience: Duration,
 }
 
 impl Default for Config {
@@ -26,12 +32,14 @@ impl Default for Config {
             t2: ms(4_000),
             t4: ms(5_000),
             sent_by: Vec::new(),
+            listeners: Vec::new(),
+            patience: ms(2_000),
         }
     }
 }
 
 /// Where a request goes.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// On this flow, whatever the size.
     Flow(Flow),
@@ -45,22 +53,70 @@ pub enum Destination {
         /// To whom.
         peer: SocketAddr,
     },
+    /// To whoever serves a name (RFC 3263): the first target, and the next one where that says nothing, says 503 or cannot
+    /// be reached.
+    Service {
+        /// What the URI says.
+        service: Arc<Service>,
+        /// From this listener, if it speaks the transport that is found.
+        local: SocketAddr,
+    },
+    /// By the first of these ways, and by the next one where that fails: flows of one device (RFC 5626 section 5.3, status
+    /// 430). The request is written for the first. At least one.
+    AnyOf(Arc<[Alternative]>),
+}
+
+/// A way to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// Where it leads.
+    pub destination: Destination,
+    /// What a request that goes there has as Request-URI.
+    pub uri: Box<[u8]>,
+    /// And as Route; empty for none.
+    pub route: Box<[u8]>,
 }
 
 impl Destination {
-    /// The address it leads to.
+    /// What is known of the way before it is gone: for an address without an open stream the connection is 0, for a name
+    /// the peer is the address of nobody.
     #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        match *self {
-            Destination::Flow(flow) => flow.peer,
-            Destination::Address { peer, .. } => peer,
+    pub fn outlook(&self) -> Flow {
+        match self {
+            Destination::Flow(flow) => *flow,
+            Destination::Address { transport, local, peer } => Flow {
+                transport: *transport,
+                local: *local,
+                peer: *peer,
+                connection: 0,
+            },
+            Destination::Service { service, local } => Flow {
+                transport: service.usual_transport(),
+                local: *local,
+                peer: nobody(*local),
+                connection: 0,
+            },
+            Destination::AnyOf(ways) => ways[0].destination.outlook(),
         }
     }
 
-    pub(super) fn listener(&self) -> (Transport, SocketAddr) {
-        match *self {
-            Destination::Flow(flow) => (flow.transport, flow.local),
-            Destination::Address { transport, local, .. } => (transport, local),
-        }
+    /// The address it leads to; that of nobody, if that has to be looked up.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.outlook().peer
     }
+
+    pub(super) fn listener(&self) -> (Transport, SocketAddr) {
+        let Flow { transport, local, .. } = self.outlook();
+        (transport, local)
+    }
+}
+
+/// The unspecified address of a family.
+fn nobody(like: SocketAddr) -> SocketAddr {
+    let ip = match like {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
 }

@@ -1,9 +1,11 @@
 //! What server and client transactions share: times, identifiers, timers, figures, and the way out.
 
+use super::places::{Located, Places, Waiter};
 use super::wire::{self, Branch, Way};
 use super::{ClientId, Config, Connecting, Counters, Destination, Owner, ServerId};
 use crate::draft::Draft;
 use crate::header::Via;
+use crate::locate::Service;
 use crate::output::{Output, Sink};
 use crate::print::Pages;
 use crate::timers::{TimerId, Wheel};
@@ -17,6 +19,8 @@ use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What a timer of the wheel is for.
 #[derive(Copy, Clone, Debug)]
@@ -24,6 +28,7 @@ pub(super) enum Due {
     Server(ServerId),
     Client(ClientId),
     Parcel(u64),
+    Lookup(u64),
     User { owner: Owner, kind: u32 },
 }
 
@@ -40,6 +45,9 @@ pub(super) struct Core {
     pub tag_hasher: RandomState,
     /// Where responses are written.
     pub pages: Pages,
+    pub places: Places,
+    /// How long a target may say nothing if there is another one.
+    pub patience: Duration,
     sent_by: Vec<(SocketAddr, Box<str>)>,
     closed: Closed,
     /// Streams that we opened and that are not gone.
@@ -74,10 +82,13 @@ impl Core {
             let mut seed = || tokens.next_u64();
             RandomState::with_seeds(seed(), seed(), seed(), seed())
         };
+        let hasher = keys();
         Core {
+            places: Places::new(&config, &hasher),
+            patience: config.patience,
             secrets,
             pages: Pages::default(),
-            hasher: keys(),
+            hasher,
             tag_hasher: keys(),
             closed: Closed {
                 ids: HashSet::with_hasher(keys()),
@@ -169,6 +180,8 @@ impl Core {
 
     fn send_alone(&mut self, now: Mono, destination: Destination, bytes: Bytes, out: &mut impl Sink) {
         match destination {
+            Destination::AnyOf(ways) => self.send_ack(now, ways[0].destination.clone(), draft, out),
+            Destination::Service { service, local } => self.send_parcel_to(now, &service, local, bytes, out),
             Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
             Destination::Address {
                 transport: Transport::Udp,
@@ -191,6 +204,50 @@ impl Core {
         }
     }
 
+    /// Sends something without transaction to whoever serves a name.
+    fn send_parcel_to(
+        &mut self,
+        now: Mono,
+        service: &Arc<Service>,
+        local: SocketAddr,
+        bytes: Bytes,
+        out: &mut impl Sink,
+    ) {
+        let Some(id) = self.keep_parcel(now, bytes) else { return };
+        let waiter = Waiter::Parcel(id);
+        match self.places.locate(&mut self.wheel, now, service, local, waiter, out) {
+            Located::At(ways) => self.handle_parcel_located(id, &ways, out),
+            Located::Later => {}
+            Located::Refused => self.drop_parcel(id),
+        }
+    }
+
+    /// Where a parcel goes is known: to the first of these ways.
+    pub fn handle_parcel_located(&mut self, id: u64, ways: &[Destination], out: &mut impl Sink) {
+        let Some(&Destination::Address { transport, local, peer }) = ways.first() else {
+            return self.drop_parcel(id);
+        };
+        let Some(parcel) = self.parcels.get_mut(&id) else {
+            return;
+        };
+        let sent_by = match self.sent_by.iter().find(|(l, _)| *l == local) {
+            Some((_, text)) => SentBy::Name(text),
+            None => SentBy::Address(local),
+        };
+        parcel.bytes = wire::with_sent_by(&parcel.bytes, transport, sent_by);
+        if transport != Transport::Udp {
+            return out.push(Output::Connect {
+                token: Connecting::parcel(id),
+                transport,
+                local,
+                peer,
+                name: None,
+            });
+        }
+        let flow = Destination::Address { transport, local, peer }.outlook();
+        self.handle_parcel_connected(id, flow, out);
+    }
+
     /// Sends something without transaction over a stream that has first to be opened.
     pub fn send_parcel(
         &mut self,
@@ -201,20 +258,26 @@ impl Core {
         bytes: Bytes,
         out: &mut impl Sink,
     ) {
-        if self.parcels.len() >= MAX_PARCELS {
-            self.counters.send_failures += 1;
-            return;
-        }
-        let id = self.next_parcel;
-        self.next_parcel += 1;
-        let timer = self.wheel.insert(now + self.times.lifetime(), Due::Parcel(id));
-        self.parcels.insert(id, Parcel { bytes, timer });
+        let Some(id) = self.keep_parcel(now, bytes) else { return };
         out.push(Output::Connect {
             token: Connecting::parcel(id),
             transport,
             local,
             peer,
+            name: None,
         });
+    }
+
+    fn keep_parcel(&mut self, now: Mono, bytes: Bytes) -> Option<u64> {
+        if self.parcels.len() >= MAX_PARCELS {
+            self.counters.send_failures += 1;
+            return None;
+        }
+        let id = self.next_parcel;
+        self.next_parcel += 1;
+        let timer = self.wheel.insert(now + self.times.lifetime(), Due::Parcel(id));
+        self.parcels.insert(id, Parcel { bytes, timer });
+        Some(id)
     }
 
     pub fn handle_parcel_connected(&mut self, id: u64, flow: Flow, out: &mut impl Sink) {

@@ -124,6 +124,55 @@ fn with_transport(request: &Bytes, via: &[u8]) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// The same request for another way: another Via of ours, and so another transaction.
+pub(super) fn with_via(request: &[u8], transport: Transport, sent_by: SentBy<'_>, branch: Branch) -> Bytes {
+    let Some((from, to)) = our_via(request) else {
+        return Bytes::copy_from_slice(request);
+    };
+    let mut out = Vec::with_capacity(request.len() + 64);
+    out.extend_from_slice(&request[..from]);
+    push_via(&mut out, transport, sent_by, branch);
+    out.extend_from_slice(&request[to..]);
+    Bytes::from(out)
+}
+
+/// The same request from another listener; the branch stays.
+pub(super) fn with_sent_by(request: &[u8], transport: Transport, sent_by: SentBy<'_>) -> Bytes {
+    let via = our_via(request).and_then(|(from, to)| Via::parse(request.get(from + 5..to - 2)?).ok());
+    match via.and_then(|via| Branch::parse(via.branch()?)) {
+        Some(branch) => with_via(request, transport, sent_by, branch),
+        None => Bytes::copy_from_slice(request),
+    }
+}
+
+/// Our Via is the first line after the start line: where it begins, and where the next line does.
+fn our_via(request: &[u8]) -> Option<(usize, usize)> {
+    let from = memchr::memchr(b'\n', request)? + 1;
+    let to = from + memchr::memchr(b'\n', &request[from..])? + 1;
+    request[from..].starts_with(b"Via:").then_some((from, to))
+}
+
+/// The same request for another contact of its device: another Request-URI, and other Routes in place of those it has.
+pub(super) fn redirected(request: &[u8], uri: &[u8], route: &[u8]) -> Bytes {
+    let end = memchr::memmem::find(request, b"\r\n\r\n").map_or(request.len(), |at| at + 2);
+    let mut out = Vec::with_capacity(request.len() + uri.len() + route.len());
+    for (number, line) in request[..end].split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match number {
+            0 => {
+                let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+                out.extend_from_slice(&[method, b" ", uri, b" SIP/2.0\r\n"].concat());
+            }
+            _ if line.starts_with(b"Route:") => {}
+            _ => out.extend_from_slice(line),
+        }
+        if number == 1 && !route.is_empty() {
+            out.extend_from_slice(&[b"Route: ", route, b"\r\n"].concat());
+        }
+    }
+    out.extend_from_slice(&request[end..]);
+    Bytes::from(out)
+}
+
 /// ACK to a refusal: the INVITE's Request-URI, Via, From, Call-ID, Route; the refusal's To (RFC 3261 section 17.1.1.3).
 pub(super) fn ack(invite: &Message, refusal: &Message) -> Bytes {
     let to = refusal.header(Name::To).unwrap_or_default();

@@ -130,7 +130,10 @@ impl Subscriber {
             None => Draft::new(Method::Subscribe, &s.uri, &self.from, &s.to, &self.call_id, cseq),
         };
         let draft = draft.headers(&headers).headers(&s.headers);
-        let destination = self.dialog.as_ref().map_or(s.destination, Dialog::destination);
+        let destination = self
+            .dialog
+            .as_ref()
+            .map_or_else(|| s.destination.clone(), Dialog::destination);
         self.under_way = Some(cx.endpoint.send(cx.now, destination, &draft, self.owner, cx.out));
     }
 

@@ -26,7 +26,7 @@ impl Session {
         let (tag, call_id) = (endpoint.new_tag(), endpoint.new_call_id());
         let from = format!("{};tag={tag}", invitation.from);
         let draft = invite(&invitation, &from, &call_id, FIRST_CSEQ, 0);
-        let invite = endpoint.send(now, invitation.destination, &draft, owner, out);
+        let invite = endpoint.send(now, invitation.destination.clone(), &draft, owner, out);
         endpoint.bind_dialog(tag, owner);
         let calling = Calling {
             invite,
@@ -188,7 +188,7 @@ impl Session {
         let draft = invite(invitation, &from, &self.call_id, self.first_cseq, least_s);
         calling.invite = cx
             .endpoint
-            .send(cx.now, invitation.destination, &draft, self.owner, cx.out);
+            .send(cx.now, invitation.destination.clone(), &draft, self.owner, cx.out);
         calling.forks.clear();
         calling.rseqs.clear();
         (calling.settled, calling.owes_prack) = (None, None);

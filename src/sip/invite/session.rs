@@ -468,7 +468,7 @@ impl Session {
     /// proxies record their route.
     pub fn set_destination(&mut self, destination: Destination) {
         for dialog in self.dialogs_mut() {
-            dialog.set_destination(destination);
+            dialog.set_destination(destination.clone());
         }
     }
 }

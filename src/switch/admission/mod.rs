@@ -26,8 +26,17 @@ use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 /// Methods we take, for Allow.
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE, PRACK, REFER";
-/// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488.
-const SUPPORTED: [&str; 5] = ["100rel", "timer", "replaces", "join", "norefersub"];
+/// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627.
+const SUPPORTED: [&str; 8] = [
+    "100rel",
+    "timer",
+    "replaces",
+    "join",
+    "norefersub",
+    "path",
+    "outbound",
+    "gruu",
+];
 /// Option tags of one request that are looked at and listed in Unsupported.
 const MAX_UNSUPPORTED: usize = 16;
 

@@ -35,6 +35,8 @@ pub(super) struct Origin {
     pub(super) caller: Dialler,
     /// How others see him.
     pub(super) identity: Identity,
+    /// The device of the first callee that he has dialled (RFC 5627).
+    pub(super) named: Option<Box<[u8]>>,
     /// The device he calls with, which he can call no more; none for a call that was commanded: its phones are taken.
     pub(super) flow: Option<Flow>,
     /// Max-Forwards of what goes on.
@@ -100,7 +102,9 @@ impl Calls {
                     }
                 }
                 None => {
-                    let devices = route::devices(cx, user, own_flow(origin, callee));
+                    // A device is dialled of who was dialled, not of whom that user has calls forwarded to.
+                    let named = origin.named.as_deref().filter(|_| past.len() == 1);
+                    let devices = route::devices(cx, user, own_flow(origin, callee), named);
                     match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
                         Some(next) if devices.is_empty() => (next, Left::Absent),
                         _ if devices.is_empty() => return Err(Failure::of(480)),

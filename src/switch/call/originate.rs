@@ -79,7 +79,7 @@ impl Calls {
         if target == Goal::Called(Callee::User(user)) {
             return Err(Refusal::Conflict("nobody calls themselves".into()));
         }
-        let devices = route::devices(cx, &wanted.user, None);
+        let devices = route::devices(cx, &wanted.user, None, None);
         if devices.is_empty() {
             return Err(Refusal::Unreachable(480));
         }
@@ -210,6 +210,7 @@ impl Calls {
             Goal::Answered(service) => return self.serve_owner(cx, call, key, service, caller),
         };
         let origin = Origin {
+            named: None,
             caller: Dialler::User(caller),
             identity: Identity::of_callee(cx.core, caller),
             flow: None,

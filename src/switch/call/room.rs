@@ -281,10 +281,15 @@ impl Calls {
     }
 }
 
-/// The address written into SDP: the configured one, or the one the device's signalling reached us at.
+/// The address written into SDP: the configured one of the family in which the device talks to us, or the one the device's signalling reached us at.
 fn media_address(cx: &Cx<'_>, signalled: Option<SocketAddr>) -> IpAddr {
     let media = &cx.core.config.media;
-    let configured = media.advertised.unwrap_or(media.local);
+    let told = |(local, advertised): (IpAddr, Option<IpAddr>)| advertised.unwrap_or(local);
+    let fits = |(local, _): &(IpAddr, _)| signalled.is_some_and(|signalled| signalled.is_ipv4() == local.is_ipv4());
+    if let Some(second) = media.second.filter(fits) {
+        return told(second);
+    }
+    let configured = told((media.local, media.advertised));
     match signalled {
         Some(signalled) if configured.is_unspecified() => signalled.ip(),
         _ => configured,

@@ -8,6 +8,7 @@ use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
+use crate::registrar;
 use crate::route::{self, Callee, Devices, Dialler, Target};
 use crate::text::loggable;
 use media::WorkerId;
@@ -42,6 +43,7 @@ impl Asked {
         Origin {
             caller: self.caller,
             identity: self.identity.clone(),
+            named: registrar::gruu::named(&self.invite),
             flow: Some(self.flow),
             hops: hops_left(&self.invite),
             is_reliable: sip::invite::knows_reliable(&self.invite),

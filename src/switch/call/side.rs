@@ -76,7 +76,7 @@ impl Calls {
         };
         let (callee, devices) = match (target, dialler) {
             (Target::User(callee), _) => {
-                let devices = route::devices(cx, &cx.core.users[callee].aor, None);
+                let devices = route::devices(cx, &cx.core.users[callee].aor, None, None);
                 (Callee::User(callee), devices)
             }
             (Target::Trunk(trunk), Some(dialler)) => {

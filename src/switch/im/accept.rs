@@ -5,6 +5,7 @@ use super::letter::Letter;
 use super::session::Sessions;
 use super::{Delivery, Im, timer};
 use crate::core::Cx;
+use crate::registrar;
 use crate::room::Room;
 use crate::route::{self, Target};
 use crate::text::{loggable, printable};
@@ -131,6 +132,10 @@ impl Im {
             Inside::Composing(notice) => return Ok(Said::Composing(to, notice)),
             Inside::Report(report) => return Ok(Said::Report(to, report)),
         };
+        let named = registrar::gruu::named(request);
+        if named.is_some() && cx.registrar.meant(&to, named.as_deref(), cx.now).is_empty() {
+            return Err(Reply::new(480));
+        }
         let now = cx.now.wall;
         let wish = request
             .expires()
@@ -146,6 +151,7 @@ impl Im {
             body: content.body,
             accepted_at: now,
             expires_at: now + wish.min(cx.core.config.im.keep),
+            named,
             is_transient: wish.is_zero(),
             guise: None,
             imdn_id: content.imdn_id,

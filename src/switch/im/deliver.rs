@@ -10,11 +10,12 @@ use super::verdict::{Refusal, Verdict};
 use super::{Delivery, Fork, Im, Question, Slot, Stage, imdn, timer};
 use crate::config::Copies;
 use crate::core::Cx;
+use crate::registrar;
 use crate::room::Room;
 use model::{Aor, MessageId, MessageState, StoreError, StoreOp, StoredMessage, Transport};
 use sip::body::imdn::Mark;
 use sip::endpoint::ClientId;
-use sip::{Destination, Draft, Reply};
+use sip::{Destination, Draft, Name, Reply};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Way {
     pub(super) destination: Destination,
     pub(super) uri: Vec<u8>,
+    /// Route of what goes there; empty for none.
+    pub(super) path: Box<str>,
     pub(super) contact: Box<str>,
     pub(super) device: Box<str>,
     pub(super) form: Form,
@@ -543,10 +546,12 @@ impl Im {
         let kind = letter.kind();
         let needs_key = is_counted || kind.is_some() || !letter.imdn_id.is_empty();
         let mut ways = SmallVec::new();
-        for bound in cx.registrar.bindings(&letter.to, cx.now) {
-            let Some(destination) = bound.destination().filter(|one| !delivery.tried.contains(one)) else {
-                continue;
-            };
+        let meant = cx.registrar.meant(&letter.to, letter.named.as_deref(), cx.now);
+        let fresh = meant.into_iter().filter_map(|bound| {
+            let destination = bound.destination().filter(|one| !delivery.tried.contains(one))?;
+            Some((bound, destination))
+        });
+        for (bound, destination) in registrar::by_device(fresh) {
             let device = if needs_key { key_of(&bound.binding) } else { "" };
             if is_counted && !self.is_due_to(delivery, device) {
                 continue;
@@ -564,6 +569,7 @@ impl Im {
             ways.push(Way {
                 destination,
                 uri: bound.request_uri().to_vec(),
+                path: bound.binding.path.clone(),
                 contact: bound.binding.contact.clone(),
                 device: device.into(),
                 form,
@@ -597,14 +603,19 @@ impl Delivery {
             });
             let draft = &mut drafts[place].1;
             draft.uri = way.uri;
+            let routed = (!way.path.is_empty()).then(|| draft.clone().header(Name::Route, &*way.path));
+            let draft = routed.as_ref().unwrap_or(draft);
             let client = core
                 .endpoint
-                .send(cx.now.mono, way.destination, draft, owner, &mut core.effects);
+                .send(cx.now.mono, way.destination.clone(), draft, owner, &mut core.effects);
             // A message that can be stored may be delivered again: a late answer spares it that.
             if !self.letter.is_transient {
                 core.endpoint.heed_late(client);
             }
-            self.tried.push(way.destination);
+            match &way.destination {
+                Destination::AnyOf(ways) => self.tried.extend(ways.iter().map(|way| way.destination.clone())),
+                one => self.tried.push(one.clone()),
+            }
             self.forks.push(Fork {
                 client,
                 contact: way.contact,

@@ -25,6 +25,9 @@ pub(super) struct Letter {
     pub(super) body: Bytes,
     pub(super) accepted_at: Wall,
     pub(super) expires_at: Wall,
+    /// The device that the sender has named (RFC 5627), while it can be reached: it alone gets the message. What is stored is
+    /// for all devices.
+    pub(super) named: Option<Box<[u8]>>,
     /// Means nothing later: `is composing`, or an Expires of 0. Never stored.
     pub(super) is_transient: bool,
     /// How its requests look, where that is not ours to choose. Not stored: a later try has our own look.
@@ -158,6 +161,7 @@ impl From<StoredMessage> for Letter {
             body: stored.body.into(),
             accepted_at: stored.accepted_at,
             expires_at: stored.expires_at,
+            named: None,
             is_transient: false,
             guise: None,
             imdn_id: stored.imdn_id,

@@ -110,6 +110,7 @@ impl Im {
             from_display: post.from_display,
             call_id,
             cseq,
+            named: None,
             content_type: post.content_type,
             body: post.body,
             accepted_at: cx.now.wall,

@@ -1,5 +1,9 @@
 //! Who is bound where (RFC 3261 section 10). The bindings in memory count; the store is written behind.
 
+#[cfg(test)]
+mod flow_tests;
+pub(crate) mod gruu;
+mod outbound;
 mod register;
 mod save;
 #[cfg(test)]
@@ -13,6 +17,8 @@ use ahash::RandomState;
 use clock::{Mono, Now};
 use hashbrown::{HashMap, HashTable};
 use model::{Aor, Binding, Event};
+pub(crate) use outbound::by_device;
+use register::Refusal;
 use save::Backlog;
 use sip::endpoint::{Alarm, Destination};
 use sip::{Flow, Transport, Uri};
@@ -54,6 +60,8 @@ struct Record {
 pub(crate) struct Bound {
     /// What is stored of it.
     pub(crate) binding: Binding,
+    /// When its device was last heard: of several flows the youngest is used.
+    pub(crate) refreshed: Mono,
     /// When it ends. Not `binding.expires_at`: a jump of the wall clock ends nothing early.
     pub(crate) deadline: Mono,
     /// While the way its REGISTER came is there: with `binding.endpoint` the flow, see [`Bound::flow`].
@@ -98,8 +106,9 @@ impl Registrar {
         }
     }
 
-    /// A stream is gone: what was reached through it is reached by its contact address from now on, if it has one.
-    pub(crate) fn on_closed(&mut self, flow: Flow) {
+    /// A stream is gone: what was reached through it is reached by its contact address from now on, and gone if it has
+    /// none.
+    pub(crate) fn on_closed(&mut self, core: &mut Core, flow: Flow) {
         for index in self.by_connection.remove(&flow.connection).unwrap_or_default() {
             let Some(record) = self.records.get_mut(index as usize) else {
                 continue;
@@ -107,7 +116,20 @@ impl Registrar {
             for bound in record.bindings.iter_mut().filter(|bound| bound.flow() == Some(flow)) {
                 bound.connection = None;
             }
+            while let Some(place) = self.lost(index) {
+                let binding = &self.records[index as usize].bindings[place].binding;
+                tracing::info!(aor = %binding.aor, contact = &*binding.contact, peer = %flow.peer, "flow failed, contact unbound");
+                core.tally.flows_failed += 1;
+                self.remove(core, index, place);
+            }
         }
+    }
+
+    /// A binding to which there is no way any more.
+    fn lost(&self, index: u32) -> Option<usize> {
+        let bindings = &self.records.get(index as usize)?.bindings;
+        let is_lost = |bound: &Bound| bound.connection.is_none() && bound.ends_with_connection();
+        bindings.iter().position(is_lost)
     }
 
     /// Checks that records, index and count agree.

@@ -1,7 +1,7 @@
 //! REGISTER (RFC 3261 section 10.3). Either all of a request takes effect, or nothing.
 
 use super::view::seconds;
-use super::{Bound, Registrar, by_preference, endpoint};
+use super::{Bound, Registrar, by_preference, endpoint, gruu, outbound};
 use crate::auth;
 use crate::core::Core;
 use crate::text::push_number;
@@ -33,19 +33,25 @@ pub(crate) struct Outcome {
 struct Wish<'m> {
     address: NameAddr<'m>,
     uri: Uri<'m>,
+    /// It is a flow, and this is its name.
+    flow: Option<BindingKey>,
     contact: &'m str,
     life: Duration,
     q: u16,
 }
 
 /// Why a REGISTER is refused.
-enum Refusal {
+pub(super) enum Refusal {
     Malformed(&'static str),
     OtherUser,
     TooBrief,
     OutOfOrder,
     TooMany,
     Full,
+    /// The first proxy does not know how to keep a flow (RFC 5626 section 6).
+    FirstHop,
+    /// Path, and the device does not know of it (RFC 3327 section 5.3).
+    PathUnknown,
 }
 
 /// A REGISTER and when, whence and for whom it came.
@@ -96,7 +102,7 @@ impl Registrar {
         if asked.request.contact_is_star() {
             self.remove_all(core, place, asked)?;
             return Ok(Outcome {
-                reply: self.reply(None, asked.now),
+                reply: self.reply(core, None, asked),
                 is_bound: false,
                 has_moved: false,
             });
@@ -110,8 +116,12 @@ impl Registrar {
             has_moved |= moves;
         }
         let is_bound = wishes.iter().any(|wish| !wish.life.is_zero());
+        let mut reply = self.reply(core, place, asked);
+        if wishes.iter().any(|wish| wish.flow.is_some()) {
+            outbound::confirm(&mut reply);
+        }
         Ok(Outcome {
-            reply: self.reply(place, asked.now),
+            reply,
             is_bound,
             has_moved,
         })
@@ -193,9 +203,10 @@ impl Registrar {
         } = asked;
         let call_id = text(request.call_id());
         tracing::info!(%aor, contact = wish.contact, peer = %flow.peer, call_id, "contact bound");
+        let key = wish.flow.clone();
         let binding = Binding {
             aor: aor.clone(),
-            key: BindingKey(wish.contact.into()),
+            key: key.unwrap_or_else(|| BindingKey(wish.contact.into())),
             contact: wish.contact.into(),
             params: wish.params().into(),
             q: wish.q,
@@ -212,6 +223,7 @@ impl Registrar {
             core,
             Bound {
                 binding,
+                refreshed: now.mono,
                 deadline,
                 connection: Some(flow.connection),
                 is_dirty: false,
@@ -239,6 +251,7 @@ impl Registrar {
         bound.binding.cseq = request.cseq();
         bound.binding.expires_at = now.wall + wish.life;
         bound.deadline = now.mono + wish.life;
+        bound.refreshed = now.mono;
         if has_moved {
             self.link(index, Some(*flow));
         }
@@ -253,12 +266,22 @@ impl Registrar {
     }
 
     /// Step 8: 200 with all bindings in force and how long they last.
-    fn reply(&mut self, place: Place, now: Now) -> Reply {
+    fn reply(&mut self, core: &Core, place: Place, asked: &Asked<'_>) -> Reply {
+        let Asked { now, request, .. } = *asked;
         let mut reply = Reply::new(200);
+        let wants_gruu = gruu::is_wanted(request);
         for bound in by_preference(self.bound_at(place), now) {
             reply
                 .headers
-                .write(Name::Contact, |line| bound.write_contact(now, line));
+                .write(Name::Contact, |line| bound.write_contact(now, wants_gruu, line));
+        }
+        // RFC 3327 section 5.3: so the device knows who stands between.
+        for path in request.lines(Name::Path) {
+            reply.headers.add(Name::Path, path);
+        }
+        // RFC 3608 section 6.3.
+        for route in &core.config.registrar.service_route {
+            reply.headers.add(Name::ServiceRoute, &**route);
         }
         reply.headers.add(Name::Date, self.date.text(now.wall));
         reply
@@ -266,7 +289,7 @@ impl Registrar {
 }
 
 impl Bound {
-    fn write_contact(&self, now: Now, line: &mut Vec<u8>) {
+    fn write_contact(&self, now: Now, wants_gruu: bool, line: &mut Vec<u8>) {
         let Binding { contact, params, q, .. } = &self.binding;
         let left = seconds(self.deadline.since(now.mono));
         line.push(b'<');
@@ -279,6 +302,9 @@ impl Bound {
         }
         line.extend_from_slice(b";expires=");
         push_number(line, left);
+        if let Some(gruu) = wants_gruu.then(|| self.gruu()).flatten() {
+            let _ = write!(line, ";pub-gruu=\"{gruu}\"");
+        }
     }
 }
 
@@ -295,6 +321,8 @@ impl Refusal {
             Refusal::OutOfOrder => Reply::new(500).reason("CSeq Out Of Order"),
             Refusal::TooMany => Reply::new(403).reason("Too Many Contacts"),
             Refusal::Full => core.overloaded(),
+            Refusal::FirstHop => Reply::new(439).reason("First Hop Lacks Outbound Support"),
+            Refusal::PathUnknown => Reply::new(420).header(Name::Unsupported, "path"),
         }
     }
 }
@@ -303,7 +331,8 @@ impl Refusal {
 fn wishes<'m>(core: &Core, request: &'m Message) -> Result<SmallVec<[Wish<'m>; 2]>, Refusal> {
     let registrar = &core.config.registrar;
     let common = request.expires().map(|s| Duration::from_secs(s.into()));
-    let mut wishes = SmallVec::new();
+    let mut wishes = SmallVec::<[Wish<'m>; 2]>::new();
+    outbound::check_path(request)?;
     for address in request.addresses(Name::Contact) {
         let address = address.map_err(|wrong| Refusal::Malformed(wrong.0))?;
         let own = address.expires().map(|s| Duration::from_secs(s.into()));
@@ -314,34 +343,47 @@ fn wishes<'m>(core: &Core, request: &'m Message) -> Result<SmallVec<[Wish<'m>; 2
         if wishes.len() == MAX_WISHES {
             return Err(Refusal::TooMany);
         }
-        wishes.push(Wish::new(address, wanted.min(registrar.max_expires))?);
+        wishes.push(Wish::new(request, address, wanted.min(registrar.max_expires))?);
+    }
+    let is_kept = |wish: &&Wish<'_>| !wish.life.is_zero();
+    if wishes.iter().any(|wish| wish.flow.is_some()) {
+        outbound::check(request, wishes.iter().filter(is_kept).count())?;
     }
     Ok(wishes)
 }
 
 impl<'m> Wish<'m> {
-    fn new(address: NameAddr<'m>, life: Duration) -> Result<Wish<'m>, Refusal> {
+    fn new(request: &Message, address: NameAddr<'m>, life: Duration) -> Result<Wish<'m>, Refusal> {
         let uri = address.uri().map_err(|wrong| Refusal::Malformed(wrong.0))?;
         if !uri.is_sip() {
             return Err(Refusal::Malformed("Contact Is No SIP URI"));
         }
         let contact = std::str::from_utf8(address.uri_bytes).map_err(|_| Refusal::Malformed("Contact Is Not UTF-8"))?;
+        let flow = outbound::key(request, &address);
         Ok(Wish {
             address,
             uri,
+            flow,
             contact,
             life,
             q: address.q().unwrap_or(1_000),
         })
     }
 
-    /// Whether a binding is the one meant: the same text, as nearly always, or equal URIs (section 19.1.4).
+    /// Whether a binding is the one meant: the same text, as nearly always, or equal URIs (section 19.1.4); of flows the
+    /// same one, whatever its contact is now.
     fn is_for(&self, binding: &Binding) -> bool {
+        match &self.flow {
+            Some(flow) => return binding.key == *flow,
+            None if outbound::is_flow(&binding.key) => return false,
+            None => {}
+        }
         *binding.contact == *self.contact
             || Uri::parse(binding.contact.as_bytes()).is_ok_and(|bound| bound.equals(&self.uri))
     }
 
-    /// The header parameters to be echoed: all but q and expires, as written.
+    /// The header parameters to be echoed: all as written, but q, expires and what only the registrar may say (RFC 5627
+    /// section 5.1).
     fn params(&self) -> std::borrow::Cow<'m, str> {
         let all = self.address.params;
         if all.as_bytes().is_empty() {
@@ -349,7 +391,8 @@ impl<'m> Wish<'m> {
         }
         let mut kept = String::new();
         for (name, value) in all.iter() {
-            if name.eq_ignore_ascii_case(b"q") || name.eq_ignore_ascii_case(b"expires") {
+            let is_ours = [&b"q"[..], b"expires", b"pub-gruu", b"temp-gruu"];
+            if is_ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
                 continue;
             }
             kept.push(';');

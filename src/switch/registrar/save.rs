@@ -83,8 +83,8 @@ impl Registrar {
         }
     }
 
-    /// Takes in what was stored before the restart. What has run out since, or belongs to a user who is gone, is removed
-    /// from the store; what has registered anew in the meantime stays as it is.
+    /// Takes in what was stored before the restart. What has run out since, belongs to a user who is gone, or was reached
+    /// through a connection alone, is removed from the store; what has registered anew in the meantime stays as it is.
     pub(crate) fn restore(&mut self, core: &mut Core, now: Now, stored: Vec<Binding>) {
         let total = stored.len();
         for binding in stored {
@@ -103,15 +103,19 @@ impl Registrar {
                 // No phone counts on more than the longest life we grant: a wall clock that was wrong cannot keep it longer.
                 let deadline = now.mono + left.min(core.config.registrar.max_expires);
                 let connection = restored_connection(core, &binding);
-                let index = self.insert(
-                    core,
-                    Bound {
-                        binding,
-                        deadline,
-                        connection,
-                        is_dirty: false,
-                    },
-                );
+                let bound = Bound {
+                    binding,
+                    refreshed: now.mono,
+                    deadline,
+                    connection,
+                    is_dirty: false,
+                };
+                if bound.connection.is_none() && bound.ends_with_connection() {
+                    let Binding { aor, key, .. } = bound.binding;
+                    core.store(StoreOp::DeleteBinding { aor, key });
+                    continue;
+                }
+                let index = self.insert(core, bound);
                 self.announce(core, now, index, self.records[index as usize].bindings.len() - 1);
             }
         }

@@ -10,6 +10,7 @@ pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_named, way_outs
 use crate::config::trunks::{Dial, INTERNAL, Mode};
 use crate::config::{Action, Rule};
 use crate::core::{Core, Cx};
+use crate::registrar;
 use crate::users::UserIndex;
 use model::Aor;
 use sip::{Destination, Flow, Message, Name};
@@ -109,15 +110,7 @@ impl Device {
     /// Which of our listeners speaks to it, and where it is; for an address without an open stream the connection is 0.
     #[must_use]
     pub(crate) fn flow(&self) -> Flow {
-        match self.destination {
-            Destination::Flow(flow) => flow,
-            Destination::Address { transport, local, peer } => Flow {
-                transport,
-                local,
-                peer,
-                connection: 0,
-            },
-        }
+        self.destination.outlook()
     }
 }
 
@@ -252,22 +245,22 @@ fn in_words(core: &Core, action: Option<&Action>, dialled: &str) -> String {
 }
 
 /// Where a user can be reached now, best q first; all of them ring together. Not on the flow `except`: a device that calls
-/// its own user does not ring itself.
+/// its own user does not ring itself. Only the one that `named` is, if the caller has dialled a device (RFC 5627).
 #[must_use]
-pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>) -> Devices {
-    let bindings = cx.registrar.bindings(aor, cx.now);
-    bindings
-        .iter()
-        .filter_map(|bound| {
-            let destination = bound
-                .destination()
-                .filter(|&way| except.map(Destination::Flow) != Some(way))?;
-            Some(Device {
-                destination,
-                contact: String::from_utf8_lossy(bound.request_uri()).into(),
-                path: bound.binding.path.clone(),
-                q: bound.binding.q,
-            })
+pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>, named: Option<&[u8]>) -> Devices {
+    let except = except.map(Destination::Flow);
+    let meant = cx.registrar.meant(aor, named, cx.now);
+    let bindings = meant.into_iter().filter_map(|bound| {
+        let destination = bound.destination().filter(|way| except.as_ref() != Some(way))?;
+        Some((bound, destination))
+    });
+    registrar::by_device(bindings)
+        .into_iter()
+        .map(|(bound, destination)| Device {
+            destination,
+            contact: String::from_utf8_lossy(bound.request_uri()).into(),
+            path: bound.binding.path.clone(),
+            q: bound.binding.q,
         })
         .collect()
 }

@@ -203,6 +203,7 @@ impl Lab {
                     self.inboxes.entry(flow.peer).or_default().push_back(message);
                 }
                 Output::Connect { token, .. } => self.switch.handle_input(self.now, Input::ConnectFailed { token }),
+                Output::Resolve { .. } => unreachable!("every phone has an address"),
                 Output::Close { .. } => {}
                 Output::Media(worker, plan) => {
                     for event in self.studio.obey(worker, plan) {

@@ -35,6 +35,7 @@ use clock::{Mono, Now, Wall};
 use model::Aor;
 use network::{Dice, Packet};
 use sip::digest::{Algorithm, ha1};
+use sip::locate::{Found, Question};
 use sip::peek::{Class, class};
 use sip::{Flow, Transport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -93,6 +94,7 @@ pub fn config() -> Config {
             max_expires: seconds(3_600),
             default_expires: seconds(3_600),
             max_contacts: 10,
+            service_route: Vec::new(),
         },
         calls: settings::Calls {
             ring_timeout: seconds(60),
@@ -140,6 +142,7 @@ pub fn config() -> Config {
         media: settings::Media {
             local: [127, 0, 0, 1].into(),
             advertised: None,
+            second: None,
             timeout: seconds(60),
             port_rest: seconds(2),
             workers: 1,
@@ -212,6 +215,9 @@ pub struct World {
     pub recovers: bool,
     /// Notices that answer no command of [`World::command`].
     pub notices: Vec<Notice>,
+    /// What the DNS knows; to all else it says nothing.
+    pub dns: BTreeMap<String, Found>,
+    resolved: VecDeque<(u64, Found)>,
     config: Config,
     seed: u64,
     restarts: u64,
@@ -244,6 +250,8 @@ impl World {
             studio: Studio::default(),
             recovers: false,
             notices: Vec::new(),
+            dns: BTreeMap::new(),
+            resolved: VecDeque::new(),
             config,
             seed,
             restarts: 0,
@@ -430,7 +438,11 @@ impl World {
                     transport,
                     local,
                     peer,
+                    ..
                 } => self.open(token, transport, local, peer),
+                Output::Resolve { token, question } => {
+                    self.resolved.push_back((token, self.found(&question)));
+                }
                 Output::Close { .. } => {}
                 Output::Notice(Notice::Answer { token, answer }) if token <= self.last_token => {
                     self.answers.insert(token, answer);
@@ -441,6 +453,18 @@ impl World {
         if let Some(event) = self.events.pop_front() {
             self.input(Input::Media(event));
         }
+        if let Some((token, found)) = self.resolved.pop_front() {
+            self.input(Input::Resolved { token, found });
+        }
+    }
+
+    fn found(&self, question: &Question) -> Found {
+        let (name, nothing) = match question {
+            Question::Naptr(name) => (name, Found::Naptr(Vec::new())),
+            Question::Srv(name) => (name, Found::Srv(Vec::new())),
+            Question::Address(name) => (name, Found::Address(Vec::new())),
+        };
+        self.dns.get(&**name).cloned().unwrap_or(nothing)
     }
 
     /// Nobody but phones can be called; a TCP phone takes a connection.
@@ -549,6 +573,13 @@ impl World {
     /// Calls an extension; the index in [`Phone::calls`].
     pub fn call(&mut self, phone: usize, to: &str) -> usize {
         let call = self.phones[phone].call(self.now, to);
+        self.collect(phone);
+        call
+    }
+
+    /// The same to any URI.
+    pub fn call_uri(&mut self, phone: usize, uri: &str) -> usize {
+        let call = self.phones[phone].call_uri(self.now, uri.to_owned());
         self.collect(phone);
         call
     }

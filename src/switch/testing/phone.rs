@@ -324,6 +324,24 @@ impl Phone {
         self.request_as(now, method, to, call_id, headers, body)
     }
 
+    /// The same to any URI.
+    pub fn request_to_uri(&mut self, now: Now, method: Method, uri: &str, headers: Headers, body: Option<Body>) -> u64 {
+        let call_id = self.endpoint.new_call_id();
+        self.ask(
+            now,
+            Asked {
+                method,
+                to: uri.to_owned(),
+                uri: uri.to_owned(),
+                call_id,
+                headers,
+                body,
+                dialog: None,
+                tries: 0,
+            },
+        )
+    }
+
     fn request_as(
         &mut self,
         now: Now,
@@ -369,7 +387,11 @@ impl Phone {
 
     /// Calls an extension; the index in [`Phone::calls`].
     pub fn call(&mut self, now: Now, to: &str) -> usize {
-        let uri = format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes()));
+        self.call_uri(now, format!("sip:{}@{DOMAIN}", escape_user(to.as_bytes())))
+    }
+
+    /// The same to any URI.
+    pub fn call_uri(&mut self, now: Now, uri: String) -> usize {
         let mut headers = Headers::new();
         if let Some(credentials) = self.credentials(Method::Invite, &uri) {
             headers.add(Name::Authorization, credentials);
@@ -505,7 +527,7 @@ impl Phone {
                 Output::Transmit { flow, bytes } => self.wire.push_back((flow, bytes)),
                 Output::Event(event) => self.on_event(now, event),
                 Output::Session { owner, event } => self.on_session(now, call_index(owner), event),
-                Output::Connect { .. } | Output::Subscription { .. } => {}
+                Output::Connect { .. } | Output::Resolve { .. } | Output::Subscription { .. } => {}
             }
         }
     }

@@ -81,6 +81,15 @@ impl Node for Fake {
         Box::pin(async { vec![Figure::gauge("calls", 2)] })
     }
 
+    fn sip_websocket(
+        &self,
+        request: crate::http::Request<()>,
+        _: SocketAddr,
+        peer: SocketAddr,
+    ) -> crate::http::Response<String> {
+        crate::http::Response::new(format!("{} from {}", request.uri().path(), peer.ip()))
+    }
+
     fn state(&self) -> State {
         State::Draining
     }

@@ -1,4 +1,4 @@
-//! A small phone over UDP or TLS, for tests that look at single messages: logs in, asks, and shows what came back.
+//! A small phone over UDP, TLS or a websocket, for tests that look at single messages: logs in, asks, and shows what came back.
 
 use super::PATIENCE;
 use md5::{Digest, Md5};
@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, WebSocket};
 
 /// One socket, one account with its demo password.
 pub struct Phone {
@@ -24,6 +26,7 @@ pub struct Phone {
 enum Line {
     Udp(UdpSocket),
     Tls(Box<RefCell<Secured>>),
+    Ws(Box<RefCell<WebSocket<TcpStream>>>),
 }
 
 struct Secured {
@@ -77,6 +80,19 @@ impl Phone {
         Ok(Phone::on(line, server, user))
     }
 
+    /// A page: over a websocket to this URL. It does not know its own address (RFC 7118 section 5).
+    pub fn page(url: &str, server: SocketAddr, user: &str) -> Phone {
+        let mut request = url.into_client_request().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", "sip".parse().unwrap());
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, answer) = tungstenite::client(request, stream).unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+        Phone::on(Line::Ws(Box::new(RefCell::new(socket))), server, user)
+    }
+
     fn on(line: Line, server: SocketAddr, user: &str) -> Phone {
         let password = format!("demo-{user}");
         Phone {
@@ -120,6 +136,11 @@ impl Phone {
                 buffer
             }
             Line::Tls(secured) => secured.borrow_mut().receive(),
+            Line::Ws(socket) => {
+                let message = socket.borrow_mut().read().expect("a message from the switch");
+                assert!(message.is_text(), "{message:?}");
+                message.into_data().to_vec()
+            }
         };
         Message(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -205,7 +226,7 @@ impl Phone {
             body,
             ..
         } = ask;
-        let (user, server, at, transport) = (&self.user, self.server, self.at(), self.transport());
+        let (user, server, at, transport) = (&self.user, self.server, self.host(), self.transport());
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {at};branch=z9hG4bK{call_id}-{cseq};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{user}@{server}>;tag=t{call_id}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
@@ -239,6 +260,7 @@ impl Phone {
         match &self.line {
             Line::Udp(socket) => drop(socket.send_to(message.as_bytes(), self.server).unwrap()),
             Line::Tls(secured) => secured.borrow_mut().stream.write_all(message.as_bytes()).unwrap(),
+            Line::Ws(socket) => socket.borrow_mut().send(message.into()).unwrap(),
         }
     }
 
@@ -246,6 +268,15 @@ impl Phone {
         match &self.line {
             Line::Udp(socket) => socket.local_addr().unwrap(),
             Line::Tls(secured) => secured.borrow().stream.sock.local_addr().unwrap(),
+            Line::Ws(socket) => socket.borrow().get_ref().local_addr().unwrap(),
+        }
+    }
+
+    /// What it says to be its host.
+    fn host(&self) -> String {
+        match &self.line {
+            Line::Ws(_) => format!("{}.invalid", self.user),
+            Line::Udp(_) | Line::Tls(_) => self.at().to_string(),
         }
     }
 
@@ -253,6 +284,7 @@ impl Phone {
         match self.line {
             Line::Udp(_) => "UDP",
             Line::Tls(_) => "TLS",
+            Line::Ws(_) => "WS",
         }
     }
 
@@ -260,8 +292,9 @@ impl Phone {
         let parameter = match self.line {
             Line::Udp(_) => "",
             Line::Tls(_) => ";transport=tls",
+            Line::Ws(_) => ";transport=ws",
         };
-        format!("Contact: <sip:{}@{}{parameter}>\r\n", self.user, self.at())
+        format!("Contact: <sip:{}@{}{parameter}>\r\n", self.user, self.host())
     }
 }
 

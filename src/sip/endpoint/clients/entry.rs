@@ -4,7 +4,8 @@ use super::remains::Remains;
 use crate::draft::{Draft, Headers};
 use crate::endpoint::core::Core;
 use crate::endpoint::wire::{self, Branch};
-use crate::endpoint::{ClientId, Owner};
+use crate::endpoint::{Alternative, ClientId, Owner};
+use crate::locate::Target;
 use crate::output::{Output, Sink};
 use crate::timers::TimerId;
 use crate::transaction::client::Client;
@@ -13,7 +14,9 @@ use crate::transaction::{Class, Effects};
 use crate::{Flow, Message, Method, Name, Splice, Transport};
 use bytes::Bytes;
 use clock::Mono;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(super) struct Entry {
     pub generation: u32,
@@ -35,7 +38,25 @@ pub(super) struct Entry {
     pub heeds_late: bool,
     /// Its stream broke, and it goes over another.
     pub moved: bool,
+    /// Where it may go if this way fails.
+    pub spares: Spares,
+    /// Which of its ways it goes: the number rises with each.
+    pub attempt: u8,
+    /// Nothing may be heard of it until then; afterwards the next way is gone.
+    pub patience: Option<Mono>,
     pub timer: Option<(Mono, TimerId)>,
+}
+
+/// Ways that are left.
+#[derive(Default)]
+pub(super) struct Spares {
+    pub ways: VecDeque<Alternative>,
+    /// They are targets of a name.
+    pub is_named: bool,
+    /// The name whose certificate is to be shown there.
+    pub name: Option<Arc<str>>,
+    /// The target of a name that is being tried.
+    pub target: Option<Target>,
 }
 
 pub(super) enum State {
@@ -160,6 +181,15 @@ impl State {
 }
 
 impl Entry {
+    /// When something is due with it.
+    pub fn deadline(&self) -> Option<Mono> {
+        let state = self.state.wheel_deadline();
+        match self.patience {
+            Some(patience) => Some(state.map_or(patience, |state| state.min(patience))),
+            None => state,
+        }
+    }
+
     pub fn transmit(&self, out: &mut impl Sink) {
         if let State::Sent { flow, .. } = self.state {
             out.push(Output::Transmit {

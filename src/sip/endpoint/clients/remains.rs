@@ -42,7 +42,7 @@ impl Remains {
     /// The same ACK for the fork that had the call; ACK, and once a BYE, for one that comes too late.
     pub(super) fn on_success(&mut self, flow: Flow, message: &Message) -> Option<Due> {
         if *message.to_tag() == *self.remote {
-            let (destination, ack) = (self.destination, self.ack.clone());
+            let (destination, ack) = (self.destination.clone(), self.ack.clone());
             return Some(Due {
                 destination,
                 ack,

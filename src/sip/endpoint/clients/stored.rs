@@ -102,7 +102,7 @@ impl Clients {
     pub fn audit(&self, core: &Core) -> Result<(), String> {
         let (mut queued, mut joined) = (0, 0);
         for (index, entry) in &self.slab {
-            if entry.state.wheel_deadline() != entry.timer.map(|(at, _)| at) {
+            if entry.deadline() != entry.timer.map(|(at, _)| at) {
                 return Err(format!("client transaction {index} has the wrong deadline"));
             }
             queued += usize::from(entry.state.is_completed());

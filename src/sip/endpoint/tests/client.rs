@@ -182,7 +182,7 @@ fn a_large_request_goes_over_tcp_or_if_that_is_refused_over_udp() {
         content: vec![b'x'; 1_300].into(),
     });
     let mut b = Bench::new();
-    b.send(to, &large);
+    b.send(to.clone(), &large);
     let (token, transport, peer) = b.connecting();
     assert_eq!((transport, peer), (Transport::Tcp, address(PEER)));
     b.endpoint.handle_connected(b.now, token, tcp(PEER, 3), &mut b.out);

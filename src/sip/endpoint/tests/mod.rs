@@ -1,6 +1,7 @@
 //! The endpoint against a peer made of text, in virtual time.
 
 mod client;
+mod failover;
 mod properties;
 mod server;
 
@@ -50,10 +51,16 @@ fn tcp(peer: &str, connection: u64) -> Flow {
 }
 
 const PEER: &str = "198.51.100.9:5060";
+const LOCAL: &str = "192.0.2.1:5060";
 
 impl Bench {
     fn new() -> Bench {
-        let endpoint = Endpoint::new(Config::default(), Box::new(Counting::default()));
+        let listeners = [Transport::Udp, Transport::Tcp, Transport::Tls].map(|transport| (transport, address(LOCAL)));
+        let config = Config {
+            listeners: listeners.into(),
+            ..Config::default()
+        };
+        let endpoint = Endpoint::new(config, Box::new(Counting::default()));
         Bench {
             endpoint,
             out: Vec::new(),

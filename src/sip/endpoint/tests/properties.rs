@@ -1,7 +1,10 @@
 //! Whatever happens, and whatever the user does.
 
 use super::*;
+use crate::Uri;
+use crate::locate::{self, Question, Service};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// One thing that happens to an endpoint or that its user does.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ enum Step {
     Connected(usize, bool),
     Closed(u64),
     Repeat(usize),
+    /// The DNS answers: how far back, how many records.
+    Resolved(usize, u16),
 }
 
 const METHODS: [(&str, Method); 4] = [
@@ -44,6 +49,7 @@ struct Script {
     clients: Vec<ClientId>,
     sent: Vec<String>,
     connecting: Vec<Connecting>,
+    resolving: Vec<(Resolving, Question)>,
 }
 
 impl Script {
@@ -67,6 +73,19 @@ impl Script {
                 let transport = if to == 3 { Transport::Tcp } else { Transport::Udp };
                 let to = match to {
                     0..3 => Destination::Flow(stream(to.into())),
+                    5 => Destination::Service {
+                        service: Arc::new(Service::of(&Uri::parse(b"sip:example.net").unwrap()).unwrap()),
+                        local,
+                    },
+                    6 => Destination::AnyOf(
+                        [1, 0, 2]
+                            .map(|connection| Alternative {
+                                destination: Destination::Flow(stream(connection)),
+                                uri: b"sip:b@device.invalid"[..].into(),
+                                route: b"<sip:edge.example.com;lr>"[..].into(),
+                            })
+                            .into(),
+                    ),
                     _ => Destination::Address {
                         transport,
                         local,
@@ -92,6 +111,12 @@ impl Script {
                 Some(token) => b.endpoint.handle_connect_failed(b.now, token, &mut b.out),
                 None => {}
             },
+            Step::Resolved(back, records) => {
+                if let Some((token, question)) = newest(&self.resolving, back) {
+                    b.endpoint
+                        .handle_resolved(b.now, token, found(&question, records), &mut b.out);
+                }
+            }
             Step::Closed(connection) => b.endpoint.handle_closed(b.now, stream(connection), &mut b.out),
             Step::Repeat(back) => {
                 if let Some(server) = newest(&self.servers, back) {
@@ -110,6 +135,7 @@ impl Script {
                     self.sent.push(String::from_utf8(bytes.to_vec()).unwrap());
                 }
                 Output::Connect { token, .. } => self.connecting.push(token),
+                Output::Resolve { token, question } => self.resolving.push((token, question)),
                 Output::Event(Event::Request { flow, message, .. }) => {
                     self.servers
                         .push(b.endpoint.accept(b.now, flow, message, OWNER, &mut b.out));
@@ -122,23 +148,48 @@ impl Script {
     }
 }
 
+fn found(question: &Question, records: u16) -> Found {
+    match question {
+        Question::Naptr(_) => Found::Naptr(Vec::new()),
+        Question::Srv(_) => {
+            let srv = |priority| locate::Srv {
+                priority,
+                weight: 0,
+                port: 5060 + priority,
+                target: "a.example.net".into(),
+            };
+            Found::Srv((0..records).map(srv).collect())
+        }
+        Question::Address(_) => Found::Address(vec![address(PEER).ip(); records.into()]),
+    }
+}
+
 fn newest<T: Clone>(all: &[T], back: usize) -> Option<T> {
     all.get(all.len().checked_sub(back + 1)?).cloned()
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let status = prop_oneof![Just(100u16), Just(180), Just(200), Just(408), Just(486)];
+    let status = prop_oneof![
+        Just(100u16),
+        Just(180),
+        Just(200),
+        Just(408),
+        Just(430),
+        Just(486),
+        Just(503)
+    ];
     prop_oneof![
         (0u64..20_000).prop_map(Step::Wait),
         (0usize..4, 0u8..4, 0u64..3).prop_map(|(m, b, c)| Step::Receive(m, b, c)),
         (0usize..4, status.clone()).prop_map(|(n, s)| Step::Respond(n, s)),
-        (0usize..2, 0u8..5).prop_map(|(m, to)| Step::Send(m, to)),
+        (0usize..2, 0u8..7).prop_map(|(m, to)| Step::Send(m, to)),
         (0usize..4, status).prop_map(|(n, s)| Step::Answered(n, s)),
         (0usize..4).prop_map(Step::Cancel),
         (0usize..4).prop_map(Step::Disown),
         (0usize..3, any::<bool>()).prop_map(|(n, fine)| Step::Connected(n, fine)),
         (1u64..3).prop_map(Step::Closed),
         (0usize..4).prop_map(Step::Repeat),
+        (0usize..3, 0u16..3).prop_map(|(n, records)| Step::Resolved(n, records)),
     ]
 }
 
@@ -146,8 +197,8 @@ proptest! {
     /// The user's part is to answer every INVITE and to cancel what it no longer wants; then everything ends.
     #[test]
     fn nothing_is_left_two_lifetimes_after_the_last_word(steps in proptest::collection::vec(step(), 1..60)) {
-        let (servers, clients, sent, connecting) = Default::default();
-        let mut script = Script { bench: Bench::new(), servers, clients, sent, connecting };
+        let (servers, clients, sent, connecting, resolving) = Default::default();
+        let mut script = Script { bench: Bench::new(), servers, clients, sent, connecting, resolving };
         for step in &steps {
             script.step(step);
         }

@@ -1,0 +1,145 @@
+//! One request, several ways (RFC 3263 section 4.3, RFC 5626 section 5.3): where one fails the next is gone, as a transaction of
+//! its own with a branch of its own. Its TU hears of the last one only.
+
+use super::entry::{Cancel, Entry, Spares, State};
+use super::{Clients, wire};
+use crate::endpoint::core::Core;
+use crate::endpoint::places::{Located, Waiter};
+use crate::endpoint::wire::Branch;
+use crate::endpoint::{Alternative, ClientId, Destination};
+use crate::locate::{Service, Target};
+use crate::output::Sink;
+use clock::Mono;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Clients {
+    /// A request to whoever serves a name: it waits for the answer.
+    pub(super) fn locate(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        id: ClientId,
+        (service, local): (&Arc<Service>, SocketAddr),
+        out: &mut impl Sink,
+    ) {
+        let entry = &mut self.slab[id.index as usize];
+        entry.spares.is_named = true;
+        entry.spares.name = service.ip().is_none().then(|| Arc::from(&*service.host));
+        self.set_timer(core, id.index);
+        let waiter = Waiter::Client(id);
+        match core.places.locate(&mut core.wheel, now, service, local, waiter, out) {
+            Located::At(ways) => self.handle_located(core, now, id, ways, out),
+            Located::Later => {}
+            Located::Refused => self.fail(core, now, id.index, out),
+        }
+    }
+
+    /// Where the name leads, in the order of trying.
+    pub fn handle_located(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        id: ClientId,
+        ways: Vec<Destination>,
+        out: &mut impl Sink,
+    ) {
+        let Some(entry) = self.entry(id) else { return };
+        if !matches!(entry.state, State::Connecting { .. }) {
+            return;
+        }
+        let alternative = |destination| Alternative {
+            destination,
+            uri: Box::default(),
+            route: Box::default(),
+        };
+        entry.spares.ways = ways.into_iter().map(alternative).collect();
+        if !self.go_on(core, now, id.index, out) {
+            self.fail(core, now, id.index, out);
+        }
+    }
+
+    /// A request to a device that has several flows: the first now, the others if it fails.
+    pub(super) fn begin_with(
+        &mut self,
+        core: &mut Core,
+        now: Mono,
+        id: ClientId,
+        ways: &[Alternative],
+        out: &mut impl Sink,
+    ) {
+        let entry = &mut self.slab[id.index as usize];
+        entry.spares = Spares {
+            ways: ways.iter().skip(1).cloned().collect(),
+            ..Spares::default()
+        };
+        self.depart(core, now, id, ways[0].destination.clone(), out);
+    }
+
+    /// Whether this answer says that another way should be tried, and there is one: a server can do nothing now (RFC 3263
+    /// section 4.3), or a proxy has lost its flow to the device (RFC 5626 section 11.5).
+    pub(super) fn is_turned_away(&self, index: u32, status: u16) -> bool {
+        let entry = &self.slab[index as usize];
+        matches!(status, 430 | 503) && !entry.spares.ways.is_empty() && matches!(entry.cancel, Cancel::No)
+    }
+
+    /// This way has failed; true if there is another one.
+    pub(super) fn fail_over(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) -> bool {
+        let entry = &self.slab[index as usize];
+        if let Some(target) = entry.spares.target {
+            core.places.avoid(now, target);
+        }
+        if entry.spares.ways.is_empty() || !matches!(entry.cancel, Cancel::No) {
+            return false;
+        }
+        core.counters.failovers += 1;
+        self.leave_stream(index);
+        self.slab[index as usize].random = core.random();
+        self.go_on(core, now, index, out)
+    }
+
+    /// The next way, if there is one.
+    fn go_on(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) -> bool {
+        let id = self.id(index);
+        let entry = &mut self.slab[index as usize];
+        let Some(next) = entry.spares.ways.pop_front() else {
+            return false;
+        };
+        let (transport, local) = next.destination.listener();
+        let branch = Branch {
+            index,
+            random: entry.random,
+        };
+        if !next.uri.is_empty() {
+            entry.request = wire::redirected(&entry.request, &next.uri, &next.route);
+        }
+        entry.request = wire::with_via(&entry.request, transport, core.sent_by(local), branch);
+        entry.local = local;
+        entry.spares.target = target(&next.destination).filter(|_| entry.spares.is_named);
+        (entry.moved, entry.patience) = (false, None);
+        entry.attempt = entry.attempt.wrapping_add(1);
+        entry.state = State::Connecting {
+            until: entry.connect_until(core, now),
+            fallback: None,
+        };
+        self.depart(core, now, id, next.destination, out);
+        true
+    }
+}
+
+impl Entry {
+    /// How long it may wait for a stream.
+    fn connect_until(&self, core: &Core, now: Mono) -> Mono {
+        match self.spares.ways.is_empty() {
+            true => now + core.times.lifetime(),
+            false => now + core.patience,
+        }
+    }
+}
+
+fn target(destination: &Destination) -> Option<Target> {
+    match destination {
+        &Destination::Address { transport, peer, .. } => Some(Target { transport, peer }),
+        _ => None,
+    }
+}

@@ -1,0 +1,296 @@
+//! Flows, paths and addresses of devices: RFC 5626, 3327, 3608, 5627.
+
+use crate::testing::{OnInvite, World, config};
+use crate::{Answer, Command};
+use sip::{Headers, Message, Method, Name, Transport};
+use std::time::Duration;
+
+const DEVICE: &str = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"";
+const GRUU: &str = "sip:1001@example.com;gr=urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF";
+
+fn outbound(world: &World, phone: usize, number: u32) -> Headers {
+    let contact = format!(
+        "<{}>;expires=600;reg-id={number};{DEVICE}",
+        world.phones[phone].contact()
+    );
+    Headers::new()
+        .with(Name::Contact, contact)
+        .with(Name::Supported, "path, outbound")
+}
+
+fn register(world: &mut World, phone: usize, headers: Headers) -> Message {
+    let number = world.with(phone, |phone, now| phone.register_with(now, headers));
+    world.finish(phone, number);
+    world.phones[phone].answer(number).expect("an answer comes").clone()
+}
+
+fn bound(world: &mut World) -> usize {
+    match world.command(Command::Registrations(None)) {
+        Answer::Registrations(views) => views.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn text(message: &Message, name: Name) -> String {
+    let values: Vec<_> = message
+        .values(name)
+        .map(|value| String::from_utf8_lossy(value))
+        .collect();
+    values.join(", ")
+}
+
+/// A world with a caller, and two connections of one device of 1001.
+fn two_flows() -> (World, usize, usize, usize) {
+    let mut world = World::new(config(), 1);
+    let caller = world.phone("1000");
+    world.register(caller);
+    let flows = [1, 2].map(|number| {
+        let flow = world.phone_over("1001", Transport::Tcp);
+        let headers = outbound(&world, flow, number);
+        assert_eq!(register(&mut world, flow, headers).status(), 200);
+        world.run_ms(10);
+        flow
+    });
+    (world, caller, flows[0], flows[1])
+}
+
+#[test]
+fn each_flow_is_a_binding_and_the_answer_says_so() {
+    let mut world = World::new(config(), 1);
+    let one = world.phone_over("1001", Transport::Tcp);
+    let headers = outbound(&world, one, 1);
+    let answer = register(&mut world, one, headers);
+    assert_eq!(
+        (answer.status(), text(&answer, Name::Require)),
+        (200, "outbound".to_owned())
+    );
+    assert_eq!(text(&answer, Name::FlowTimer), "120");
+    let two = world.phone_over("1001", Transport::Tcp);
+    let headers = outbound(&world, two, 2);
+    assert_eq!(register(&mut world, two, headers).status(), 200);
+    assert_eq!(bound(&mut world), 2);
+}
+
+#[test]
+fn a_flow_registered_again_from_elsewhere_takes_the_place_of_the_old_one() {
+    let (mut world, caller, one, _) = two_flows();
+    let anew = world.phone_over("1001", Transport::Tcp);
+    let headers = outbound(&world, anew, 1);
+    assert_eq!(register(&mut world, anew, headers).status(), 200);
+    assert_eq!(bound(&mut world), 3 - 1 + 1, "the caller's, and two flows");
+    let sent = world.message(caller, "1001", "to the device");
+    assert_eq!(world.finish(caller, sent), 200);
+    assert_eq!(
+        (world.phones[anew].texts().len(), world.phones[one].texts().len()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_number_means_nothing_without_the_device_or_to_who_does_not_speak_of_it() {
+    let mut world = World::new(config(), 1);
+    let phone = world.phone("1001");
+    let contact = world.phones[phone].contact();
+    let plain = Headers::new().with(Name::Contact, format!("<{contact}>;reg-id=1;{DEVICE}"));
+    let answer = register(&mut world, phone, plain);
+    assert_eq!((answer.status(), text(&answer, Name::Require)), (200, String::new()));
+    let nameless = Headers::new()
+        .with(Name::Contact, format!("<{contact}>;reg-id=1"))
+        .with(Name::Supported, "outbound");
+    let answer = register(&mut world, phone, nameless);
+    assert_eq!((answer.status(), text(&answer, Name::Require)), (200, String::new()));
+    assert_eq!(bound(&mut world), 1);
+}
+
+#[test]
+fn two_flows_in_one_request_are_refused() {
+    let mut world = World::new(config(), 1);
+    let phone = world.phone("1001");
+    let headers = outbound(&world, phone, 1).with(Name::Contact, format!("<sip:1001@127.0.0.1>;reg-id=2;{DEVICE}"));
+    assert_eq!(register(&mut world, phone, headers).status(), 400);
+    assert_eq!(bound(&mut world), 0);
+}
+
+#[test]
+fn a_device_rings_once_on_its_youngest_flow() {
+    let (mut world, caller, one, two) = two_flows();
+    world.phones[two].on_invite = OnInvite::Refuse(486);
+    let call = world.call(caller, "1001");
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[caller].calls[call].rejected, Some(486));
+    assert_eq!(
+        (world.phones[one].requests.len(), world.phones[two].calls.len()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn where_a_flow_has_failed_the_next_one_is_tried() {
+    let (mut world, caller, one, two) = two_flows();
+    world.phones[two].on_invite = OnInvite::Refuse(430);
+    world.phones[one].on_invite = OnInvite::Refuse(603);
+    let call = world.call(caller, "1001");
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[caller].calls[call].rejected, Some(603));
+    assert_eq!((world.phones[one].calls.len(), world.phones[two].calls.len()), (1, 1));
+}
+
+#[test]
+fn a_flow_ends_with_its_connection_at_once() {
+    let (mut world, caller, one, two) = two_flows();
+    world.disconnect(two);
+    assert_eq!(bound(&mut world), 2, "the caller's, and the other flow");
+    let sent = world.message(caller, "1001", "still there");
+    assert_eq!(world.finish(caller, sent), 200);
+    assert_eq!(world.phones[one].texts(), ["still there"]);
+    world.disconnect(one);
+    assert_eq!(bound(&mut world), 1);
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn flows_over_connections_do_not_outlive_a_restart() {
+    let (mut world, ..) = two_flows();
+    assert_eq!(world.store.bindings.len(), 3);
+    world.restart();
+    assert_eq!((bound(&mut world), world.store.bindings.len()), (1, 1));
+}
+
+#[test]
+fn the_path_of_a_registration_is_told_and_becomes_the_route() {
+    let mut world = World::new(config(), 1);
+    let (caller, phone) = (world.phone("1000"), world.phone("1001"));
+    world.register(caller);
+    let path = "<sip:core.example.net;lr>, <sip:edge.example.net;lr>";
+    let headers = Headers::new()
+        .with(Name::Contact, "<sip:1001@10.0.0.7>")
+        .with(Name::Path, path)
+        .with(Name::Supported, "path");
+    let answer = register(&mut world, phone, headers);
+    assert_eq!((answer.status(), text(&answer, Name::Path)), (200, path.to_owned()));
+    let sent = world.message(caller, "1001", "by way of the proxies");
+    assert_eq!(world.finish(caller, sent), 200);
+    world.call(caller, "1001");
+    world.run(Duration::from_secs(3));
+    let (message, invite) = (
+        &world.phones[phone].taken[0].1,
+        world.phones[phone].calls[0].invite.clone().unwrap(),
+    );
+    assert_eq!(
+        (text(message, Name::Route), text(&invite, Name::Route)),
+        (path.to_owned(), path.to_owned())
+    );
+    assert_eq!(invite.request_uri(), b"sip:1001@10.0.0.7");
+}
+
+#[test]
+fn a_path_that_the_device_does_not_know_of_is_refused() {
+    let mut world = World::new(config(), 1);
+    let phone = world.phone("1001");
+    let with_path = |supported: &str, path: &str| {
+        Headers::new()
+            .with(Name::Contact, "<sip:1001@10.0.0.7>")
+            .with(Name::Path, path)
+            .with(Name::Supported, supported)
+    };
+    let answer = register(&mut world, phone, with_path("gruu", "<sip:edge.example.net;lr>"));
+    assert_eq!(
+        (answer.status(), text(&answer, Name::Unsupported)),
+        (420, "path".to_owned())
+    );
+    for bad in ["sip:edge.example.net", "<tel:+1>", "<sip:edge.example.net>"] {
+        assert_eq!(
+            register(&mut world, phone, with_path("path", bad)).status(),
+            400,
+            "{bad}"
+        );
+    }
+    assert_eq!(bound(&mut world), 0);
+}
+
+#[test]
+fn the_service_route_is_told_where_one_is_configured() {
+    let mut settings = config();
+    settings.registrar.service_route = vec!["<sip:edge.example.com;lr>".into()];
+    let mut world = World::new(settings, 1);
+    let phone = world.phone("1000");
+    let headers = Headers::new().with(Name::Contact, "<sip:1000@127.0.0.1>");
+    let answer = register(&mut world, phone, headers);
+    assert_eq!(text(&answer, Name::ServiceRoute), "<sip:edge.example.com;lr>");
+}
+
+/// Two devices of 1001, the first with an instance.
+fn two_devices() -> (World, usize, usize, usize) {
+    let mut world = World::new(config(), 1);
+    let caller = world.phone("1000");
+    world.register(caller);
+    let (named, other) = (world.phone("1001"), world.phone("1001"));
+    let contact = format!(
+        "<{}>;{DEVICE};pub-gruu=\"sip:1001@evil.example;gr=1\"",
+        world.phones[named].contact()
+    );
+    let headers = Headers::new()
+        .with(Name::Contact, contact)
+        .with(Name::Supported, "gruu");
+    let answer = register(&mut world, named, headers);
+    let told = text(&answer, Name::Contact);
+    assert!(told.contains(&format!(";pub-gruu=\"{GRUU}\"")), "{told}");
+    assert!(!told.contains("evil"), "{told}");
+    world.register(other);
+    (world, caller, named, other)
+}
+
+#[test]
+fn the_address_of_a_device_leads_to_it_alone() {
+    let (mut world, caller, named, other) = two_devices();
+    let answer = register(&mut world, other, Headers::new());
+    assert!(
+        !text(&answer, Name::Contact).contains("gruu"),
+        "not to who did not ask for it"
+    );
+    let sent = world.with(caller, |phone, now| {
+        let body = sip::Body {
+            content_type: "text/plain".into(),
+            content: "for the device".as_bytes().into(),
+        };
+        phone.request_to_uri(now, Method::Message, GRUU, Headers::new(), Some(body))
+    });
+    assert_eq!(world.finish(caller, sent), 200);
+    assert_eq!(
+        (world.phones[named].texts().len(), world.phones[other].texts().len()),
+        (1, 0)
+    );
+    let asked = world.with(caller, |phone, now| {
+        phone.request_to_uri(now, Method::Options, GRUU, Headers::new(), None)
+    });
+    assert_eq!(world.finish(caller, asked), 200);
+}
+
+#[test]
+fn a_call_to_the_address_of_a_device_rings_it_alone() {
+    let (mut world, caller, named, other) = two_devices();
+    world.phones[named].on_invite = OnInvite::Refuse(486);
+    let call = world.call_uri(caller, GRUU);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[caller].calls[call].rejected, Some(486));
+    assert_eq!(
+        (world.phones[named].calls.len(), world.phones[other].calls.len()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_device_that_is_not_there_is_unavailable_and_an_unknown_user_unknown() {
+    let (mut world, caller, named, _) = two_devices();
+    world.with(named, |phone, now| phone.register(now, 0));
+    world.run_ms(100);
+    let call = world.call_uri(caller, GRUU);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.phones[caller].calls[call].rejected, Some(480));
+    for (uri, status) in [(GRUU, 480), ("sip:nobody@example.com;gr=urn:uuid:1", 404)] {
+        let sent = world.with(caller, |phone, now| {
+            phone.request_to_uri(now, Method::Message, uri, Headers::new(), None)
+        });
+        assert_eq!(world.finish(caller, sent), status, "{uri}");
+    }
+}

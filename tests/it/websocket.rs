@@ -1,0 +1,117 @@
+//! SIP over websocket from end to end: pages at the HTTP port and at a listener of their own, desk phones over UDP.
+
+use crate::support::node::{Setup, TestNode};
+use crate::support::phone::{Message, Phone};
+use crate::support::wait_for;
+use sip::Transport;
+
+fn start() -> TestNode {
+    let listen = "switch.listen=udp://127.0.0.1:0,ws://127.0.0.1:0,wss://127.0.0.1:0";
+    Setup::new().set(listen).start()
+}
+
+/// A page at the HTTP port.
+fn page(node: &TestNode, user: &str) -> Phone {
+    let mut page = Phone::page(&format!("ws://{}/sip", node.http()), node.http(), user);
+    assert_eq!(page.register().status(), 200);
+    page
+}
+
+fn desk_phone(node: &TestNode, user: &str) -> Phone {
+    let mut phone = Phone::new(node.sip(), user);
+    assert_eq!(phone.register().status(), 200);
+    phone
+}
+
+/// A MESSAGE to a user of the switch: the answer.
+fn write(phone: &mut Phone, to: &str, text: &str) -> Message {
+    let uri = format!("sip:{to}@127.0.0.1");
+    phone.ask(
+        "MESSAGE",
+        &uri,
+        &format!("<{uri}>"),
+        "Content-Type: text/plain\r\n",
+        text,
+    )
+}
+
+#[test]
+fn pages_and_desk_phones_write_to_each_other() {
+    let node = start();
+    let (mut page, mut desk) = (page(&node, "1000"), desk_phone(&node, "1001"));
+    let (page, answer) = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            let answer = write(&mut page, "1001", "from the page");
+            (page, answer)
+        });
+        let message = desk.receive();
+        assert!(message.0.ends_with("\r\n\r\nfrom the page"), "{message:?}");
+        assert!(message.header("Via").starts_with("SIP/2.0/UDP "), "{message:?}");
+        desk.accept(&message);
+        writer.join().unwrap()
+    });
+    assert_eq!(answer.status(), 200);
+    assert!(answer.header("Via").contains("1000.invalid;"), "{answer:?}");
+    assert!(answer.header("Via").contains(";received=127.0.0.1"), "{answer:?}");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || write(&mut desk, "1000", "from the desk").status());
+        let message = page.receive();
+        assert!(
+            message
+                .0
+                .starts_with("MESSAGE sip:1000@1000.invalid;transport=ws SIP/2.0\r\n"),
+            "{message:?}"
+        );
+        assert!(message.header("Via").starts_with("SIP/2.0/WS "), "{message:?}");
+        page.accept(&message);
+        assert_eq!(writer.join().unwrap(), 200);
+    });
+}
+
+#[test]
+fn a_page_is_called_and_calls() {
+    let node = start();
+    let (mut page, mut desk) = (page(&node, "1000"), desk_phone(&node, "1001"));
+    let contact = format!("@{};transport=ws>", node.http());
+    let desk = std::thread::scope(|scope| {
+        let caller = scope.spawn(move || {
+            assert_eq!(desk.call("1000").status(), 486);
+            desk
+        });
+        let invite = page.receive();
+        assert!(
+            invite.0.starts_with("INVITE sip:1000@1000.invalid;transport=ws "),
+            "{invite:?}"
+        );
+        assert!(invite.header("Contact").contains(&contact), "{invite:?}");
+        page.answer(&invite, 486);
+        let desk = caller.join().unwrap();
+        assert!(page.receive().0.starts_with("ACK "));
+        desk
+    });
+    let answer = page.call("9196");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.header("Contact").contains(&contact), "{answer:?}");
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(move || page.call("1001").status());
+        let invite = desk.receive();
+        assert!(invite.0.starts_with("INVITE sip:1001@"), "{invite:?}");
+        desk.answer(&invite, 603);
+        assert_eq!(caller.join().unwrap(), 603);
+    });
+}
+
+#[test]
+fn a_page_that_is_gone_is_not_bound_any_more() {
+    let node = start();
+    let at = node.node().addresses().sip[1];
+    assert_eq!(at.0, Transport::Ws);
+    let mut page = Phone::page(&format!("ws://{}", at.1), at.1, "1000");
+    assert_eq!(page.register().status(), 200);
+    assert_eq!(node.metric("tandem_registrations"), 1.0);
+    drop(page);
+    wait_for("the binding to go with its connection", || {
+        (node.metric("tandem_registrations") == 0.0).then_some(())
+    });
+    assert_eq!(node.metric("tandem_tcp_websockets_total"), 1.0);
+}
