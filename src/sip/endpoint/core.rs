@@ -180,7 +180,7 @@ impl Core {
 
     fn send_alone(&mut self, now: Mono, destination: Destination, bytes: Bytes, out: &mut impl Sink) {
         match destination {
-            Destination::AnyOf(ways) => self.send_ack(now, ways[0].destination.clone(), draft, out),
+            Destination::AnyOf(ways) => self.send_alone(now, ways[0].destination.clone(), bytes, out),
             Destination::Service { service, local } => self.send_parcel_to(now, &service, local, bytes, out),
             Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
             Destination::Address {

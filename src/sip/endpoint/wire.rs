@@ -124,32 +124,34 @@ fn with_transport(request: &Bytes, via: &[u8]) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// The same request for another way: another Via of ours, and so another transaction.
+/// The same request for another way: another Via of ours, and so another transaction. Its mark stays.
 pub(super) fn with_via(request: &[u8], transport: Transport, sent_by: SentBy<'_>, branch: Branch) -> Bytes {
     let Some((from, to)) = our_via(request) else {
         return Bytes::copy_from_slice(request);
     };
+    let old = Via::parse(&request[from + 5..to - 2]).ok();
+    let mark = old.and_then(|via| mark(via.branch()?));
     let mut out = Vec::with_capacity(request.len() + 64);
     out.extend_from_slice(&request[..from]);
-    push_via(&mut out, transport, sent_by, branch);
+    push_via(&mut out, transport, sent_by, branch, mark);
     out.extend_from_slice(&request[to..]);
     Bytes::from(out)
 }
 
 /// The same request from another listener; the branch stays.
 pub(super) fn with_sent_by(request: &[u8], transport: Transport, sent_by: SentBy<'_>) -> Bytes {
-    let via = our_via(request).and_then(|(from, to)| Via::parse(request.get(from + 5..to - 2)?).ok());
+    let via = our_via(request).and_then(|(from, to)| Via::parse(&request[from + 5..to - 2]).ok());
     match via.and_then(|via| Branch::parse(via.branch()?)) {
         Some(branch) => with_via(request, transport, sent_by, branch),
         None => Bytes::copy_from_slice(request),
     }
 }
 
-/// Our Via is the first line after the start line: where it begins, and where the next line does.
+/// Our Via is the first one: where its line begins, and where the next line does.
 fn our_via(request: &[u8]) -> Option<(usize, usize)> {
-    let from = memchr::memchr(b'\n', request)? + 1;
-    let to = from + memchr::memchr(b'\n', &request[from..])? + 1;
-    request[from..].starts_with(b"Via:").then_some((from, to))
+    let from = memchr::memmem::find(request, b"\r\nVia: SIP/2.0/")? + 2;
+    let to = from + memchr::memmem::find(&request[from..], b"\r\n")? + 2;
+    Some((from, to))
 }
 
 /// The same request for another contact of its device: another Request-URI, and other Routes in place of those it has.

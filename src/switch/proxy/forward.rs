@@ -45,7 +45,7 @@ impl Onward {
         let Core { endpoint, effects, .. } = core;
         let client = endpoint.forward(
             cx.now.mono,
-            target.destination,
+            target.destination.clone(),
             &splice,
             self.mark,
             owner(relay),

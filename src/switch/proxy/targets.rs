@@ -50,7 +50,7 @@ pub(super) fn of(cx: &Cx<'_>, dialler: Dialler, flow: Flow, method: Method, dial
             None => {
                 let own = (dialler == Dialler::User(user)).then_some(flow);
                 let rings_for = cx.core.users[user].ring_timeout.unwrap_or(ring_timeout);
-                return found(route::devices(cx, aor, own), None, rings_for);
+                return found(route::devices(cx, aor, own, None), None, rings_for);
             }
         }
     }
