@@ -125,12 +125,13 @@ impl Im {
         }
         let bindings = cx.registrar.bindings(&to, cx.now);
         let bound = bindings.iter().find(|bound| bound.binding.contact == fork.contact);
-        let uri = bound.map(|bound| bound.request_uri().to_vec());
+        let there = bound.map(|bound| (bound.request_uri().to_vec(), bound.binding.path.clone()));
         drop(bindings);
-        let Some(uri) = uri else { return false };
+        let Some((uri, path)) = there else { return false };
         let way = Way {
-            destination: fork.destination,
+            destination: fork.destination.clone(),
             uri,
+            path,
             contact: fork.contact.clone(),
             device: fork.device.clone(),
             form: Form::Plain,
@@ -604,7 +605,7 @@ impl Delivery {
             let draft = &mut drafts[place].1;
             draft.uri = way.uri;
             let routed = (!way.path.is_empty()).then(|| draft.clone().header(Name::Route, &*way.path));
-            let draft = routed.as_ref().unwrap_or(draft);
+            let draft = routed.as_ref().unwrap_or(&*draft);
             let client = core
                 .endpoint
                 .send(cx.now.mono, way.destination.clone(), draft, owner, &mut core.effects);
