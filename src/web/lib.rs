@@ -66,8 +66,12 @@ pub trait Node: Send + Sync + 'static {
     fn account(&self, user: &Aor) -> Option<Account>;
 
     /// A request for SIP over websocket (RFC 7118) that came to the HTTP server, on this connection: the answer. After a 101
-    /// the connection is the node's.
-    fn sip_websocket(&self, request: http::Request<()>, local: SocketAddr, peer: SocketAddr) -> http::Response<String>;
+    /// the connection is the node's. A node that speaks no SIP has nothing there.
+    fn sip_websocket(&self, _: http::Request<()>, _local: SocketAddr, _peer: SocketAddr) -> http::Response<String> {
+        let mut nothing = http::Response::new(String::new());
+        *nothing.status_mut() = http::StatusCode::NOT_FOUND;
+        nothing
+    }
 
     /// The domain of every AOR: the API takes an extension where it means `extension@domain`.
     fn domain(&self) -> Box<str>;
