@@ -47,7 +47,7 @@ impl Identity {
     /// The caller of an INVITE that came by a trunk: whom a trusted one asserts (RFC 3325 section 5), else whom From names.
     #[must_use]
     pub(crate) fn of_stranger(core: &Core, trunk: TrunkIndex, invite: &Message) -> Identity {
-        let asserted = || invite.values(Name::PAssertedIdentity).find_map(|value| stranger(value));
+        let asserted = || invite.values(Name::PAssertedIdentity).find_map(stranger);
         let asserted = trunk.of(core).is_trusted.then(asserted).flatten();
         let from = invite.header(Name::From).and_then(stranger);
         let is_anonymous = asserted.is_none() && from.as_ref().is_none_or(|(_, number)| number == "anonymous");

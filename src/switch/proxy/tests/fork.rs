@@ -99,11 +99,8 @@ fn two_phones_that_answer_at_once_are_both_told_to_the_caller() {
 fn less_preferred_phones_are_tried_when_the_others_have_refused() {
     let (mut lab, kate, kates, phones) = forked(&["0.5", "1.0", "0.1"], "");
     for (place, status) in [(1, 486), (0, 404), (2, 480)] {
-        for other in 0..3 {
-            if other != place {
-                phones[other].expect_nothing(&mut lab);
-            }
-        }
+        let others = phones.iter().enumerate().filter(|(n, _)| *n != place);
+        others.for_each(|(_, other)| other.expect_nothing(&mut lab));
         let invite = phones[place].expect_request(&mut lab, Method::Invite);
         kate.expect_nothing(&mut lab);
         refuse(&mut lab, &phones[place], &invite, status, "");
