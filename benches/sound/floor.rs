@@ -52,7 +52,7 @@ fn by_tick(sockets: &[UdpSocket]) {
     let mut connected = vec![false; sockets.len()];
     let mut due = Instant::now() + TICK;
     for tick in 0u64.. {
-        let reads = if tick % SWEEP == 0 { 2 } else { 1 };
+        let reads = if tick.is_multiple_of(SWEEP) { 2 } else { 1 };
         for (socket, connected) in sockets.iter().zip(&mut connected) {
             (0..reads).for_each(|_| pass(socket, connected));
         }

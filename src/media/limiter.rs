@@ -1,7 +1,7 @@
 //! Brings a sum that is too loud for 16 bit into them: softer as a whole, instead of with its peaks cut off. Cut peaks of three
 //! tones make tones that nobody sends, one of which may be a listener's own.
 
-/// Part of a frame in which the gain falls: 2 ms of 20. Peaks of that while that still are too high are cut.
+/// Part of a frame in which the gain falls: 2 ms of 20. Peaks that are still too high meanwhile are cut.
 const ATTACK: usize = 10;
 
 /// How much the gain comes back in a frame: 3 dB a second.
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_fits_is_not_changed_and_loudness_comes_back_when_it_is_over() {
         let mut limiter = Limiter::default();
-        let sample = |n: usize| if n % 2 == 0 { 32_767 } else { -32_768 };
+        let sample = |n: usize| if n.is_multiple_of(2) { 32_767 } else { -32_768 };
         let mut out = [0; 160];
         limiter.limit(&mut out, (0..160).map(sample));
         assert_eq!((out[0], out[1], limiter), (32_767, -32_768, Limiter::default()));
