@@ -11,7 +11,9 @@ use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switch::config::{Algorithm, Audience, Calls, HoldMode, Limits, Media, Registrar, Subscriptions, Timers};
+use switch::config::{
+    Algorithm, Audience, Beyond, Calls, HoldMode, Limits, Media, Registrar, Silent, Subscriptions, Timers,
+};
 
 /// One socket we want.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,6 +402,9 @@ fn registrar(mut section: Section<'_>) -> Registrar {
         max_expires: section.within("max_expires", 3600 * SECOND, SECOND..=7 * DAY),
         default_expires: section.within("default_expires", 3600 * SECOND, SECOND..=7 * DAY),
         max_contacts: section.within("max_contacts", 10, 1..=100),
+        beyond: section.or("beyond", Beyond::Refuse),
+        qualify: Some(section.within("qualify", Duration::ZERO, Duration::ZERO..=DAY)).filter(|time| !time.is_zero()),
+        silent: section.or("silent", Silent::Mark),
     };
     let between = registrar.min_expires..=registrar.max_expires;
     if !between.contains(&registrar.default_expires) {

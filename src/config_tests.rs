@@ -492,3 +492,35 @@ fn ringback_is_that_of_a_country_whose_tones_are_known() {
         "{problem}"
     );
 }
+
+#[test]
+fn networks_and_names_of_scanners_are_checked() {
+    for (line, wrong) in [
+        (
+            "exempt = [\"192.0.2.0/33\"]",
+            "`exempt`: expected a network like \"192.0.2.0/24\"",
+        ),
+        (
+            "scanners = [\"sip\"]",
+            "`scanners`: at most 32 names of four characters or more",
+        ),
+        ("ban_for = \"0s\"", "`ban_for`: 0d is not between 1s and 30d"),
+        ("burst = 3", "unknown key `burst`"),
+    ] {
+        let found = one_problem("security.toml", &format!("[abuse]\n{line}\n"));
+        assert!(found.contains(wrong), "{line}: {found}");
+    }
+    let config = load(
+        &[
+            ("switch.toml", SWITCH),
+            (
+                "security.toml",
+                "[abuse]\nexempt = \"192.0.2.0/24\"\nscanners = [\"SIPVicious\"]\n",
+            ),
+        ],
+        &[],
+    );
+    let abuse = config.unwrap().switch.security.abuse;
+    assert!(abuse.exempt[0].contains("192.0.2.9".parse().unwrap()));
+    assert!(abuse.is_scanner(b"sipvicious/0.3"));
+}

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use switch::config::conference::Waiting;
 use switch::config::groups::{Login, Strategy};
-use switch::config::{Algorithm, Audience, Copies, HoldMode, Network, Role};
+use switch::config::{Algorithm, Audience, Beyond, Copies, HoldMode, Network, Role, Silent};
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
     let found = match &value.kind {
@@ -242,6 +242,8 @@ one_of! {
     Waiting: "music" => Waiting::Music, "silence" => Waiting::Silence;
     SrtpUse: "off" => SrtpUse::Off, "optional" => SrtpUse::Optional, "required" => SrtpUse::Required;
     HoldMode: "music" => HoldMode::Music, "silence" => HoldMode::Silence, "pass" => HoldMode::Pass;
+    Silent: "mark" => Silent::Mark, "remove" => Silent::Remove;
+    Beyond: "refuse" => Beyond::Refuse, "oldest" => Beyond::RemoveOldest;
     AskedOfClients: "off" => AskedOfClients::Off, "optional" => AskedOfClients::Optional, "required" => AskedOfClients::Required;
     Copies: "user" => Copies::User, "device" => Copies::Device;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;

@@ -34,9 +34,10 @@ impl std::error::Error for NoPort {}
 pub struct PoolConfig {
     /// How long a freed port rests.
     pub rest: Duration,
-    /// Ask a worker for more when fewer than this many of its ports are ready.
+    /// Ask a worker for more when fewer than this many of its ports are ready, or fewer than half of the last bunch.
     pub low_water: u16,
-    /// How many to ask for at once.
+    /// How many to ask for at once. Twice as many as the last time, if that was within [`HASTE`]: calls come so fast then that
+    /// a small bunch would be gone before it is there.
     pub bunch: u16,
 }
 
@@ -44,8 +45,8 @@ impl Default for PoolConfig {
     fn default() -> PoolConfig {
         PoolConfig {
             rest: Duration::from_secs(2),
-            low_water: 64,
-            bunch: 128,
+            low_water: 128,
+            bunch: 256,
         }
     }
 }
@@ -60,6 +61,12 @@ pub struct PortPool {
 /// A worker that had no port to give is left alone for so long. It may have lacked only descriptors, which come back.
 pub const RETRY: Duration = Duration::from_secs(30);
 
+/// Bunches grow while they are used up in this time.
+const HASTE: Duration = Duration::from_secs(1);
+
+/// As large as a bunch grows: a worker binds it within some 20 ms.
+const LARGEST_BUNCH: u16 = 2_048;
+
 /// One worker's ports. At most 32,768 exist per address, which bounds both queues.
 #[derive(Debug, Default)]
 struct Shelf {
@@ -67,6 +74,8 @@ struct Shelf {
     resting: VecDeque<(Mono, u16)>,
     in_use: usize,
     asked: bool,
+    /// The last bunch asked for, and when.
+    last: (Option<Mono>, u16),
     exhausted: Option<Mono>,
 }
 
@@ -136,10 +145,12 @@ impl PortPool {
         let low = self.shelves.iter_mut().position(|shelf| {
             shelf.wake(now, config.rest);
             let may_ask = !shelf.asked && shelf.exhausted.is_none_or(|since| now >= since + RETRY);
-            may_ask && shelf.ready.len() < usize::from(config.low_water)
+            may_ask && shelf.ready.len() < usize::from(config.low_water.max(shelf.last.1 / 2))
         })?;
-        self.shelves[low].asked = true;
-        Some((WorkerId(u16::try_from(low).ok()?), config.bunch))
+        let shelf = &mut self.shelves[low];
+        shelf.asked = true;
+        shelf.last = (Some(now), shelf.next_bunch(now, config.bunch));
+        Some((WorkerId(u16::try_from(low).ok()?), shelf.last.1))
     }
 
     /// Ports in use now, for metrics and leak checks.
@@ -150,6 +161,13 @@ impl PortPool {
 }
 
 impl Shelf {
+    fn next_bunch(&self, now: Mono, usual: u16) -> u16 {
+        match self.last {
+            (Some(asked), last) if now.since(asked) < HASTE => last.saturating_mul(2).min(LARGEST_BUNCH.max(usual)),
+            _ => usual,
+        }
+    }
+
     /// Freed ports wait in the order they were freed, so only the front can be due.
     fn wake(&mut self, now: Mono, rest: Duration) {
         while let Some(&(freed, number)) = self.resting.front() {
@@ -212,14 +230,39 @@ mod tests {
         assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
         assert_eq!(pool.poll_want(secs(0)), None);
         pool.on_bound(W, &[]);
-        assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
+        assert_eq!(pool.poll_want(secs(1)), Some((W, 3)));
         pool.on_bound(W, &[]);
-        pool.on_exhausted(secs(0), W);
-        assert_eq!(pool.poll_want(secs(29)), None);
-        assert_eq!(pool.poll_want(secs(30)), Some((W, 3)), "descriptors may be free again");
+        pool.on_exhausted(secs(1), W);
+        assert_eq!(pool.poll_want(secs(30)), None);
+        assert_eq!(pool.poll_want(secs(31)), Some((W, 3)), "descriptors may be free again");
         assert_eq!(pool.poll_want(secs(60)), None);
         pool.on_exhausted(secs(60), W);
         assert_eq!(pool.poll_want(secs(89)), None);
+    }
+
+    #[test]
+    fn bunches_grow_while_they_are_used_up_at_once() {
+        let mut pool = PortPool::new(1, PoolConfig::default());
+        let (mut number, mut asked) = (0, Vec::new());
+        for millisecond in 0..20 {
+            let now = Mono(millisecond * 1_000_000);
+            let Some((worker, count)) = pool.poll_want(now) else {
+                break;
+            };
+            asked.push(count);
+            let ports: Vec<u16> = (0..count).map(|n| number + 2 * n).collect();
+            number += 2 * count;
+            pool.on_bound(worker, &ports);
+            while pool.shelves[0].ready.len() >= usize::from(count / 2) {
+                pool.take(now, W).unwrap();
+            }
+            if asked.len() == 5 {
+                break;
+            }
+        }
+        assert_eq!(asked, [256, 512, 1_024, 2_048, 2_048]);
+        let (_, count) = pool.poll_want(secs(2)).unwrap();
+        assert_eq!(count, 256, "later it is as before");
     }
 
     #[test]

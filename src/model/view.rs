@@ -26,6 +26,8 @@ pub struct RegistrationView {
     /// User-Agent header.
     #[schema(value_type = String)]
     pub user_agent: Box<str>,
+    /// False: it gave no answer when it was asked whether it is there (`[registrar] qualify`), and is not called.
+    pub answers: bool,
 }
 
 /// One row of `bans list`.

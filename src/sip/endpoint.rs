@@ -38,6 +38,7 @@ use crate::draft::{Draft, Headers, Reply, Tag};
 use crate::header::Via;
 use crate::locate::Found;
 use crate::output::{Output, Sink};
+use crate::print::Overload;
 use crate::transaction::key::Key;
 use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
 use ahash::RandomState;
@@ -92,8 +93,9 @@ impl Endpoint {
         }
     }
 
-    fn handle_request(&mut self, now: Mono, flow: Flow, message: Message, out: &mut impl Sink) {
+    fn handle_request(&mut self, now: Mono, flow: Flow, mut message: Message, out: &mut impl Sink) {
         let key = Key::of(&message, message.via().as_ref(), &self.core.secrets);
+        message.transaction = Some(key);
         if self.servers.absorb(&mut self.core, now, &key, out) {
             return;
         }
@@ -348,6 +350,11 @@ impl Endpoint {
     /// Nobody wants the response any more: the transaction goes on, its events do not come up.
     pub fn disown(&mut self, client: ClientId) {
         self.clients.disown(client);
+    }
+
+    /// From now on those who ask for our load in their Via are told this (RFC 7339).
+    pub fn tell_overload(&mut self, overload: Overload) {
+        self.core.pages.overload = Some(overload);
     }
 
     // For the usages above.

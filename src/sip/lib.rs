@@ -40,7 +40,7 @@ pub use message::{Malformed, Message};
 pub use method::Method;
 pub use name::Name;
 pub use output::{Output, Sink};
-pub use print::Writer;
+pub use print::{Overload, Writer};
 pub use splice::Splice;
 pub use uri::Uri;
 

@@ -1,6 +1,7 @@
 //! One scan of the bytes finds the spans of start line, header fields and body; typed views are parsed when asked.
 
 use crate::header::{CSeq, Invalid, NameAddr, Value, Via, lex};
+use crate::transaction::key::Key;
 use crate::{Method, Name, Uri};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -36,6 +37,8 @@ pub struct Message {
     pub(crate) via: Option<ViaPlace>,
     pub(crate) from: Option<AddressPlace>,
     pub(crate) to: Option<AddressPlace>,
+    /// The transaction it is in, once the endpoint has found out.
+    pub(crate) transaction: Option<Key>,
     pub(crate) first: [u8; Name::COUNT],
     pub(crate) fields: SmallVec<[Field; 32]>,
 }

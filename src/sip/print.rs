@@ -12,6 +12,18 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
+    overload: Option<Overload>,
+}
+
+/// What those are told who ask in their Via how loaded we are (RFC 7339 section 4).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Overload {
+    /// Of a hundred requests that would begin something, so many are not to be sent.
+    pub percent: u8,
+    /// For so long; nought: send as ever.
+    pub validity_ms: u32,
+    /// Rises with each new value: seconds and milliseconds since some beginning.
+    pub at_ms: u64,
 }
 
 /// Holds a response and most requests without growing.
@@ -24,6 +36,8 @@ const CAPACITY: usize = 1024;
 pub(crate) struct Pages {
     buffer: Vec<u8>,
     chunk: BytesMut,
+    /// Told in every response to those who ask.
+    pub(crate) overload: Option<Overload>,
 }
 
 /// Some seventy responses. One that is kept for long keeps so much; larger ones than a part of it get their own memory.
@@ -34,7 +48,8 @@ impl Pages {
     pub(crate) fn writer(&mut self) -> Writer {
         let mut out = std::mem::take(&mut self.buffer);
         out.clear();
-        Writer { out }
+        let overload = self.overload;
+        Writer { out, overload }
     }
 
     /// What was written, as shared bytes.
@@ -67,14 +82,19 @@ impl Writer {
         // A space would end the URI.
         out.extend(uri.iter().filter(|b| !b.is_ascii_control() && **b != b' '));
         out.extend_from_slice(b" SIP/2.0\r\n");
-        Writer { out }
+        Writer::of(out)
     }
 
     /// `SIP/2.0 status reason` and nothing else.
     #[must_use]
     pub fn status_line(status: u16, reason: &str) -> Writer {
         let out = Vec::with_capacity(CAPACITY);
-        Writer { out }.first_line(status, reason)
+        Writer::of(out).first_line(status, reason)
+    }
+
+    fn of(out: Vec<u8>) -> Writer {
+        let overload = None;
+        Writer { out, overload }
     }
 
     fn first_line(mut self, status: u16, reason: &str) -> Writer {
@@ -92,7 +112,7 @@ impl Writer {
     #[must_use]
     pub fn response(request: &Message, status: u16, reason: &str, to_tag: &str, source: SocketAddr) -> Writer {
         let out = Vec::with_capacity(CAPACITY);
-        Writer { out }.answering(request, status, reason, to_tag, source)
+        Writer::of(out).answering(request, status, reason, to_tag, source)
     }
 
     /// [`Writer::response`] into the buffer there is.
@@ -263,7 +283,7 @@ impl Writer {
         match top {
             Some((via, source)) => {
                 let (first, rest) = line.split_at(lex::comma(line).unwrap_or(line.len()));
-                push_stamped(&mut self.out, lex::trim_end(first), &via, source);
+                push_answered(&mut self.out, lex::trim_end(first), &via, source, self.overload);
                 push_copy(&mut self.out, rest);
             }
             None => push_copy(&mut self.out, line),
@@ -282,9 +302,16 @@ pub(crate) fn shared(mut out: Vec<u8>) -> Bytes {
 /// address than the packet came from (section 18.2.1), or when `rport` was asked for; `rport` only then (RFC 3581 section
 /// 4). Whatever the sender wrote there itself is replaced.
 pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
+    push_answered(out, value, via, source, None);
+}
+
+/// The same, and what was asked for of our load (RFC 7339 section 4.2): `oc` without a value asks, and whoever understands the
+/// loss algorithm, which all must, is told. Others are told nothing.
+fn push_answered(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr, overload: Option<Overload>) {
+    let overload = overload.filter(|_| via.params.get("oc").is_some());
     let wants_rport = via.rport().is_some();
     let wants_received = wants_rport || via.ip() != Some(source.ip());
-    if !wants_received && via.params.get("received").is_none() {
+    if !wants_received && overload.is_none() && via.params.get("received").is_none() {
         return push_copy(out, value);
     }
     // Blanks before a comma belong to what was read, and not to the value.
@@ -294,7 +321,8 @@ pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, sourc
     };
     push_copy(out, lex::trim_end(&value[..params_at]));
     for (name, text) in via.params.iter() {
-        if name.eq_ignore_ascii_case(b"received") {
+        let is_load = overload.is_some() && LOAD.iter().any(|ours| name.eq_ignore_ascii_case(ours));
+        if name.eq_ignore_ascii_case(b"received") || is_load {
             continue;
         }
         out.push(b';');
@@ -310,7 +338,23 @@ pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, sourc
     if wants_received {
         push_received(out, source);
     }
+    if let Some(Overload {
+        percent,
+        validity_ms,
+        at_ms,
+    }) = overload
+    {
+        let (seconds, rest) = (at_ms / 1_000, at_ms % 1_000);
+        // Writing into a Vec cannot fail.
+        let _ = write!(
+            out,
+            ";oc={percent};oc-algo=\"loss\";oc-validity={validity_ms};oc-seq={seconds}.{rest:03}"
+        );
+    }
 }
+
+/// The parameters of RFC 7339.
+const LOAD: [&[u8]; 4] = [b"oc", b"oc-algo", b"oc-validity", b"oc-seq"];
 
 fn push_received(out: &mut Vec<u8>, source: SocketAddr) {
     out.extend_from_slice(b";received=");
@@ -501,6 +545,36 @@ mod tests {
         assert_eq!(
             text(&m),
             "INVITE sip:a@b SIP/2.0\r\nCSeq: 4 INVITE\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
+        );
+    }
+
+    #[test]
+    fn who_asks_for_our_load_is_told_and_nobody_else() {
+        let via = |more: &str| {
+            let text = format!(
+                "OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1{more}\r\nFrom: <sip:a@h>;tag=1\r\n\
+                 To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+            );
+            let mut pages = Pages {
+                overload: Some(Overload {
+                    percent: 20,
+                    validity_ms: 1_500,
+                    at_ms: 12_034,
+                }),
+                ..Pages::default()
+            };
+            let source = "192.0.2.1:5060".parse().unwrap();
+            let written = pages
+                .writer()
+                .answering(&request(&text), 200, "OK", "t", source)
+                .end(b"");
+            let answer = Message::parse(written.into()).unwrap();
+            String::from_utf8_lossy(answer.header(Name::Via).unwrap()).into_owned()
+        };
+        assert_eq!(via(""), "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1");
+        assert_eq!(
+            via(";oc;oc-algo=\"loss,rate\";keep"),
+            "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;keep;oc=20;oc-algo=\"loss\";oc-validity=1500;oc-seq=12.034"
         );
     }
 }

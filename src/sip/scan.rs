@@ -34,6 +34,7 @@ pub(crate) fn scan(bytes: Bytes) -> Result<(Message, Option<Fault>), Malformed> 
         via: None,
         from: None,
         to: None,
+        transaction: None,
         first: [NONE; Name::COUNT],
         fields: SmallVec::new(),
         bytes,

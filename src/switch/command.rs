@@ -170,6 +170,7 @@ impl Switch {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         values.extend([
             ("registrations", count(self.registrar.len()), true),
+            ("contacts_asked", count(self.registrar.questions()), true),
             ("messages_under_way", count(self.im.under_way()), true),
             ("messages_waiting", count(self.im.stored()), true),
             ("im_sessions", count(self.sessions.len()), true),

@@ -237,10 +237,36 @@ pub struct Registrar {
     pub max_expires: Duration,
     /// Without a wish; default 3600 s.
     pub default_expires: Duration,
-    /// Contacts per AOR; one more is refused with 403. Default 10.
+    /// Contacts per AOR. Default 10.
     pub max_contacts: usize,
     /// Told in each answer to REGISTER: the way for what the device asks for (RFC 3608), e.g. `<sip:edge.example.com;lr>`.
     pub service_route: Vec<Box<str>>,
+    /// What becomes of one more; default refuse.
+    pub beyond: Beyond,
+    /// Each contact is asked once in this time whether it is there (OPTIONS); `None`: never, the default.
+    pub qualify: Option<Duration>,
+    /// What becomes of one that does not answer; default mark.
+    pub silent: Silent,
+}
+
+/// What becomes of a contact that does not answer when it is asked whether it is there.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Silent {
+    /// It stays bound, and is not called until it answers or registers again.
+    #[default]
+    Mark,
+    /// It is unbound.
+    Remove,
+}
+
+/// What becomes of a contact when its user has as many as there may be.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// It is refused with 403.
+    #[default]
+    Refuse,
+    /// It takes the place of the one that has not been heard of for the longest time.
+    RemoveOldest,
 }
 
 /// How calls behave.

@@ -1,7 +1,7 @@
 //! What all rooms of the switch share: configuration, users, transactions, the way out. [`Cx`] hands it to a room together
 //! with the moment, the registrar and the agents.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Load};
 use crate::agent::Agents;
 use crate::config::Config;
 use crate::registrar::Registrar;
@@ -83,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) security_lines: security::Lines,
     /// What is known of senders: limits and bans.
     pub(crate) admission: Admission,
+    /// How much of the new work is refused.
+    pub(crate) load: Load,
     /// How long the message that is being handled has waited in line.
     pub(crate) waited: Duration,
     /// The moment of the input that is being handled.
@@ -133,6 +135,7 @@ impl Core {
             working: None,
             security_lines: security::Lines::default(),
             admission: Admission::new(&config, &hasher),
+            load: Load::default(),
             waited: Duration::ZERO,
             at: Wall(0),
             last_event: None,
@@ -230,6 +233,12 @@ impl Core {
     /// An input, or what is due, is handled at this moment.
     pub(crate) fn begin(&mut self, now: Now) {
         self.at = now.wall;
+    }
+
+    /// The moment of the input that is being handled.
+    #[must_use]
+    pub(crate) fn moment(&self) -> Wall {
+        self.at
     }
 
     /// Whether anybody watches: what costs work only to be told need not be worked out otherwise.

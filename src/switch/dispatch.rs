@@ -256,9 +256,15 @@ impl Switch {
             Some((Room::Registrar, number)) if is_timer(&event) => {
                 self.registrar.handle_timer(&mut self.core, now, number);
             }
+            Some((Room::Registrar, number)) => {
+                // Who has come back may have messages waiting.
+                if let Some(aor) = self.registrar.handle_event(&mut self.core, now, number, &event) {
+                    self.im.on_present(cx!(self, now), &aor, true);
+                }
+            }
             Some((Room::Switch, number)) if is_timer(&event) => self.on_restore_timer(now, number),
             Some((Room::Agent, number)) if is_timer(&event) => self.agents.handle_timer(&mut self.core, number),
-            Some((Room::Registrar | Room::Switch | Room::Agent, _)) | None => {}
+            Some((Room::Switch | Room::Agent, _)) | None => {}
         }
     }
 

@@ -503,6 +503,9 @@ fn config(users: usize, copies: switch::config::Copies) -> Config {
             default_expires: seconds(3_600),
             max_contacts: 10,
             service_route: Vec::new(),
+            beyond: config::Beyond::Refuse,
+            qualify: None,
+            silent: config::Silent::Mark,
         },
         features: config::Features::default(),
         calls: config::Calls {

@@ -426,7 +426,7 @@ fn rtcp_alone_keeps_a_leg_alive() {
 }
 
 #[test]
-fn never_sends_to_loopback_groups_or_the_link_unless_allowed() {
+fn s25_never_sends_to_loopback_groups_or_the_link_unless_allowed() {
     for host in [
         "127.0.0.1",
         "0.0.0.0",

@@ -35,8 +35,12 @@ impl Secrets {
 const TYPICAL: usize = 96;
 
 impl Key {
-    /// The transaction this request is in. An ACK is in that of its INVITE.
+    /// The transaction this request is in. An ACK is in that of its INVITE. What the endpoint has found out before is not
+    /// found out again: a request belongs to the endpoint that received it.
     pub(crate) fn of(request: &Message, via: Option<&Via<'_>>, secrets: &Secrets) -> Key {
+        if let Some(known) = request.transaction {
+            return known;
+        }
         match request.method() {
             Method::Ack => Key::with_method(request, via, Method::Invite.as_str().as_bytes(), secrets),
             _ => Key::with_method(request, via, request.method_bytes(), secrets),

@@ -5,6 +5,7 @@
 mod bans;
 mod door;
 mod known;
+mod load;
 mod pace;
 mod recent;
 mod source;
@@ -14,6 +15,7 @@ mod tests;
 pub(crate) use bans::OPERATOR;
 pub use door::Admit;
 pub(crate) use door::{Admission, admit, ban, offend, user_may};
+pub(crate) use load::Load;
 
 use crate::config::trunks::Mode;
 use crate::core::Core;
@@ -183,10 +185,12 @@ fn too_many_hops(request: &Message) -> Option<Reply> {
 
 /// Whether new work is refused now: there is too much of it, or it has waited so long that what is to come would wait too
 /// long (RFC 7339's measure: the delay of the queue). Phones that refresh their registration are never sent away.
-fn is_overloaded(core: &Core, flow: Flow, method: Method) -> bool {
+fn is_overloaded(core: &mut Core, flow: Flow, method: Method) -> bool {
     let is_full = usize::try_from(core.transactions()).unwrap_or(usize::MAX) >= core.config.limits.max_transactions;
-    is_full
-        || core.waited > core.config.limits.queue_delay && !(method == Method::Register && core.admission.knows(&flow))
+    let is_refresh = || method == Method::Register && core.admission.knows(&flow);
+    let is_refused = is_full || core.waited > core.config.limits.queue_delay && !is_refresh();
+    load::note(core, is_refused);
+    is_refused
 }
 
 /// Whether a request comes from a tool that looks for victims, and says so: it gets no answer, and its source is banned.

@@ -354,3 +354,46 @@ fn a_request_beyond_the_limit_of_its_source_is_refused_with_503_and_keeps_nothin
     assert!(answer.starts_with(b"SIP/2.0 503 "));
     assert_eq!(counter(&world, "transactions"), 0);
 }
+
+#[test]
+fn peers_who_ask_are_told_how_much_not_to_send() {
+    let mut world = World::new(config(), 1);
+    let told = |world: &mut World, branch: &str| {
+        world.strangers.clear();
+        let text = format!(
+            "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK{branch};oc;oc-algo=\"loss\"\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:example.com>\r\nCall-ID: {branch}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        world.send_raw(at(ELSEWHERE), text);
+        let answer = Message::parse(world.strangers[0].2.clone()).unwrap();
+        let via = String::from_utf8_lossy(answer.header(Name::Via).unwrap()).into_owned();
+        via.split(";oc=")
+            .nth(1)
+            .unwrap()
+            .split(";oc-seq")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(told(&mut world, "before"), "0;oc-algo=\"loss\";oc-validity=0");
+    world.run_ms(1_000);
+    for late in [101, 99, 101, 99] {
+        world.switch.note_delay(Duration::from_millis(late));
+        ask(&mut world, ELSEWHERE, "OPTIONS sip:example.com", "100", "");
+    }
+    world.run_ms(1_000);
+    assert_eq!(told(&mut world, "under"), "50;oc-algo=\"loss\";oc-validity=1500");
+    world.run_ms(1_000);
+    assert_eq!(told(&mut world, "after"), "0;oc-algo=\"loss\";oc-validity=0");
+}
+
+#[test]
+fn a_phone_that_was_registered_before_a_restart_is_known_after_it() {
+    let mut world = World::new(config(), 1);
+    let (kate, stranger) = (world.phone("1000"), world.phone("1001"));
+    world.register(kate);
+    world.restart();
+    world.switch.note_delay(Duration::from_millis(101));
+    assert_eq!((world.register(kate), world.register(stranger)), (200, 503));
+}

@@ -408,7 +408,85 @@ fn report(c: &mut Criterion, bench: &mut Bench, name: &str, act: impl Fn(&mut Be
     assert_eq!(bench.switch.audit(), Ok(()));
 }
 
+/// A million bindings run out within an hour, none of them at the moment of another by plan: what each costs, store
+/// operations included, and the longest step.
+fn expiry() {
+    const BINDINGS: usize = 1_000_000;
+    let mut config = config();
+    config.limits.max_bindings = BINDINGS;
+    let aor = |n: usize| model::Aor::new(&(1_000_000 + n).to_string(), DOMAIN);
+    let template = user("1000");
+    config.users = (0..BINDINGS)
+        .map(|n| switch::config::User {
+            aor: aor(n),
+            ..template.clone()
+        })
+        .collect();
+    let mut now = Now {
+        mono: Mono(1_000_000_000),
+        wall: Wall(1_767_225_600_000),
+    };
+    let mut switch = Switch::new(config, [1; 32], [2; 32], now);
+    let bindings = (0..BINDINGS).map(|n| binding(aor(n), now.wall + Duration::from_micros(3_600 * n as u64)));
+    let mut bindings = Some(bindings.collect());
+    while let Some(output) = switch.poll_output() {
+        if let Output::Store {
+            token: Some(token),
+            op: StoreOp::LoadBindings,
+        } = output
+        {
+            let reply = StoreReply::Bindings(bindings.take().unwrap_or_default());
+            switch.handle_input(now, Input::Stored { token, reply });
+        }
+    }
+    let (begun, mut longest, mut deleted) = (cpu_time(), Duration::ZERO, 0);
+    while deleted < BINDINGS - 1 {
+        let due = switch.poll_timeout().expect("more ends").at.max(now.mono);
+        let step = cpu_time();
+        now = Now {
+            mono: due,
+            wall: now.wall + due.since(now.mono),
+        };
+        switch.handle_timeout(now);
+        while let Some(output) = switch.poll_output() {
+            deleted += usize::from(matches!(
+                output,
+                Output::Store {
+                    op: StoreOp::DeleteBinding { .. },
+                    ..
+                }
+            ));
+        }
+        longest = longest.max(cpu_time() - step);
+    }
+    let each = (cpu_time() - begun).as_nanos() / BINDINGS as u128;
+    println!("expiry of {BINDINGS} bindings: {each} ns each, the longest step {longest:?}");
+}
+
+fn binding(aor: model::Aor, expires_at: Wall) -> model::Binding {
+    let contact: Box<str> = format!("sip:{}@127.0.0.1:5062", aor.user()).into();
+    model::Binding {
+        aor,
+        key: model::BindingKey(contact.clone()),
+        contact,
+        params: "".into(),
+        q: 1_000,
+        call_id: "0123456789abcdef".into(),
+        cseq: 1,
+        expires_at,
+        created_at: Wall(0),
+        path: "".into(),
+        user_agent: "bench".into(),
+        endpoint: model::Endpoint {
+            transport: model::Transport::Udp,
+            local: "127.0.0.1:5060".parse().unwrap(),
+            peer: "127.0.0.1:5062".parse().unwrap(),
+        },
+    }
+}
+
 fn benches(c: &mut Criterion) {
+    expiry();
     let mut bench = Bench::new(USERS);
     // A nonce lives 300 s: 30 million messages here, more than a run has.
     report(c, &mut bench, "REGISTER, nonce known", Bench::register);

@@ -109,6 +109,11 @@ impl Im {
     /// A device of this user has registered. `is_new`: it was not there before, or comes from elsewhere.
     pub(crate) fn on_registered(&mut self, cx: &mut Cx<'_>, aor: &Aor, is_new: bool, request: &Message) {
         self.on_device_registered(cx, aor, is_new, request);
+        self.on_present(cx, aor, is_new);
+    }
+
+    /// A device of this user can be reached.
+    pub(crate) fn on_present(&mut self, cx: &mut Cx<'_>, aor: &Aor, is_new: bool) {
         let Some(reader) = self.readers.get_mut(aor) else {
             return;
         };

@@ -4,6 +4,7 @@
 mod flow_tests;
 pub(crate) mod gruu;
 mod outbound;
+mod qualify;
 mod register;
 mod save;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use clock::{Mono, Now};
 use hashbrown::{HashMap, HashTable};
 use model::{Aor, Binding, Event};
 pub(crate) use outbound::by_device;
+use qualify::Round;
 use register::Refusal;
 use save::Backlog;
 use sip::endpoint::{Alarm, Destination};
@@ -40,6 +42,7 @@ pub(crate) struct Registrar {
     /// Bindings in all.
     count: usize,
     backlog: Backlog,
+    round: Round,
     date: register::Date,
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct Bound {
     connection: Option<u64>,
     /// The stored copy is older than this one.
     is_dirty: bool,
+    /// It did not answer when it was asked whether it is there, and has not been heard since.
+    is_silent: bool,
 }
 
 impl Registrar {
@@ -81,12 +86,20 @@ impl Registrar {
             hasher: core.hasher.clone(),
             count: 0,
             backlog: Backlog::default(),
+            round: Round::default(),
             date: register::Date::default(),
         }
     }
 
-    /// The bindings of a user that are in force, best q first, older first among equals (RFC 3261 section 16.6).
+    /// The bindings of a user that are in force and answer, best q first, older first among equals (RFC 3261 section 16.6).
     pub(crate) fn bindings(&self, aor: &Aor, now: Now) -> SmallVec<[&Bound; 4]> {
+        let mut bindings = self.in_force(aor, now);
+        bindings.retain(|bound| !bound.is_silent);
+        bindings
+    }
+
+    /// Those too that do not answer.
+    fn in_force(&self, aor: &Aor, now: Now) -> SmallVec<[&Bound; 4]> {
         let record = self.find(aor).map(|index| &self.records[index as usize]);
         by_preference(record.map_or(&[], |record| &record.bindings), now)
     }
@@ -101,6 +114,7 @@ impl Registrar {
     pub(crate) fn handle_timer(&mut self, core: &mut Core, now: Now, number: u64) {
         match u32::try_from(number) {
             Ok(save::FLUSH) => self.flush(core, now),
+            Ok(qualify::TICK) => self.on_round(core, now),
             Ok(index) => self.on_deadline(core, now, index),
             Err(_) => {}
         }

@@ -3,6 +3,7 @@
 use super::view::seconds;
 use super::{Bound, Registrar, by_preference, endpoint, gruu, outbound};
 use crate::auth;
+use crate::config::Beyond;
 use crate::core::Core;
 use crate::text::push_number;
 use crate::users::UserIndex;
@@ -109,6 +110,7 @@ impl Registrar {
         }
         let wishes = wishes(core, asked.request)?;
         self.check(core, place, asked, &wishes)?;
+        place = self.make_room(core, place, asked, &wishes);
         let mut has_moved = false;
         for wish in &wishes {
             let moves;
@@ -163,13 +165,48 @@ impl Registrar {
             }
         }
         let alive = bindings.iter().filter(|bound| bound.deadline > asked.now.mono).count();
-        if new > 0 && alive + new > core.config.registrar.max_contacts + gone {
+        let most = core.config.registrar.max_contacts;
+        let has_room = match core.config.registrar.beyond {
+            Beyond::Refuse => alive + new <= most + gone,
+            Beyond::RemoveOldest => new <= most,
+        };
+        if new > 0 && !has_room {
             return Err(Refusal::TooMany);
         }
         if new > 0 && self.count + new > core.config.limits.max_bindings {
             return Err(Refusal::Full);
         }
         Ok(())
+    }
+
+    /// Removes, where that is the operator's wish, as many bindings as there would be too many: of those the request does not
+    /// speak of the ones that would end first, which have not been heard of for the longest time.
+    fn make_room(&mut self, core: &mut Core, mut place: Place, asked: &Asked<'_>, wishes: &[Wish<'_>]) -> Place {
+        if core.config.registrar.beyond != Beyond::RemoveOldest {
+            return place;
+        }
+        while let Some(index) = place {
+            let bindings = &self.records[index as usize].bindings;
+            let wish_for = |bound: &Bound| wishes.iter().find(|wish| wish.is_for(&bound.binding));
+            let is_new = |wish: &&Wish<'_>| !bindings.iter().any(|bound| wish.is_for(&bound.binding));
+            let new = wishes.iter().filter(|wish| !wish.life.is_zero()).filter(is_new).count();
+            let stays = |bound: &&Bound| wish_for(bound).is_none_or(|wish| !wish.life.is_zero());
+            if new == 0 || bindings.iter().filter(stays).count() + new <= core.config.registrar.max_contacts {
+                break;
+            }
+            let others = bindings
+                .iter()
+                .enumerate()
+                .filter(|(_, bound)| wish_for(bound).is_none());
+            let Some((oldest, bound)) = others.min_by_key(|(_, bound)| bound.deadline) else {
+                break;
+            };
+            tracing::info!(aor = %asked.aor, contact = &*bound.binding.contact, "contact unbound: a new one takes its place");
+            let was_last = bindings.len() == 1;
+            self.remove(core, index, oldest);
+            place = place.filter(|_| !was_last);
+        }
+        place
     }
 
     /// Makes, refreshes or removes one binding. The record is where it was, new, or gone with its last binding; true if a
@@ -227,8 +264,10 @@ impl Registrar {
                 deadline,
                 connection: Some(flow.connection),
                 is_dirty: false,
+                is_silent: false,
             },
         );
+        self.arm_round(core, *now);
         let number = self.records[index as usize].bindings.len() - 1;
         self.save(core, index, number);
         self.announce(core, *now, index, number);
@@ -247,6 +286,7 @@ impl Registrar {
         has_changed |= set(&mut bound.binding.path, &path(request));
         has_changed |= set(&mut bound.binding.user_agent, user_agent(request));
         has_changed |= std::mem::replace(&mut bound.binding.q, wish.q) != wish.q;
+        has_changed |= std::mem::replace(&mut bound.is_silent, false);
         set(&mut bound.binding.call_id, text(request.call_id()));
         bound.binding.cseq = request.cseq();
         bound.binding.expires_at = now.wall + wish.life;
@@ -256,6 +296,7 @@ impl Registrar {
             self.link(index, Some(*flow));
         }
         self.rearm(core, index);
+        self.arm_round(core, *now);
         if has_changed {
             self.save(core, index, number);
             self.announce(core, *now, index, number);

@@ -109,16 +109,21 @@ impl Registrar {
                     deadline,
                     connection,
                     is_dirty: false,
+                    is_silent: false,
                 };
                 if bound.connection.is_none() && bound.ends_with_connection() {
                     let Binding { aor, key, .. } = bound.binding;
                     core.store(StoreOp::DeleteBinding { aor, key });
                     continue;
                 }
+                if let Some(flow) = bound.flow() {
+                    core.admission.know(&flow);
+                }
                 let index = self.insert(core, bound);
                 self.announce(core, now, index, self.records[index as usize].bindings.len() - 1);
             }
         }
+        self.arm_round(core, now);
         tracing::info!(stored = total, bound = self.count, "bindings restored");
     }
 

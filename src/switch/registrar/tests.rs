@@ -262,6 +262,34 @@ fn the_number_of_contacts_is_limited() {
 }
 
 #[test]
+fn where_the_oldest_makes_room_a_new_device_always_gets_in() {
+    let mut config = config();
+    config.registrar.max_contacts = 2;
+    config.registrar.beyond = crate::config::Beyond::RemoveOldest;
+    let mut world = World::new(config, 1);
+    let kate = world.phone("1000");
+    for (contact, bound) in [
+        ("<sip:a@127.0.0.1>", vec!["a"]),
+        ("<sip:b@127.0.0.1>", vec!["a", "b"]),
+        // Heard again, so it is not the oldest any more.
+        ("<sip:a@127.0.0.1>", vec!["a", "b"]),
+        ("<sip:c@127.0.0.1>", vec!["a", "c"]),
+        ("<sip:d@127.0.0.1>", vec!["c", "d"]),
+    ] {
+        assert_eq!(register(&mut world, kate, &[contact], None).status(), 200);
+        let views = registrations(&mut world);
+        let seen: Vec<&str> = views.iter().map(|view| &view.contact[4..5]).collect();
+        assert_eq!(seen, bound);
+        world.run(Duration::from_secs(10));
+    }
+    let three = ["<sip:e@127.0.0.1>", "<sip:f@127.0.0.1>", "<sip:g@127.0.0.1>"];
+    assert_eq!(register(&mut world, kate, &three, None).status(), 403);
+    let two = ["<sip:e@127.0.0.1>", "<sip:f@127.0.0.1>"];
+    assert_eq!(contacts(&register(&mut world, kate, &two, None)).len(), 2);
+    assert_eq!((world.store.bindings.len(), world.switch.audit()), (2, Ok(())));
+}
+
+#[test]
 fn the_number_of_bindings_in_all_is_limited() {
     let mut settings = config();
     settings.limits.max_bindings = 2;
@@ -487,7 +515,7 @@ fn a_broken_stream_leaves_the_contact_address() {
 }
 
 #[test]
-fn a_broken_stream_never_sends_us_to_third_parties() {
+fn s25_a_broken_stream_never_sends_us_to_third_parties() {
     let mut world = World::new(config(), 1);
     let (kate, jim) = (world.phone("1000"), world.phone_over("1001", Transport::Tcp));
     world.register(kate);
@@ -575,4 +603,93 @@ fn after_a_panic_phones_register_as_before() {
         "the repeated request gets in"
     );
     assert_eq!(world.switch.audit(), Ok(()));
+}
+
+/// Contacts are asked each minute.
+fn asking(silent: crate::config::Silent) -> crate::Config {
+    let mut config = config();
+    config.registrar.qualify = Some(Duration::from_secs(60));
+    config.registrar.silent = silent;
+    config
+}
+
+#[test]
+fn a_contact_that_does_not_answer_is_not_called_until_it_is_back() {
+    let mut world = World::new(asking(crate::config::Silent::Mark), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    world.register(kate);
+    world.register(jim);
+    world.run(Duration::from_secs(70));
+    assert!(registrations(&mut world).iter().all(|view| view.answers));
+    world.phones[jim].is_dead = true;
+    world.run(Duration::from_secs(100));
+    let views = registrations(&mut world);
+    assert_eq!(views.iter().map(|view| view.answers).collect::<Vec<_>>(), [true, false]);
+    let sent = world.message(kate, "1001", "are you there?");
+    world.run_ms(200);
+    assert_eq!(
+        world.status(kate, sent),
+        Some(202),
+        "kept at once, nobody is waited for"
+    );
+    world.phones[jim].is_dead = false;
+    world.run(Duration::from_secs(65));
+    assert_eq!(world.phones[jim].texts(), ["are you there?"]);
+    assert!(registrations(&mut world).iter().all(|view| view.answers));
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn a_contact_that_does_not_answer_can_be_unbound() {
+    let mut world = World::new(asking(crate::config::Silent::Remove), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    world.register(kate);
+    world.register(jim);
+    world.phones[jim].is_dead = true;
+    world.run(Duration::from_secs(100));
+    let views = registrations(&mut world);
+    assert_eq!(views.iter().map(|view| view.aor.user()).collect::<Vec<_>>(), ["1000"]);
+    assert_eq!(world.store.bindings.len(), 1);
+}
+
+#[test]
+fn a_refresh_is_a_sign_of_life() {
+    let mut world = World::new(asking(crate::config::Silent::Mark), 1);
+    let jim = world.phone("1001");
+    world.register(jim);
+    world.phones[jim].is_dead = true;
+    world.run(Duration::from_secs(100));
+    assert!(!registrations(&mut world)[0].answers);
+    world.phones[jim].is_dead = false;
+    world.register(jim);
+    assert!(registrations(&mut world)[0].answers);
+}
+
+#[test]
+fn contacts_are_asked_evenly_and_never_too_many_at_once() {
+    let mut config = asking(crate::config::Silent::Mark);
+    config.registrar.qualify = Some(Duration::from_secs(10));
+    let mut world = World::new(config, 1);
+    let phones: Vec<usize> = (1000..1020).map(|n| world.phone(&n.to_string())).collect();
+    for &phone in &phones {
+        world.register(phone);
+    }
+    let asked = |world: &World| -> Vec<usize> {
+        let options = |phone: &usize| {
+            let requests = world.phones[*phone].requests.iter();
+            requests
+                .filter(|request| request.method() == sip::Method::Options)
+                .count()
+        };
+        phones.iter().map(options).collect()
+    };
+    world.run(Duration::from_secs(5));
+    let half: usize = asked(&world).iter().sum();
+    assert!((8..=12).contains(&half), "{half} of 20 in half of the time");
+    world.run(Duration::from_secs(45));
+    assert!(
+        asked(&world).iter().all(|count| (4..=6).contains(count)),
+        "{:?}",
+        asked(&world)
+    );
 }

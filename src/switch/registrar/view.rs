@@ -12,7 +12,7 @@ impl Registrar {
     pub(crate) fn views(&self, now: Now, aor: Option<&Aor>) -> Vec<RegistrationView> {
         let mut views: Vec<RegistrationView> = match aor {
             Some(aor) => self
-                .bindings(aor, now)
+                .in_force(aor, now)
                 .into_iter()
                 .map(|bound| bound.view(now))
                 .collect(),
@@ -76,6 +76,7 @@ impl Bound {
             q: binding.q,
             expires_s: seconds(self.deadline.since(now.mono)),
             user_agent: binding.user_agent.clone(),
+            answers: !self.is_silent,
         }
     }
 }

@@ -95,6 +95,9 @@ pub fn config() -> Config {
             default_expires: seconds(3_600),
             max_contacts: 10,
             service_route: Vec::new(),
+            beyond: settings::Beyond::Refuse,
+            qualify: None,
+            silent: settings::Silent::Mark,
         },
         calls: settings::Calls {
             ring_timeout: seconds(60),
@@ -120,8 +123,9 @@ pub fn config() -> Config {
                 packets_per_second: 2_000,
                 new_per_second: 100,
                 new_burst: 1_000,
-                user_per_second: 20,
-                user_burst: 200,
+                // Phones in tests take no breath.
+                user_per_second: 1_000,
+                user_burst: 10_000,
                 ban_after: 100,
                 ban_for: seconds(600),
                 scanners: vec!["friendly-scanner".into(), "sipvicious".into(), "sipcli".into()],

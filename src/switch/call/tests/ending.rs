@@ -170,6 +170,57 @@ fn a_change_after_our_bye_is_refused() {
 }
 
 #[test]
+fn nothing_a_stranger_says_inside_a_call_reaches_it() {
+    let Up {
+        mut lab,
+        kate,
+        jim,
+        mut kates,
+        jims,
+    } = up();
+    let mut mallory = Handset::new("1005", 6600);
+    let methods = [
+        Method::Bye,
+        Method::Invite,
+        Method::Update,
+        Method::Info,
+        Method::Refer,
+        Method::Notify,
+        Method::Message,
+        Method::Prack,
+        Method::Cancel,
+        Method::Options,
+    ];
+    for knows_tags in [true, false] {
+        for method in methods {
+            let mut dialog = kates.clone();
+            if !knows_tags {
+                // Sixty-four bits of chance are not guessed.
+                dialog.remote = dialog.remote.replace("tag=", "tag=0");
+            }
+            let offer = sdp(6666, &[0]);
+            let body = (method == Method::Invite).then_some(("application/sdp", &*offer));
+            mallory.send_in(&mut lab, &mut dialog, method, "", body);
+            kates.cseq = dialog.cseq;
+            let answer = mallory.next(&mut lab);
+            let refused = if knows_tags { [401, 481] } else { [481, 481] };
+            assert!(refused.contains(&answer.status()), "{method:?}: {}", answer.status());
+            assert_eq!(lab.figure("calls"), 1, "{method:?}");
+        }
+    }
+    kate.expect_nothing(&mut lab);
+    jim.expect_nothing(&mut lab);
+    Up {
+        lab,
+        kate,
+        jim,
+        kates,
+        jims,
+    }
+    .end();
+}
+
+#[test]
 fn a_stranger_cannot_end_a_call_though_he_knows_its_tags() {
     let Up {
         mut lab,

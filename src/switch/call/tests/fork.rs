@@ -130,11 +130,11 @@ fn a_user_who_calls_himself_reaches_his_other_devices() {
 #[test]
 fn with_ports_for_some_devices_these_ring() {
     let mut lab = Lab::new();
-    lab.studio.port_limit = Some(128);
+    lab.studio.port_limit = Some(257);
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
     let desk = Handset::registered(&mut lab, "1001", 6100);
     let mobile = Handset::registered(&mut lab, "1001", 6200);
-    for _ in 0..42 {
+    for _ in 0..85 {
         kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
         desk.expect_request(&mut lab, Method::Invite);
         mobile.expect_request(&mut lab, Method::Invite);

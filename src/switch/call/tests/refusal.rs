@@ -332,10 +332,10 @@ fn an_answer_that_cannot_be_used_ends_both_sides() {
 #[test]
 fn without_a_port_there_is_no_call() {
     let mut lab = Lab::new();
-    lab.studio.port_limit = Some(128);
+    lab.studio.port_limit = Some(256);
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
     let jim = Handset::registered(&mut lab, "1001", 6100);
-    let dialogs: Vec<_> = (0..64)
+    let dialogs: Vec<_> = (0..128)
         .map(|_| kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0]))))
         .collect();
     kate.expect_nothing(&mut lab);
@@ -376,9 +376,9 @@ fn more_calls_than_allowed_are_refused_without_a_trace() {
 #[test]
 fn calls_to_nobody_use_up_no_ports() {
     let mut lab = Lab::new();
-    lab.studio.port_limit = Some(128);
+    lab.studio.port_limit = Some(256);
     let mut kate = Handset::registered(&mut lab, "1000", 6000);
-    for _ in 0..200 {
+    for _ in 0..300 {
         kate.invite(&mut lab, "1002", Some(&sdp(7000, &[0])));
         kate.expect(&mut lab, 480);
     }
