@@ -2,7 +2,7 @@
 //! the committed corpora. A panic is a finding.
 
 use bytes::Bytes;
-use sip::body::{composing::Composing, cpim::Cpim, imdn, multipart};
+use sip::body::{composing::Composing, cpim::Cpim, imdn, multipart, pidf};
 use sip::header::{Auth, CSeq, Event, List, NameAddr, Params, RAck, Reason, Replaces, RetryAfter};
 use sip::header::{SessionExpires, SubscriptionState, Value, Via, delta_seconds, tokens, unquote};
 use sip::{Malformed, Message, Name, Splice, Uri, Writer, digest, frame, peek};
@@ -181,5 +181,8 @@ pub fn bodies(input: &[u8]) {
     if let Ok(composing) = Composing::parse(body) {
         let again = Composing::parse(composing.write().as_bytes()).expect("what was read can be written");
         assert_eq!(again.is_active, composing.is_active);
+    }
+    if let Ok(read) = pidf::Pidf::parse(body) {
+        assert!(read.note.chars().count() <= pidf::NOTE_MAX && !read.note.contains(char::is_control));
     }
 }

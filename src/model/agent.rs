@@ -48,7 +48,7 @@ pub enum AgentStatus {
 }
 
 /// One medium of an agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct ChannelView {
     /// How it is.
     pub state: AgentStatus,
@@ -79,7 +79,7 @@ pub enum DeviceState {
 }
 
 /// What others see of a user: device, agent and what the user's own devices publish, in one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct PresenceView {
     /// Whose.
     pub aor: Aor,
@@ -97,6 +97,11 @@ pub struct PresenceView {
     /// What a device of the user published for people to read; may be empty.
     #[schema(value_type = String)]
     pub note: Box<str>,
+    /// What a device of the user published that they do, by RFC 4480's name, e.g. `away`; may be empty.
+    #[schema(value_type = String)]
+    pub activity: Box<str>,
+    /// All devices publish that they are not to be reached.
+    pub hides: bool,
     /// All of it in a word or two, as the SIP packages say it too: `ready`, `on the phone`, `meal`, `logged off`.
     #[schema(value_type = String)]
     pub text: Box<str>,
@@ -114,7 +119,7 @@ impl PresenceView {
 }
 
 /// A group of agents.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct GroupView {
     /// What is dialled.
     #[schema(value_type = String)]

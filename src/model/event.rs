@@ -1,8 +1,8 @@
 //! What happens in the switch, for those who watch.
 
 use crate::{
-    Aor, CallView, ImFailure, ImMessage, ImSession, ImTranscript, InteractionId, InteractionView, LegId, MessageId,
-    MessageState, PartyId, RegistrationView, RoomMemberView, RoomView, SessionId, VerbOutcome,
+    Aor, CallView, GroupView, ImFailure, ImMessage, ImSession, ImTranscript, InteractionId, InteractionView, LegId,
+    MessageId, MessageState, PartyId, PresenceView, RegistrationView, RoomMemberView, RoomView, SessionId, VerbOutcome,
 };
 use clock::Wall;
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,19 @@ pub enum Event {
         /// Whose.
         user: Aor,
     },
+    /// A user looks different to others: devices, calls, what they said as an agent, what their devices publish.
+    PresenceChanged {
+        /// As it is now.
+        presence: PresenceView,
+        /// Who may see it, beside the user and who oversees all; `None`: everybody.
+        #[serde(skip)]
+        audience: Option<Insiders>,
+    },
+    /// A group has another number of agents who can be given something, another next one, or others in it.
+    GroupChanged {
+        /// As it is now.
+        group: GroupView,
+    },
     /// No new calls are taken from now on.
     Draining,
     /// A new configuration is in force: users, roles and passwords may be others.
@@ -248,6 +261,10 @@ impl Event {
             }
             Event::Verb { outcome } => outcome.by.as_ref() == Some(user),
             Event::MessageChanged { from, to, .. } | Event::Composing { from, to, .. } => from == user || to == user,
+            Event::PresenceChanged { presence, audience } => {
+                presence.aor == *user || audience.as_ref().is_none_or(|audience| audience.contains(user))
+            }
+            Event::GroupChanged { .. } => true,
             Event::Talking { user: who, .. } => who.as_ref() == Some(user),
             Event::RoomStarted { audience, .. }
             | Event::RoomLocked { audience, .. }
@@ -346,6 +363,12 @@ pub struct Snapshot {
     pub rooms: Vec<RoomView>,
     /// Sessions of messages in which the one who asks takes or took part, with what they may read.
     pub sessions: Vec<ImTranscript>,
+    /// Agents, as far as who asks may see them, and who asks.
+    #[serde(default)]
+    pub presence: Vec<PresenceView>,
+    /// Groups of agents.
+    #[serde(default)]
+    pub groups: Vec<GroupView>,
 }
 
 impl Snapshot {

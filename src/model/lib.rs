@@ -6,6 +6,7 @@ mod agent;
 mod binding;
 mod cdr;
 mod csv;
+mod directory;
 mod event;
 mod id;
 mod im;
@@ -21,6 +22,7 @@ pub use agent::{AgentStatus, ChannelView, DeviceState, GroupView, PresenceView, 
 pub use binding::{Aor, Binding, BindingKey, Endpoint, Transport};
 pub use cdr::{Cdr, CdrLink, Direction, EndReason, EndedBy, Quality};
 pub use csv::{CSV_HEADER, csv_row};
+pub use directory::{DirectoryEntry, TargetAction, TargetKind};
 pub use event::{Event, Insiders, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId, SessionId};
 pub use im::{KnownDevice, MessageState, Receipt, StoredMessage};

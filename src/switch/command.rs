@@ -1,7 +1,7 @@
 //! What operators ask, and the figures they are shown.
 
 use crate::admission;
-use crate::agent::Agents;
+use crate::agent::{self, Agents};
 use crate::core::cx;
 use crate::tally::METHODS;
 use crate::{Act, Answer, By, Command, Counters, Refusal, Switch, Token, Verb};
@@ -61,11 +61,9 @@ impl Switch {
             | Command::RoomMute { .. }
             | Command::RoomDrop { .. }
             | Command::RoomLock { .. } => self.calls.handle_room_command(cx!(self, now), token, &command),
-            Command::Agents(_)
-            | Command::SetAgent(_)
-            | Command::Groups(_)
-            | Command::OpenPage { .. }
-            | Command::ClosePage { .. } => Agents::handle_command(cx!(self, now), &self.calls, token, command),
+            Command::Agents { .. } | Command::SetAgent(_) | Command::Groups(_) | Command::Look(_) => {
+                Agents::handle_command(cx!(self, now), &self.calls, token, command)
+            }
             Command::Calls
             | Command::Call(_)
             | Command::Hangup(_)
@@ -125,7 +123,10 @@ impl Switch {
 
     fn snapshot(&mut self, now: Now, scope: Option<&Aor>, user: Option<&Aor>) -> Snapshot {
         self.core.watch();
+        let (presence, groups) = agent::shown(cx!(self, now), &self.calls, user);
         Snapshot {
+            presence,
+            groups,
             seq: self.core.last_event(),
             registrations: self.registrar.views(now, scope),
             calls: self.calls.watched(scope),

@@ -4,6 +4,7 @@
 use crate::admission::{Admission, Load};
 use crate::agent::Agents;
 use crate::config::Config;
+use crate::presence::Published;
 use crate::registrar::Registrar;
 use crate::room::Room;
 use crate::security;
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) hasher: RandomState,
     /// What users have set by their phones.
     pub(crate) settings: Settings,
+    /// What users' devices say of them.
+    pub(crate) published: Published,
     /// What may have changed in this step, for those who watch it.
     pub(crate) changed: BTreeSet<Watched>,
     /// No new calls: [`crate::Command::Drain`].
@@ -129,6 +132,7 @@ impl Core {
             #[cfg(test)]
             unheard: Vec::new(),
             tally: Tally::default(),
+            published: Published::new(hasher.clone()),
             settings: Settings::default(),
             changed: BTreeSet::new(),
             draining: false,

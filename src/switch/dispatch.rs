@@ -7,7 +7,7 @@ use crate::proxy::Passage;
 use crate::room::Room;
 use crate::subscribe::states;
 use crate::users::UserIndex;
-use crate::{Input, Output, Switch, Token};
+use crate::{Input, Output, Switch, Token, presence};
 use bytes::Bytes;
 use clock::Now;
 use model::StoreReply;
@@ -56,8 +56,7 @@ impl Switch {
             if changed.is_empty() {
                 return;
             }
-            Agents::on_changed(cx!(self, now), &self.calls, &changed);
-            changed.append(&mut self.core.changed);
+            Agents::on_changed(cx!(self, now), &self.calls, &mut changed);
             self.subscriptions
                 .on_changed(cx!(self, now), &states!(self), changed.into_iter());
         }
@@ -263,8 +262,15 @@ impl Switch {
                 }
             }
             Some((Room::Switch, number)) if is_timer(&event) => self.on_restore_timer(now, number),
-            Some((Room::Agent, number)) if is_timer(&event) => self.agents.handle_timer(&mut self.core, number),
-            Some((Room::Switch | Room::Agent, _)) | None => {}
+            Some((Room::Agent, number)) => match event {
+                Event::Timer {
+                    kind: presence::TIMER_PUBLISHED,
+                    ..
+                } => presence::handle_timer(&mut self.core, now, number),
+                Event::Timer { .. } => self.agents.handle_timer(&mut self.core, number),
+                _ => {}
+            },
+            Some((Room::Switch, _)) | None => {}
         }
     }
 

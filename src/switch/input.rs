@@ -1,6 +1,6 @@
 //! What the shell tells the switch.
 
-use crate::{Act, Config, ImAct, Originate, SetAgent, Token};
+use crate::{Act, By, Config, ImAct, Look, Originate, SetAgent, Token};
 use bytes::Bytes;
 use model::{Aor, InteractionId, SessionId, StoreReply};
 use sip::Flow;
@@ -155,26 +155,19 @@ pub enum Command {
         /// What is dialled.
         to: Box<str>,
     },
-    /// Agents by address, or one: [`crate::Answer::Agents`].
-    Agents(Option<Aor>),
+    /// Agents by address, or one, as far as who asks may see them: [`crate::Answer::Agents`].
+    Agents {
+        /// Only this one.
+        user: Option<Aor>,
+        /// Who asks.
+        by: By,
+    },
+    /// Lines of the directory: [`crate::Answer::Directory`].
+    Look(Box<Look>),
     /// What is said of an agent: [`crate::Answer::Agents`] with the agent as it is then, or refused.
     SetAgent(Box<SetAgent>),
     /// Groups by number, or one: [`crate::Answer::Groups`], or refused.
     Groups(Option<Box<str>>),
-    /// A page of this user was opened: while one is, messages reach the user without a phone. [`crate::Answer::Done`].
-    OpenPage {
-        /// Whose.
-        user: Aor,
-        /// Names the page; never reused.
-        page: u64,
-    },
-    /// It is closed, or its connection lost: [`crate::Answer::Done`].
-    ClosePage {
-        /// Whose.
-        user: Aor,
-        /// Which.
-        page: u64,
-    },
     /// Everything that events keep up to date: [`crate::Answer::Snapshot`]. From the first on, what happens is told by
     /// [`crate::Notice::Event`].
     Snapshot {

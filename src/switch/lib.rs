@@ -52,6 +52,7 @@ pub use config::Config;
 pub use im::verb::{ImAct, ImVerb};
 pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
+pub use presence::directory::Look;
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
 
 use crate::core::{Core, cx};

@@ -4,8 +4,8 @@ use crate::{Acted, Token};
 use bytes::Bytes;
 use clock::Mono;
 use model::{
-    BanView, CallView, GroupView, ImMessage, ImTranscript, InteractionView, LegSoundView, Occurrence, PresenceView,
-    RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
+    BanView, CallView, DirectoryEntry, GroupView, ImMessage, ImTranscript, InteractionView, LegSoundView, Occurrence,
+    PresenceView, RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
 };
 use sip::locate::Question;
 use sip::{Flow, Transport};
@@ -107,6 +107,8 @@ pub enum Answer {
     Rooms(Vec<RoomView>),
     /// For [`crate::Command::Agents`] and [`crate::Command::SetAgent`], by address.
     Agents(Vec<PresenceView>),
+    /// For [`crate::Command::Look`], in the order asked.
+    Directory(Vec<DirectoryEntry>),
     /// For [`crate::Command::Groups`].
     Groups(Vec<GroupView>),
     /// For [`crate::Command::Inspect`]: legs that have sound.

@@ -6,7 +6,7 @@ use crate::registrar::gruu;
 use crate::route::{self, Dialler, Target, TrunkIndex};
 use crate::subscribe::states;
 use crate::users::UserIndex;
-use crate::{Switch, admission, auth, security};
+use crate::{Switch, admission, auth, presence, security};
 use clock::Now;
 use sip::{Flow, Message, Method, Name, Reply};
 
@@ -126,6 +126,7 @@ impl Switch {
                 self.subscriptions
                     .handle_subscribe(cx!(self, now), &states!(self), user, flow, &request)
             }
+            Method::Publish => presence::handle_publish(cx!(self, now), user, flow, &request),
             Method::Options => {
                 let reply = self.options_for(now, flow, &request, Dialler::User(user));
                 self.core.answer(now, flow, &request, &reply);
@@ -197,8 +198,6 @@ fn outside_of_dialogs(method: Method) -> Reply {
     match method {
         // RFC 6665 section 4.1.3: no subscription of ours.
         Method::Notify => Reply::new(481),
-        // RFC 3903 section 6: no package is published here.
-        Method::Publish => Reply::new(489).header(Name::AllowEvents, crate::subscribe::ALLOW_EVENTS),
         // A transfer is asked for inside the call that is to be transferred (S7).
         Method::Refer => Reply::new(403),
         _ => Reply::new(405).header(Name::Allow, admission::ALLOW),

@@ -33,5 +33,6 @@ impl Core {
         let settings = Box::new(settings.clone());
         self.store(StoreOp::PutUserSettings(settings));
         self.touch(Watched::Presence(user.clone()));
+        self.touch(Watched::Dialogs(user.clone()));
     }
 }

@@ -1,10 +1,11 @@
 //! Bodies of MESSAGE that say something about messages: envelopes (RFC 3862), notifications (RFC 5438), who is typing
-//! (RFC 3994), and the shape of multipart bodies (RFC 2046). Each reader has a bound for whatever its input can make grow.
+//! (RFC 3994), the shape of multipart bodies (RFC 2046), and of PUBLISH what a device says of its user (RFC 3863). Each reader has a bound for whatever its input can make grow.
 
 pub mod composing;
 pub mod cpim;
 pub mod imdn;
 pub mod multipart;
+pub mod pidf;
 pub mod xml;
 
 /// Why a body cannot be read, in words for a log line.

@@ -10,12 +10,14 @@
 
 mod kept;
 mod notifier;
+mod publication;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 
 pub use kept::Kept;
 pub use notifier::{Grant, Lifetimes, Notifier};
+pub use publication::{Entity, Publication, Publications, Publish};
 pub use subscriber::{Subscriber, Subscription};
 
 use crate::Message;

@@ -56,7 +56,7 @@ pub struct Notifier {
 
 impl Lifetimes {
     /// For how many seconds a SUBSCRIBE is granted; `None`: too short.
-    fn grant(&self, subscribe: &Message) -> Option<u32> {
+    pub(super) fn grant(&self, subscribe: &Message) -> Option<u32> {
         match subscribe.expires().unwrap_or(self.default) {
             0 => Some(0),
             short if short < self.min => None,
@@ -65,7 +65,7 @@ impl Lifetimes {
     }
 
     /// What a too short one is answered.
-    fn too_brief(&self) -> Reply {
+    pub(super) fn too_brief(&self) -> Reply {
         Reply::new(423).header(Name::MinExpires, self.min.to_string())
     }
 }

@@ -27,7 +27,7 @@ use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 
 /// Methods we take, for Allow.
 pub(crate) const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE, PRACK, REFER";
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, PUBLISH, INFO, UPDATE, PRACK, REFER";
 /// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627.
 const SUPPORTED: [&str; 8] = [
     "100rel",

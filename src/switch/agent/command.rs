@@ -3,7 +3,7 @@
 use super::{Agents, account, group, may_use, said};
 use crate::call::Calls;
 use crate::config::User;
-use crate::config::groups::Members;
+use crate::config::groups::{Group, Members};
 use crate::config::stars::StarCode;
 use crate::core::{Core, Cx};
 use crate::subscribe::Watched;
@@ -32,10 +32,15 @@ impl Agents {
     pub(crate) fn handle_command(cx: &mut Cx<'_>, calls: &Calls, token: Token, command: Command) {
         match command {
             Command::SetAgent(set) => Agents::handle_set(cx, calls, token, &set),
-            Command::Agents(user) => {
+            Command::Agents { user, by } => {
                 let views = agents(cx, calls, user.as_ref());
+                let views = views
+                    .into_iter()
+                    .filter(|view| may_see(cx.core, &by, &view.aor))
+                    .collect();
                 cx.core.tell(token, Answer::Agents(views));
             }
+            Command::Look(look) => presence::directory::look(cx, calls, token, &look),
             Command::Groups(number) => match groups(cx, number.as_deref()) {
                 groups if groups.is_empty() && number.is_some() => {
                     let what = format!("no group {}", number.unwrap_or_default());
@@ -43,14 +48,6 @@ impl Agents {
                 }
                 groups => cx.core.tell(token, Answer::Groups(groups)),
             },
-            Command::OpenPage { user, page } => {
-                cx.agents.open_page(cx.core, &user, page);
-                cx.core.tell(token, Answer::Done(1));
-            }
-            Command::ClosePage { user, page } => {
-                cx.agents.close_page(cx.core, &user, page);
-                cx.core.tell(token, Answer::Done(1));
-            }
             _ => {}
         }
     }
@@ -97,6 +94,28 @@ fn allowed(core: &Core, set: &SetAgent) -> Result<(), Refusal> {
     };
     may.then_some(())
         .ok_or_else(|| Refusal::Forbidden("an agent sets their own state only".into()))
+}
+
+/// Who oversees all sees all; others as the configuration says.
+fn may_see(core: &Core, by: &By, watched: &Aor) -> bool {
+    let By::User(by) = by else { return true };
+    let pair = core.users.named(by.user()).zip(core.users.named(watched.user()));
+    pair.is_some_and(|(by, watched)| {
+        let audience = core.config.subscriptions.watch_presence;
+        by.supervises() || presence::rights::sees(core, audience, by, watched)
+    })
+}
+
+/// What a snapshot shows: agents whom a user may see, and the user; `None`: all agents. And the groups.
+pub(crate) fn shown(cx: &Cx<'_>, calls: &Calls, user: Option<&Aor>) -> (Vec<PresenceView>, Vec<GroupView>) {
+    let mut views = agents(cx, calls, None);
+    if let Some(user) = user {
+        let by = By::User(user.clone());
+        views.retain(|view| may_see(cx.core, &by, &view.aor));
+        let own = cx.core.users.named(user.user()).filter(|own| !own.is_agent());
+        views.extend(own.map(|own| presence::view(cx, calls, own)));
+    }
+    (views, groups(cx, None))
 }
 
 /// Takes down what was said.
@@ -159,23 +178,25 @@ fn agents(cx: &Cx<'_>, calls: &Calls, user: Option<&Aor>) -> Vec<PresenceView> {
 fn groups(cx: &Cx<'_>, number: Option<&str>) -> Vec<GroupView> {
     let all = cx.core.config.groups.list.iter();
     let meant = all.filter(|group| number.is_none_or(|number| *group.number == *number));
-    let view = |group| {
-        let team = Team::Group(group);
-        GroupView {
-            number: group.number.clone(),
-            name: group.name.clone(),
-            skill: match &group.members {
-                Members::Skill(skill) => Some(skill.clone()),
-                Members::List(_) => None,
-            },
-            members: group::members(cx.core, team).map(|user| user.aor.clone()).collect(),
-            ready_voice: ready(cx, team, Medium::Voice),
-            ready_im: ready(cx, team, Medium::Im),
-            next_voice: group::hunt(cx.core, cx.agents, team, Medium::Voice, &[]),
-            next_im: group::hunt(cx.core, cx.agents, team, Medium::Im, &[]),
-        }
-    };
-    meant.map(view).collect()
+    meant.map(|group| group_view(cx, group)).collect()
+}
+
+/// A group as it is now.
+pub(crate) fn group_view(cx: &Cx<'_>, group: &Group) -> GroupView {
+    let team = Team::Group(group);
+    GroupView {
+        number: group.number.clone(),
+        name: group.name.clone(),
+        skill: match &group.members {
+            Members::Skill(skill) => Some(skill.clone()),
+            Members::List(_) => None,
+        },
+        members: group::members(cx.core, team).map(|user| user.aor.clone()).collect(),
+        ready_voice: ready(cx, team, Medium::Voice),
+        ready_im: ready(cx, team, Medium::Im),
+        next_voice: group::hunt(cx.core, cx.agents, team, Medium::Voice, &[]),
+        next_im: group::hunt(cx.core, cx.agents, team, Medium::Im, &[]),
+    }
 }
 
 /// How many of a team can be given something of this medium now.

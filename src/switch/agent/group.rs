@@ -28,6 +28,12 @@ pub(crate) fn team<'a>(core: &'a Core, dialled: &'a str) -> Option<Team<'a>> {
     core.config.groups.named(dialled).map(Team::Group)
 }
 
+/// What is dialled for a skill.
+#[must_use]
+pub(crate) fn skill_target(skill: &str) -> Box<str> {
+    format!("{SKILL}{skill}").into()
+}
+
 /// The member who can be given something of this medium and has been idle longest; of those idle equally long the first of
 /// the list. Nobody of `past`: those who did not take it.
 #[must_use]

@@ -11,19 +11,20 @@ mod state;
 mod tests;
 
 pub use command::SetAgent;
-pub(crate) use command::ready;
+pub(crate) use command::{group_view, ready, shown};
 pub(crate) use state::Lease;
 
 use crate::call::{Calls, DialogPhase};
 use crate::config::User;
 use crate::config::groups::Login;
 use crate::core::{Core, Cx};
+use crate::presence;
 use crate::room::Room;
 use crate::subscribe::Watched;
 use ahash::RandomState;
 use clock::{Mono, Wall};
 use hashbrown::HashMap;
-use model::{AgentStatus, Aor, ChannelView, DeviceState, Medium, Said, Willing};
+use model::{AgentStatus, Aor, ChannelView, DeviceState, Event, Medium, Said, Willing};
 use smallvec::SmallVec;
 use state::{Channel, Grounds, Wrap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ pub(crate) struct Agents {
     known: HashMap<Aor, Agent, RandomState>,
     /// Open pages by user: one each, by the number their websocket was given.
     pages: BTreeMap<Aor, SmallVec<[u64; 1]>>,
+    /// What was told of users and groups to those who watch, as a number that another look would have changed.
+    told: HashMap<Aor, u64, RandomState>,
     /// Whose after-call work a timer ends.
     wraps: BTreeMap<u64, (Aor, Medium)>,
     last_wrap: u64,
@@ -53,6 +56,7 @@ impl Agents {
         Agents {
             known: HashMap::with_hasher(core.hasher.clone()),
             pages: BTreeMap::new(),
+            told: HashMap::with_hasher(core.hasher.clone()),
             wraps: BTreeMap::new(),
             last_wrap: 0,
         }
@@ -100,18 +104,28 @@ impl Agents {
         core.touch(Watched::Presence(user.clone()));
     }
 
-    /// These things may have changed in the step that is done: looks at the agents they belong to anew. What that changes is
-    /// touched.
-    pub(crate) fn on_changed(cx: &mut Cx<'_>, calls: &Calls, changed: &BTreeSet<Watched>) {
-        for watched in changed {
-            match watched {
-                Watched::Dialogs(user) => {
-                    cx.core.touch(Watched::Presence(user.clone()));
-                    refresh(cx, calls, user);
-                }
-                Watched::Presence(user) => refresh(cx, calls, user),
-                Watched::Mailbox(_) | Watched::Conference(_) => {}
-            }
+    /// These things may have changed in the step that is done: looks at the agents they belong to anew, adds what that
+    /// changes, and tells those who watch.
+    pub(crate) fn on_changed(cx: &mut Cx<'_>, calls: &Calls, changed: &mut BTreeSet<Watched>) {
+        let with_calls = changed.iter().filter_map(|watched| match watched {
+            Watched::Dialogs(user) => Some(Watched::Presence(user.clone())),
+            _ => None,
+        });
+        let with_calls: Vec<Watched> = with_calls.collect();
+        changed.extend(with_calls);
+        let looked_at = |watched: &Watched| match watched {
+            Watched::Presence(user) => Some(user.clone()),
+            _ => None,
+        };
+        for user in changed.iter().filter_map(looked_at).collect::<Vec<_>>() {
+            refresh(cx, calls, &user);
+        }
+        changed.append(&mut cx.core.changed);
+        if cx.core.is_watched() {
+            changed
+                .iter()
+                .filter_map(looked_at)
+                .for_each(|user| announce(cx, calls, &user));
         }
     }
 
@@ -201,6 +215,31 @@ pub(crate) fn device(cx: &Cx<'_>, calls: &Calls, user: &Aor) -> DeviceState {
         })
 }
 
+/// Tells those who watch, if they do not know.
+fn announce(cx: &mut Cx<'_>, calls: &Calls, subject: &Aor) {
+    let event = match (
+        cx.core.users.named(subject.user()),
+        cx.core.config.groups.named(subject.user()),
+    ) {
+        (Some(user), _) => Event::PresenceChanged {
+            presence: presence::view(cx, calls, user),
+            audience: presence::rights::audience(cx.core, user),
+        },
+        (None, Some(group)) => Event::GroupChanged {
+            group: group_view(cx, group),
+        },
+        (None, None) => return,
+    };
+    let seen = match &event {
+        Event::PresenceChanged { presence, .. } => cx.core.hasher.hash_one(presence),
+        Event::GroupChanged { group } => cx.core.hasher.hash_one(group),
+        _ => 0,
+    };
+    if cx.agents.told.insert(subject.clone(), seen) != Some(seen) {
+        cx.core.announce(|| event);
+    }
+}
+
 /// Looks at one agent anew; touches the groups whose number of ready agents may be another.
 fn refresh(cx: &mut Cx<'_>, calls: &Calls, user: &Aor) {
     let Some(account) = account(cx.core, user) else {
@@ -215,6 +254,8 @@ fn refresh(cx: &mut Cx<'_>, calls: &Calls, user: &Aor) {
         wrap_up(cx, user);
     }
     if settle(cx, user) {
+        // Lamps show breaks too.
+        cx.core.touch(Watched::Dialogs(user.clone()));
         for group in groups {
             cx.core.touch(Watched::Presence(group));
         }

@@ -60,7 +60,10 @@ fn is_ready(world: &mut World, users: &[&str]) {
 }
 
 fn view(world: &mut World, user: &str) -> PresenceView {
-    match world.command(Command::Agents(Some(aor(user)))) {
+    match world.command(Command::Agents {
+        user: Some(aor(user)),
+        by: By::Operator(None),
+    }) {
         Answer::Agents(mut views) => views.remove(0),
         other => panic!("{other:?}"),
     }
@@ -224,20 +227,25 @@ fn who_is_idle_longest_is_next() {
 fn a_page_is_enough_for_messages() {
     let mut world = World::new(agents(), 1);
     is_ready(&mut world, &["1001"]);
-    let (user, page) = (aor("1001"), 7);
-    assert_eq!(view(&mut world, "1001").im.unwrap().state, AgentStatus::LoggedOff);
-    world.command(Command::OpenPage {
-        user: user.clone(),
-        page,
-    });
-    let open = view(&mut world, "1001");
-    assert_eq!(
-        (open.im.unwrap().state, open.voice.unwrap().state),
-        (AgentStatus::Ready, AgentStatus::LoggedOff)
-    );
-    assert_eq!(&*open.text, "ready for messages");
-    world.command(Command::ClosePage { user, page });
-    assert_eq!(view(&mut world, "1001").im.unwrap().state, AgentStatus::LoggedOff);
+    let page = |world: &mut World, open: bool| {
+        let (agents, core) = (&mut world.switch.agents, &mut world.switch.core);
+        match open {
+            true => agents.open_page(core, &aor("1001"), 7),
+            false => agents.close_page(core, &aor("1001"), 7),
+        }
+        // Any input settles what was touched.
+        world.command(Command::Status);
+    };
+    let states = |world: &mut World| {
+        let view = view(world, "1001");
+        [view.im, view.voice].map(|channel| channel.unwrap().state)
+    };
+    assert_eq!(states(&mut world), [AgentStatus::LoggedOff; 2]);
+    page(&mut world, true);
+    assert_eq!(states(&mut world), [AgentStatus::Ready, AgentStatus::LoggedOff]);
+    assert_eq!(&*view(&mut world, "1001").text, "ready for messages");
+    page(&mut world, false);
+    assert_eq!(states(&mut world), [AgentStatus::LoggedOff; 2]);
 }
 
 #[test]

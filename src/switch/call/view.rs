@@ -53,6 +53,29 @@ impl Calls {
         })
     }
 
+    /// Whom a user consults just now by voice, and in which consultations.
+    pub(crate) fn consultations_of(&self, user: &Aor) -> Vec<(InteractionId, Aor)> {
+        let own = self.legs.of_user(user).map(|(_, leg)| leg.interaction);
+        let mut consulted = Vec::new();
+        for key in own {
+            let mut sides = self.sides_of(key).to_vec();
+            sides.push(key);
+            let sides = sides.iter().filter_map(|&side| self.interactions.get(side));
+            let is_consult =
+                |one: &&Interaction| one.side.as_ref().is_some_and(|side| side.purpose == Purpose::Consult);
+            for side in sides.filter(is_consult) {
+                let present = side.parties.iter().filter(|party| self.is_present(party));
+                let others = present
+                    .filter_map(|party| party.user.clone())
+                    .filter(|other| other != user);
+                consulted.extend(others.map(|other| (side.id, other)));
+            }
+        }
+        consulted.sort();
+        consulted.dedup();
+        consulted
+    }
+
     /// It has a device that is not gone, or hears by a line of the parent.
     fn is_present(&self, party: &Party) -> bool {
         let lives = |key: &LegKey| self.legs.get(*key).is_some_and(|leg| !leg.is_over());

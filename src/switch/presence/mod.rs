@@ -1,12 +1,19 @@
 //! Presence: one state of a user, made of devices, calls, what they said as an agent and what their devices publish. What SIP
 //! watchers, lamps and pages are shown are projections of it.
 
+pub(crate) mod directory;
+mod published;
 pub(crate) mod rights;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use published::{Published, TIMER_PUBLISHED, handle_publish, handle_timer};
 
 use crate::agent;
 use crate::call::Calls;
 use crate::config::User;
 use crate::core::Cx;
+use crate::text::printable;
 use model::{AgentStatus, ChannelView, DeviceState, Medium, PresenceView};
 
 /// What a user looks like to others now.
@@ -21,10 +28,26 @@ pub(crate) fn view(cx: &Cx<'_>, calls: &Calls, user: &User) -> PresenceView {
         voice: channel(Medium::Voice),
         im: channel(Medium::Im),
         note: "".into(),
+        activity: "".into(),
+        hides: false,
         text: "".into(),
     };
+    add_published(cx, &mut view);
     view.text = text(&view).into();
     view
+}
+
+/// What the devices say. A device that publishes nothing is there if it is registered; who hides does so with all of them.
+fn add_published(cx: &Cx<'_>, view: &mut PresenceView) {
+    let published = || cx.core.published.of(&view.aor);
+    let closed = published().filter(|one| one.is_open == Some(false)).count();
+    let hides = closed > 0 && closed >= cx.registrar.bindings(&view.aor, cx.now).len();
+    let note = published().map(|one| &one.note).find(|note| !note.is_empty());
+    let note = note.cloned().unwrap_or_default();
+    let activity = published().find_map(|one| one.activity.clone());
+    view.hides = hides;
+    view.note = printable(&note).into();
+    view.activity = activity.unwrap_or_default();
 }
 
 /// What presence documents say of a user or group.
@@ -49,9 +72,11 @@ pub(crate) fn person(view: &PresenceView) -> Person {
         _ if is_agent => !channels().all(is_logged_off),
         device => device != DeviceState::Offline,
     };
-    let note = match &*view.note {
-        "" => view.text.clone(),
-        note => note.into(),
+    let is_open = is_open && !(view.hides && view.device != DeviceState::InCall);
+    let note = match (&*view.note, &*view.text) {
+        ("", text) => text.into(),
+        (note, "ready" | "available") => note.into(),
+        (note, text) => format!("{text}: {note}").into(),
     };
     let activity = activity(view).filter(|_| is_open);
     Person {
@@ -69,16 +94,17 @@ fn activity(view: &PresenceView) -> Option<&str> {
         DeviceState::Idle | DeviceState::Offline if view.do_not_disturb => return Some("busy"),
         DeviceState::Idle | DeviceState::Offline => {}
     }
-    match overall(view)? {
-        AgentStatus::Ready | AgentStatus::LoggedOff => None,
-        AgentStatus::Busy | AgentStatus::AfterCall => Some("busy"),
-        AgentStatus::NotReady => Some(known_activity(reason(view).unwrap_or_default())),
+    let published = Some(&*view.activity).filter(|activity| !activity.is_empty());
+    match overall(view) {
+        None | Some(AgentStatus::Ready | AgentStatus::LoggedOff) => published.map(known_activity),
+        Some(AgentStatus::Busy | AgentStatus::AfterCall) => Some("busy"),
+        Some(AgentStatus::NotReady) => Some(known_activity(reason(view).unwrap_or_default())),
     }
 }
 
 /// Reasons that RPID has an element for; all others are being away.
 fn known_activity(reason: &str) -> &str {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "appointment",
         "breakfast",
         "dinner",
@@ -93,6 +119,7 @@ fn known_activity(reason: &str) -> &str {
         "vacation",
         "working",
         "busy",
+        "on-the-phone",
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("away")
 }
@@ -127,11 +154,12 @@ fn text(view: &PresenceView) -> &str {
     let Some(voice) = &view.voice else {
         return match view.device {
             DeviceState::Offline => "not registered",
-            _ => "available",
+            _ if view.hides => "not available",
+            _ => says(view, "available"),
         };
     };
     match (voice.state, view.im.as_ref().map(|im| im.state)) {
-        (AgentStatus::Ready, Some(AgentStatus::Ready) | None) => "ready",
+        (AgentStatus::Ready, Some(AgentStatus::Ready) | None) => says(view, "ready"),
         (AgentStatus::Ready, _) => "ready for calls",
         (_, Some(AgentStatus::Ready)) => "ready for messages",
         (voice, im) => match voice.max(im.unwrap_or_default()) {
@@ -140,5 +168,14 @@ fn text(view: &PresenceView) -> &str {
             AgentStatus::Busy => "busy",
             AgentStatus::LoggedOff | AgentStatus::Ready => "logged off",
         },
+    }
+}
+
+/// What a device published, where we know nothing better.
+fn says<'a>(view: &'a PresenceView, otherwise: &'a str) -> &'a str {
+    if view.activity.is_empty() {
+        otherwise
+    } else {
+        &view.activity
     }
 }

@@ -3,6 +3,7 @@
 use crate::agent::group;
 use crate::config::{Audience, User};
 use crate::core::Core;
+use model::Insiders;
 use sip::Reply;
 
 /// The user with this extension, if this watcher may see them: 403 to who may not, whether or not there is such a user (S11);
@@ -30,4 +31,17 @@ pub(crate) fn sees(core: &Core, audience: Audience, watcher: &User, watched: &Us
             Audience::Group => watcher.supervises() || group::share_group(core, watcher, watched),
             Audience::Nobody => false,
         }
+}
+
+/// Who may see a user's presence, beside the user and who oversees all; `None`: everybody.
+#[must_use]
+pub(crate) fn audience(core: &Core, user: &User) -> Option<Insiders> {
+    match core.config.subscriptions.watch_presence {
+        Audience::Everyone => None,
+        Audience::Supervisors | Audience::Nobody => Some(Insiders::default()),
+        Audience::Group => {
+            let others = core.users.iter().filter(|other| group::share_group(core, user, other));
+            Some(Insiders::new(others.map(|other| other.aor.clone()).collect()))
+        }
+    }
 }

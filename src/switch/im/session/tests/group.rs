@@ -50,7 +50,10 @@ impl Desk {
     }
 
     fn status(&mut self, user: &str) -> AgentStatus {
-        match self.world.command(Command::Agents(Some(aor(user)))) {
+        match self.world.command(Command::Agents {
+            user: Some(aor(user)),
+            by: crate::By::Operator(None),
+        }) {
             Answer::Agents(mut views) => views.remove(0).im.unwrap().state,
             other => panic!("{other:?}"),
         }

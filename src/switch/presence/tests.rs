@@ -1,0 +1,481 @@
+//! Presence as softphones see it: SUBSCRIBE, NOTIFY and PUBLISH, over a whole switch.
+
+use crate::config::groups::{Group, Members, Strategy};
+use crate::config::{Audience, Config, Role};
+use crate::testing::{DOMAIN, World, config};
+use crate::{Answer, By, Command, Look, Notice, SetAgent};
+use model::{Aor, DirectoryEntry, Event, Snapshot, TargetAction, Willing};
+use sip::{Body, Headers, Message, Method, Name};
+use std::time::Duration;
+
+const PIDF: &str = "application/pidf+xml";
+
+fn aor(user: &str) -> Aor {
+    Aor::new(user, DOMAIN)
+}
+
+/// 1001 to 1003 are agents in group 2000, 1003 knows German; 1000 is a supervisor.
+fn agents() -> Config {
+    let mut config = config();
+    config.users[0].roles.push(Role::Supervisor);
+    for user in &mut config.users[1..4] {
+        user.roles.push(Role::Agent);
+    }
+    config.users[3].skills.push("german".into());
+    config.groups.list = vec![Group {
+        number: "2000".into(),
+        name: "Support".into(),
+        members: Members::List(["1001", "1002", "1003"].map(Into::into).into()),
+        strategy: Strategy::LongestIdle,
+    }];
+    config
+}
+
+fn request(world: &mut World, phone: usize, method: Method, to: &str, headers: Headers, body: Option<Body>) -> Message {
+    let number = world.with(phone, |phone, now| phone.request(now, method, to, headers, body));
+    world.finish(phone, number);
+    world.run_ms(20);
+    world.phones[phone].answer(number).expect("an answer comes").clone()
+}
+
+fn subscribe(world: &mut World, phone: usize, package: &str, to: &str, expires_s: u32) -> Message {
+    let headers = Headers::new()
+        .with(Name::Event, package)
+        .with(Name::Expires, expires_s.to_string())
+        .with(Name::Contact, "<sip:x@127.0.0.1:20000>");
+    request(world, phone, Method::Subscribe, to, headers, None)
+}
+
+fn publish(world: &mut World, phone: usize, to: &str, headers: Headers, content: &str) -> Message {
+    let body = (!content.is_empty()).then(|| Body {
+        content_type: PIDF.into(),
+        content: content.to_owned().into(),
+    });
+    request(
+        world,
+        phone,
+        Method::Publish,
+        to,
+        headers.with(Name::Event, "presence"),
+        body,
+    )
+}
+
+/// What a device publishes.
+fn pidf(basic: &str, activity: &str, note: &str) -> String {
+    format!(
+        "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:x@y\"><tuple id=\"a\"><status><basic>{basic}</basic>\
+         </status></tuple><person><activities><{activity}/></activities><note>{note}</note></person></presence>"
+    )
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    let rest = text.split_once(from).map_or("", |(_, rest)| rest);
+    rest.split_once(to).map_or("", |(inside, _)| inside)
+}
+
+/// What a phone was told about this address since last asked: `open on-the-phone: on the phone`.
+fn told(world: &mut World, phone: usize, entity: &str) -> Vec<String> {
+    let requests = std::mem::take(&mut world.phones[phone].requests);
+    let notifies = requests.iter().filter(|request| request.method() == Method::Notify);
+    let about = format!(" entity=\"sip:{entity}@{DOMAIN}\"");
+    let documents = notifies.filter(|notify| notify.header(Name::ContentType) == Some(PIDF.as_bytes()));
+    let documents = documents.map(|notify| String::from_utf8(notify.body().to_vec()).unwrap());
+    documents
+        .filter(|text| text.contains(&about))
+        .map(|text| shortened(&text))
+        .collect()
+}
+
+fn shortened(text: &str) -> String {
+    let activities = between(text, "<rpid:activities>", "</rpid:activities>");
+    let activity = between(activities, "<rpid:", "/>");
+    let (basic, note) = (between(text, "<basic>", "<"), between(text, "<note>", "<"));
+    format!("{basic} {activity}: {note}").replace(" :", ":")
+}
+
+fn says(world: &mut World, user: &str, willing: Willing, reason: &str) {
+    let set = SetAgent {
+        by: By::User(aor(user)),
+        user: aor(user),
+        medium: None,
+        willing,
+        reason: reason.into(),
+    };
+    let answer = world.command(Command::SetAgent(Box::new(set)));
+    assert!(matches!(answer, Answer::Agents(_)), "{answer:?}");
+}
+
+/// A world in which 1010 watches.
+fn watching(config: Config, package: &str, whom: &str) -> (World, usize) {
+    let mut world = World::new(config, 1);
+    let kate = world.phone("1010");
+    world.register(kate);
+    assert_eq!(subscribe(&mut world, kate, package, whom, 3_600).status(), 200);
+    world.run_ms(600);
+    (world, kate)
+}
+
+#[test]
+fn a_watcher_is_told_of_registration_and_calls_at_once() {
+    let (mut world, kate) = watching(config(), "presence", "1011");
+    assert_eq!(told(&mut world, kate, "1011"), ["closed: not registered"]);
+    let (jim, carol) = (world.phone("1011"), world.phone("1012"));
+    world.register(jim);
+    world.register(carol);
+    world.run_ms(5);
+    assert_eq!(
+        told(&mut world, kate, "1011"),
+        ["open: available"],
+        "the first news does not wait"
+    );
+    world.run_ms(600);
+    let call = world.call(carol, "1011");
+    world.run_ms(900);
+    assert_eq!(told(&mut world, kate, "1011"), ["open busy: ringing"]);
+    world.run_ms(1_000);
+    assert_eq!(told(&mut world, kate, "1011"), ["open on-the-phone: on the phone"]);
+    world.hang_up(carol, call);
+    world.run_ms(1_000);
+    world.register_for(jim, 0);
+    world.run_ms(1_000);
+    assert_eq!(
+        told(&mut world, kate, "1011"),
+        ["open: available", "closed: not registered"]
+    );
+}
+
+#[test]
+fn many_changes_are_one_notify_in_the_interval() {
+    let (mut world, kate) = watching(agents(), "presence", "1001");
+    let jim = world.phone("1001");
+    world.register(jim);
+    world.run_ms(600);
+    told(&mut world, kate, "1001");
+    for reason in ["meal", "meeting", "break", "meal", "away"] {
+        says(&mut world, "1001", Willing::NotReady, reason);
+        world.run_ms(20);
+    }
+    world.run_ms(1_000);
+    assert_eq!(told(&mut world, kate, "1001"), ["open meal: meal", "open away: away"]);
+}
+
+#[test]
+fn what_an_agent_says_is_told_as_activities_and_a_note() {
+    let (mut world, kate) = watching(agents(), "presence", "1001");
+    let jim = world.phone("1001");
+    world.register(jim);
+    world.run_ms(600);
+    assert_eq!(told(&mut world, kate, "1001").last().unwrap(), "closed: logged off");
+    for (willing, reason, expected) in [
+        (Willing::Ready, "", "open: ready"),
+        (Willing::NotReady, "meeting", "open meeting: meeting"),
+        (Willing::NotReady, "break", "open away: break"),
+        (Willing::NotReady, "", "open away: not ready"),
+        (Willing::LoggedOff, "", "closed: logged off"),
+    ] {
+        says(&mut world, "1001", willing, reason);
+        world.run_ms(600);
+        assert_eq!(told(&mut world, kate, "1001"), [expected]);
+    }
+}
+
+#[test]
+fn a_group_is_open_while_one_of_it_is_ready_and_tells_how_many() {
+    let (mut world, kate) = watching(agents(), "presence", "2000");
+    assert_eq!(told(&mut world, kate, "2000"), ["closed: 0 available"]);
+    let phones = ["1001", "1002"].map(|user| world.phone(user));
+    for phone in phones {
+        world.register(phone);
+    }
+    says(&mut world, "1001", Willing::Ready, "");
+    world.run_ms(600);
+    says(&mut world, "1002", Willing::Ready, "");
+    world.run_ms(600);
+    assert_eq!(
+        told(&mut world, kate, "2000"),
+        ["open: 1 available", "open: 2 available"]
+    );
+    world.register_for(phones[0], 0);
+    world.register_for(phones[1], 0);
+    world.run_ms(1_200);
+    assert_eq!(told(&mut world, kate, "2000").last().unwrap(), "closed: 0 available");
+}
+
+#[test]
+fn a_fetch_is_answered_once_and_a_refresh_with_the_whole_state() {
+    let (mut world, kate) = watching(config(), "presence", "1011");
+    told(&mut world, kate, "1011");
+    let fetched = subscribe(&mut world, kate, "presence", "1011", 0);
+    assert_eq!((fetched.status(), fetched.expires()), (200, Some(0)));
+    let last = world.phones[kate].requests.last().unwrap();
+    let state = last.header(Name::SubscriptionState).unwrap();
+    assert_eq!(String::from_utf8_lossy(state), "terminated;reason=timeout");
+    assert_eq!(told(&mut world, kate, "1011"), ["closed: not registered"]);
+}
+
+#[test]
+fn who_may_not_watch_is_told_the_same_of_users_who_exist_and_of_others() {
+    let mut config = agents();
+    config.subscriptions.watch_presence = Audience::Group;
+    config.subscriptions.watch_calls = Audience::Group;
+    let mut world = World::new(config, 1);
+    let [boss, agent, other] = ["1000", "1001", "1010"].map(|user| world.phone(user));
+    for phone in [boss, agent, other] {
+        world.register(phone);
+    }
+    for package in ["presence", "dialog"] {
+        let mut status = |phone, whom| subscribe(&mut world, phone, package, whom, 600).status();
+        assert_eq!([status(other, "1001"), status(other, "4711")], [403, 403]);
+        assert_eq!(
+            [status(agent, "1002"), status(agent, "1010"), status(agent, "4711")],
+            [200, 403, 403]
+        );
+        assert_eq!(
+            [status(boss, "1001"), status(boss, "4711"), status(other, "1010")],
+            [200, 404, 200]
+        );
+    }
+    world.phones[other].password = "wrong".into();
+    world.phones[other].reboot();
+    let stranger = |world: &mut World, whom| subscribe(world, other, "presence", whom, 600).status();
+    assert_eq!([stranger(&mut world, "1001"), stranger(&mut world, "4711")], [401, 401]);
+}
+
+#[test]
+fn a_device_publishes_refreshes_changes_and_withdraws() {
+    let (mut world, kate) = watching(config(), "presence", "1011");
+    let jim = world.phone("1011");
+    world.register(jim);
+    world.run_ms(600);
+    told(&mut world, kate, "1011");
+    let away = publish(
+        &mut world,
+        jim,
+        "1011",
+        Headers::new(),
+        &pidf("open", "away", "Back at 3"),
+    );
+    assert_eq!((away.status(), away.expires()), (200, Some(3_600)));
+    world.run_ms(600);
+    assert_eq!(told(&mut world, kate, "1011"), ["open away: away: Back at 3"]);
+    let tag = |answer: &Message| String::from_utf8_lossy(answer.header(Name::SipEtag).unwrap()).into_owned();
+    let of = |answer: &Message| Headers::new().with(Name::SipIfMatch, tag(answer));
+    let refreshed = publish(&mut world, jim, "1011", of(&away), "");
+    assert_eq!((refreshed.status(), tag(&refreshed) == tag(&away)), (200, false));
+    assert_eq!(
+        publish(&mut world, jim, "1011", of(&away), "").status(),
+        412,
+        "an old tag"
+    );
+    let closed = publish(&mut world, jim, "1011", of(&refreshed), &pidf("closed", "unknown", ""));
+    world.run_ms(600);
+    assert_eq!(told(&mut world, kate, "1011"), ["closed: not available"]);
+    let end = of(&closed).with(Name::Expires, "0");
+    assert_eq!(publish(&mut world, jim, "1011", end, "").status(), 200);
+    world.run_ms(600);
+    assert_eq!(told(&mut world, kate, "1011"), ["open: available"]);
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
+fn what_is_published_runs_out_and_a_call_counts_more() {
+    let (mut world, kate) = watching(config(), "presence", "1011");
+    let (jim, carol) = (world.phone("1011"), world.phone("1012"));
+    world.register(jim);
+    world.register(carol);
+    let meal = Headers::new().with(Name::Expires, "60");
+    publish(&mut world, jim, "1011", meal, &pidf("open", "meal", "Soup"));
+    let call = world.call(carol, "1011");
+    world.run_ms(2_500);
+    assert_eq!(
+        told(&mut world, kate, "1011").last().unwrap(),
+        "open on-the-phone: on the phone: Soup"
+    );
+    world.hang_up(carol, call);
+    world.run(Duration::from_secs(61));
+    let after = told(&mut world, kate, "1011");
+    assert_eq!(after, ["open meal: meal: Soup", "open: available"]);
+}
+
+#[test]
+fn publishing_is_for_oneself_with_a_password_and_a_readable_document() {
+    let mut world = World::new(config(), 1);
+    let jim = world.phone("1011");
+    world.register(jim);
+    let document = pidf("open", "away", "x");
+    let mut status =
+        |to: &str, headers: Headers, content: &str| publish(&mut world, jim, to, headers, content).status();
+    assert_eq!(
+        [
+            status("1012", Headers::new(), &document),
+            status("4711", Headers::new(), &document)
+        ],
+        [403, 403]
+    );
+    assert_eq!(status("1011", Headers::new(), ""), 400);
+    assert_eq!(status("1011", Headers::new(), "<presence>"), 400);
+    assert_eq!(status("1011", Headers::new(), &"<a>".repeat(5_000)), 400, "too deep");
+    assert_eq!(status("1011", Headers::new(), &" ".repeat(17 << 10)), 413);
+    assert_eq!(status("1011", Headers::new().with(Name::Expires, "5"), &document), 423);
+    let event = || Headers::new().with(Name::Event, "presence");
+    let typed = |kind: &'static str| {
+        Some(Body {
+            content_type: kind.into(),
+            content: "x".into(),
+        })
+    };
+    let other = request(&mut world, jim, Method::Publish, "1011", event(), typed("text/plain"));
+    assert_eq!(
+        (other.status(), other.header(Name::Accept)),
+        (415, Some(PIDF.as_bytes()))
+    );
+    let untyped = request(&mut world, jim, Method::Publish, "1011", event(), typed(""));
+    assert_eq!(untyped.status(), 400, "no Content-Type");
+    let package = request(
+        &mut world,
+        jim,
+        Method::Publish,
+        "1011",
+        Headers::new().with(Name::Event, "dialog"),
+        None,
+    );
+    assert_eq!(package.status(), 489);
+    world.phones[jim].password = "wrong".into();
+    world.phones[jim].reboot();
+    assert_eq!(
+        publish(&mut world, jim, "1011", Headers::new(), &document).status(),
+        401
+    );
+}
+
+#[test]
+fn a_lamp_is_lit_for_who_does_not_want_to_be_disturbed_or_is_on_a_break() {
+    let lamp = |world: &mut World, phone: usize| {
+        let requests = std::mem::take(&mut world.phones[phone].requests);
+        let notify = requests.into_iter().rfind(|request| request.method() == Method::Notify);
+        let text = String::from_utf8(notify.expect("a NOTIFY").body().to_vec()).unwrap();
+        format!(
+            "{} {}",
+            between(&text, "<state>", "<"),
+            between(&text, "display=\"", "\"")
+        )
+    };
+    let (mut world, kate) = watching(agents(), "dialog", "1001");
+    let jim = world.phone("1001");
+    world.register(jim);
+    says(&mut world, "1001", Willing::NotReady, "meal");
+    world.run_ms(600);
+    assert_eq!(lamp(&mut world, kate), "confirmed meal");
+    says(&mut world, "1001", Willing::Ready, "");
+    world.run_ms(600);
+    assert_eq!(lamp(&mut world, kate), "terminated ");
+    let call = world.call(jim, "*78");
+    world.run_ms(1_000);
+    world.hang_up(jim, call);
+    world.run_ms(1_000);
+    assert_eq!(lamp(&mut world, kate), "confirmed do not disturb");
+}
+
+fn snapshot(world: &mut World, user: Option<&str>) -> Snapshot {
+    let user = user.map(aor);
+    let scope = user.clone();
+    match world.command(Command::Snapshot { scope, user }) {
+        Answer::Snapshot(snapshot) => *snapshot,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn pages_are_told_what_softphones_are_told() {
+    let mut world = World::new(agents(), 1);
+    snapshot(&mut world, None);
+    let jim = world.phone("1001");
+    world.register(jim);
+    says(&mut world, "1001", Willing::Ready, "");
+    says(&mut world, "1001", Willing::Ready, "");
+    let snapshot = snapshot(&mut world, Some("1010"));
+    let shown: Vec<_> = snapshot
+        .presence
+        .iter()
+        .map(|one| (one.aor.user(), &*one.text))
+        .collect();
+    let others = [
+        ("1002", "logged off"),
+        ("1003", "logged off"),
+        ("1010", "not registered"),
+    ];
+    assert_eq!(shown, [&[("1001", "ready")][..], &others].concat());
+    assert_eq!(snapshot.groups[0].ready_im, 1);
+    let events = std::mem::take(&mut world.notices);
+    let told: Vec<String> = events
+        .into_iter()
+        .filter_map(|notice| match notice {
+            Notice::Event(occurrence) => match occurrence.event {
+                Event::PresenceChanged { presence, .. } => Some(format!("{} {}", presence.aor.user(), presence.text)),
+                Event::GroupChanged { group } => Some(format!("{} {}", group.number, group.ready_voice)),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["1001 logged off", "1001 ready", "2000 1"]);
+}
+
+fn look(world: &mut World, by: &str, targets: &[&str], about: bool) -> Vec<DirectoryEntry> {
+    let look = Look {
+        by: By::User(aor(by)),
+        targets: targets.iter().map(|target| (*target).into()).collect(),
+        interaction: about.then_some(model::InteractionId(7)),
+        consulted_first: about,
+    };
+    match world.command(Command::Look(Box::new(look))) {
+        Answer::Directory(entries) => entries,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_directory_offers_what_a_target_can_take_now() {
+    use TargetAction::{Call, Conference, ConsultIm, ConsultVoice, Im, Transfer};
+    let mut world = World::new(agents(), 1);
+    let [kate, jim, carol] = ["1010", "1001", "1011"].map(|user| world.phone(user));
+    for phone in [kate, jim, carol] {
+        world.register(phone);
+    }
+    says(&mut world, "1001", Willing::Ready, "");
+    let actions = |world: &mut World, target: &str, about: bool| {
+        let mut entries = look(world, "1010", &[target], about);
+        entries.remove(0).actions
+    };
+    assert_eq!(actions(&mut world, "1001", false), [Call, Im]);
+    assert_eq!(
+        actions(&mut world, "1001", true),
+        [ConsultVoice, ConsultIm, Transfer, Conference]
+    );
+    world.call(carol, "1001");
+    world.run_ms(1_500);
+    assert_eq!(actions(&mut world, "1001", true), [ConsultIm], "another channel (R023)");
+    assert_eq!(actions(&mut world, "1012", false), [], "nobody is there");
+    assert_eq!(actions(&mut world, "1010", false), [], "oneself");
+    assert_eq!(actions(&mut world, "2000", false), [Im]);
+    says(&mut world, "1001", Willing::NotReady, "meal");
+    assert_eq!(actions(&mut world, "2000", false), []);
+    let entries = look(&mut world, "1010", &["1003", "skill:german", "4711"], false);
+    let kinds: Vec<_> = entries.iter().map(|entry| (&*entry.target, entry.kind)).collect();
+    use model::TargetKind::{Agent, Skill};
+    assert_eq!(kinds, [("1003", Agent), ("skill:german", Skill)]);
+}
+
+#[test]
+fn who_may_not_see_how_others_are_is_shown_who_they_are() {
+    let mut config = agents();
+    config.subscriptions.watch_presence = Audience::Supervisors;
+    let mut world = World::new(config, 1);
+    let hidden = look(&mut world, "1010", &["1001"], false).remove(0);
+    assert_eq!(
+        (hidden.presence, hidden.actions.len(), &*hidden.name),
+        (None, 2, "User 1001")
+    );
+    assert!(look(&mut world, "1000", &["1001"], false)[0].presence.is_some());
+}
