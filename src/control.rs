@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ha1};
 use crate::eventloop::Handle;
-use crate::{identity, process, reload};
+use crate::{directory, identity, process, reload};
 use model::Aor;
 use net::files::FileCounters;
 use net::resolve::ResolveCounters;
@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 use switch::config::{Algorithm, User};
 use switch::{Answer, Command};
 use web::http::{Request, Response};
-use web::{Account, Asked, Figure, Reloaded, State};
+use web::{Account, Asked, Capabilities, Figure, Listed, Reloaded, State};
 
 /// What the sockets and media workers count.
 #[derive(Clone, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Control {
     tcp: Tcp,
     /// What is in force; held while a reload is under way, so that there is one at a time.
     config: Mutex<Config>,
+    /// Whom the directory knows, made of the users and groups in force.
+    listed: Mutex<Arc<Vec<Listed>>>,
     draining: Arc<AtomicBool>,
     started: Instant,
 }
@@ -52,6 +54,7 @@ impl Control {
             store,
             counts,
             tcp,
+            listed: Mutex::new(Arc::new(directory::listed(&config.switch))),
             config: Mutex::new(config),
             draining: Arc::default(),
             started: Instant::now(),
@@ -172,6 +175,7 @@ impl web::Node for Control {
             reloaded.changed.extend(self.show(identity));
         }
         self.tcp.origins().put(next.origins.clone());
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory::listed(&next.switch));
         *current = next;
         reloaded
             .changed
@@ -194,6 +198,14 @@ impl web::Node for Control {
     fn account(&self, user: &Aor) -> Option<Account> {
         let config = self.config();
         config.switch.users.iter().find(|known| known.aor == *user).map(account)
+    }
+
+    fn listed(&self) -> Arc<Vec<Listed>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn capabilities(&self, user: Option<&Aor>) -> Capabilities {
+        directory::capabilities(&self.config().switch, user)
     }
 
     fn domain(&self) -> Box<str> {

@@ -28,6 +28,7 @@ mod config_users;
 mod config_values;
 mod control;
 mod data;
+mod directory;
 pub mod eventloop;
 mod eventloop_backlog;
 mod eventloop_handle;

@@ -56,6 +56,12 @@ pub enum Verb {
     /// Calls that ring or talk.
     #[command(subcommand)]
     Calls(CallsVerb),
+    /// Who can be given what.
+    #[command(subcommand)]
+    Agents(AgentsVerb),
+    /// Groups of agents.
+    #[command(subcommand)]
+    Groups(GroupsVerb),
     /// Conference rooms with somebody in them.
     #[command(subcommand)]
     Rooms(RoomsVerb),
@@ -98,6 +104,48 @@ pub enum RegistrationsVerb {
         /// Only this contact URI.
         #[arg(long, value_name = "URI")]
         contact: Option<String>,
+    },
+}
+
+/// `agents ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AgentsVerb {
+    /// Shows how agents are.
+    List {
+        /// Only this one: extension, or extension@domain.
+        user: Option<String>,
+    },
+    /// Says that an agent is ready, not ready or logged off.
+    Set {
+        /// Extension, or extension@domain.
+        user: String,
+        /// What.
+        state: AgentState,
+        /// Only by this medium; else by all.
+        #[arg(long, value_parser = ["voice", "im"])]
+        medium: Option<String>,
+        /// Why not ready: one of those of groups.toml.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// What is said of an agent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // the names are the states
+pub enum AgentState {
+    Ready,
+    NotReady,
+    LoggedOff,
+}
+
+/// `groups ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum GroupsVerb {
+    /// Shows groups, and how many of them can be given something.
+    List {
+        /// Only this one, by its number.
+        group: Option<String>,
     },
 }
 

@@ -3,6 +3,7 @@
 //! [`Arguments`] describes every verb. The node's binary carries out `serve`, `check`, `version` and `user` itself; all
 //! others are questions to the HTTP API ([`run`]). This crate reads no configuration: it is told where the socket is.
 
+mod agents;
 mod arguments;
 mod bans;
 mod client;
@@ -14,8 +15,8 @@ mod time;
 mod verbs;
 
 pub use arguments::{
-    Arguments, BansVerb, CallsVerb, ImVerb, RecordState, RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched,
-    UserVerb, Verb,
+    AgentState, AgentsVerb, Arguments, BansVerb, CallsVerb, GroupsVerb, ImVerb, RecordState, RegistrationsVerb,
+    RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
 };
 pub use client::{Client, Failure};
 pub use exit::Exit;

@@ -1,5 +1,6 @@
 //! The verbs that a running node answers: one request, then its answer as JSON or as text for people.
 
+use crate::agents;
 use crate::bans;
 use crate::client::{Client, Failure, escaped};
 use crate::rooms;
@@ -67,6 +68,8 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Registrations(verb) => registrations(verb),
         Verb::Bans(verb) => bans::question(verb),
         Verb::Calls(verb) => calls(verb),
+        Verb::Agents(verb) => agents::question(verb),
+        Verb::Groups(verb) => agents::group_question(verb),
         Verb::Rooms(verb) => rooms::question(verb),
         Verb::Im(ImVerb::List) => (Method::GET, "/api/v1/im/sessions".to_owned()),
         Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
@@ -81,6 +84,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Calls(verb) if verbs::body(verb).is_some() => verbs::body(verb),
         Verb::Calls(CallsVerb::Originate { user, target }) => Some(json!({ "user": user, "target": target })),
         Verb::Calls(CallsVerb::Record { state, .. }) => Some(json!({ "state": state.as_str() })),
+        Verb::Agents(verb) => agents::body(verb),
         Verb::Rooms(verb) => rooms::body(verb),
         Verb::Bans(verb) => bans::body(verb),
         Verb::Trace { state } => Some(json!({ "on": *state == Switched::On })),
@@ -133,6 +137,8 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
             Some(format!("{} removed", counted(answer["done"].as_u64()?, "binding")))
         }
         Verb::Calls(verb) => told_calls(verb, answer),
+        Verb::Agents(verb) => agents::told(verb, answer),
+        Verb::Groups(verb) => agents::told_groups(verb, answer),
         Verb::Rooms(verb) => rooms::told(verb, answer),
         Verb::Bans(verb) => bans::told(verb, answer),
         Verb::Im(ImVerb::List) => told_sessions(answer),

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod directory;
 mod error;
 mod failures;
 mod figures;
@@ -24,6 +25,7 @@ mod verbs;
 mod watch;
 
 pub use axum::http;
+pub use directory::Listed;
 pub use error::{ApiError, Code, Problem};
 pub use figures::Figure;
 pub use server::{Limits, Server};
@@ -73,6 +75,12 @@ pub trait Node: Send + Sync + 'static {
         nothing
     }
 
+    /// Whom and what the directory knows.
+    fn listed(&self) -> Arc<Vec<Listed>>;
+
+    /// What a user may and how the switch is set up, as far as pages need to know (R009); `None`: the operator.
+    fn capabilities(&self, user: Option<&Aor>) -> Capabilities;
+
     /// The domain of every AOR: the API takes an extension where it means `extension@domain`.
     fn domain(&self) -> Box<str>;
 }
@@ -88,6 +96,38 @@ pub struct Account {
     pub roles: Vec<Role>,
     /// Another one means that the password is another one.
     pub stamp: u64,
+}
+
+/// What a page may offer its user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Capabilities {
+    /// May send instant messages.
+    pub im: bool,
+    /// Works as an agent by these media.
+    pub agent_media: Vec<model::Medium>,
+    /// May watch over others and set their states.
+    pub supervises: bool,
+    /// What may be given as reason for not being ready.
+    #[schema(value_type = Vec<String>)]
+    pub not_ready_reasons: Vec<Box<str>>,
+    /// After a call an agent is given nothing for so many seconds.
+    pub wrap_up_s: u64,
+    /// Sessions of messages an agent has at most.
+    pub im_sessions: usize,
+    /// Who is not there gets messages later.
+    pub offline_messages: bool,
+    /// Largest message in bytes.
+    pub message_max: usize,
+    /// The text of closed sessions is kept.
+    pub keeps_transcripts: bool,
+    /// How others are is shown: to everybody, or only to some.
+    pub presence_of_others: bool,
+    /// How many of a group are ready is shown.
+    pub group_availability: bool,
+    /// A party can be taken out of a conference.
+    pub drop_from_conference: bool,
+    /// A call can be transferred to a mailbox.
+    pub transfer_to_voicemail: bool,
 }
 
 /// What a node is at.

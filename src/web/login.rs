@@ -2,7 +2,7 @@
 
 use crate::access::{Caller, Peer, bearer, same_origin};
 use crate::api::{Answered, Done, read};
-use crate::{Account, Context};
+use crate::{Capabilities, Context};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -48,6 +48,8 @@ pub(crate) struct Me {
     name: Box<str>,
     /// `agent`, `supervisor`, `admin`.
     roles: Vec<&'static str>,
+    /// What a page may offer.
+    capabilities: Capabilities,
 }
 
 /// Log in with extension and SIP password.
@@ -75,7 +77,7 @@ pub(crate) async fn login(
         token_type: "Bearer",
         idle_s: lives.idle.as_secs(),
         expires_in_s: lives.total.as_secs(),
-        me: account.into(),
+        me: Me::of(&context, &Caller::User(account)),
     }))
 }
 
@@ -95,28 +97,25 @@ pub(crate) async fn logout(State(context): State<Context>, headers: HeaderMap) -
 /// Who one is.
 #[utoipa::path(get, path = "/api/v1/me", tag = "login",
     responses((status = 200, description = "The user behind these credentials.", body = Me)))]
-pub(crate) async fn me(caller: Caller) -> Json<Me> {
-    Json(caller.into())
+pub(crate) async fn me(caller: Caller, State(context): State<Context>) -> Json<Me> {
+    Json(Me::of(&context, &caller))
 }
 
-impl From<Account> for Me {
-    fn from(account: Account) -> Me {
-        Me {
-            user: Some(account.aor),
-            name: account.name,
-            roles: account.roles.into_iter().map(role_name).collect(),
-        }
-    }
-}
-
-impl From<Caller> for Me {
-    fn from(caller: Caller) -> Me {
+impl Me {
+    fn of(context: &Context, caller: &Caller) -> Me {
+        let capabilities = context.node.capabilities(caller.user());
         match caller {
-            Caller::User(account) => account.into(),
+            Caller::User(account) => Me {
+                user: Some(account.aor.clone()),
+                name: account.name.clone(),
+                roles: account.roles.iter().copied().map(role_name).collect(),
+                capabilities,
+            },
             Caller::Operator => Me {
                 user: None,
                 name: "operator".into(),
                 roles: vec!["admin"],
+                capabilities,
             },
         }
     }

@@ -32,6 +32,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "live", description = "Events and commands over a websocket."),
         (name = "calls", description = "Calls, and what can be done to them."),
         (name = "interactions", description = "Who takes part, who hears whom, and what belongs to the case."),
+        (name = "agents", description = "Who can be given what, groups of agents, and the directory."),
         (name = "rooms", description = "Conference rooms with somebody in them."),
         (name = "bans", description = "Who is not listened to."),
         (name = "registrations", description = "Who can be reached where."),

@@ -6,10 +6,10 @@ use crate::requests::Outcome;
 use crate::{ApiError, Context};
 use axum::Json;
 use axum::http::HeaderMap;
-use model::{InteractionId, InteractionView, Medium, PartyId, SessionId};
+use model::{InteractionId, InteractionView, Medium, PartyId, SessionId, TargetKind, Willing};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use switch::{Act, Answer, By, Command, ImAct, ImVerb, Mute, Originate, RecordWish, Supervision, Verb};
+use switch::{Act, Answer, By, Command, ImAct, ImVerb, Mute, Originate, RecordWish, SetAgent, Supervision, Verb};
 use utoipa::ToSchema;
 
 /// A command. In JSON it carries its name: `{"command": "consult", "interaction": "i-...", "target": "1002"}`.
@@ -25,6 +25,36 @@ pub(crate) enum Wish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>)]
         user: Option<Box<str>>,
+    },
+    /// Says that an agent is ready, not ready or logged off. Agents for themselves; supervisors for all.
+    SetAgentState {
+        state: Willing,
+        /// Of whom: extension or extension@domain; else of oneself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        user: Option<Box<str>>,
+        /// Of which medium; else of all that the account has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        medium: Option<Medium>,
+        /// Why not ready.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        reason: Box<str>,
+    },
+    /// Finds people, groups and skills, with how they are and what they can take now.
+    Search {
+        /// Parts of a name, number, e-mail, skill or group.
+        #[serde(default)]
+        text: String,
+        /// Only these kinds.
+        #[serde(default)]
+        kinds: Vec<TargetKind>,
+        /// What is offered is about this interaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interaction: Option<InteractionId>,
+        /// Lines of the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
     },
     /// Ends the call.
     Hangup { interaction: InteractionId },
@@ -258,6 +288,10 @@ pub(crate) fn is_of_sessions(verb: &str) -> bool {
 
 /// Carries out a command once, however often it comes with this id.
 pub(crate) async fn once(context: &Context, caller: &Caller, id: &str, wish: Wish) -> Outcome {
+    // Nothing is done by it, and each letter typed is one.
+    if matches!(wish, Wish::Search { .. }) {
+        return perform(context.clone(), caller.clone(), id.into(), wish).await;
+    }
     let user = caller.user().map(ToString::to_string).unwrap_or_default();
     // Two ways to write one command are one command.
     let command = serde_json::to_string(&wish).map_err(ApiError::bad)?;
@@ -288,6 +322,24 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
         let done = api::done(&context, command).await?.0.done;
         return Ok(json!({ "done": done }));
     }
+    let wish = match wish {
+        Wish::Search {
+            text,
+            kinds,
+            interaction,
+            limit,
+        } => {
+            let found = api::agents::search(&context, &caller, (text, kinds), interaction, limit).await?;
+            return serde_json::to_value(found).map_err(|_| ApiError::unavailable("the directory"));
+        }
+        Wish::SetAgentState {
+            state,
+            user,
+            medium,
+            reason,
+        } => return set_agent(&context, &caller, user, (state, medium, reason)).await,
+        wish => wish,
+    };
     let by = match (caller.user(), wish.supervisor()) {
         (Some(_), Some(_)) => {
             return Err(ApiError::bad(
@@ -345,6 +397,32 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
     }
 }
 
+async fn set_agent(
+    context: &Context,
+    caller: &Caller,
+    user: Option<Box<str>>,
+    (willing, medium, reason): (Willing, Option<Medium>, Box<str>),
+) -> Outcome {
+    let user = match (user, caller.user()) {
+        (Some(user), _) => api::aor(context, &user)?,
+        (None, Some(own)) => own.clone(),
+        (None, None) => return Err(ApiError::bad("an operator is no agent: `user` is missing")),
+    };
+    let set = SetAgent {
+        by: caller.user().map_or(By::Operator(None), |user| By::User(user.clone())),
+        user,
+        medium,
+        willing,
+        reason,
+    };
+    match api::ask(context, Command::SetAgent(Box::new(set))).await? {
+        Answer::Agents(mut views) if !views.is_empty() => {
+            serde_json::to_value(views.remove(0)).map_err(|_| ApiError::unavailable("the switch"))
+        }
+        other => Err(api::unexpected(&other)),
+    }
+}
+
 impl Wish {
     /// What is a command of its own to the switch, and for which call.
     fn command(&self) -> Option<(InteractionId, Command)> {
@@ -379,6 +457,7 @@ impl Wish {
         };
         Some(match self {
             Wish::Hangup { .. } | Wish::Record { .. } | Wish::Originate { .. } => return None,
+            Wish::SetAgentState { .. } | Wish::Search { .. } => return None,
             Wish::ImOpen { .. }
             | Wish::ImSend { .. }
             | Wish::ImAccept { .. }

@@ -701,6 +701,14 @@ impl web::Node for Door {
         })
     }
 
+    fn listed(&self) -> Arc<Vec<web::Listed>> {
+        Arc::default()
+    }
+
+    fn capabilities(&self, _: Option<&Aor>) -> web::Capabilities {
+        web::Capabilities::default()
+    }
+
     fn domain(&self) -> Box<str> {
         "example.com".into()
     }

@@ -107,7 +107,8 @@ fn may_see(core: &Core, by: &By, watched: &Aor) -> bool {
 }
 
 /// What a snapshot shows: agents whom a user may see, and the user; `None`: all agents. And the groups.
-pub(crate) fn shown(cx: &Cx<'_>, calls: &Calls, user: Option<&Aor>) -> (Vec<PresenceView>, Vec<GroupView>) {
+pub(crate) fn shown(cx: &mut Cx<'_>, calls: &Calls, user: Option<&Aor>) -> (Vec<PresenceView>, Vec<GroupView>) {
+    super::begin_to_tell(cx, calls);
     let mut views = agents(cx, calls, None);
     if let Some(user) = user {
         let by = By::User(user.clone());

@@ -215,29 +215,53 @@ pub(crate) fn device(cx: &Cx<'_>, calls: &Calls, user: &Aor) -> DeviceState {
         })
 }
 
+/// From now on changes are told: how agents, groups and those are who are in calls is known. Of others everything that can
+/// change first is news.
+fn begin_to_tell(cx: &mut Cx<'_>, calls: &Calls) {
+    if !cx.agents.told.is_empty() {
+        return;
+    }
+    let agents = cx
+        .core
+        .users
+        .iter()
+        .filter(|user| user.is_agent())
+        .map(|user| user.aor.clone());
+    let domain = &cx.core.config.domain;
+    let groups = cx
+        .core
+        .config
+        .groups
+        .list
+        .iter()
+        .map(|group| Aor::new(&group.number, domain));
+    let subjects: Vec<Aor> = agents.chain(groups).chain(calls.users().cloned()).collect();
+    for subject in subjects {
+        if let Some((seen, _)) = news(cx, calls, &subject) {
+            cx.agents.told.insert(subject, seen);
+        }
+    }
+}
+
 /// Tells those who watch, if they do not know.
 fn announce(cx: &mut Cx<'_>, calls: &Calls, subject: &Aor) {
-    let event = match (
-        cx.core.users.named(subject.user()),
-        cx.core.config.groups.named(subject.user()),
-    ) {
-        (Some(user), _) => Event::PresenceChanged {
-            presence: presence::view(cx, calls, user),
-            audience: presence::rights::audience(cx.core, user),
-        },
-        (None, Some(group)) => Event::GroupChanged {
-            group: group_view(cx, group),
-        },
-        (None, None) => return,
-    };
-    let seen = match &event {
-        Event::PresenceChanged { presence, .. } => cx.core.hasher.hash_one(presence),
-        Event::GroupChanged { group } => cx.core.hasher.hash_one(group),
-        _ => 0,
-    };
-    if cx.agents.told.insert(subject.clone(), seen) != Some(seen) {
+    if let Some((seen, event)) = news(cx, calls, subject)
+        && cx.agents.told.insert(subject.clone(), seen) != Some(seen)
+    {
         cx.core.announce(|| event);
     }
+}
+
+/// How a user or group is now, and a number that is another one when that is.
+fn news(cx: &Cx<'_>, calls: &Calls, subject: &Aor) -> Option<(u64, Event)> {
+    let (core, hasher) = (&*cx.core, &cx.core.hasher);
+    if let Some(user) = core.users.named(subject.user()) {
+        let presence = presence::view(cx, calls, user);
+        let (seen, audience) = (hasher.hash_one(&presence), presence::rights::audience(core, user));
+        return Some((seen, Event::PresenceChanged { presence, audience }));
+    }
+    let group = group_view(cx, core.config.groups.named(subject.user())?);
+    Some((hasher.hash_one(&group), Event::GroupChanged { group }))
 }
 
 /// Looks at one agent anew; touches the groups whose number of ready agents may be another.

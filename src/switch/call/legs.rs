@@ -147,6 +147,11 @@ impl DerefMut for Legs {
 }
 
 impl super::Calls {
+    /// Users with a device in a call.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &Aor> {
+        self.legs.by_user.keys()
+    }
+
     /// The calls of a user, by device, the oldest first; those that are over left out.
     pub(crate) fn dialogs_of<'a>(&'a self, user: &Aor) -> impl Iterator<Item = DialogView<'a>> + use<'a> {
         let living = self.legs.of_user(user).filter(|(_, leg)| !leg.is_over());

@@ -2,6 +2,7 @@
 //! may: [`Admin`](crate::access::Admin), [`Supervisor`](crate::access::Supervisor), or a
 //! [`Caller`](crate::access::Caller), who is shown what concerns them.
 
+pub(crate) mod agents;
 pub(crate) mod bans;
 pub(crate) mod calls;
 pub(crate) mod im;
@@ -44,6 +45,11 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(calls::act))
         .routes(routes!(interactions::list))
         .routes(routes!(interactions::show))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::show, agents::set))
+        .routes(routes!(agents::groups))
+        .routes(routes!(agents::group))
+        .routes(routes!(agents::directory))
         .routes(routes!(rooms::list))
         .routes(routes!(rooms::show, rooms::lock, rooms::drop_all))
         .routes(routes!(rooms::drop_member, rooms::mute))

@@ -1,15 +1,17 @@
 //! The server over its real sockets, with a node that only remembers what it was asked.
 
+mod agents;
 mod im;
 mod login;
 mod openapi;
 mod socket;
 
-use crate::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Node, Reloaded, Server, State};
+use crate::{Account, Asked, Capabilities, EVENTS_AHEAD, Figure, Limits, Listed, Node, Reloaded, Server, State};
 use model::{
-    Aor, BanView, CallView, HeardToneView, HeardView, HistoryView, InteractionId, InteractionState, InteractionView,
-    LegId, LegSoundView, LegView, Medium, Occurrence, PartyId, PartyRole, PartyState, PartyView, Purpose,
-    RoomMemberView, RoomView, Snapshot, StatusView,
+    Aor, BanView, CallView, ChannelView, DeviceState, DirectoryEntry, GroupView, HeardToneView, HeardView, HistoryView,
+    InteractionId, InteractionState, InteractionView, LegId, LegSoundView, LegView, Medium, Occurrence, PartyId,
+    PartyRole, PartyState, PartyView, PresenceView, Purpose, RoomMemberView, RoomView, Snapshot, StatusView,
+    TargetAction, TargetKind,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -61,6 +63,9 @@ impl Node for Fake {
                 done: false,
                 view: interaction("1001"),
             })),
+            Command::Agents { .. } | Command::SetAgent(_) => Answer::Agents(vec![presence("1001")]),
+            Command::Groups(_) => Answer::Groups(vec![group()]),
+            Command::Look(look) => Answer::Directory(look.targets.iter().map(|target| entry(target)).collect()),
             Command::Im(act) => im::acted(act),
             Command::ImSessions { .. } => Answer::Sessions(vec![im::transcript(&["1001", "1002"])]),
             Command::RouteTest { to, .. } => Answer::Route(format!("to {to}").into()),
@@ -117,6 +122,25 @@ impl Node for Fake {
             roles,
             stamp: *self.reloads.lock().unwrap(),
         })
+    }
+
+    fn listed(&self) -> Arc<Vec<Listed>> {
+        let people = [("1001", "Kate Lewis"), ("1002", "Jim Katz")];
+        let listed = people.map(|(target, name)| Listed {
+            target: target.into(),
+            kind: TargetKind::Agent,
+            name: name.into(),
+            email: "".into(),
+            words: Vec::new(),
+        });
+        Arc::new(listed.into())
+    }
+
+    fn capabilities(&self, user: Option<&Aor>) -> Capabilities {
+        Capabilities {
+            supervises: user.is_none(),
+            ..Capabilities::default()
+        }
     }
 
     fn domain(&self) -> Box<str> {
@@ -566,4 +590,47 @@ async fn a_full_house_makes_others_wait_and_stopping_ends_all() {
         !matches!(ended, Ok(1..)),
         "the end of the stream, or reset if it had not been accepted"
     );
+}
+
+/// An agent.
+fn presence(user: &str) -> PresenceView {
+    PresenceView {
+        aor: aor(user),
+        name: "Kate Lewis".into(),
+        device: DeviceState::Idle,
+        do_not_disturb: false,
+        voice: Some(ChannelView::default()),
+        im: Some(ChannelView::default()),
+        note: "".into(),
+        activity: "".into(),
+        hides: false,
+        text: "logged off".into(),
+    }
+}
+
+fn group() -> GroupView {
+    GroupView {
+        number: "2000".into(),
+        name: "Support".into(),
+        skill: None,
+        members: vec![aor("1001")],
+        ready_voice: 1,
+        ready_im: 1,
+        next_voice: Some(aor("1001")),
+        next_im: None,
+    }
+}
+
+fn entry(target: &str) -> DirectoryEntry {
+    DirectoryEntry {
+        kind: TargetKind::Agent,
+        target: target.into(),
+        name: "Kate Lewis".into(),
+        email: "".into(),
+        skills: vec!["german".into()],
+        presence: Some(presence(target)),
+        group: Some(group()),
+        actions: vec![TargetAction::Call],
+        consultation: Some(CALL),
+    }
 }

@@ -161,6 +161,7 @@ async fn every_described_operation_is_served() {
                 .replace("{user}", "1000")
                 .replace("{verb}", if of_sessions { "end" } else { "hold" })
                 .replace("{room}", "3000")
+                .replace("{group}", "2000")
                 .replace("{source}", "192.0.2.1")
                 .replace("{member}", "1");
             let (status, answer) = s.local(&method.to_uppercase(), &path, "").await;
@@ -210,6 +211,24 @@ async fn answers_are_as_described() {
             r#"{"address": "192.0.2.1", "for_s": 0}"#,
         ),
         ("DELETE", "/api/v1/bans/2001:db8::%2F64", "/api/v1/bans/{source}", ""),
+        ("GET", "/api/v1/agents", "/api/v1/agents", ""),
+        ("GET", "/api/v1/agents/1001", "/api/v1/agents/{user}", ""),
+        (
+            "PUT",
+            "/api/v1/agents/1001",
+            "/api/v1/agents/{user}",
+            r#"{"state": "not-ready", "reason": "meal"}"#,
+        ),
+        (
+            "PUT",
+            "/api/v1/agents/1001",
+            "/api/v1/agents/{user}",
+            r#"{"state": "busy"}"#,
+        ),
+        ("GET", "/api/v1/groups", "/api/v1/groups", ""),
+        ("GET", "/api/v1/groups/2000", "/api/v1/groups/{group}", ""),
+        ("GET", "/api/v1/directory?text=kat&kind=agent", "/api/v1/directory", ""),
+        ("GET", "/api/v1/directory?limit=0", "/api/v1/directory", ""),
         ("GET", "/api/v1/rooms", "/api/v1/rooms", ""),
         ("GET", "/api/v1/rooms/3000", "/api/v1/rooms/{room}", ""),
         ("GET", "/api/v1/me", "/api/v1/me", ""),
@@ -276,6 +295,15 @@ fn views_are_written_as_described() {
     check("LegSoundView", serde_json::to_value(sound()).unwrap());
     check("RoomView", serde_json::to_value(room()).unwrap());
     check("RoomMemberView", serde_json::to_value(&room().members[0]).unwrap());
+    check("PresenceView", serde_json::to_value(presence("1001")).unwrap());
+    check("GroupView", serde_json::to_value(group()).unwrap());
+    check("DirectoryEntry", serde_json::to_value(entry("1001")).unwrap());
+    let presence = presence("1001");
+    let changed = model::Event::PresenceChanged {
+        presence,
+        audience: None,
+    };
+    check("Event", serde_json::to_value(changed).unwrap());
     check("BanView", serde_json::to_value(ban()).unwrap());
     let transcript = super::im::transcript(&["1001", "1002"]);
     check("ImTranscript", serde_json::to_value(&transcript).unwrap());

@@ -1,5 +1,7 @@
 //! Agents in the whole switch: what they say, their phones and their calls.
 
+mod random;
+
 use super::group;
 use crate::config::groups::{Group, Members, Strategy};
 use crate::config::{Config, Role};

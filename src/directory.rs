@@ -1,0 +1,78 @@
+//! What the API needs to know of the configuration: whom the directory knows, and what a user may.
+
+use model::{Aor, Medium, TargetKind};
+use std::collections::BTreeSet;
+use switch::config::groups::Members;
+use switch::config::{Audience, Config, Role, User};
+use web::{Capabilities, Listed};
+
+/// Users, groups, and skills that an agent has.
+pub(crate) fn listed(config: &Config) -> Vec<Listed> {
+    let users = config.users.iter().map(|user| Listed {
+        target: user.aor.user().into(),
+        kind: match user {
+            user if user.is_agent() => TargetKind::Agent,
+            user if user.roles.contains(&Role::Supervisor) => TargetKind::Supervisor,
+            _ => TargetKind::User,
+        },
+        name: user.name.clone(),
+        email: user.email.clone(),
+        words: user.skills.iter().cloned().chain(groups_of(config, user)).collect(),
+    });
+    let groups = config.groups.list.iter().map(|group| Listed {
+        target: group.number.clone(),
+        kind: TargetKind::Group,
+        name: group.name.clone(),
+        email: "".into(),
+        words: Vec::new(),
+    });
+    let skills: BTreeSet<&Box<str>> = config
+        .users
+        .iter()
+        .filter(|user| user.is_agent())
+        .flat_map(|user| &user.skills)
+        .collect();
+    let skills = skills.into_iter().map(|skill| Listed {
+        target: format!("skill:{skill}").into(),
+        kind: TargetKind::Skill,
+        name: skill.clone(),
+        email: "".into(),
+        words: Vec::new(),
+    });
+    users.chain(groups).chain(skills).collect()
+}
+
+/// Names of the groups somebody is in.
+fn groups_of<'c>(config: &'c Config, user: &'c User) -> impl Iterator<Item = Box<str>> + 'c {
+    let groups = config.groups.list.iter().filter(|_| user.is_agent());
+    let is_in = |members: &Members| match members {
+        Members::List(list) => list.iter().any(|member| **member == *user.aor.user()),
+        Members::Skill(skill) => user.skills.contains(skill),
+    };
+    groups
+        .filter(move |group| is_in(&group.members))
+        .map(|group| group.name.clone())
+}
+
+pub(crate) fn capabilities(config: &Config, user: Option<&Aor>) -> Capabilities {
+    let account = user.and_then(|user| config.users.iter().find(|known| known.aor == *user));
+    let im = account.is_some_and(|account| account.im);
+    let agent = account.filter(|account| account.is_agent());
+    let media = Medium::ALL.into_iter().filter(|medium| *medium != Medium::Im || im);
+    let supervises = user.is_none() || account.is_some_and(User::supervises);
+    Capabilities {
+        im,
+        agent_media: media.filter(|_| agent.is_some()).collect(),
+        supervises,
+        not_ready_reasons: config.groups.reasons.clone(),
+        wrap_up_s: config.groups.wrap_up.as_secs(),
+        im_sessions: config.groups.im_sessions,
+        offline_messages: config.im.store,
+        message_max: config.im.max_size,
+        keeps_transcripts: config.im.keep_transcripts,
+        presence_of_others: supervises || config.subscriptions.watch_presence == Audience::Everyone,
+        group_availability: true,
+        drop_from_conference: true,
+        transfer_to_voicemail: false,
+    }
+}
