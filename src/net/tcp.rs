@@ -382,6 +382,7 @@ impl Tcp {
     }
 
     /// The answer to a request for a websocket. A seat is taken if it is a welcome.
+    #[allow(clippy::result_large_err)] // both are answers
     fn welcome<B>(
         &self,
         mut request: Request<B>,

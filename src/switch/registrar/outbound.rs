@@ -108,7 +108,7 @@ pub(crate) fn by_device<'b>(
     devices.into_iter().filter_map(one_way).collect()
 }
 
-fn one_way<'b>(mut flows: SmallVec<[(&'b Bound, Destination); 1]>) -> Option<(&'b Bound, Destination)> {
+fn one_way(mut flows: SmallVec<[(&Bound, Destination); 1]>) -> Option<(&Bound, Destination)> {
     if flows.len() < 2 {
         return flows.pop();
     }
