@@ -383,21 +383,15 @@ impl Stage {
         for actor in &mut self.actors {
             (actor.is_dead, actor.is_slow, actor.refuses) = (false, false, None);
         }
-        for who in 0..self.actors.len() {
-            while !self.actors[who].ringing.is_empty() {
-                self.refuse(who, 486);
-            }
-            for line in 0..self.actors[who].dialogs.len() {
-                if self.actors[who].dialogs[line].is_up() {
-                    self.hang_up(who, line);
-                }
-            }
-        }
+        self.hang_up_all();
         self.settle();
         let lives = |line: &Line| !line.over && !line.is_up();
         let waits = had_dead || self.actors.iter().any(|actor| actor.dialogs.iter().any(lives));
         if waits || self.lab.figure("calls") > 0 {
-            self.pass_s(70);
+            self.pass_s(4);
+            // Who was deaf hears at last that he was answered, and may be alone with the switch.
+            self.hang_up_all();
+            self.pass_s(66);
             for actor in &mut self.actors {
                 while actor.phone.take(&mut self.lab).is_some() {}
                 actor.phone.register(&mut self.lab);
@@ -409,6 +403,19 @@ impl Stage {
         }
         self.lab.sent.clear();
         self.lab.studio.plans.clear();
+    }
+
+    fn hang_up_all(&mut self) {
+        for who in 0..self.actors.len() {
+            while !self.actors[who].ringing.is_empty() {
+                self.refuse(who, 486);
+            }
+            for line in 0..self.actors[who].dialogs.len() {
+                if self.actors[who].dialogs[line].is_up() {
+                    self.hang_up(who, line);
+                }
+            }
+        }
     }
 
     /// The legs of all calls.
