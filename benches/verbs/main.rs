@@ -1,43 +1,37 @@
-//! How long it takes from a command to its sign on the wire, on an idle node over loopback: the real binary, a command over HTTP on a connection that is kept, real
-//! sockets of phones. Three signs:
+//! How long it takes from a command to its sign on the wire, on an idle node over loopback: the real binary, `consult` over HTTP
+//! on a connection that is kept, and the INVITE at the real socket of the colleague's phone.
 //!
-//! - `resume`: the agent's own phone had put the call on hold; it gets the re-INVITE that takes it back.
-//! - `consult`: the colleague's phone gets its INVITE.
-//! - `drop`: a conference becomes a call of two; the contact's phone, the far one, gets the re-INVITE that says so.
-//!
-//! One line each: `name commands p50_us p99_us max_us`. `cargo bench --bench verbs -- [COMMANDS]`; 500 of each by default.
-#![allow(missing_docs, dead_code, clippy::unwrap_used, clippy::print_stdout)] // a tool of the bench, on the support of the tests
+//! One line: `name commands p50_us p99_us max_us`. `cargo bench --bench verbs -- [COMMANDS]`; 500 by default.
+#![allow(missing_docs, dead_code, unused_imports, clippy::unwrap_used, clippy::print_stdout)] // a tool of the bench, on the support of the tests
 
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
 use serde_json::{Value, json};
-use sip::{Message, Method, Name};
+use sip::{Message, Method};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use support::node::Setup;
 use support::raw::Raw;
 use support::served::Served;
-use support::talk::{Talk, sdp};
+use support::talk::Talk;
 
 fn main() {
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let served = Served::start(Setup::new().set("switch.log.level=warn"));
+    // Ports rest after each call: there are enough for all of them.
+    let setup = Setup::new().set("switch.log.level=warn");
+    let served = Served::start(setup.set("switch.media.ports=22000-32767"));
     let mut office = Office::open(&served);
-    office.run("resume", count.unwrap_or(500), Office::resume);
     office.run("consult", count.unwrap_or(500), Office::consult);
-    office.run("drop", count.unwrap_or(500), Office::drop_colleague);
 }
 
 /// The customer talks to the agent, and a colleague can be called.
 struct Office {
     api: Api,
-    talk: Talk,
+    _talk: Talk,
     colleague: Raw,
     call: String,
-    rtp: UdpSocket,
-    cseq: u32,
 }
 
 impl Office {
@@ -54,17 +48,17 @@ impl Office {
         let call = calls["calls"][0]["id"].as_str().unwrap().to_owned();
         Office {
             api,
-            talk,
+            _talk: talk,
             colleague,
             call,
-            rtp: UdpSocket::bind("127.0.0.1:0").unwrap(),
-            cseq: 100,
         }
     }
 
     fn run(&mut self, name: &str, count: usize, once: fn(&mut Office) -> Duration) {
         // The first ones warm caches, and are not counted.
-        (0..20).for_each(|_| drop(once(self)));
+        for _ in 0..20 {
+            once(self);
+        }
         let mut times: Vec<Duration> = (0..count).map(|_| once(self)).collect();
         times.sort_unstable();
         let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_micros();
@@ -76,95 +70,22 @@ impl Office {
         self.api.send("POST", &path, fields)
     }
 
-    /// The agent's phone holds, and is taken back by command.
-    fn resume(&mut self) -> Duration {
-        self.cseq += 1;
-        let agent = &self.talk.callee;
-        let mut hold = agent.request("INVITE", self.cseq);
-        let offer = sdp(agent.rtp.local_addr().unwrap()) + "a=sendonly\r\n";
-        hold.headers = format!("Contact: {}\r\n", agent.phone.contact());
-        let hold = hold.body("application/sdp", &offer);
-        agent.phone.send_bytes(&agent.phone.print(&hold, ""));
-        assert_eq!(agent.phone.final_answer(&hold).status(), 200);
-        agent
-            .phone
-            .send_bytes(&agent.phone.print(&agent.request("ACK", self.cseq), ""));
-        let said = self.verb("resume", &Value::Null);
-        let invite = expect(&self.talk.callee.phone, Method::Invite);
-        let took = said.elapsed();
-        self.api.answer();
-        accept(&self.talk.callee.phone, &invite, &self.talk.callee.rtp);
-        expect(&self.talk.callee.phone, Method::Ack);
-        took
-    }
-
     /// The colleague is called, and busy.
     fn consult(&mut self) -> Duration {
         let said = self.verb("consult", &json!({ "target": "1002" }));
+        self.api.answer();
         let invite = expect(&self.colleague, Method::Invite);
         let took = said.elapsed();
-        self.api.answer();
         self.colleague.answer(&invite, "486 Busy Here", "c", "", "");
         expect(&self.colleague, Method::Ack);
         self.verb("resume", &Value::Null);
         self.api.answer();
         took
     }
-
-    /// The colleague joins, and is dropped again.
-    fn drop_colleague(&mut self) -> Duration {
-        self.verb("instant-conference", &json!({ "target": "1002" }));
-        self.api.answer();
-        let invite = expect(&self.colleague, Method::Invite);
-        accept(&self.colleague, &invite, &self.rtp);
-        expect(&self.colleague, Method::Ack);
-        self.both_take_an_offer();
-        let view = self
-            .api
-            .ask("GET", &format!("/api/v1/interactions/{}", self.call), &Value::Null);
-        let parties = view["parties"].as_array().unwrap();
-        let added = parties
-            .iter()
-            .find(|party| party["user"].as_str().unwrap().starts_with("1002"));
-        let said = self.verb("drop", &json!({ "party": added.unwrap()["id"] }));
-        let offer = expect(&self.talk.caller.phone, Method::Invite);
-        let took = said.elapsed();
-        self.api.answer();
-        accept(&self.talk.caller.phone, &offer, &self.talk.caller.rtp);
-        expect(&self.talk.caller.phone, Method::Ack);
-        self.agent_takes_an_offer();
-        let bye = expect(&self.colleague, Method::Bye);
-        self.colleague.answer(&bye, "200 OK", "", "", "");
-        took
-    }
-
-    fn both_take_an_offer(&mut self) {
-        let offer = expect(&self.talk.caller.phone, Method::Invite);
-        accept(&self.talk.caller.phone, &offer, &self.talk.caller.rtp);
-        expect(&self.talk.caller.phone, Method::Ack);
-        self.agent_takes_an_offer();
-    }
-
-    fn agent_takes_an_offer(&mut self) {
-        let offer = expect(&self.talk.callee.phone, Method::Invite);
-        accept(&self.talk.callee.phone, &offer, &self.talk.callee.rtp);
-        expect(&self.talk.callee.phone, Method::Ack);
-    }
 }
 
 fn expect(phone: &Raw, method: Method) -> Message {
     phone.expect(method.as_str(), |m| m.is_request() && m.method() == method)
-}
-
-/// 200 with an answer of PCMU.
-fn accept(phone: &Raw, invite: &Message, rtp: &UdpSocket) {
-    let headers = format!("Contact: {}\r\nContent-Type: application/sdp\r\n", phone.contact());
-    let tag = if invite.header(Name::To).is_some() {
-        "colleague"
-    } else {
-        ""
-    };
-    phone.answer(invite, "200 OK", tag, &headers, &sdp(rtp.local_addr().unwrap()));
 }
 
 /// One connection to the API, as the agent.

@@ -537,6 +537,12 @@ impl Stage {
     }
 }
 
+impl Default for Stage {
+    fn default() -> Stage {
+        Stage::new()
+    }
+}
+
 impl Line {
     /// It was answered, and is not over.
     #[must_use]
