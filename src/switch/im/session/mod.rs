@@ -65,6 +65,8 @@ pub(crate) struct Sessions {
     questions: HashMap<Token, keep::Question, RandomState>,
     /// Texts for phones that wait to be posted.
     due: BTreeSet<(SessionId, PartyId)>,
+    /// Who writes, or no more, and whose phones are to show it.
+    typing: Vec<(Aor, Aor, bool)>,
 }
 
 /// A session, and what is under way in it.
@@ -110,6 +112,7 @@ impl Sessions {
             aware: Aware::new(core),
             questions: HashMap::with_hasher(core.hasher.clone()),
             due: BTreeSet::new(),
+            typing: Vec::new(),
         }
     }
 

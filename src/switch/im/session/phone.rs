@@ -7,6 +7,7 @@ use crate::im::{Fate, Guise, Im, Outcome, Post};
 use crate::room::Room;
 use model::{Aor, Event, ImFailure, ImMessage, ImParty, ImStanding, ImState, MessageId, PartyId, SessionId};
 use sip::Headers;
+use sip::body::composing::{self, Composing};
 use std::collections::VecDeque;
 
 /// Texts that wait for the phones of one party: what is written while one is on its way. More are said to have failed.
@@ -107,6 +108,14 @@ impl Sessions {
 
     /// Posts what is due. True if anything was.
     pub(crate) fn post(&mut self, cx: &mut Cx<'_>, im: &mut Im) -> bool {
+        for (from, to, is_active) in std::mem::take(&mut self.typing) {
+            let notice = Composing {
+                is_active,
+                refresh: composing::REFRESH,
+                content_type: None,
+            };
+            im.compose(cx, &from, &to, &notice);
+        }
         let due = std::mem::take(&mut self.due);
         let any = !due.is_empty();
         for (id, party) in due {
@@ -158,6 +167,20 @@ impl Sessions {
         {
             *flying = message;
         }
+    }
+
+    /// A party writes, or no more: to the phones of the others that take such notices (RFC 3994).
+    pub(super) fn show_typing(&mut self, cx: &Cx<'_>, id: SessionId, who: PartyId, on: bool) {
+        let Some(entry) = self.all.get(&id) else { return };
+        let Some(from) = entry.session.view().party(who) else {
+            return;
+        };
+        let others = entry.session.connected().filter(|party| party.user != from.user);
+        let phones = others.filter(|party| self.goes_to_phones(cx, party));
+        let typing: Vec<_> = phones
+            .map(|party| (from.user.clone(), party.user.clone(), on))
+            .collect();
+        self.typing.extend(typing);
     }
 
     /// What came of a text.

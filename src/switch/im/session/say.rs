@@ -311,7 +311,10 @@ impl Sessions {
         let alarm = endpoint.set_timer(cx.now.mono + super::TYPING, Room::Session.owner(id.0), kind);
         match entry.typing.insert(who, alarm) {
             Some(before) => endpoint.cancel_timer(before),
-            None => tell_typing(cx, entry, who, true),
+            None => {
+                tell_typing(cx, entry, who, true);
+                self.show_typing(cx, id, who, true);
+            }
         }
         Ok(Answer::Done(1))
     }
@@ -321,6 +324,7 @@ impl Sessions {
         if let Some(alarm) = entry.typing.remove(&who) {
             cx.core.endpoint.cancel_timer(alarm);
             tell_typing(cx, entry, who, false);
+            self.show_typing(cx, id, who, false);
         }
     }
 

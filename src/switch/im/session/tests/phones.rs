@@ -274,6 +274,34 @@ fn a_text_that_the_phone_refuses_in_mid_session_is_said_to_have_failed() {
 }
 
 #[test]
+fn typing_at_a_workspace_is_shown_by_phones_that_take_such_notices() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "hello");
+    desk.run_s(1);
+    desk.act("1000", ImVerb::Typing { session, on: true });
+    desk.run_s(1);
+    assert_eq!(shown(&desk, jim), ["hello"], "a phone that never spoke of it gets none");
+    // One that sends such a notice takes them.
+    let media_type = sip::body::composing::MEDIA_TYPE;
+    let notice = sip::body::composing::Composing {
+        is_active: true,
+        refresh: sip::body::composing::REFRESH,
+        content_type: None,
+    };
+    let body = notice.write().into_bytes();
+    let number = desk
+        .world
+        .with(jim, |phone, now| phone.message(now, "1000", media_type, &body));
+    assert_eq!(desk.world.finish(jim, number), 200);
+    desk.act("1000", ImVerb::Typing { session, on: false });
+    desk.act("1000", ImVerb::Typing { session, on: true });
+    desk.run_s(1);
+    let last = shown(&desk, jim).pop().unwrap();
+    assert!(last.contains("isComposing") && last.contains("active"), "{last}");
+}
+
+#[test]
 fn what_is_no_plain_text_goes_past_the_workspace_to_the_phones() {
     let mut desk = Desk::with(&["1001"]);
     let mut settings = crate::testing::config();
