@@ -83,3 +83,33 @@ fn a_message_to_a_phone_that_is_away_waits_for_its_return() {
         (node.metric("tandem_messages_waiting") == 0.0).then_some(())
     });
 }
+
+/// baresip reads text and nothing else: what its correspondent's phone adds to a text must not reach it.
+#[test]
+fn a_plain_phone_is_not_surprised_by_envelopes_and_typing() {
+    let node = node();
+    let bob = phone(&node, "1001", "1000", 660.0, false);
+    let mut alice = crate::support::phone::Phone::new(node.sip(), "1000");
+    assert_eq!(alice.register().status(), 200);
+    let uri = format!("sip:1001@{}", node.sip());
+    let composing = "<isComposing><state>active</state></isComposing>";
+    let kind = "Content-Type: application/im-iscomposing+xml\r\n";
+    assert_eq!(
+        alice
+            .ask("MESSAGE", &uri, &format!("<{uri}>"), kind, composing)
+            .status(),
+        200
+    );
+    let envelope = "From: <sip:1000@x>\r\nTo: <sip:1001@x>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: a1\r\n\
+        imdn.Disposition-Notification: display\r\n\r\nContent-Type: text/plain\r\n\r\nOut of the envelope";
+    for _ in 0..2 {
+        let kind = "Content-Type: message/cpim\r\n";
+        assert_eq!(
+            alice.ask("MESSAGE", &uri, &format!("<{uri}>"), kind, envelope).status(),
+            200
+        );
+    }
+    bob.logged("Out of the envelope");
+    let log = bob.log();
+    assert!(!log.contains("isComposing") && !log.contains("imdn"), "{log}");
+}

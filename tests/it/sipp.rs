@@ -93,7 +93,23 @@ fn makes_a_conference_by_join_and_invites_to_it_by_refer_to_the_focus() {
 
 #[test]
 fn brings_messages_at_once_or_later() {
-    sipp(&Setup::new().start(), &["message", "message_offline"]);
+    sipp(
+        &Setup::new().start(),
+        &["message", "message_offline", "message_two_devices"],
+    );
+}
+
+#[test]
+fn tells_the_sender_why_a_message_came_to_nothing() {
+    sipp(
+        &Setup::new().start(),
+        &[
+            "message_declined",
+            "message_not_readable",
+            "message_html",
+            "message_wrong_password",
+        ],
+    );
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn nothing_acknowledged_is_lost_when_the_switch_dies() {
 /// was acknowledged is read at least once, displayed once on each device that tells messages by their id, in order, and no
 /// status is a lie. `scripts/soak` plays it with 100,000 messages.
 fn people_write(seed: u64, copies: switch::config::Copies, test: &str) {
-    let letters = setting("SIM_LETTERS").unwrap_or(8_000);
+    let letters = setting("SIM_LETTERS").unwrap_or(6_000);
     let script = Script::writers(setting("SIM_SEED").unwrap_or(seed), letters, copies);
     let world = play(&script, test);
     report(&world, &script);

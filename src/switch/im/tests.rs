@@ -3,6 +3,7 @@
 mod bodies;
 mod copies;
 mod notices;
+mod policy;
 
 use crate::Command;
 use crate::core::cx;
