@@ -42,6 +42,7 @@ impl Publish {
     ///
     /// # Errors
     /// 423 for too short a life; 400 for neither body nor SIP-If-Match.
+    #[expect(clippy::result_large_err, reason = "the answer is sent as it is, once a request")]
     pub fn read(request: &Message, lifetimes: Lifetimes) -> Result<Publish, Reply> {
         let expires = lifetimes.grant(request).ok_or_else(|| lifetimes.too_brief())?;
         let of = request.header(Name::SipIfMatch).map(|tag| Entity(Tag::parse(tag)));
@@ -64,6 +65,7 @@ impl<T> Publications<T> {
     ///
     /// # Errors
     /// 412: there is no such publication, or no longer (section 6 step 4).
+    #[expect(clippy::result_large_err, reason = "the answer is sent as it is, once a request")]
     pub fn publish(
         &mut self,
         now: Mono,

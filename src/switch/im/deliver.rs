@@ -49,8 +49,8 @@ impl Im {
             return self.keep(cx, number);
         }
         delivery.stage = Stage::Trying;
-        let is_asked = |device: &Box<str>| delivery.forks.iter().any(|fork| fork.device == *device);
-        if !delivery.owed.iter().all(is_asked) {
+        let is_asked = |device: &str| delivery.forks.iter().any(|fork| *fork.device == *device);
+        if !delivery.owed.iter().all(|device| is_asked(device)) {
             self.keep(cx, number);
         }
     }
@@ -643,10 +643,10 @@ impl Delivery {
         if self.owed.is_empty() {
             return SmallVec::from_elem(Slot::of(to), 1);
         }
-        let slot = |device: &Box<str>| Slot {
+        let slots = self.owed.iter().map(|device| Slot {
             to: to.clone(),
             device: device.clone(),
-        };
-        self.owed.iter().map(slot).collect()
+        });
+        slots.collect()
     }
 }
