@@ -82,9 +82,7 @@ fn peers(section: &mut Section<'_>) -> Vec<Peer> {
         section.problem(&section.place(), "`address`: name at least one".to_owned());
     }
     let read = |url: &String| match crate::config_switch::parse_url(url) {
-        Ok((transport, _)) if matches!(transport, Transport::Ws | Transport::Wss) => {
-            Err("a trunk is reached by udp://, tcp:// or tls://".to_owned())
-        }
+        Ok((Transport::Ws | Transport::Wss, _)) => Err("a trunk is reached by udp://, tcp:// or tls://".to_owned()),
         Ok((_, address)) if wrong_address(address) => Err(format!("{address} is no address of a peer")),
         Ok((transport, address)) => Ok(Peer { transport, address }),
         Err(wrong) => Err(wrong),

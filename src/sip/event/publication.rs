@@ -160,9 +160,12 @@ mod tests {
     ) -> (u16, Vec<&'static str>) {
         let (headers, body) = asked;
         let content = Some(body).filter(|body| !body.is_empty());
-        let done = Publish::read(&request(headers, body), LIFETIMES)
-            .and_then(|wish| all.publish(at(now), wish, content, (Tag(tag), 2)));
-        let reply = done.unwrap_or_else(|refusal| refusal);
+        let reply = match Publish::read(&request(headers, body), LIFETIMES) {
+            Ok(wish) => all
+                .publish(at(now), wish, content, (Tag(tag), 2))
+                .unwrap_or_else(|refusal| refusal),
+            Err(refusal) => refusal,
+        };
         (reply.status, all.contents().copied().collect())
     }
 
