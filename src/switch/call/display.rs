@@ -11,7 +11,7 @@ use sip::{Headers, Name};
 use std::time::Duration;
 
 /// A device that is in the midst of something else is told this much later.
-const AGAIN: Duration = Duration::from_millis(500);
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 /// What a device is shown when it talks to several.
 const FOCUS: &str = "Conference";

@@ -170,6 +170,8 @@ const TIMER_LINGER: u32 = 2;
 const TIMER_DISPLAY: u32 = 5;
 /// Of a leg: the engine has not said goodbye where the leg was before.
 const TIMER_FORMER: u32 = 6;
+/// Of a leg: its device, which holds, is to be offered again to speak.
+const TIMER_ASK_BACK: u32 = 7;
 /// Of all calls: the limit of a drain.
 const TIMER_DRAIN: u32 = 3;
 /// Of all calls: the drain is over whatever is left.
@@ -335,6 +337,7 @@ impl Calls {
             TIMER_LINGER => self.on_leg_closed(cx, Key::unpack(number), &media::LegStats::default()),
             TIMER_FORMER => self.drop_former(cx, Key::unpack(number)),
             TIMER_DISPLAY => self.refresh_display(cx, Key::unpack(number)),
+            TIMER_ASK_BACK => self.ask_device_back(cx, Key::unpack(number)),
             TIMER_DRAIN => self.on_drain_limit(cx),
             TIMER_DRAINED => self.on_drained(cx),
             TIMER_RECORDS => on_records_due(cx),

@@ -1,7 +1,8 @@
 //! Who takes part in a call that is up: parties come from side calls, go, hold and attend; what that means for the others.
 
+use super::display::AGAIN;
 use super::ending::reason_header;
-use super::{Calls, LegKey, State};
+use super::{Calls, LegKey, State, TIMER_ASK_BACK, leg_timer};
 use crate::Supervision;
 use crate::arena::Key;
 use crate::core::Cx;
@@ -50,7 +51,16 @@ impl Calls {
             .get(call)
             .and_then(|call| self.device_of(call.party(by)?));
         if let Some(leg) = device {
-            self.offer_again(cx, leg);
+            self.ask_device_back(cx, leg);
+        }
+    }
+
+    /// Now, or when it has done with what it is in the midst of, unless it speaks by then.
+    pub(super) fn ask_device_back(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        let holds = |leg: &super::Leg| leg.is_up() && leg.holds;
+        if self.legs.get(key).is_some_and(holds) && !self.offer_again(cx, key) {
+            let at = cx.now.mono + AGAIN;
+            cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_ASK_BACK);
         }
     }
 

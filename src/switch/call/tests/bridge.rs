@@ -1,7 +1,9 @@
 //! Changes inside a call that is up.
 
 use super::*;
+use crate::{Act, Answer, By, Command, Verb};
 use media::plan::Codec;
+use model::Aor;
 use std::time::Duration;
 
 /// Offers of hold go to the other device.
@@ -44,6 +46,38 @@ fn hold_and_resume_pass_from_end_to_end() {
     assert!(body(&invite).contains("a=sendrecv\r\n"), "{}", body(&invite));
     let ok = taken(&mut up, &invite, &sdp(7100, &[0, 101]));
     assert!(body(&ok).contains("a=sendrecv\r\n"), "{}", body(&ok));
+    assert!(!up.lab.studio.towards(7000).expect("kate").media.on_hold);
+    up.end();
+}
+
+#[test]
+fn a_resume_right_behind_the_hold_of_a_phone_waits_for_its_ack() {
+    let mut up = up_in(Lab::new(), &[0, 101]);
+    let offer = hold(7000, &[0, 101]);
+    let body = Some(("application/sdp", &offer[..]));
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", body);
+    let ok = up.kate.expect(&mut up.lab, 200);
+    let interaction = match up.lab.ask(Command::Calls) {
+        Answer::Calls(calls) => calls[0].id,
+        other => panic!("{other:?}"),
+    };
+    let act = Act {
+        by: By::User(Aor::new("1000", "example.com")),
+        client: "".into(),
+        verb: Verb::Resume { interaction },
+    };
+    assert!(matches!(up.lab.ask(Command::Act(Box::new(act))), Answer::Acted(_)));
+    up.lab.pass(Duration::from_millis(600));
+    up.kate.ack(&mut up.lab, &mut up.kates, &ok, None);
+    up.lab.pass(Duration::from_millis(600));
+    // The 200 came again meanwhile; behind it is our offer.
+    let mut told = up.kate.next(&mut up.lab);
+    while !told.is_request() {
+        told = up.kate.next(&mut up.lab);
+    }
+    assert_eq!(told.method(), Method::Invite);
+    up.kate.reply(&mut up.lab, &told, 200, Some(&sdp(7000, &[0, 101])));
+    up.kate.expect_request(&mut up.lab, Method::Ack);
     assert!(!up.lab.studio.towards(7000).expect("kate").media.on_hold);
     up.end();
 }
