@@ -516,7 +516,7 @@ mod tests {
     fn registrations_are_a_table() {
         let answer = json!({ "registrations": [{
             "aor": "1000@a", "contact": "sip:1000@192.0.2.1:5062", "transport": "tcp", "source": "192.0.2.1:40000",
-            "q": 1000, "expires_s": 3_599, "user_agent": "Phone\u{1b}[2J 1.0",
+            "q": 1000, "expires_s": 3_599, "user_agent": "Phone\u{1b}[2J 1.0", "answers": true,
         }]});
         let told = told(&verb("registrations list"), &answer).unwrap();
         let lines: Vec<&str> = told.lines().collect();

@@ -82,7 +82,7 @@ fn s9_credentials_are_good_once_for_one_uri_and_for_a_while() {
 
 #[test]
 fn s10_nobody_is_shown_as_another() {
-    let served = Served::start(Setup::new().file("users.toml", NAMELESS));
+    let served = Served::start(Setup::new().file("users.toml", NAMELESS).file("groups.toml", ""));
     let (mut liar, reader) = (registered(&served, "1001"), registered(&served, "1000"));
     let victim = "<sip:1002@127.0.0.1>";
     let mut spoofed = liar.request("MESSAGE", "1000").body("text/plain", "no");
@@ -143,7 +143,10 @@ fn s18_s19_text_is_text_whatever_it_looks_like() {
         "%00%0d%0a",
         "{{7*7}}",
     ];
-    let node = Setup::new().file("users.toml", NAMELESS).start();
+    let node = Setup::new()
+        .file("users.toml", NAMELESS)
+        .file("groups.toml", "")
+        .start();
     let (mut writer, mut reader) = (Raw::new(node.sip(), "1001"), Raw::new(node.sip(), "1000"));
     let mut other = Raw::new(node.sip(), "1002");
     let server = node.sip();
