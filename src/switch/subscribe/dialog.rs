@@ -1,8 +1,8 @@
 //! `dialog` (RFC 4235): the lamps of desk phones, which show who of the others rings or talks.
 //!
 //! Every document is whole (`state="full"`): a user has a handful of calls. A call that has ended is named once more, as
-//! `terminated`, because many phones put a lamp out only then. Call-IDs and tags are not told: who knows them could take
-//! the call over (RFC 3891); pick-up has its own star code.
+//! `terminated`, because many phones put a lamp out only then. Call-ID and tags go to those who may also see with whom somebody
+//! talks: they name the call in a Replaces to pick it up (RFC 3891), and who may do that is asked again there.
 
 use super::package::{States, Told};
 use super::{Watched, xml};
