@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A store that takes longer does not keep the phones waiting: what it says later is still taken in.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Messages held: what phones send in that time; they send again what is dropped.
+/// Messages and commands held: what arrives in that time. Phones send again what is dropped; no command is.
 const MAX_HELD: usize = 4_096;
 /// A store that failed is asked again after this.
 const RETRY: Duration = Duration::from_secs(5);
@@ -98,16 +98,19 @@ impl Restoring {
 }
 
 impl Switch {
-    /// Keeps an input for later while the store has not answered; gives it back when it can be dealt with.
+    /// Keeps an input for later while the store has not answered; gives it back when it can be dealt with. A command waits
+    /// too: who asks how things are is not to be told of a switch that has forgotten everything.
     pub(crate) fn hold(&mut self, input: Input) -> Option<Input> {
         let restoring = &mut self.restoring;
+        let has_room = restoring.held.len() < MAX_HELD;
         match input {
-            Input::Datagram { .. } if !restoring.is_over => {
-                if restoring.held.len() < MAX_HELD {
-                    restoring.held.push_back(input);
-                } else {
-                    self.core.tally.held_dropped += 1;
-                }
+            _ if restoring.is_over => Some(input),
+            Input::Datagram { .. } | Input::Command { .. } if has_room => {
+                restoring.held.push_back(input);
+                None
+            }
+            Input::Datagram { .. } => {
+                self.core.tally.held_dropped += 1;
                 None
             }
             _ => Some(input),

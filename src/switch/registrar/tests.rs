@@ -462,6 +462,21 @@ fn requests_before_the_store_has_answered_wait_for_it() {
 }
 
 #[test]
+fn commands_before_the_store_has_answered_wait_for_it() {
+    let mut world = World::new(config(), 1);
+    let kate = world.phone("1000");
+    world.register(kate);
+    world.store.delay = Duration::from_millis(800);
+    world.restart();
+    let asked = world.now.mono;
+    let Answer::Registrations(views) = world.ask(Command::Registrations(None)) else {
+        panic!("no registrations")
+    };
+    assert_eq!(views.len(), 1, "nobody is told that the switch knows no one");
+    assert!(world.now.mono.since(asked) >= Duration::from_millis(700));
+}
+
+#[test]
 fn a_store_that_never_answers_stops_nobody() {
     let mut world = World::new(config(), 1);
     let kate = world.phone("1000");
