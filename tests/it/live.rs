@@ -1,14 +1,15 @@
 //! What a page sees: it logs in, watches over the websocket while phones register and call, and commands. And call records as
 //! CSV, each once, whatever happens to the node.
 
-use crate::support::node::{Setup, node};
+use crate::support::node::{Setup, TestNode, node};
 use crate::support::page::Page;
 use crate::support::phone::Phone;
 use crate::support::raw::Raw;
 use crate::support::served::Served;
-use crate::support::talk::Talk;
+use crate::support::talk::{Side, Talk, invite};
 use crate::support::{http, log_in, wait_for};
 use serde_json::{Value, json};
+use std::net::UdpSocket;
 
 #[test]
 fn a_page_watches_a_call_from_registration_to_its_end_and_ends_it_by_command() {
@@ -62,6 +63,96 @@ fn a_page_watches_a_call_from_registration_to_its_end_and_ends_it_by_command() {
     let mut back = Page::open(&node, "1000", Some(before));
     assert_eq!(back.expect("call-ended")["call"]["id"], call);
     talk.caller.phone.expect("BYE", |m| m.method() == sip::Method::Bye);
+}
+
+/// A user's phone is in a conference room.
+fn enters(node: &TestNode, user: &str, room: &str) -> Side {
+    let mut phone = Raw::new(node.sip(), user);
+    assert_eq!(phone.register(3_600), 200);
+    let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let request = invite(&mut phone, room, &rtp);
+    phone.send(&request);
+    let answer = phone.expect("200", |m| m.status() == 200 && m.cseq() == request.cseq);
+    let side = Side::calling(phone, rtp, &request, &answer);
+    let ack = side.request("ACK", request.cseq);
+    side.phone.send_bytes(&side.phone.print(&ack, ""));
+    side
+}
+
+/// The next events of rooms, each with its number, up to and with the first that `is_last` knows.
+fn told(page: &mut Page, is_last: impl Fn(&Value) -> bool) -> Vec<(u64, Value)> {
+    let mut events = Vec::new();
+    loop {
+        let message = page.take();
+        let is_room = message["event"].as_str().is_some_and(|name| name.starts_with("room-"));
+        if !is_room {
+            continue;
+        }
+        events.push((message["seq"].as_u64().unwrap(), message));
+        if events.last().is_some_and(|(_, event)| is_last(event)) {
+            return events;
+        }
+    }
+}
+
+#[test]
+fn what_happened_in_a_room_while_a_page_was_away_is_told_once_when_it_is_back() {
+    let node = node();
+    let supervisor = log_in(&node, "1005");
+    let asks = |method: &str, path: &str, body: &Value| {
+        let (status, answer) = http(node.http(), method, path, Some(&supervisor), body);
+        assert_eq!(status, 200, "{answer}");
+    };
+    // This one stays, and knows everything.
+    let mut witness = Page::open(&node, "1005", None);
+    witness.expect("snapshot");
+    let mut page = Page::open(&node, "1005", None);
+    page.expect("snapshot");
+    let is_inside = |user: &'static str| {
+        move |event: &Value| {
+            let member = &event["member"];
+            event["event"] == "room-member"
+                && member["state"] == "inside"
+                && member["user"].as_str().is_some_and(|aor| aor.starts_with(user))
+        }
+    };
+    let kate = enters(&node, "1000", "3000");
+    let mut known = told(&mut witness, is_inside("1000"));
+    let mut read = told(&mut page, is_inside("1000"));
+
+    // Its connection breaks again and again: as somebody comes, in the midst of what it is told, and when all have gone.
+    let before = page.seq;
+    drop(page);
+    let jim = enters(&node, "1001", "3000");
+    known.extend(told(&mut witness, is_inside("1001")));
+    asks("PATCH", "/api/v1/rooms/3000", &json!({ "locked": true }));
+    asks("PATCH", "/api/v1/rooms/3000/members/2", &json!({ "muted": true }));
+    known.extend(told(&mut witness, |event| event["member"]["muted"] == true));
+    let mut page = Page::open(&node, "1005", Some(before));
+    read.extend(told(&mut page, |event| event["event"] == "room-locked"));
+
+    let before = page.seq;
+    drop(page);
+    let mut page = Page::open(&node, "1005", Some(before));
+    read.extend(told(&mut page, |event| event["member"]["muted"] == true));
+    let before = page.seq;
+    drop(page);
+    assert_eq!(jim.ask("BYE", 900), 200);
+    known.extend(told(&mut witness, |event| event["event"] == "room-left"));
+    assert_eq!(kate.ask("BYE", 900), 200);
+    known.extend(told(&mut witness, |event| event["event"] == "room-ended"));
+    let mut page = Page::open(&node, "1005", Some(before));
+    read.extend(told(&mut page, |event| event["event"] == "room-ended"));
+
+    let names: Vec<_> = known
+        .iter()
+        .map(|(_, event)| event["event"].as_str().unwrap())
+        .collect();
+    assert!(known.is_sorted_by(|one, other| one.0 < other.0), "{names:?}");
+    for expected in ["room-started", "room-locked", "room-member", "room-left", "room-ended"] {
+        assert!(names.contains(&expected), "{names:?}");
+    }
+    assert_eq!(read, known, "nothing is lost, nothing told twice");
 }
 
 #[test]

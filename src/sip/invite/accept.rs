@@ -49,6 +49,7 @@ impl Session {
             least_s: 0,
             described: None,
             requests: SmallVec::new(),
+            plain_contact: None,
         };
         session.learn(&invite);
         let progress = None;

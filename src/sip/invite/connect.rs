@@ -61,6 +61,7 @@ impl Session {
             least_s: 0,
             described: invitation.offer,
             requests: SmallVec::new(),
+            plain_contact: None,
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Session {
     pub(super) described: Option<Body>,
     /// Other requests of ours that wait for their answer.
     pub(super) requests: SmallVec<[ClientId; 2]>,
+    /// Our Contact while we are no focus, if we are one.
+    pub(super) plain_contact: Option<String>,
 }
 
 /// How far the call is.
@@ -204,8 +206,9 @@ impl Session {
     /// Our Contact says from now on that we are the focus of a conference (RFC 4579 section 5.1). Before it is sent: before
     /// [`Session::accept`].
     pub fn become_focus(&mut self) {
-        if !self.local.contact.ends_with(";isfocus") {
-            self.local.contact.push_str(";isfocus");
+        if self.plain_contact.is_none() {
+            let focus = self.local.contact.clone();
+            self.set_focus(Some(&focus));
         }
     }
 
@@ -454,12 +457,17 @@ impl Session {
         self.dialogs().first().map(Dialog::target)
     }
 
-    /// From now on our Contact says that we are the focus of a conference, or no more (RFC 4579 section 4.1).
-    pub fn set_focus(&mut self, is_focus: bool) {
-        let plain = self.local.contact.trim_end_matches(FOCUS).len();
-        self.local.contact.truncate(plain);
-        if is_focus {
-            self.local.contact.push_str(FOCUS);
+    /// From now on our Contact is this one, and says that we are the focus of a conference; or it is again what it was before
+    /// (RFC 4579 section 4.1).
+    pub fn set_focus(&mut self, focus: Option<&str>) {
+        let plain = self.plain_contact.take();
+        let plain = plain.unwrap_or_else(|| std::mem::take(&mut self.local.contact));
+        match focus {
+            Some(focus) => {
+                self.local.contact = [focus, FOCUS].concat();
+                self.plain_contact = Some(plain);
+            }
+            None => self.local.contact = plain,
         }
     }
 

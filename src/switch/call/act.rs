@@ -149,10 +149,16 @@ impl Calls {
 
     /// The acting party, which must converse in a call that is up.
     pub(super) fn member(&self, actor: &Actor) -> Result<PartyId, Refusal> {
+        let by = self.attendant(actor);
+        by.and_then(|by| self.is_up(actor.call).then_some(by).ok_or_else(takes_no_part))
+    }
+
+    /// The same, or it hears a service by its line.
+    pub(super) fn attendant(&self, actor: &Actor) -> Result<PartyId, Refusal> {
         let present = self.present(actor.call);
         let by = actor.party.filter(|id| present.contains(id));
-        by.filter(|_| self.is_up(actor.call))
-            .ok_or_else(|| conflict("the call is not up, or no part is taken in it"))
+        by.filter(|_| self.is_up(actor.call) || self.is_heard_by_line(actor.call))
+            .ok_or_else(takes_no_part)
     }
 
     pub(super) fn is_up(&self, call: Key<Interaction>) -> bool {
@@ -191,6 +197,10 @@ impl Remembered {
 
 /// Longest id of a client's command that is remembered.
 const CLIENT_MAX: usize = 64;
+
+fn takes_no_part() -> Refusal {
+    conflict("the call is not up, or no part is taken in it")
+}
 
 /// It makes no sense now.
 pub(super) fn conflict(why: impl Into<Box<str>>) -> Refusal {

@@ -142,6 +142,7 @@ impl Calls {
         let enters = self.listen(cx, key);
         if enters && let Some(place) = self.legs.get(key).map(|leg| leg.place) {
             self.plumb(cx, place);
+            self.come_to_service(cx, place, key);
         }
         let direction = self.device_direction(key);
         let Some(leg) = self.legs.get_mut(key) else { return };

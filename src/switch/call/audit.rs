@@ -36,13 +36,17 @@ impl Calls {
                 .ok_or_else(|| format!("call {} has a leg that is gone", call.id))?;
             living += usize::from(!leg.is_over());
         }
+        let by_line = call.parties.iter().any(|party| party.line.is_some());
         match (&call.call.state, living) {
             (State::Over, 0) | (State::Routing | State::Service(_), 1) | (State::Bridged(_), 1..) => {}
             (State::Ringing(_), 1..) => {}
+            // A service that is heard by a line of the parent.
+            (State::Service(_), 0) if by_line => {}
             (state, living) => return Err(format!("call {} has {living} legs in {state:?}", call.id)),
         }
         match call.legs().next() {
             Some(_) => Ok(()),
+            None if by_line => Ok(()),
             None => Err(format!("call {} has no legs and is not forgotten", call.id)),
         }
     }
@@ -74,6 +78,9 @@ impl Calls {
             if home.is_none() || home != call.side.as_ref().map(|side| side.parent) {
                 return wrong("is heard by a line that is not there");
             }
+        }
+        if call.call.removal.is_some() && !self.is_moving(key) {
+            return wrong("waits for devices to go elsewhere, and none is on its way");
         }
         if let State::Bridged(bridge) = &call.call.state {
             let lives = |key| self.legs.get(key).is_some_and(|leg| !leg.is_over());

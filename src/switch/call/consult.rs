@@ -23,8 +23,11 @@ impl Calls {
         if medium == Medium::Im {
             return Err(conflict("a consultation by messages begins with a message"));
         }
-        let by = self.member(actor)?;
+        let by = self.attendant(actor)?;
         let parent = self.parent_of(actor.call).unwrap_or(actor.call);
+        if let Some(service) = self.service_at(cx, (parent, by), target) {
+            return self.consult_service(cx, actor, (parent, by), service, asked);
+        }
         let side = self.aside_for(cx, parent, by, Purpose::Consult, target, asked)?;
         self.turn_to(cx, side, by);
         self.write_down(cx, actor, "consult", target);
@@ -146,7 +149,10 @@ impl Calls {
             context: context.into(),
             dialled: dialled.into(),
         };
-        let own = self.interactions.get(side).and_then(|side| side.legs().next());
+        let own = self
+            .interactions
+            .get(side)
+            .and_then(|side| self.device_of(side.party(by)?));
         let is_vouched_for = own.is_some_and(|leg| self.is_inside(leg));
         let is_there = self.send_to(cx, (parent, by), (service, served), is_vouched_for, asked)?;
         Ok(match is_there {

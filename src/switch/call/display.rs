@@ -32,7 +32,7 @@ impl Calls {
 
     /// Tells one device.
     pub(super) fn refresh_display(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let Some((shown, is_focus)) = self.to_show(cx, key) else {
+        let Some((shown, focus)) = self.to_show(cx, key) else {
             return;
         };
         let Some(leg) = self
@@ -42,10 +42,12 @@ impl Calls {
         else {
             return;
         };
-        leg.session.set_focus(is_focus);
-        let headers = match is_focus {
-            true => Headers::new(),
-            false => Headers::new().with(Name::PAssertedIdentity, &*shown),
+        let flow = leg.session.flow();
+        let focus = flow.and_then(|flow| Some(cx.core.contact(&focus?, flow.transport, flow.local)));
+        leg.session.set_focus(focus.as_deref());
+        let headers = match focus {
+            Some(_) => Headers::new(),
+            None => Headers::new().with(Name::PAssertedIdentity, &*shown),
         };
         let sent = leg.inform(cx, &headers) || self.offer_with(cx, key, &headers);
         match self.legs.get_mut(key) {
@@ -59,15 +61,18 @@ impl Calls {
         }
     }
 
-    /// What a device is to show, and whether that is a conference.
-    fn to_show(&self, cx: &Cx<'_>, key: LegKey) -> Option<(Box<str>, bool)> {
+    /// What a device is to show; and of a conference the user part of its focus, by which its members can be watched.
+    fn to_show(&self, cx: &Cx<'_>, key: LegKey) -> Option<(Box<str>, Option<Box<str>>)> {
         let call = self.legs.get(key)?.interaction;
         let interaction = self.interactions.get(call)?;
         match interaction.call.state {
-            State::Service(Target::Room) => return Some((FOCUS.into(), true)),
+            State::Service(Target::Room) => {
+                let room = self.dialled_service(cx.core, call).1;
+                return Some((FOCUS.into(), Some(room.into())));
+            }
             State::Service(_) => {
                 let service = aor_uri(&Aor::new(self.dialled_service(cx.core, call).1, &cx.core.config.domain));
-                return Some((format!("<{service}>").into(), false));
+                return Some((format!("<{service}>").into(), None));
             }
             _ => {}
         }
@@ -78,10 +83,10 @@ impl Calls {
                 let asserted = interaction.party(*other)?.asserted.clone();
                 Some((
                     asserted.unwrap_or_else(|| "\"Anonymous\" <sip:anonymous@anonymous.invalid>".into()),
-                    false,
+                    None,
                 ))
             }
-            _ => Some((FOCUS.into(), true)),
+            _ => Some((FOCUS.into(), Some(interaction.id.to_string().into()))),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Calls {
         let Some(leg) = self.legs.get(key).filter(|leg| leg.is_up()) else {
             return;
         };
-        match self.state(leg.interaction) {
+        match self.state(leg.place) {
             Some(State::Bridged(_)) => {
                 if let Some(other) = self.partner(key) {
                     self.pass_dtmf(cx, other, digit, duration, by);

@@ -8,6 +8,7 @@ use crate::Notice;
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
+use crate::subscribe::Watched;
 use crate::text::loggable;
 use media::LegStats;
 use model::{EndReason, EndedBy};
@@ -122,9 +123,15 @@ impl Calls {
             cx.core.endpoint.cancel_timer(*alarm);
         }
         let id = interaction.id;
+        if interaction.call.is_conference {
+            cx.core.touch(Watched::Members(id));
+        }
         self.outcome(cx, call, 487);
         if let Some(sent) = self.forget_sent(call) {
             self.tell_sent(cx, call, *sent, 487);
+        }
+        if let Some(removal) = self.forget_removal(call) {
+            self.tell_removal(cx, call, removal, 487);
         }
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
@@ -144,7 +151,7 @@ impl Calls {
             self.leave(cx, key, by, reason, headers);
         }
         self.midst_of("end");
-        let parent = self.leave_parent(cx, call, matches!(before, State::Bridged(_)));
+        let parent = self.leave_parent(cx, call, matches!(before, State::Bridged(_) | State::Service(_)));
         self.close_room(cx, call);
         self.bury(cx, call);
         if let Some(parent) = parent {

@@ -23,7 +23,8 @@ impl Calls {
             if let Some(interaction) = self.interactions.get_mut(side) {
                 interaction.side = None;
             }
-            return self.plumb(cx, side);
+            self.plumb(cx, side);
+            return self.refresh_displays(cx, side);
         }
         self.on_side_failed(cx, side, 487);
         if let Some(interaction) = self.interactions.get_mut(side) {
@@ -93,14 +94,13 @@ impl Calls {
         let Side {
             parent, by, purpose, ..
         } = interaction.side.take()?;
-        let had_line = interaction
-            .parties
-            .iter_mut()
-            .filter_map(|party| party.line.take())
-            .count()
-            > 0;
+        let lines = interaction.parties.iter_mut().filter_map(|party| party.line.take());
+        let lines: SmallVec<[LegKey; 1]> = lines.collect();
+        for &line in &lines {
+            self.give_up_seat(cx, call, line);
+        }
         self.detach_side(parent, call);
-        if purpose == Purpose::Consult && was_up && had_line {
+        if purpose == Purpose::Consult && was_up && !lines.is_empty() {
             self.turn_to(cx, parent, by);
         }
         self.plumb(cx, parent);

@@ -8,7 +8,7 @@ use crate::interaction::Interaction;
 
 impl Calls {
     pub(super) fn hold(&mut self, cx: &mut Cx<'_>, actor: &Actor, on: bool) -> Outcome {
-        let by = self.member(actor)?;
+        let by = self.attendant(actor)?;
         if on {
             self.set_holds(actor.call, by, true);
             self.plumb(cx, actor.call);
@@ -20,12 +20,12 @@ impl Calls {
     }
 
     pub(super) fn toggle(&mut self, cx: &mut Cx<'_>, actor: &Actor) -> Outcome {
-        let by = self.member(actor)?;
+        let by = self.attendant(actor)?;
         let root = self.parent_of(actor.call).unwrap_or(actor.call);
         let mut others: Vec<_> = self
             .sides_of(root)
             .into_iter()
-            .filter(|&side| self.is_up(side))
+            .filter(|&side| self.is_up(side) || self.is_heard_by_line(side))
             .collect();
         others.insert(0, root);
         let attends = |call: &Key<Interaction>| {

@@ -29,7 +29,7 @@ impl Calls {
     pub(super) fn leave_call(&mut self, cx: &mut Cx<'_>, actor: &Actor) -> Outcome {
         let by = actor
             .party
-            .filter(|_| self.is_up(actor.call))
+            .filter(|_| self.is_up(actor.call) || self.is_heard_by_line(actor.call))
             .ok_or_else(|| conflict("no part is taken in it"))?;
         self.write_down(cx, actor, "leave", "");
         self.part(cx, actor.call, by, EndedBy::Peer);

@@ -25,6 +25,7 @@ mod hold;
 mod identity;
 mod leg;
 mod legs;
+mod line;
 mod members;
 mod originate;
 mod outcome;
@@ -36,6 +37,7 @@ mod record;
 mod refer;
 mod relay;
 mod relocate;
+mod removal;
 mod restore;
 mod ring;
 mod room;
@@ -114,8 +116,12 @@ pub(crate) struct Call {
     keys: service::Keys,
     /// The contact is on its way to a service.
     sent: Option<Box<sent::Sent>>,
-    /// The extension of the service that a contact was sent to.
+    /// All devices are on their way to another worker.
+    removal: Option<Box<removal::Removal>>,
+    /// The extension of the service that a contact was sent to, or that is consulted by a line.
     served: Option<sent::Served>,
+    /// More than two have conversed: devices were told a focus, at which those who take part can be watched.
+    is_conference: bool,
     /// Consultations, transfers and invitations made for this call, oldest first.
     sides: SmallVec<[Key<Interaction>; 2]>,
     state: State,

@@ -205,6 +205,7 @@ impl Calls {
             let ours = |id: &&PartyId| interaction.party(**id).is_some_and(|party| party.user.is_some());
             interaction.owner = present.iter().rev().find(ours).or(present.first()).copied();
         }
+        interaction.call.is_conference |= present.len() > 2;
         interaction
             .unheard
             .retain(|(from, to)| present.contains(from) || present.contains(to));
@@ -214,6 +215,7 @@ impl Calls {
         }
         self.plumb(cx, call);
         self.refresh_displays(cx, call);
+        self.on_moved(cx, call);
     }
 
     /// Consultations whose line has left the interaction end: who consulted is not there any more.

@@ -8,6 +8,7 @@ use crate::arena::Key;
 use crate::config::HoldMode;
 use crate::core::Cx;
 use crate::interaction::{Interaction, Party, Role};
+use crate::subscribe::Watched;
 use media::plan::{Audience, Edge, Gain, Matrix, Sound, Source};
 use media::tone::{Progress, Tone};
 use media::{Plan, PlayerId};
@@ -78,6 +79,7 @@ impl Calls {
         let worker = open.map(|sound| sound.port.worker);
         if let Some(worker) = worker {
             self.stop_sound(cx, from, key);
+            self.go_from_service(cx, from, key);
             self.open_room(cx, place, Matrix::Everyone);
             cx.core.media(
                 worker,
@@ -90,6 +92,7 @@ impl Calls {
                 true => self.record_newcomer(cx, key),
                 false => self.record_absent(cx, key),
             }
+            self.come_to_service(cx, place, key);
         }
         self.forget_seat(from, key);
     }
@@ -127,6 +130,9 @@ impl Calls {
             return;
         };
         let call = &interaction.call;
+        if call.is_conference {
+            cx.core.touch(Watched::Members(interaction.id));
+        }
         let (true, Some(worker)) = (call.open, call.worker) else {
             return;
         };

@@ -352,7 +352,7 @@ impl Calls {
 }
 
 /// What a device is told of a verb that was refused.
-fn status_of(refusal: &Refusal) -> u16 {
+pub(super) fn status_of(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::NotFound(_) => 404,
         Refusal::Conflict(_) => 488,

@@ -54,15 +54,27 @@ impl Calls {
             .parent_of(side)
             .and_then(|parent| self.interactions.get(parent)?.call.worker);
         let strays = self.strays(side);
-        let called = worker.is_some_and(|worker| strays.iter().all(|&leg| self.call_over(cx, leg, worker)));
-        if !called {
-            strays.into_iter().for_each(|leg| self.stay(cx, leg));
+        worker.is_some_and(|worker| self.call_all_over(cx, &strays, worker))
+    }
+
+    /// Asks devices to go to another worker. False, and nothing is asked, if one cannot be.
+    pub(super) fn call_all_over(&mut self, cx: &mut Cx<'_>, legs: &[LegKey], worker: WorkerId) -> bool {
+        let are_ready = legs.iter().all(|&leg| self.prepare_to_go(cx, leg, worker));
+        // The first that does not ask shows that none can be asked; what others were asked is not taken back.
+        let asked = are_ready && legs.iter().all(|&leg| self.offer_again(cx, leg));
+        if !asked {
+            legs.iter().for_each(|&leg| self.stay(cx, leg));
         }
-        called
+        asked
     }
 
     /// Offers a device a port of another worker. False if it cannot be asked now.
     pub(super) fn call_over(&mut self, cx: &mut Cx<'_>, key: LegKey, worker: WorkerId) -> bool {
+        self.call_all_over(cx, &[key], worker)
+    }
+
+    /// The port of the other worker is there to be offered. False if the device cannot be asked now.
+    fn prepare_to_go(&mut self, cx: &mut Cx<'_>, key: LegKey, worker: WorkerId) -> bool {
         let ready = |leg: &super::Leg| leg.is_up() && !leg.session.offer_pending() && !leg.is_moving();
         if !self.legs.get(key).is_some_and(ready) {
             return false;
@@ -75,11 +87,7 @@ impl Calls {
         let Some(sound) = self.sound_mut(key) else { return false };
         sound.next = Some(port);
         sound.negotiation.move_to(port.number);
-        let asked = self.offer_again(cx, key);
-        if !asked {
-            self.stay(cx, key);
-        }
-        asked
+        true
     }
 
     /// A leg that was asked to go elsewhere stays where it is.
@@ -103,16 +111,25 @@ impl Calls {
         }
         self.record_absent(cx, key);
         self.hide(cx, key);
-        let at = cx.now.mono + LINGER;
-        let alarm = cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_FORMER);
         let Some(leg) = self.legs.get_mut(key) else { return true };
         let Some(sound) = &mut leg.sound else { return true };
         let Some(next) = sound.next.take() else { return true };
         let port = std::mem::replace(&mut sound.port, next);
-        sound.engine = Engine::Idle;
+        let engine = std::mem::replace(&mut sound.engine, Engine::Idle);
         let video = sound.video.take();
-        leg.former.push(Former { port, alarm });
-        cx.core.media(port.worker, Plan::CloseLeg { leg: leg_id(key) });
+        match engine {
+            Engine::Open => {
+                let at = cx.now.mono + LINGER;
+                let alarm = cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_FORMER);
+                leg.former.push(Former { port, alarm });
+                cx.core.media(port.worker, Plan::CloseLeg { leg: leg_id(key) });
+            }
+            // It has waited there in vain for others to come, unread.
+            Engine::Idle | Engine::Closing(_) => {
+                cx.core.media(port.worker, Plan::ReleasePort { port: port.number });
+                self.ports.give_back(cx.now.mono, port);
+            }
+        }
         if let Some(video) = video {
             self.ports.give_back(cx.now.mono, video.port);
         }
@@ -127,9 +144,15 @@ impl Calls {
         if self.is_sent(call) {
             return self.enter_service(cx, call);
         }
-        let Some(parent) = self.parent_of(call).filter(|_| self.strays(call).is_empty()) else {
-            return;
+        if self.is_removing(call) {
+            return self.on_moved(cx, call);
+        }
+        let Some(parent) = self.parent_of(call) else {
+            return self.call_home(cx, key);
         };
+        if !self.strays(call).is_empty() {
+            return;
+        }
         let waiting: SmallVec<[LegKey; 4]> = self
             .interactions
             .get(call)
@@ -150,9 +173,10 @@ impl Calls {
         let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
             return;
         };
-        match self.is_sent(call) {
-            true => self.send_back(cx, call, 488),
-            false => self.undo_completion(cx, call, 488),
+        match (self.is_sent(call), self.is_removing(call)) {
+            (true, _) => self.send_back(cx, call, 488),
+            (false, true) => self.give_up_removal(cx, call, 488),
+            (false, false) => self.undo_completion(cx, call, 488),
         }
     }
 

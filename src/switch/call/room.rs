@@ -207,7 +207,7 @@ impl Calls {
 
     fn place(&self, key: LegKey) -> Option<(RoomId, WorkerId)> {
         let leg = self.legs.get(key)?;
-        Some((room_id(leg.interaction), leg.sound.as_ref()?.port.worker))
+        Some((room_id(leg.place), leg.sound.as_ref()?.port.worker))
     }
 
     /// The leg needs its port no more. True if that is all; false if the engine's figures are still to come.

@@ -66,7 +66,7 @@ impl Calls {
             [contact] => *contact,
             _ => return Err(Refusal::Conflict("only one contact can be sent to a service".into())),
         };
-        if self.is_sent(call) {
+        if self.is_sent(call) || self.is_removing(call) {
             return Err(Refusal::Conflict("the contact is on its way already".into()));
         }
         let party = self.interactions.get(call).and_then(|call| call.party(contact));
@@ -99,7 +99,7 @@ impl Calls {
     }
 
     /// Where the contact has to be for a service, if that matters; or why a room does not let it in.
-    fn worker_for_service(
+    pub(super) fn worker_for_service(
         &mut self,
         cx: &mut Cx<'_>,
         leg: LegKey,
@@ -193,7 +193,7 @@ impl Calls {
     }
 
     /// The call's room is where its leg is. A recording does not go from worker to worker: another one begins.
-    fn settle_where(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, leg: LegKey) {
+    pub(super) fn settle_where(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, leg: LegKey) {
         let (worker, recorded) = (self.worker_of(leg), self.is_recorded(call));
         let moved = self
             .interactions

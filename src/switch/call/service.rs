@@ -80,7 +80,7 @@ impl Calls {
 
     /// What a leg hears that has just come to a service.
     pub(super) fn begin_service(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let call = self.legs.get(key).map(|leg| leg.interaction);
+        let call = self.legs.get(key).map(|leg| leg.place);
         match call.and_then(|call| self.state(call)) {
             Some(&State::Service(Target::Tone(1004))) => self.play(cx, key, Sound::Tone(Tone::milliwatt())),
             Some(&State::Service(Target::Tone(hz))) => {
@@ -97,7 +97,7 @@ impl Calls {
 
     /// Music of the class that the dial plan names.
     fn play_music(&mut self, cx: &mut Cx<'_>, key: LegKey) {
-        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+        let Some(call) = self.legs.get(key).map(|leg| leg.place) else {
             return;
         };
         let (context, dialled) = self.dialled_service(cx.core, call);
@@ -107,7 +107,7 @@ impl Calls {
 
     /// The service that reads back what it hears: each key as its tone, after those that still sound.
     pub(super) fn read_back(&mut self, cx: &mut Cx<'_>, key: LegKey, digit: char) {
-        let Some(call) = self.legs.get(key).map(|leg| leg.interaction) else {
+        let Some(call) = self.legs.get(key).map(|leg| leg.place) else {
             return;
         };
         let Some(interaction) = self.interactions.get_mut(call) else {

@@ -34,9 +34,7 @@ pub(super) struct Wish<'w> {
 impl Calls {
     /// Calls somebody for an interaction. If it cannot be done nothing has changed, and the status says why.
     pub(super) fn call_aside(&mut self, cx: &mut Cx<'_>, wish: Wish<'_>) -> Result<Key<Interaction>, u16> {
-        if cx.core.draining || self.active >= cx.core.config.calls.max_calls {
-            return Err(503);
-        }
+        self.may_begin(cx)?;
         let dialler = match wish.purpose {
             // Whose phone it is was found out by his name.
             Purpose::TakeOver | Purpose::Supervise => None,
@@ -44,6 +42,10 @@ impl Calls {
         };
         let (callee, devices) = self.reach(cx, dialler, wish.target)?;
         let parent = wish.parent;
+        // It would be made where the parent is about to leave.
+        if self.is_removing(parent) {
+            return Err(491);
+        }
         let (interaction, identity) = self.aside(cx, wish).ok_or(500u16)?;
         let key = self.interactions.insert(interaction);
         self.active += 1;
@@ -64,6 +66,14 @@ impl Calls {
                 self.active -= 1;
                 Err(failure.reply.status)
             }
+        }
+    }
+
+    /// Whether one more call may begin.
+    pub(super) fn may_begin(&self, cx: &Cx<'_>) -> Result<(), u16> {
+        match cx.core.draining || self.active >= cx.core.config.calls.max_calls {
+            true => Err(503),
+            false => Ok(()),
         }
     }
 
@@ -95,7 +105,7 @@ impl Calls {
     }
 
     /// The interaction, not yet in the arena, and whom its target sees calling.
-    fn aside(&self, cx: &mut Cx<'_>, wish: Wish<'_>) -> Option<(Interaction, Identity)> {
+    pub(super) fn aside(&self, cx: &mut Cx<'_>, wish: Wish<'_>) -> Option<(Interaction, Identity)> {
         let parent = self.interactions.get(wish.parent)?;
         if parent.call.sides.len() >= SIDES_MAX {
             return None;

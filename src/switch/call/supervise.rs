@@ -22,14 +22,26 @@ impl Calls {
             return Err(Refusal::Forbidden("this needs the role of a supervisor".into()));
         }
         let interaction = self.interactions.get_mut(actor.call).ok_or_else(gone)?;
+        let role = actor.party.and_then(|id| interaction.party(id)).map(|party| party.role);
+        let before = match role {
+            Some(Role::Supervisor { of, .. }) => Some(of),
+            _ => None,
+        };
+        let of = of.or(before.filter(|id| interaction.party(*id).is_some()));
         let of = of.or(interaction.owner).ok_or_else(|| conflict("the call is not up"))?;
-        if interaction.party(of).is_none() {
+        let Some(watched) = interaction.party(of) else {
             return Err(Refusal::NotFound(format!("party {of}").into()));
+        };
+        if mode == Supervision::Whisper && watched.user.is_none() {
+            return Err(conflict("who is outside is not to hear what is whispered"));
+        }
+        if role.is_some() && before != Some(of) && watched.role != Role::Member {
+            return Err(conflict("who supervises is not supervised"));
         }
         let there = actor.party.and_then(|id| interaction.party_mut(id));
         match there.map(|party| &mut party.role) {
-            Some(Role::Supervisor { mode: now, .. }) => {
-                *now = mode;
+            Some(Role::Supervisor { of: whom, mode: now }) => {
+                (*whom, *now) = (of, mode);
                 if let Some(id) = actor.party {
                     self.note_supervision(cx, actor.call, id);
                 }

@@ -143,14 +143,20 @@ impl Subscriptions {
         let Some(number) = self.table.oldest_beyond(user, per_user) else {
             return;
         };
-        if let Some(mut oldest) = self.table.remove(number) {
-            let core = &mut *cx.core;
-            core.store(StoreOp::DeleteSubscription(oldest.notifier.tag().0));
-            let (endpoint, effects) = (&mut core.endpoint, &mut core.effects);
-            oldest.notifier.terminate(cx.now.mono, "deactivated", endpoint, effects);
-            if let Some(alarm) = oldest.alarm {
-                core.endpoint.cancel_timer(alarm);
-            }
+        self.end(cx, number, "deactivated");
+    }
+
+    /// The watcher is told that it ends, and why (RFC 6665 section 4.1.3).
+    fn end(&mut self, cx: &mut Cx<'_>, number: u64, reason: &str) {
+        let Some(mut one) = self.table.remove(number) else {
+            return;
+        };
+        let core = &mut *cx.core;
+        core.store(StoreOp::DeleteSubscription(one.notifier.tag().0));
+        let (endpoint, effects) = (&mut core.endpoint, &mut core.effects);
+        one.notifier.terminate(cx.now.mono, reason, endpoint, effects);
+        if let Some(alarm) = one.alarm {
+            core.endpoint.cancel_timer(alarm);
         }
     }
 
@@ -211,6 +217,9 @@ impl Subscriptions {
     fn tell(&mut self, cx: &mut Cx<'_>, states: &States<'_>, number: u64, whole: bool) {
         let Some(one) = self.table.get_mut(number) else { return };
         one.told.owes_whole |= whole;
+        if one.watched.is_over(cx.core, states, &one.user) {
+            return self.end(cx, number, "noresource");
+        }
         if one.alarm.is_some() || one.notifier.is_busy() {
             return;
         }

@@ -4,7 +4,7 @@ use super::{conference, dialog, mailbox, presence};
 use crate::call::{Calls, Since};
 use crate::core::{Core, Cx};
 use crate::users::UserIndex;
-use model::Aor;
+use model::{Aor, InteractionId};
 use sip::event::Lifetimes;
 use sip::{Body, Reply};
 use smallvec::SmallVec;
@@ -44,6 +44,8 @@ pub(crate) enum Watched {
     Dialogs(Aor),
     /// Who is in a conference room.
     Conference(Arc<str>),
+    /// Who takes part in an interaction that became a conference.
+    Members(InteractionId),
     /// Whether a user or a group can be reached, and what they do.
     Presence(Aor),
 }
@@ -142,7 +144,7 @@ impl Watched {
         match self {
             Watched::Mailbox(_) => Package::MessageSummary,
             Watched::Dialogs(_) => Package::Dialog,
-            Watched::Conference(_) => Package::Conference,
+            Watched::Conference(_) | Watched::Members(_) => Package::Conference,
             Watched::Presence(_) => Package::Presence,
         }
     }
@@ -152,6 +154,15 @@ impl Watched {
         match self {
             Watched::Mailbox(aor) | Watched::Dialogs(aor) | Watched::Presence(aor) => aor.user().into(),
             Watched::Conference(room) => (&**room).into(),
+            Watched::Members(id) => id.to_string().into(),
+        }
+    }
+
+    /// Whether there is nothing more to be told to this watcher, ever.
+    pub(super) fn is_over(&self, core: &Core, states: &States<'_>, watcher: &Aor) -> bool {
+        match self {
+            Watched::Members(id) => !conference::may_watch_members(core, states, watcher, *id),
+            _ => false,
         }
     }
 
@@ -171,6 +182,7 @@ impl Watched {
             Watched::Mailbox(aor) => Some(mailbox::summary(aor)),
             Watched::Dialogs(aor) => Some(dialog::document(cx, states, aor, watcher, told)),
             Watched::Conference(room) => Some(conference::document(cx.core, states, room, told, whole)),
+            Watched::Members(id) => Some(conference::members(cx.core, states, *id, told)),
             Watched::Presence(aor) => Some(presence::document(cx, states, aor, told)),
         }
     }
@@ -182,6 +194,7 @@ impl Watched {
                 Watched::Mailbox(_) => false,
                 Watched::Dialogs(aor) => dialog::has_news(cx, states, aor, told),
                 Watched::Conference(room) => conference::has_news(states, room, told),
+                Watched::Members(id) => conference::has_other_members(cx.core, states, *id, told),
                 Watched::Presence(aor) => presence::has_news(cx, states, aor, told),
             }
     }

@@ -1,9 +1,10 @@
 //! Phones that watch: what they are told, when, and what they are refused.
 
-use crate::Command;
 use crate::config::conference::Pin;
 use crate::config::{Audience, Role};
 use crate::testing::{OnInvite, World, config};
+use crate::{Act, Answer, By, Command, Mute, Supervision, Verb};
+use model::Aor;
 use sip::header::SubscriptionState;
 use sip::{Headers, Message, Method, Name};
 use std::time::Duration;
@@ -378,13 +379,21 @@ fn who_may_watch_whom_is_a_setting() {
 
 /// The documents about room 3000 a phone was told since last asked: `version state count: user; ...`.
 fn rosters(world: &mut World, phone: usize) -> Vec<String> {
+    rosters_of(world, phone, "3000")
+}
+
+fn rosters_of(world: &mut World, phone: usize, focus: &str) -> Vec<String> {
     let requests = std::mem::take(&mut world.phones[phone].requests);
-    let told = requests.iter().filter(|r| r.method() == Method::Notify);
+    let has_state = |r: &&Message| r.method() == Method::Notify && !r.body().is_empty();
+    let told = requests.iter().filter(has_state);
     told.map(|notify| {
         let kind = notify.header(Name::ContentType);
         assert_eq!(kind, Some(&b"application/conference-info+xml"[..]));
         let text = String::from_utf8(notify.body().to_vec()).unwrap();
-        assert!(text.contains(" entity=\"sip:3000@example.com\" state="), "{text}");
+        assert!(
+            text.contains(&format!(" entity=\"sip:{focus}@example.com\" state=")),
+            "{text}"
+        );
         let users: Vec<String> = text.split("<user ").skip(1).map(member).collect();
         let (version, state) = (between(&text, " version=\"", "\">"), between(&text, " state=\"", "\""));
         let version = version.rsplit("version=\"").next().unwrap();
@@ -562,4 +571,98 @@ fn what_has_run_out_or_is_no_longer_allowed_is_not_restored() {
     let number = world.with(kate, |p, now| p.request_inside(now, Method::Subscribe, &answer, end));
     assert_eq!(world.finish(kate, number), 200);
     assert_eq!(world.store.subscriptions.len(), 0);
+}
+
+#[test]
+fn who_takes_part_in_a_call_that_became_a_conference_is_told_to_those_in_it_until_they_leave() {
+    let mut config = config();
+    config.users[4].roles.push(Role::Supervisor);
+    let mut world = World::new(config, 1);
+    let phones = ["1010", "1000", "1001", "1004", "1005"].map(|user| world.phone(user));
+    for phone in phones {
+        world.register(phone);
+    }
+    let [customer, kate, jim, boss, stranger] = phones;
+    let customers = world.call(customer, "1000");
+    world.run_ms(3_000);
+    let view = |world: &mut World| match world.command(Command::Interactions(None)) {
+        Answer::Interactions(mut all) => all.remove(0),
+        other => panic!("{other:?}"),
+    };
+    let interaction = view(&mut world).id;
+    let act = |world: &mut World, user: &str, verb: Verb| {
+        let (by, client) = (By::User(Aor::new(user, crate::testing::DOMAIN)), "".into());
+        let answer = world.command(Command::Act(Box::new(Act { by, client, verb })));
+        assert!(matches!(answer, Answer::Acted(_)), "{answer:?}");
+        world.run_ms(3_000);
+    };
+    let target = "1001".into();
+    act(&mut world, "1000", Verb::InstantConference { interaction, target });
+    let focus = interaction.to_string();
+    let mode = Supervision::Listen;
+    let party = None;
+    act(
+        &mut world,
+        "1004",
+        Verb::Supervise {
+            interaction,
+            party,
+            mode,
+        },
+    );
+    let mut watch = |phone| {
+        let answer = subscribe(&mut world, phone, &focus, wishes("conference", 600));
+        answer.status()
+    };
+    assert_eq!([kate, jim, boss, stranger].map(&mut watch), [200, 200, 200, 404]);
+    let all = "3: 1010 connected sendrecv; 1000 connected sendrecv; 1001 connected sendrecv";
+    for phone in [kate, jim, boss] {
+        let told = rosters_of(&mut world, phone, &focus);
+        assert_eq!(
+            told.last().unwrap(),
+            &format!("0 full {all}"),
+            "who listens is not shown"
+        );
+    }
+    world.run_ms(600);
+    let muted = view(&mut world).parties[2].id;
+    act(
+        &mut world,
+        "1000",
+        Verb::Mute {
+            interaction,
+            party: muted,
+            listener: None,
+            mute: Mute::Speech,
+            on: true,
+        },
+    );
+    act(&mut world, "1000", Verb::Hold { interaction });
+    assert_eq!(
+        rosters_of(&mut world, kate, &focus),
+        [
+            "1 full 3: 1010 connected sendrecv; 1000 connected sendrecv; 1001 muted-via-focus recvonly",
+            "2 full 3: 1010 connected sendrecv; 1000 on-hold sendrecv; 1001 muted-via-focus recvonly",
+        ]
+    );
+    world.phones[jim].requests.clear();
+    let party = muted;
+    act(&mut world, "1000", Verb::Drop { interaction, party });
+    assert_eq!(
+        states(&world, jim).last().unwrap(),
+        "terminated noresource",
+        "it is not his any more"
+    );
+    let told = rosters_of(&mut world, kate, &focus);
+    assert!(told.last().unwrap().contains(" full 2: 1010 "), "{told:?}");
+    world.hang_up(customer, customers);
+    world.run_ms(3_000);
+    for phone in [kate, boss] {
+        assert_eq!(
+            states(&world, phone).last().unwrap(),
+            "terminated noresource",
+            "it is over"
+        );
+    }
+    assert_eq!(alive(&world), 0);
 }

@@ -50,18 +50,18 @@ impl Calls {
     fn drop_members(&mut self, cx: &mut Cx<'_>, room: &str, id: Option<u32>) -> Result<Answer, Refusal> {
         let conference = self.conferences.open.get(room).ok_or_else(|| no_room(room))?;
         let wanted = |member: &&Member| id.is_none_or(|id| member.id == id);
-        let legs: Vec<_> = conference
+        let calls: Vec<_> = conference
             .members
             .iter()
             .filter(wanted)
-            .map(|member| member.leg)
+            .map(|member| member.call)
             .collect();
-        if let (true, Some(id)) = (legs.is_empty(), id) {
+        if let (true, Some(id)) = (calls.is_empty(), id) {
             return Err(no_member(room, id));
         }
-        let count = legs.len() as u64;
-        for leg in legs {
-            self.end_member(cx, leg, EndedBy::Switch, EndReason::Operator);
+        let count = calls.len() as u64;
+        for call in calls {
+            self.end_member(cx, call, EndedBy::Switch, EndReason::Operator);
         }
         Ok(Answer::Done(count))
     }
@@ -83,15 +83,15 @@ impl Calls {
         let members = members.ok_or(481u16)?;
         let moderates = members.iter().any(|member| member.leg == by && member.moderator);
         let is_meant = |member: &&Member| member.user.as_ref().is_some_and(|user| user.user() == number);
-        let meant: Vec<LegKey> = members.iter().filter(is_meant).map(|member| member.leg).collect();
+        let meant: Vec<_> = members.iter().filter(is_meant).map(|m| (m.leg, m.call)).collect();
         if meant.is_empty() {
             return Err(404);
         }
-        if !moderates && meant != [by] {
+        if !moderates && meant.iter().any(|(leg, _)| *leg != by) {
             return Err(403);
         }
-        for leg in meant {
-            self.end_member(cx, leg, EndedBy::Other, EndReason::Normal);
+        for (_, call) in meant {
+            self.end_member(cx, call, EndedBy::Other, EndReason::Normal);
         }
         Ok(())
     }
@@ -175,8 +175,7 @@ impl Calls {
     }
 
     pub(super) fn shown_member(&self, member: &Member) -> RoomMemberView {
-        let leg = self.legs.get(member.leg);
-        let call = leg.and_then(|leg| self.interactions.get(leg.interaction));
+        let call = self.interactions.get(member.call);
         RoomMemberView {
             id: member.id,
             call: call.map(|call| call.id),

@@ -74,7 +74,7 @@ impl Calls {
         let alarm = pin_alarm(cx, leg, settings.pin_timeout);
         let (digits, wrong) = (String::new(), 0);
         member.place = Place::Door(Entry { digits, wrong, alarm });
-        self.play(cx, leg, Sound::Tone(asks()));
+        self.play_at_door(cx, leg, Sound::Tone(asks()));
         self.room_changed(cx, leg);
     }
 
@@ -101,9 +101,7 @@ impl Calls {
     /// No key for a while.
     pub(in crate::call) fn on_pin_timeout(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
         match self.conferences.member(leg).map(|(_, member)| &member.place) {
-            Some(Place::Door(entry)) if entry.digits.is_empty() => {
-                self.end_member(cx, leg, EndedBy::Switch, EndReason::Declined);
-            }
+            Some(Place::Door(entry)) if entry.digits.is_empty() => self.turn_out(cx, leg),
             Some(Place::Door(_)) => self.on_pin(cx, leg),
             _ => {}
         }
@@ -131,8 +129,8 @@ impl Calls {
             self.conferences.failures.count(cx.now.mono, &user);
         }
         match last {
-            true => self.end_member(cx, leg, EndedBy::Switch, EndReason::Declined),
-            false => self.play(cx, leg, Sound::Tone(says_wrong())),
+            true => self.turn_out(cx, leg),
+            false => self.play_at_door(cx, leg, Sound::Tone(says_wrong())),
         }
     }
 
@@ -150,9 +148,35 @@ impl Calls {
         }
         member.place = Place::Waiting;
         if waiting == Waiting::Music {
-            self.play(cx, leg, Sound::hold_music());
+            self.play_at_door(cx, leg, Sound::hold_music());
         }
         self.room_changed(cx, leg);
+    }
+
+    /// Who has heard another call meanwhile is told again what is awaited.
+    pub(super) fn remind(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        let Some((settings, member)) = self.conferences.member(leg) else {
+            return;
+        };
+        match (&member.place, settings.waiting) {
+            (Place::Door(_), _) => self.play_at_door(cx, leg, Sound::Tone(asks())),
+            (Place::Waiting, Waiting::Music) => self.play_at_door(cx, leg, Sound::hold_music()),
+            _ => {}
+        }
+    }
+
+    fn play_at_door(&mut self, cx: &mut Cx<'_>, leg: LegKey, sound: Sound) {
+        let call = self.conferences.member(leg).map(|(_, member)| member.call);
+        if call.is_some_and(|call| self.attends(leg, call)) {
+            self.play(cx, leg, sound);
+        }
+    }
+
+    /// Without the PIN nobody stays.
+    fn turn_out(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        if let Some(call) = self.conferences.member(leg).map(|(_, member)| member.call) {
+            self.end_member(cx, call, EndedBy::Switch, EndReason::Declined);
+        }
     }
 }
 

@@ -11,12 +11,12 @@ mod tests;
 pub(crate) use roster::{MemberPlace, MemberView, Roster, Since};
 
 use super::ending::reason_header;
-use super::room::leg_id;
+use super::room::{Engine, leg_id, room_id};
 use super::{Calls, Failure, LegKey, State, leg_timer};
 use crate::arena::Key;
 use crate::config::conference::RoomSettings;
 use crate::core::{Cx, aor_uri};
-use crate::interaction::Interaction;
+use crate::interaction::{Interaction, Party};
 use crate::route;
 use crate::subscribe::Watched;
 use crate::text::split_shown;
@@ -81,6 +81,8 @@ struct Member {
     /// For operators: counts up in the room.
     id: u32,
     leg: LegKey,
+    /// The call by which its leg hears the room: its own, or a consultation that it hears as a line.
+    call: Key<Interaction>,
     user: Option<Aor>,
     /// As shown to others: `"Name" <number>`.
     shown: Box<str>,
@@ -173,6 +175,11 @@ impl Member {
 }
 
 impl Conferences {
+    /// Whether a leg is in a room.
+    pub(super) fn has_seat(&self, leg: LegKey) -> bool {
+        self.seats.contains_key(&leg.pack())
+    }
+
     fn at(&mut self, leg: LegKey) -> Option<&mut Conference> {
         let name = self.seats.get(&leg.pack())?;
         self.open.get_mut(name)
@@ -240,7 +247,7 @@ impl Calls {
 
     /// The caller is answered: he has a seat from now on.
     pub(super) fn take_seat(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
-        let Some((call, user)) = self.legs.get(leg).map(|leg| (leg.interaction, leg.user.clone())) else {
+        let Some((call, user)) = self.legs.get(leg).map(|leg| (leg.place, leg.user.clone())) else {
             return;
         };
         let worker = self.interactions.get(call).and_then(|call| call.call.worker);
@@ -252,8 +259,9 @@ impl Calls {
             Some(conference) => is_moderator(user.as_ref(), &conference.settings),
             None => return,
         };
-        let interaction = self.interactions.get(call);
-        let party = interaction.and_then(|call| call.parties.get(call.party_of(leg)?));
+        let parties = self.interactions.get(call).map(|call| &call.parties);
+        let own = |party: &&Party| party.legs.contains(&leg) || party.line == Some(leg);
+        let party = parties.and_then(|parties| parties.iter().find(own));
         let shown = party.map(|party| party.shown.clone());
         let shown = shown.unwrap_or_default();
         let Some(conference) = self.conferences.open.get_mut(&name) else {
@@ -264,6 +272,7 @@ impl Calls {
         conference.members.push(Member {
             id: conference.last_member,
             leg,
+            call,
             user,
             shown,
             entity,
@@ -311,8 +320,7 @@ impl Calls {
 
     /// The member comes among the others.
     fn go_inside(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
-        let lobby = self.legs.get(leg).map(|leg| super::room::room_id(leg.interaction));
-        let (Some(lobby), Some(conference)) = (lobby, self.conferences.at(leg)) else {
+        let Some(conference) = self.conferences.at(leg) else {
             return;
         };
         let (room, worker, tone) = (conference.room(), conference.worker, conference.settings.join_tone);
@@ -321,15 +329,7 @@ impl Calls {
         };
         member.place = Place::Inside;
         let moderator = member.moderator;
-        cx.core.media(
-            worker,
-            Plan::StopPlay {
-                room: lobby,
-                player: PLAYER,
-            },
-        );
-        cx.core.media(worker, Plan::MoveLeg { leg: leg_id(leg), room });
-        self.restrict(cx, leg);
+        self.seat_sound(cx, leg);
         if tone {
             play_to_all(cx, worker, room, joined());
         }
@@ -337,6 +337,52 @@ impl Calls {
         if moderator {
             self.let_in_who_waits(cx, leg);
         }
+    }
+
+    /// The sound of a member that is inside goes from its own small room among the others, when it hears no other call.
+    fn seat_sound(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        let Some(conference) = self.conferences.at(leg) else {
+            return;
+        };
+        let (room, worker) = (conference.room(), conference.worker);
+        let lobby = conference.member_mut(leg).map(|member| member.call);
+        let Some(lobby) = lobby.filter(|&call| self.attends(leg, call)) else {
+            return;
+        };
+        let (lobby, player) = (room_id(lobby), PLAYER);
+        cx.core.media(worker, Plan::StopPlay { room: lobby, player });
+        cx.core.media(worker, Plan::MoveLeg { leg: leg_id(leg), room });
+        self.restrict(cx, leg);
+    }
+
+    /// A line comes to its room: for the first time, or back from another call.
+    pub(super) fn come_to_seat(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        match self.conferences.member(leg).map(|(_, member)| &member.place) {
+            None => {
+                self.take_seat(cx, leg);
+                self.at_the_door(cx, leg);
+            }
+            Some(Place::Inside) => self.seat_sound(cx, leg),
+            Some(_) => self.remind(cx, leg),
+        }
+    }
+
+    /// A line goes from this call for good: its seat there is free.
+    pub(super) fn give_up_seat(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, line: LegKey) {
+        if self
+            .conferences
+            .member(line)
+            .is_some_and(|(_, member)| member.call == call)
+        {
+            self.vacate(cx, line);
+        }
+    }
+
+    /// Whether a member hears the call by which it is in its room, and not another one.
+    fn attends(&self, leg: LegKey, call: Key<Interaction>) -> bool {
+        let leg = self.legs.get(leg).filter(|leg| leg.place == call && !leg.is_over());
+        leg.and_then(|leg| leg.sound.as_ref())
+            .is_some_and(|sound| matches!(sound.engine, Engine::Open))
     }
 
     /// A moderator is there.
@@ -360,7 +406,10 @@ impl Calls {
         let Some(member) = conference.member_mut(leg).filter(|member| member.is_inside()) else {
             return;
         };
-        let (muted, deaf) = (member.muted, member.deaf);
+        let (muted, deaf, call) = (member.muted, member.deaf, member.call);
+        if !self.attends(leg, call) {
+            return;
+        }
         let leg = leg_id(leg);
         cx.core.media(worker, Plan::Restrict { leg, muted, deaf });
     }
@@ -370,12 +419,21 @@ impl Calls {
         let Some(name) = self.conferences.seats.remove(&leg.pack()) else {
             return;
         };
+        let conference = self.conferences.open.get(&name);
+        let member = conference.and_then(|room| room.members.iter().find(|member| member.leg == leg));
+        let lobby = member.filter(|member| member.is_inside() && self.attends(leg, member.call));
+        let lobby = lobby.map(|member| room_id(member.call));
         let Some(conference) = self.conferences.open.get_mut(&name) else {
             return;
         };
         let Some(at) = conference.members.iter().position(|member| member.leg == leg) else {
             return;
         };
+        // A line lives on: it is in no room that may close now.
+        if let Some(room) = lobby {
+            cx.core
+                .media(conference.worker, Plan::MoveLeg { leg: leg_id(leg), room });
+        }
         let audience = conference.audience.clone();
         let member = conference.members.remove(at);
         conference.count_audience();
@@ -416,7 +474,7 @@ impl Calls {
             if let Place::Door(entry) = &member.place {
                 cx.core.endpoint.cancel_timer(entry.alarm);
             }
-            self.end_member(cx, member.leg, EndedBy::Other, EndReason::Normal);
+            self.end_member(cx, member.call, EndedBy::Other, EndReason::Normal);
         }
         tracing::info!(room = %name, "conference ends");
         cx.core.media(conference.worker, Plan::CloseRoom { room });
@@ -428,16 +486,18 @@ impl Calls {
         cx.core.touch(Watched::Conference(name.clone()));
     }
 
-    fn end_member(&mut self, cx: &mut Cx<'_>, leg: LegKey, by: EndedBy, reason: EndReason) {
-        if let Some(call) = self.legs.get(leg).map(|leg| leg.interaction) {
-            self.end(cx, call, by, reason, &reason_header(reason));
-        }
+    /// The call ends by which a member is in its room.
+    fn end_member(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, by: EndedBy, reason: EndReason) {
+        self.end(cx, call, by, reason, &reason_header(reason));
     }
 
     /// Somebody began or ceased to speak.
     pub(super) fn on_talking(&mut self, cx: &mut Cx<'_>, leg: LegKey, talking: bool) {
+        let call = self.conferences.member(leg).map(|(_, member)| member.call);
+        // What a member says to others, whom its line hears now, is nothing to the room.
+        let attends = call.is_some_and(|call| self.attends(leg, call));
         if let Some((_, member)) = self.conferences.member(leg) {
-            member.talking = talking;
+            member.talking = talking && attends;
             self.announce_member(cx, leg);
         }
     }
@@ -468,10 +528,9 @@ impl Calls {
             }
             for member in &conference.members {
                 seated += 1;
-                let is_here = self.legs.get(member.leg).is_some_and(|leg| {
-                    let state = self.state(leg.interaction);
-                    !leg.is_over() && matches!(state, Some(State::Service(route::Target::Room)))
-                });
+                let state = self.state(member.call);
+                let lives = self.legs.get(member.leg).is_some_and(|leg| !leg.is_over());
+                let is_here = lives && matches!(state, Some(State::Service(route::Target::Room)));
                 if !is_here || self.conferences.seats.get(&member.leg.pack()) != Some(name) {
                     return Err(format!("member {} of conference {name} is not there", member.id));
                 }

@@ -54,8 +54,9 @@ fn hold_and_resume_pass_from_end_to_end() {
 fn a_resume_right_behind_the_hold_of_a_phone_waits_for_its_ack() {
     let mut up = up_in(Lab::new(), &[0, 101]);
     let offer = hold(7000, &[0, 101]);
-    let body = Some(("application/sdp", &offer[..]));
-    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", body);
+    let offered = Some(("application/sdp", &offer[..]));
+    up.kate
+        .send_in(&mut up.lab, &mut up.kates, Method::Invite, "", offered);
     let ok = up.kate.expect(&mut up.lab, 200);
     let interaction = match up.lab.ask(Command::Calls) {
         Answer::Calls(calls) => calls[0].id,
@@ -67,15 +68,16 @@ fn a_resume_right_behind_the_hold_of_a_phone_waits_for_its_ack() {
         verb: Verb::Resume { interaction },
     };
     assert!(matches!(up.lab.ask(Command::Act(Box::new(act))), Answer::Acted(_)));
-    up.lab.pass(Duration::from_millis(600));
+    // The 200 comes again, and nothing else: no offer before the ACK (RFC 3261 section 14.1).
+    up.lab.pass(Duration::from_millis(1_600));
+    while let Some(told) = up.kate.take(&mut up.lab) {
+        assert!(!told.is_request(), "{:?} before the ACK", told.method());
+        assert_eq!(told.status(), 200);
+    }
     up.kate.ack(&mut up.lab, &mut up.kates, &ok, None);
     up.lab.pass(Duration::from_millis(600));
-    // The 200 came again meanwhile; behind it is our offer.
-    let mut told = up.kate.next(&mut up.lab);
-    while !told.is_request() {
-        told = up.kate.next(&mut up.lab);
-    }
-    assert_eq!(told.method(), Method::Invite);
+    let told = up.kate.expect_request(&mut up.lab, Method::Invite);
+    assert!(body(&told).contains("a=sendrecv"), "{}", body(&told));
     up.kate.reply(&mut up.lab, &told, 200, Some(&sdp(7000, &[0, 101])));
     up.kate.expect_request(&mut up.lab, Method::Ack);
     assert!(!up.lab.studio.towards(7000).expect("kate").media.on_hold);

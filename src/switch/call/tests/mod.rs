@@ -6,6 +6,7 @@ mod dtmf;
 mod ending;
 mod fork;
 mod handover;
+mod line;
 mod operator;
 mod originate;
 mod outside;

@@ -513,7 +513,7 @@ fn a_conference_that_only_outsiders_are_left_in_ends_by_setting() {
 }
 
 /// As if the party had come over a trunk.
-fn outside(stage: &mut Stage, who: usize) {
+pub(super) fn outside(stage: &mut Stage, who: usize) {
     let calls = &mut stage.lab.switch.calls;
     let keys: Vec<_> = calls.interactions.iter().map(|(key, _)| key).collect();
     for key in keys {

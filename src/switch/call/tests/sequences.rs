@@ -3,7 +3,7 @@
 
 use super::stage::{Stage, aor};
 use super::*;
-use crate::{Act, By, Command, Input, Mute, Supervision, Verb};
+use crate::{Act, Answer, By, Command, Input, Mute, Supervision, Verb};
 use model::{InteractionId, Medium, PartyId};
 
 /// Sequences, unless `TANDEM_SEQUENCES` says how many; scripts/test says 20,000.
@@ -213,7 +213,12 @@ fn command(stage: &mut Stage, dice: &mut Dice) {
         verb,
     };
     stage.log.push(format!("{act:?}"));
-    stage.lab.ask(Command::Act(Box::new(act)));
+    let told = |stage: &Stage| (stage.lab.studio.plans.len(), stage.lab.sent.len());
+    let before = told(stage);
+    if let Answer::Refused(why) = stage.lab.ask(Command::Act(Box::new(act))) {
+        assert_eq!(told(stage), before, "refused ({why:?}), and something was done");
+        assert_eq!(stage.views(), views, "refused ({why:?}), and something has changed");
+    }
 }
 
 fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[model::InteractionView]) -> Verb {

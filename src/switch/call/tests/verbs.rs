@@ -1,8 +1,8 @@
 //! Each verb by each way there is to say it.
 
-use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
+use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage, aor};
 use super::*;
-use crate::{Mute, Refusal, Supervision, Verb};
+use crate::{Answer, By, Command, Look, Mute, Refusal, Supervision, Verb};
 use model::{InteractionId, InteractionState, Medium, PartyState};
 
 fn consult(stage: &mut Stage, interaction: InteractionId, target: &str) -> InteractionId {
@@ -196,6 +196,40 @@ fn the_end_of_a_consultation_resumes_the_contact_whoever_ends_it() {
         assert!(stage.view(id).consultations.is_empty());
         stage.end();
     }
+}
+
+#[test]
+fn whom_an_agent_consults_now_comes_first_in_the_directory() {
+    let first = |stage: &mut Stage, interaction| {
+        let look = Look {
+            by: By::User(aor(KATE)),
+            targets: vec!["1003".into(), "1001".into()],
+            interaction: Some(interaction),
+            consulted_first: true,
+        };
+        match stage.lab.ask(Command::Look(Box::new(look))) {
+            Answer::Directory(mut entries) => (entries.len(), entries.remove(0)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (mut stage, id) = Stage::talking();
+    assert_eq!(&*first(&mut stage, id).1.target, "1003", "nobody is consulted");
+    let consultation = consult(&mut stage, id, "1001");
+    for rings in [true, false] {
+        let (count, entry) = first(&mut stage, id);
+        assert_eq!(
+            (count, &*entry.target, entry.consultation),
+            (2, "1001", Some(consultation))
+        );
+        use model::TargetAction::{CompleteConference, CompleteTransfer};
+        assert_eq!(entry.actions, [CompleteTransfer, CompleteConference], "rings: {rings}");
+        if rings {
+            stage.answer(JIM);
+        }
+    }
+    stage.act(KATE, Verb::CompleteConference { consultation });
+    assert_eq!(first(&mut stage, id).1.consultation, None, "he is no longer consulted");
+    stage.end();
 }
 
 #[test]
@@ -518,8 +552,13 @@ fn an_instant_conference_lets_everybody_hear_everybody() {
     assert_eq!(stage.hears(KATE), ["1001", "1005"]);
     assert_eq!(stage.hears(CUSTOMER), ["1000", "1001"]);
     assert_eq!(stage.hears(JIM), ["1000", "1005"]);
-    let contact = header(stage.actors[CUSTOMER].got.last().unwrap(), Name::Contact);
-    assert!(contact.ends_with(";isfocus"), "{contact}");
+    let contact = |stage: &Stage| header(stage.actors[CUSTOMER].got.last().unwrap(), Name::Contact);
+    // At this address who takes part can be watched.
+    let focus = contact(&stage);
+    assert!(
+        focus.starts_with(&format!("<sip:{id}@")) && focus.ends_with(";isfocus"),
+        "{focus}"
+    );
     stage.act(
         KATE,
         Verb::Add {
@@ -529,6 +568,10 @@ fn an_instant_conference_lets_everybody_hear_everybody() {
     );
     stage.answer(ANN);
     assert_eq!(stage.hears(ANN), ["1000", "1001", "1005"]);
+    for who in [ANN, JIM] {
+        stage.hang_up(who, 0);
+    }
+    assert!(contact(&stage).starts_with("<sip:1000@"), "two are left: {}", contact(&stage));
     stage.end();
 }
 
@@ -667,6 +710,36 @@ fn a_supervisor_listens_whispers_and_barges_in_without_a_new_call() {
         assert_eq!(stage.hears(KATE), ["1005"]);
         stage.end();
     }
+}
+
+#[test]
+fn a_supervisor_turns_to_another_agent_and_whispers_to_nobody_outside() {
+    let (mut stage, id, consultation) = consulting();
+    stage.act(KATE, Verb::CompleteConference { consultation });
+    stage.dial(BOSS, "*11000");
+    let [jim, customer, boss] = [JIM, CUSTOMER, BOSS].map(|who| stage.party_id(id, who));
+    let supervise = |of, mode| Verb::Supervise {
+        interaction: id,
+        party: Some(of),
+        mode,
+    };
+    assert!(stage.hears(KATE).contains(&"1009".to_owned()));
+    stage.act(BOSS, supervise(jim, Supervision::Whisper));
+    let hear_boss = |stage: &Stage| {
+        let hears = |who: &usize| stage.hears(*who).contains(&"1009".to_owned());
+        [KATE, JIM, CUSTOMER].into_iter().filter(hears).collect::<Vec<_>>()
+    };
+    assert_eq!(hear_boss(&stage), [JIM]);
+    super::races::outside(&mut stage, CUSTOMER);
+    let refusal = stage.refused(BOSS, supervise(customer, Supervision::Whisper));
+    assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal:?}");
+    let refusal = stage.refused(BOSS, supervise(boss, Supervision::Listen));
+    assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal:?}");
+    assert_eq!(hear_boss(&stage), [JIM], "nothing has changed");
+    // He goes with whom he watches now.
+    stage.act(JIM, Verb::Leave { interaction: id });
+    assert!(!stage.is_in_a_call(BOSS));
+    stage.end();
 }
 
 #[test]

@@ -4,10 +4,12 @@ use super::machine::{Asked, Newcomer, Session};
 use super::phone::name_of;
 use super::{Did, Sessions, conflict, gone};
 use crate::call::Calls;
+use crate::config::User;
 use crate::core::Cx;
 use crate::{Acted, Answer, By, Command, ImAct, ImVerb, Refusal, Token};
 use model::{
-    Aor, Event, ImConsult, ImEnd, ImStanding, ImState, InteractionId, InteractionView, PartyId, PartyRole, SessionId,
+    AgentStatus, Aor, Event, ImConsult, ImEnd, ImStanding, ImState, InteractionId, InteractionView, Medium, PartyId,
+    PartyRole, SessionId,
 };
 
 impl Sessions {
@@ -359,10 +361,11 @@ impl Sessions {
         }
         let mut others = entry.session.connected().filter(|other| other.id != who);
         let target = others.find(|other| party.is_none_or(|wanted| other.id == wanted));
-        let target = target.map(|target| target.user.user().to_owned());
+        let target = target.map(|target| target.user.clone());
         let target = target.ok_or_else(|| conflict("nobody is connected who could be called"))?;
         drop(others);
-        let voice = calls.consult_by_voice(cx, interaction, user, &target, client)?;
+        takes_voice(cx, &target)?;
+        let voice = calls.consult_by_voice(cx, interaction, user, target.user(), client)?;
         if let Some(consult) = self.all.get_mut(&id).and_then(|entry| entry.session.consult_mut()) {
             consult.voice = Some(voice);
         }
@@ -387,6 +390,18 @@ fn consult_about(calls: &Calls, user: &Aor, interaction: InteractionId) -> Resul
         case_data: view.case_data,
         voice: None,
     })
+}
+
+/// Agents are to be ready for voice to be called out of a consultation by messages (R089): that they write tells nothing of
+/// it. Users who are no agents say nothing of the kind.
+fn takes_voice(cx: &Cx<'_>, target: &Aor) -> Result<(), Refusal> {
+    let is_agent = cx.core.users.named(target.user()).is_some_and(User::is_agent);
+    match cx.agents.status(target, Medium::Voice) {
+        _ if !is_agent => Ok(()),
+        AgentStatus::Ready => Ok(()),
+        AgentStatus::Busy => Err(Refusal::Unreachable(486)),
+        AgentStatus::LoggedOff | AgentStatus::NotReady | AgentStatus::AfterCall => Err(Refusal::Unreachable(480)),
+    }
 }
 
 fn unknown(id: SessionId) -> Refusal {

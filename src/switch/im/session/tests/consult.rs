@@ -1,9 +1,10 @@
 //! Consultations by messages about a call.
 
 use super::*;
+use crate::config::Role;
 use crate::testing::OnMessage;
-use crate::{Act, Verb};
-use model::{InteractionId, InteractionState, InteractionView, Medium};
+use crate::{Act, SetAgent, Verb};
+use model::{InteractionId, InteractionState, InteractionView, Medium, Willing};
 use sip::Message;
 
 /// A customer (1010) has called Kate (1000), whose case says so; Jim (1001) sits at his workspace.
@@ -15,7 +16,12 @@ struct Case {
 }
 
 fn case() -> Case {
-    let mut desk = Desk::with(&["1000", "1001"]);
+    case_at(config())
+}
+
+fn case_at(config: Config) -> Case {
+    let mut desk = Desk::new(config);
+    ["1000", "1001"].iter().for_each(|user| desk.sit_down(user));
     let (customer, kate) = (desk.phone("1010"), desk.phone("1000"));
     desk.world.call(customer, "1000");
     desk.run_s(3);
@@ -65,6 +71,18 @@ impl Case {
             Answer::Sent(message) => message.session,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Jim says how he is.
+    fn says(&mut self, medium: Medium, willing: Willing) {
+        let set = SetAgent {
+            by: By::User(aor("1001")),
+            user: aor("1001"),
+            medium: Some(medium),
+            willing,
+            reason: "".into(),
+        };
+        self.desk.world.command(Command::SetAgent(Box::new(set)));
     }
 
     fn contact(&mut self) -> model::PartyView {
@@ -213,6 +231,42 @@ fn a_consultation_by_messages_becomes_one_by_voice_and_stays() {
     let consult = case.desk.seen("1000", session).session.consult.unwrap();
     assert_eq!(consult.voice, Some(acted.view.id));
     assert!(case.desk.world.phones[case.kate].calls[0].is_up);
+}
+
+#[test]
+fn an_agent_is_called_out_of_a_consultation_by_messages_only_if_ready_for_voice() {
+    let mut agents = config();
+    agents.users[1].roles.push(Role::Agent);
+    let mut case = case_at(agents);
+    let jim = case.desk.phone("1001");
+    case.says(Medium::Im, Willing::Ready);
+    let session = case.consult("1001");
+    case.desk.act("1001", ImVerb::Accept { session });
+    let voice = ImVerb::Voice { session, party: None };
+    let refused = |case: &mut Case, status: u16, why: &str| {
+        let refusal = case.desk.refusal("1000", voice.clone());
+        assert_eq!(refusal, Refusal::Unreachable(status), "{why}");
+        assert!(!case.contact().held, "nothing has changed: {why}");
+        assert!(case.desk.seen("1000", session).session.consult.unwrap().voice.is_none());
+        assert!(case.desk.world.phones[jim].calls.iter().all(|call| !call.is_up));
+    };
+    refused(&mut case, 480, "logged off from voice, though not from messages");
+    case.says(Medium::Voice, Willing::NotReady);
+    refused(&mut case, 480, "not ready");
+    case.says(Medium::Voice, Willing::Ready);
+    let ann = case.desk.phone("1002");
+    case.desk.world.call(jim, "1002");
+    case.desk.run_s(3);
+    let refusal = case.desk.refusal("1000", voice.clone());
+    assert_eq!(refusal, Refusal::Unreachable(486), "he talks to another one");
+    assert!(!case.contact().held);
+    case.desk.world.hang_up(ann, 0);
+    case.desk.run_s(3);
+    let Answer::Acted(acted) = case.desk.act("1000", voice.clone()) else {
+        panic!()
+    };
+    assert_eq!((acted.done, acted.view.parent), (false, Some(case.interaction)));
+    assert!(case.contact().held);
 }
 
 #[test]
