@@ -122,9 +122,8 @@ impl Calls {
     /// By a line, or by what was one while the contact was there; supervisors who came along hear no service.
     fn is_heard_by(&self, call: Key<Interaction>, key: LegKey) -> bool {
         let parties = self.interactions.get(call).map(|call| &call.parties);
-        let hears = |party: &Party| {
-            party.role == Role::Member && (party.line == Some(key) || party.legs.contains(&key))
-        };
+        let hears =
+            |party: &Party| party.role == Role::Member && (party.line == Some(key) || party.legs.contains(&key));
         parties.is_some_and(|parties| parties.iter().any(hears))
     }
 }

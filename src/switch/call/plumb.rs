@@ -202,8 +202,9 @@ impl Calls {
 
     /// The legs whose sound the engine has in this room: the call's own, lines of the parent, supervisors that followed.
     fn seats<'p>(&'p self, room: Key<Interaction>, interaction: &'p Interaction) -> Vec<Seat<'p>> {
-        let here = |leg: &LegKey| {
-            let leg = self.legs.get(*leg).filter(|leg| leg.place == room && !leg.is_over());
+        let here = |key: &LegKey| {
+            let leg = self.legs.get(*key).filter(|leg| leg.place == room && !leg.is_over());
+            let leg = leg.filter(|_| !self.conferences.have_taken(*key, room));
             leg.and_then(|leg| leg.sound.as_ref())
                 .is_some_and(|sound| matches!(sound.engine, Engine::Open))
         };

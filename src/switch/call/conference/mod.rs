@@ -180,6 +180,13 @@ impl Conferences {
         self.seats.contains_key(&leg.pack())
     }
 
+    /// Whether the sound of a leg that has this call is among the others of a room, and not in the call's own.
+    pub(super) fn have_taken(&self, leg: LegKey, call: Key<Interaction>) -> bool {
+        let conference = self.seats.get(&leg.pack()).and_then(|name| self.open.get(name));
+        let is_it = |member: &Member| member.leg == leg && member.call == call && member.is_inside();
+        conference.is_some_and(|conference| conference.members.iter().any(is_it))
+    }
+
     fn at(&mut self, leg: LegKey) -> Option<&mut Conference> {
         let name = self.seats.get(&leg.pack())?;
         self.open.get_mut(name)
@@ -349,6 +356,7 @@ impl Calls {
         let Some(lobby) = lobby.filter(|&call| self.attends(leg, call)) else {
             return;
         };
+        self.forget_seat(lobby, leg);
         let (lobby, player) = (room_id(lobby), PLAYER);
         cx.core.media(worker, Plan::StopPlay { room: lobby, player });
         cx.core.media(worker, Plan::MoveLeg { leg: leg_id(leg), room });

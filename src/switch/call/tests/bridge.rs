@@ -55,8 +55,7 @@ fn a_resume_right_behind_the_hold_of_a_phone_waits_for_its_ack() {
     let mut up = up_in(Lab::new(), &[0, 101]);
     let offer = hold(7000, &[0, 101]);
     let offered = Some(("application/sdp", &offer[..]));
-    up.kate
-        .send_in(&mut up.lab, &mut up.kates, Method::Invite, "", offered);
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", offered);
     let ok = up.kate.expect(&mut up.lab, 200);
     let interaction = match up.lab.ask(Command::Calls) {
         Answer::Calls(calls) => calls[0].id,

@@ -374,3 +374,22 @@ fn a_room_that_ends_while_devices_are_on_the_way_begins_anew_with_who_comes() {
     assert_eq!(stage.hears(CUSTOMER), ["music"]);
     stage.end();
 }
+
+#[test]
+fn a_supervisor_of_who_consults_a_room_hears_nothing_of_it() {
+    let (mut stage, id) = Stage::talking();
+    stage.dial(JIM, "3001");
+    consult(&mut stage, id, "3001");
+    stage.dial(BOSS, "*01000");
+    assert_eq!(stage.hears(BOSS), heard(&[]), "those in the room have not agreed");
+    assert_eq!(
+        (stage.hears(KATE), stage.hears(JIM)),
+        (heard(&["1001"]), heard(&["1000"]))
+    );
+    stage.act(KATE, Verb::Toggle { interaction: id });
+    assert_eq!(stage.hears(BOSS), ["1000", "1005"]);
+    assert_eq!(hear(&stage), [heard(&["1005"]), heard(&["1000"])]);
+    stage.act(KATE, Verb::Toggle { interaction: id });
+    assert_eq!(stage.hears(BOSS), heard(&[]));
+    stage.end();
+}

@@ -571,7 +571,11 @@ fn an_instant_conference_lets_everybody_hear_everybody() {
     for who in [ANN, JIM] {
         stage.hang_up(who, 0);
     }
-    assert!(contact(&stage).starts_with("<sip:1000@"), "two are left: {}", contact(&stage));
+    assert!(
+        contact(&stage).starts_with("<sip:1000@"),
+        "two are left: {}",
+        contact(&stage)
+    );
     stage.end();
 }
 
