@@ -27,9 +27,9 @@ impl Calls {
             return self.refresh_displays(cx, side);
         }
         self.on_side_failed(cx, side, 487);
+        self.cut_lines(cx, side);
         if let Some(interaction) = self.interactions.get_mut(side) {
             interaction.side = None;
-            interaction.parties.iter_mut().for_each(|party| party.line = None);
         }
         // Who watched over the consultation goes home before its room closes.
         self.plumb(cx, parent);
@@ -94,17 +94,24 @@ impl Calls {
         let Side {
             parent, by, purpose, ..
         } = interaction.side.take()?;
-        let lines = interaction.parties.iter_mut().filter_map(|party| party.line.take());
-        let lines: SmallVec<[LegKey; 1]> = lines.collect();
-        for &line in &lines {
-            self.give_up_seat(cx, call, line);
-        }
+        let had_line = self.cut_lines(cx, call);
         self.detach_side(parent, call);
-        if purpose == Purpose::Consult && was_up && !lines.is_empty() {
+        if purpose == Purpose::Consult && was_up && had_line {
             self.turn_to(cx, parent, by);
         }
         self.plumb(cx, parent);
         Some(parent)
+    }
+
+    /// Nobody hears this side call by a line any more. True if somebody did.
+    pub(super) fn cut_lines(&mut self, cx: &mut Cx<'_>, side: Key<Interaction>) -> bool {
+        let parties = self.interactions.get_mut(side).map(|side| &mut side.parties);
+        let lines = parties.into_iter().flatten().filter_map(|party| party.line.take());
+        let lines: SmallVec<[LegKey; 1]> = lines.collect();
+        for &line in &lines {
+            self.give_up_seat(cx, side, line);
+        }
+        !lines.is_empty()
     }
 
     /// A side call of this interaction is over: without it there may be nothing left to wait for.

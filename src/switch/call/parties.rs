@@ -227,9 +227,7 @@ impl Calls {
             let deserted = lines.any(|line| self.legs.get(line).is_none_or(super::Leg::is_over));
             if deserted {
                 self.on_side_failed(cx, side, 487);
-                if let Some(interaction) = self.interactions.get_mut(side) {
-                    interaction.parties.iter_mut().for_each(|party| party.line = None);
-                }
+                self.cut_lines(cx, side);
                 self.end(cx, side, EndedBy::Other, EndReason::Normal, &headers);
             }
         }

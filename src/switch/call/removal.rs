@@ -150,12 +150,13 @@ impl Calls {
         }
     }
 
-    pub(super) fn forget_removal(&mut self, call: Key<Interaction>) -> Option<Box<Removal>> {
-        self.interactions.get_mut(call)?.call.removal.take()
+    pub(super) fn forget_removal(&mut self, call: Key<Interaction>) -> Option<Removal> {
+        let removal = self.interactions.get_mut(call)?.call.removal.take();
+        removal.map(|removal| *removal)
     }
 
-    pub(super) fn tell_removal(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, removal: Box<Removal>, status: u16) {
-        let Removal { by, service, asked, .. } = *removal;
+    pub(super) fn tell_removal(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, removal: Removal, status: u16) {
+        let Removal { by, service, asked, .. } = removal;
         self.tell_outcome(cx, (call, by), asked, &service.1.dialled, status);
     }
 

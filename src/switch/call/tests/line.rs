@@ -213,6 +213,21 @@ fn when_the_contact_goes_the_line_stays_in_the_room() {
 }
 
 #[test]
+fn of_two_consultations_by_one_line_the_one_that_is_heard_outlives_the_contact() {
+    let (mut stage, id) = Stage::talking();
+    consult(&mut stage, id, "3001");
+    consult(&mut stage, id, "1001");
+    stage.answer(JIM);
+    stage.hang_up(CUSTOMER, 0);
+    assert_eq!(
+        (stage.hears(KATE), stage.hears(JIM)),
+        (heard(&["1001"]), heard(&["1000"]))
+    );
+    assert_eq!(rooms(&mut stage), [], "nobody is in the room any more");
+    stage.end();
+}
+
+#[test]
 fn who_hangs_up_at_a_service_hangs_up_on_the_contact_too() {
     for number in ["9196", "3001"] {
         let (mut stage, id) = Stage::talking();
