@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sip::body::{composing::Composing, cpim::Cpim, imdn, multipart, pidf};
 use sip::header::{Auth, CSeq, Event, List, NameAddr, Params, RAck, Reason, Replaces, RetryAfter};
 use sip::header::{SessionExpires, SubscriptionState, Value, Via, delta_seconds, tokens, unquote};
-use sip::{Malformed, Message, Name, Splice, Uri, Writer, digest, frame, peek};
+use sip::{Malformed, Message, Name, Splice, Uri, Writer, digest, frame, peek, stun};
 use std::net::SocketAddr;
 
 const SOURCE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -184,5 +184,18 @@ pub fn bodies(input: &[u8]) {
     }
     if let Ok(read) = pidf::Pidf::parse(body) {
         assert!(read.note.chars().count() <= pidf::NOTE_MAX && !read.note.contains(char::is_control));
+    }
+}
+
+/// Reads a datagram as STUN; what is answered is the same request told where it came from, and is no SIP.
+pub fn stun(input: &[u8]) {
+    let sixes = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 5060);
+    for (source, length) in [(SOURCE, 32), (sixes, 44)] {
+        let Some(answer) = stun::answer(input, source) else {
+            continue;
+        };
+        assert_eq!(answer.len(), length);
+        assert_eq!((&answer[..2], &answer[4..20]), (&[1, 1][..], &input[4..20]));
+        assert!(Message::parse(Bytes::copy_from_slice(input)).is_err());
     }
 }

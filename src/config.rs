@@ -26,6 +26,7 @@ use std::time::Duration;
 use switch::config::Features;
 use switch::config::conference::Conferences;
 use switch::config::stars::Stars;
+use switch::config::trunks::To;
 use switch::config::{Action, Algorithm, Pattern};
 
 /// What a node needs to start. Changed only by reading it anew.
@@ -345,7 +346,18 @@ fn check_trunks(rules: &mut [RuleEntry], trunks: &[TrunkEntry], listen: &[Listen
         }
     }
     for TrunkEntry { trunk, place } in trunks {
-        for peer in &trunk.to {
+        let peers = match &trunk.to {
+            To::Addresses(peers) => peers,
+            To::Name(service) => {
+                let transport = service.usual_transport();
+                if !listen.iter().any(|listen| listen.transport == transport) {
+                    let text = format!("no listener for {}, which {} needs", transport.as_str(), service.host);
+                    report(problems, place.clone(), text);
+                }
+                continue;
+            }
+        };
+        for peer in peers {
             let speaks = |listen: &Listen| {
                 listen.transport == peer.transport && listen.address.is_ipv4() == peer.address.is_ipv4()
             };

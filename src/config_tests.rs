@@ -3,7 +3,7 @@
 use crate::config::{Config, Source};
 use std::path::Path;
 use std::time::Duration;
-use switch::config::trunks::Mode;
+use switch::config::trunks::{Mode, To};
 use switch::config::{Action, Algorithm, Pattern, Role};
 
 const SWITCH: &str = "domain = \"127.0.0.1\"\n[[listen]]\nurl = \"udp://127.0.0.1:5060\"\n";
@@ -440,6 +440,38 @@ fn a_trunk_and_the_rule_that_leads_to_it() {
     assert_eq!(config.dialplan[0].right.as_deref(), Some("outside"));
     assert_eq!(config.users[0].dial.rights, ["outside".into()]);
     assert!(config.users[1].dial.rights.is_empty());
+}
+
+#[test]
+fn a_trunk_may_be_a_name() {
+    let of = |host: &str| {
+        let trunk = format!("[carrier]\nhost = \"{host}\"\ncontext = \"incoming\"\n");
+        let config = load(&[("switch.toml", SWITCH), ("trunks.toml", &trunk)], &[]);
+        match config.map(|config| config.switch.trunks[0].to.clone()) {
+            Ok(To::Name(service)) => format!("{} {:?} {:?}", service.host, service.port, service.transport),
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(of("Sip.Provider.example"), "sip.provider.example None None");
+    assert_eq!(
+        of("udp://sip.provider.example:5070"),
+        "sip.provider.example Some(5070) Some(Udp)"
+    );
+    assert!(of("tls://sip.provider.example").contains("no listener for TLS, which sip.provider.example needs"));
+    assert!(of("203.0.113.5").contains("say it as `address`"));
+    assert!(of("ws://sip.provider.example").contains("udp://, tcp:// or tls://"));
+    for wrong in [
+        "",
+        "a b",
+        "x@provider.example",
+        "provider.example;lr",
+        "sip:provider.example",
+    ] {
+        assert!(of(wrong).contains("expected a host name"), "{wrong}: {}", of(wrong));
+    }
+    let both = format!("{TRUNK}host = \"sip.provider.example\"\n");
+    let found = problems(&[("switch.toml", SWITCH), ("trunks.toml", &both)]).join("\n");
+    assert!(found.contains("`address` and `host`: keep one of them"), "{found}");
 }
 
 #[test]

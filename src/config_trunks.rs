@@ -3,9 +3,10 @@
 use crate::config_section::{At, Section, did_you_mean};
 use crate::config_toml::Place;
 use sip::Transport;
+use sip::locate::Service;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use switch::config::trunks::{CallerId, Dial, Mode, Peer, Trunk};
+use switch::config::trunks::{CallerId, Dial, Mode, Peer, To, Trunk};
 
 /// A trunk, and what the checks of the whole need to know.
 pub(crate) struct TrunkEntry {
@@ -42,7 +43,7 @@ fn shared_sources(top: &Section<'_>, trunks: &[TrunkEntry]) {
 fn trunk(name: &At<String>, mut section: Section<'_>) -> TrunkEntry {
     section.later(&["register", "user", "password", "realm"], "registration at a trunk");
     section.later(&["codecs"], "this setting of a trunk");
-    let to = peers(&mut section);
+    let to = place(&mut section);
     let mut sources: Vec<IpAddr> = Vec::new();
     let more: Vec<String> = section.or("sources", Vec::new());
     for text in &more {
@@ -54,7 +55,9 @@ fn trunk(name: &At<String>, mut section: Section<'_>) -> TrunkEntry {
             ),
         }
     }
-    sources.extend(to.iter().map(|peer| peer.address.ip()));
+    if let To::Addresses(peers) = &to {
+        sources.extend(peers.iter().map(|peer| peer.address.ip()));
+    }
     sources.sort();
     sources.dedup();
     let trunk = Trunk {
@@ -73,11 +76,46 @@ fn trunk(name: &At<String>, mut section: Section<'_>) -> TrunkEntry {
     TrunkEntry { trunk, place }
 }
 
-/// `address`, one url or several.
-fn peers(section: &mut Section<'_>) -> Vec<Peer> {
-    let Some(urls) = section.need::<Vec<String>>("address") else {
-        return Vec::new();
+/// `address` or `host`.
+fn place(section: &mut Section<'_>) -> To {
+    let Some(host) = section.read::<At<String>>("host") else {
+        let urls = section.need::<Vec<String>>("address");
+        return To::Addresses(urls.map_or_else(Vec::new, |urls| peers(section, &urls)));
     };
+    if section.read::<At<Vec<String>>>("address").is_some() {
+        section.problem(&host.place, "`address` and `host`: keep one of them".to_owned());
+    }
+    match named(&host.value) {
+        Ok(service) => To::Name(Arc::new(service)),
+        Err(wrong) => {
+            section.problem(&host.place, format!("`host`: {wrong}"));
+            To::Addresses(Vec::new())
+        }
+    }
+}
+
+/// `sip.example.net`, with a port or a transport if the DNS is not to say which.
+fn named(text: &str) -> Result<Service, String> {
+    let (transport, rest) = match text.split_once("://") {
+        None => ("", text),
+        Some(("udp", rest)) => (";transport=udp", rest),
+        Some(("tcp", rest)) => (";transport=tcp", rest),
+        Some(("tls", rest)) => (";transport=tls", rest),
+        Some(_) => return Err("a trunk is reached by udp://, tcp:// or tls://".to_owned()),
+    };
+    let uri = format!("sip:{rest}{transport}");
+    let uri = sip::Uri::parse(uri.as_bytes())
+        .ok()
+        .filter(|_| !rest.contains(['@', ';', '?']));
+    match uri.as_ref().and_then(Service::of) {
+        Some(service) if service.ip().is_none() => Ok(service),
+        Some(_) => Err(format!("{text:?} is an address: say it as `address`")),
+        None => Err(format!("expected a host name, found {text:?}")),
+    }
+}
+
+/// `address`, one url or several.
+fn peers(section: &mut Section<'_>, urls: &[String]) -> Vec<Peer> {
     if urls.is_empty() {
         section.problem(&section.place(), "`address`: name at least one".to_owned());
     }

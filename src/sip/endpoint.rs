@@ -31,7 +31,7 @@ pub use self::clients::Remains;
 use self::clients::{Clients, Request};
 use self::core::{Core, Due};
 use self::id::Purpose;
-use self::places::Waiter;
+use self::places::{Answered, Waiter};
 use self::servers::Servers;
 use self::wire::Way;
 use crate::draft::{Draft, Headers, Reply, Tag};
@@ -173,11 +173,12 @@ impl Endpoint {
         self.on_located(now, located, out);
     }
 
-    fn on_located(&mut self, now: Mono, located: Vec<(Waiter, Vec<Destination>)>, out: &mut impl Sink) {
-        for (waiter, ways) in located {
+    fn on_located(&mut self, now: Mono, answered: Option<Answered>, out: &mut impl Sink) {
+        let Some((name, waiting)) = answered else { return };
+        for (waiter, ways) in waiting {
             match waiter {
                 Waiter::Client(id) => self.clients.handle_located(&mut self.core, now, id, ways, out),
-                Waiter::Parcel(id) => self.core.handle_parcel_located(id, &ways, out),
+                Waiter::Parcel(id) => self.core.handle_parcel_located(id, Some(name.clone()), &ways, out),
             }
         }
     }

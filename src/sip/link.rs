@@ -102,6 +102,7 @@ pub(crate) fn local(side: Side) -> Local {
             })
         }),
         expiry: None,
+        heeds_names: false,
     }
 }
 

@@ -142,7 +142,8 @@ impl Service {
     }
 
     /// Without anything that says otherwise (section 4.1).
-    pub(crate) fn usual_transport(&self) -> Transport {
+    #[must_use]
+    pub fn usual_transport(&self) -> Transport {
         match self.transport {
             Some(transport) => transport,
             None if self.is_secure => Transport::Tls,

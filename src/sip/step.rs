@@ -2,7 +2,7 @@
 
 use crate::dialog::Dialog;
 use crate::draft::{Draft, Reply};
-use crate::endpoint::{ClientId, Endpoint, Owner, ServerId};
+use crate::endpoint::{ClientId, Destination, Endpoint, Owner, ServerId};
 use crate::output::Sink;
 use crate::{Flow, Message};
 use clock::Mono;
@@ -30,11 +30,18 @@ impl<S: Sink> Cx<'_, S> {
     }
 
     pub fn send(&mut self, dialog: &Dialog, draft: &Draft, owner: Owner) -> ClientId {
-        self.endpoint
-            .send(self.now, dialog.destination(), draft, owner, self.out)
+        let way = self.way(dialog);
+        self.endpoint.send(self.now, way, draft, owner, self.out)
     }
 
     pub fn send_ack(&mut self, dialog: &Dialog, draft: &Draft) {
-        self.endpoint.send_ack(self.now, dialog.destination(), draft, self.out);
+        let way = self.way(dialog);
+        self.endpoint.send_ack(self.now, way, draft, self.out);
+    }
+
+    fn way(&self, dialog: &Dialog) -> Destination {
+        let is_closed = self.endpoint.is_closed(&dialog.flow());
+        let anew = is_closed.then(|| dialog.destination_anew()).flatten();
+        anew.unwrap_or_else(|| dialog.destination())
     }
 }

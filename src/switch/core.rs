@@ -6,6 +6,7 @@ use crate::agent::Agents;
 use crate::config::Config;
 use crate::presence::Published;
 use crate::registrar::Registrar;
+use crate::registrar::temporary::Temporary;
 use crate::room::Room;
 use crate::security;
 use crate::settings::Settings;
@@ -72,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Keys for maps whose keys peers choose.
     pub(crate) hasher: RandomState,
+    /// Addresses of devices that do not tell whose they are.
+    pub(crate) temporary: Temporary,
     /// What users have set by their phones.
     pub(crate) settings: Settings,
     /// What users' devices say of them.
@@ -111,9 +114,10 @@ impl Tokens for Random {
 }
 
 impl Core {
-    /// A core without transactions. `seed` feeds two independent streams: the endpoint's and our own.
+    /// A core without transactions. `seed` feeds two independent streams: the endpoint's and our own. `key` seals what is
+    /// told to devices and comes back from elsewhere.
     #[must_use]
-    pub(crate) fn new(mut config: Config, seed: [u8; 32]) -> Core {
+    pub(crate) fn new(mut config: Config, seed: [u8; 32], key: [u8; 32]) -> Core {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut stream = ChaCha12Rng::from_seed(seed);
         stream.set_stream(1);
@@ -133,6 +137,7 @@ impl Core {
             unheard: Vec::new(),
             tally: Tally::default(),
             published: Published::new(hasher.clone()),
+            temporary: Temporary::new(key),
             settings: Settings::default(),
             changed: BTreeSet::new(),
             draining: false,
@@ -309,10 +314,15 @@ impl Core {
         flow.local.ip() == ip || addresses.any(|address| address.ip() == ip)
     }
 
-    /// What is dialled: the user part of the Request-URI with its escapes undone; `None` without one, or if it is no text.
+    /// What is dialled: the user part of the Request-URI with its escapes undone, or the user whom a temporary address of a
+    /// device means; `None` without one, or if it is no text.
     #[must_use]
     pub(crate) fn dialled<'m>(&self, request: &'m Message) -> Option<Cow<'m, str>> {
-        match request.uri().ok()?.user_unescaped()? {
+        let uri = request.uri().ok()?;
+        if let Some(meant) = self.temporary.read(&uri) {
+            return Some(Cow::Owned(meant.user));
+        }
+        match uri.user_unescaped()? {
             Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
             Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
         }

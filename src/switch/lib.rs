@@ -36,6 +36,7 @@ mod room;
 mod route;
 mod security;
 mod settings;
+mod sips;
 mod subscribe;
 mod tally;
 #[cfg(any(test, feature = "testing"))]
@@ -96,7 +97,7 @@ impl Switch {
     /// for bindings and waiting messages; what arrives before its answers waits for them, 2 s at most.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32], nonce_key: [u8; 32], now: Now) -> Switch {
-        let mut core = Core::new(config, seed);
+        let mut core = Core::new(config, seed, nonce_key);
         Switch {
             auth: Auth::new(&mut core, nonce_key),
             registrar: Registrar::new(&core),

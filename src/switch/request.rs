@@ -161,7 +161,7 @@ impl Switch {
             Some(user)
                 if self
                     .registrar
-                    .meant(&user.aor, gruu::named(request).as_deref(), now)
+                    .meant(&user.aor, gruu::named(&self.core, request).as_deref(), now)
                     .is_empty() =>
             {
                 Reply::new(480)

@@ -4,6 +4,7 @@
 use crate::tcp::{StreamEvent, Tcp, TcpCounters, TcpSettings};
 use crate::tls::{Clients, Identity, Pair, TlsFiles, make_certificate};
 use crate::wake::{self, Bell};
+use crate::ws::frame;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use sip::{Flow, Transport};
@@ -348,4 +349,27 @@ async fn under_tls_it_is_wss() {
     assert_eq!((flow.transport, node.transport), (Transport::Wss, Transport::Wss));
     page.send(Message::text(REQUEST)).await.unwrap();
     assert_eq!(node.message().await, REQUEST);
+}
+
+#[path = "../../../fuzz/net_targets.rs"]
+mod targets;
+
+/// The committed corpus, and each of its files with each of its bytes damaged and with each of its ends.
+#[test]
+fn the_corpus_of_the_frames_and_damaged_copies_of_it_pass() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/websocket");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let inputs: Vec<Vec<u8>> = files.map(|path| std::fs::read(path).unwrap()).collect();
+    assert!(inputs.len() > 5);
+    for input in inputs {
+        targets::websocket(&input);
+        for at in 0..input.len() {
+            targets::websocket(&input[..at]);
+            for flip in [1, 0x0f, 0x80, 0xff] {
+                let mut damaged = input.clone();
+                damaged[at] ^= flip;
+                targets::websocket(&damaged);
+            }
+        }
+    }
 }

@@ -7,8 +7,12 @@ pub use id::DialogId;
 pub use route_set::RouteSet;
 
 use crate::draft::{Draft, Headers, Tag};
-use crate::endpoint::Destination;
-use crate::{Flow, Message, Method, Name};
+use crate::endpoint::{Alternative, Destination};
+use crate::header::NameAddr;
+use crate::locate::Service;
+use crate::{Flow, Message, Method, Name, Transport, Uri};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// One dialog, seen from our side.
 #[derive(Clone, Debug)]
@@ -27,7 +31,8 @@ pub struct Dialog {
     /// Made by a request to a sips URI over TLS (section 12.1.1): its requests must be as secure.
     secure: bool,
     flow: Flow,
-    destination: Option<Destination>,
+    /// [`Dialog::heed_names`].
+    heeds_names: bool,
 }
 
 /// A dialog as a store keeps it: texts as they stand in messages.
@@ -84,7 +89,7 @@ impl Dialog {
             remote_cseq: Some(request.cseq()),
             secure: sips && flow.transport.is_secure(),
             flow,
-            destination: None,
+            heeds_names: false,
         }
     }
 
@@ -102,7 +107,7 @@ impl Dialog {
             remote_cseq: None,
             secure: target.len() > 5 && target[..5].eq_ignore_ascii_case(b"sips:") && flow.transport.is_secure(),
             flow,
-            destination: None,
+            heeds_names: false,
         }
     }
 
@@ -150,7 +155,7 @@ impl Dialog {
             remote_cseq: Some(kept.remote_cseq),
             secure: kept.secure,
             flow: kept.flow,
-            destination: None,
+            heeds_names: false,
         }
     }
 
@@ -191,16 +196,59 @@ impl Dialog {
         self.flow = flow;
     }
 
-    /// Sends requests elsewhere than to the flow: the next hop of the route set, or the target, resolved by the caller.
-    pub fn set_destination(&mut self, destination: Destination) {
-        self.destination = Some(destination);
+    /// The other side is trusted to say by name where its requests go: a carrier, not a phone.
+    pub fn heed_names(&mut self) {
+        self.heeds_names = true;
     }
 
-    /// Where requests go: on the flow, which is right behind NATs and wherever proxies record their route; to another
-    /// place if one was set.
+    /// Where requests go: on the flow, which is right behind NATs and wherever proxies record their route. Where the other
+    /// side is trusted with that, to the servers of a name in the first route or the target (RFC 3263), that one first which
+    /// was heard last.
     #[must_use]
     pub fn destination(&self) -> Destination {
-        self.destination.clone().unwrap_or(Destination::Flow(self.flow))
+        let flow = Destination::Flow(self.flow);
+        match self.service(None).filter(|_| self.heeds_names) {
+            Some(named) => Destination::AnyOf([named, flow].map(Alternative::as_written).into()),
+            None => flow,
+        }
+    }
+
+    /// Where requests go once the stream of the flow is gone: a new one to the first route or the target, at the host where
+    /// the other side was; nobody sends us to third parties (S25). `None`: nobody listens there.
+    #[must_use]
+    pub fn destination_anew(&self) -> Option<Destination> {
+        let Flow {
+            transport, local, peer, ..
+        } = self.flow;
+        if !matches!(transport, Transport::Tcp | Transport::Tls) {
+            return None;
+        }
+        // Such a Contact is reached by its flow alone (RFC 5626 section 4.3).
+        let hop = self.next_hop().filter(|hop| hop.param("ob").is_none())?;
+        let Some(ip) = hop.ip() else {
+            return self.service(Some(peer.ip()));
+        };
+        let usual = if transport == Transport::Tls { 5061 } else { 5060 };
+        let peer = (ip == peer.ip()).then(|| SocketAddr::new(ip, hop.port().unwrap_or(usual)))?;
+        Some(Destination::Address { transport, local, peer })
+    }
+
+    /// The next hop, if it is a name.
+    fn service(&self, only: Option<IpAddr>) -> Option<Destination> {
+        let service = Service::of(&self.next_hop()?).filter(|service| service.ip().is_none())?;
+        Some(Destination::Service {
+            service: Arc::new(service),
+            local: self.flow.local,
+            only,
+        })
+    }
+
+    /// The URI that says where requests go (section 8.1.2): the first route, or the target.
+    fn next_hop(&self) -> Option<Uri<'_>> {
+        match self.routes.values().next() {
+            Some(route) => NameAddr::parse(route).ok()?.uri().ok(),
+            None => Uri::parse(&self.target).ok(),
+        }
     }
 
     /// Their URI: Request-URI of our requests.
@@ -388,5 +436,38 @@ mod tests {
             ..flow()
         };
         assert!(dialog.is_on(flow()) && !dialog.is_on(moved));
+    }
+
+    #[test]
+    fn names_are_heeded_where_that_is_wanted_and_a_gone_stream_is_opened_anew_to_the_same_host_only() {
+        let host = |destination: Option<Destination>| match destination {
+            Some(Destination::Service { service, only, .. }) => (service.host.to_string(), only),
+            Some(other) => (other.peer().to_string(), None),
+            None => (String::new(), None),
+        };
+        let through_proxies = Dialog::as_callee(flow(), &invite(), Tag(1));
+        assert_eq!(through_proxies.destination(), Destination::Flow(flow()));
+        assert_eq!(through_proxies.destination_anew(), None, "nothing to open over UDP");
+        let mut heeding = through_proxies.clone();
+        heeding.heed_names();
+        let Destination::AnyOf(ways) = heeding.destination() else {
+            panic!("{:?}", heeding.destination())
+        };
+        assert_eq!(host(Some(ways[0].destination.clone())), ("p2.example.com".into(), None));
+        assert_eq!(ways[1].destination, Destination::Flow(flow()));
+        let mut streamed = flow();
+        streamed.transport = Transport::Tcp;
+        let same = Some(flow().peer.ip());
+        for (contact, expected) in [
+            ("sip:a@198.51.100.9:5070", ("198.51.100.9:5070".into(), None)),
+            ("sip:a@198.51.100.10:5070", (String::new(), None)),
+            ("sip:a@198.51.100.9:5070;ob", (String::new(), None)),
+            ("sip:a@phone.example.com", ("phone.example.com".into(), same)),
+        ] {
+            let contact = format!("Contact: <{contact}>\r\n");
+            let invite = message("INVITE sip:b@example.com SIP/2.0", &contact);
+            let dialog = Dialog::as_callee(streamed, &invite, Tag(1));
+            assert_eq!(host(dialog.destination_anew()), expected, "{contact}");
+        }
     }
 }

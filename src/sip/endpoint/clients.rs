@@ -9,6 +9,7 @@ pub(super) use entry::Request;
 pub use remains::Remains;
 
 use super::core::{Core, Due};
+use super::places::Wish;
 use super::wire::{self, Branch, LARGEST_DATAGRAM};
 use super::{ClientId, Connecting, Destination, Event, Owner};
 use crate::draft::Headers;
@@ -327,7 +328,9 @@ impl Clients {
         let (transport, local, peer) = match destination {
             Destination::Flow(flow) => return self.begin(core, now, id.index, flow, out),
             Destination::Address { transport, local, peer } => (transport, local, peer),
-            Destination::Service { service, local } => return self.locate(core, now, id, (&service, local), out),
+            Destination::Service { service, local, only } => {
+                return self.locate(core, now, id, (&service, Wish { local, only }), out);
+            }
             Destination::AnyOf(ways) => return self.begin_with(core, now, id, &ways, out),
         };
         let datagram = Flow {

@@ -2,7 +2,7 @@
 
 use crate::locate::Service;
 use crate::{Flow, Transport};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,21 +60,36 @@ pub enum Destination {
         service: Arc<Service>,
         /// From this listener, if it speaks the transport that is found.
         local: SocketAddr,
+        /// Only to targets at this address: who is heard there, and is trusted no further, named the service (S25).
+        only: Option<IpAddr>,
     },
     /// By the first of these ways, and by the next one where that fails: flows of one device (RFC 5626 section 5.3, status
-    /// 430). The request is written for the first. At least one.
+    /// 430), the addresses of a peer, a name and the flow on which its owner was heard. The request is written for the first.
+    /// At least one.
     AnyOf(Arc<[Alternative]>),
 }
 
-/// A way to a device.
+/// One way of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// Where it leads.
     pub destination: Destination,
-    /// What a request that goes there has as Request-URI.
+    /// What a request that goes there has as Request-URI; empty: what it was written with, and its Route.
     pub uri: Box<[u8]>,
     /// And as Route; empty for none.
     pub route: Box<[u8]>,
+}
+
+impl Alternative {
+    /// The request goes there as it was written.
+    #[must_use]
+    pub fn as_written(destination: Destination) -> Alternative {
+        Alternative {
+            destination,
+            uri: Box::default(),
+            route: Box::default(),
+        }
+    }
 }
 
 impl Destination {
@@ -90,7 +105,7 @@ impl Destination {
                 peer: *peer,
                 connection: 0,
             },
-            Destination::Service { service, local } => Flow {
+            Destination::Service { service, local, .. } => Flow {
                 transport: service.usual_transport(),
                 local: *local,
                 peer: nobody(*local),
@@ -104,6 +119,17 @@ impl Destination {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.outlook().peer
+    }
+
+    /// Whatever of it is taken, it is a way under TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        match self {
+            Destination::Flow(flow) => flow.transport.is_secure(),
+            Destination::Address { transport, .. } => transport.is_secure(),
+            Destination::Service { service, .. } => service.usual_transport().is_secure(),
+            Destination::AnyOf(ways) => ways.iter().all(|way| way.destination.is_secure()),
+        }
     }
 
     pub(super) fn listener(&self) -> (Transport, SocketAddr) {

@@ -1,6 +1,6 @@
 //! What server and client transactions share: times, identifiers, timers, figures, and the way out.
 
-use super::places::{Located, Places, Waiter};
+use super::places::{Located, Places, Waiter, Wish};
 use super::wire::{self, Branch, Way};
 use super::{ClientId, Config, Connecting, Counters, Destination, Owner, ServerId};
 use crate::draft::Draft;
@@ -70,6 +70,8 @@ const MAX_CLOSED: usize = 65_536;
 struct Parcel {
     bytes: Bytes,
     timer: TimerId,
+    /// The flow to take where a name leads there or nowhere.
+    heard: Option<Flow>,
 }
 
 /// Peers who answer slowly must not fill memory: more than this many waiting messages are dropped, as a network would.
@@ -180,8 +182,19 @@ impl Core {
 
     fn send_alone(&mut self, now: Mono, destination: Destination, bytes: Bytes, out: &mut impl Sink) {
         match destination {
-            Destination::AnyOf(ways) => self.send_alone(now, ways[0].destination.clone(), bytes, out),
-            Destination::Service { service, local } => self.send_parcel_to(now, &service, local, bytes, out),
+            Destination::AnyOf(ways) => {
+                let spare = ways.get(1).map(|way| &way.destination);
+                match (&ways[0].destination, spare) {
+                    (Destination::Service { service, local, only }, Some(&Destination::Flow(heard))) => {
+                        let (local, only) = (*local, *only);
+                        self.send_parcel_to(now, (service, Wish { local, only }), Some(heard), bytes, out);
+                    }
+                    (first, _) => self.send_alone(now, first.clone(), bytes, out),
+                }
+            }
+            Destination::Service { service, local, only } => {
+                self.send_parcel_to(now, (&service, Wish { local, only }), None, bytes, out);
+            }
             Destination::Flow(flow) => out.push(Output::Transmit { flow, bytes }),
             Destination::Address {
                 transport: Transport::Udp,
@@ -208,44 +221,55 @@ impl Core {
     fn send_parcel_to(
         &mut self,
         now: Mono,
-        service: &Arc<Service>,
-        local: SocketAddr,
+        (service, wish): (&Arc<Service>, Wish),
+        heard: Option<Flow>,
         bytes: Bytes,
         out: &mut impl Sink,
     ) {
-        let Some(id) = self.keep_parcel(now, bytes) else { return };
+        let Some(id) = self.keep_parcel(now, bytes, heard) else {
+            return;
+        };
         let waiter = Waiter::Parcel(id);
-        match self.places.locate(&mut self.wheel, now, service, local, waiter, out) {
-            Located::At(ways) => self.handle_parcel_located(id, &ways, out),
+        match self.places.locate(&mut self.wheel, now, service, wish, waiter, out) {
+            Located::At(ways) => self.handle_parcel_located(id, None, &ways, out),
             Located::Later => {}
-            Located::Refused => self.drop_parcel(id),
+            Located::Refused => self.handle_parcel_located(id, None, &[], out),
         }
     }
 
-    /// Where a parcel goes is known: to the first of these ways.
-    pub fn handle_parcel_located(&mut self, id: u64, ways: &[Destination], out: &mut impl Sink) {
-        let Some(&Destination::Address { transport, local, peer }) = ways.first() else {
+    /// Where a parcel goes is known: to where its receiver was heard if that is one of these ways, else to the first. `name` is
+    /// what was looked up.
+    pub fn handle_parcel_located(
+        &mut self,
+        id: u64,
+        name: Option<Arc<str>>,
+        ways: &[Destination],
+        out: &mut impl Sink,
+    ) {
+        let heard = self.parcels.get(&id).and_then(|parcel| parcel.heard);
+        let is_known = |heard: &Flow| ways.is_empty() || ways.iter().any(|way| is_same_place(&way.outlook(), heard));
+        let flow = heard.filter(|heard| is_known(heard) && !self.is_closed(heard));
+        let Some(way) = flow.or_else(|| ways.first().map(Destination::outlook)) else {
             return self.drop_parcel(id);
+        };
+        let sent_by = match self.sent_by.iter().find(|(l, _)| *l == way.local) {
+            Some((_, text)) => SentBy::Name(text),
+            None => SentBy::Address(way.local),
         };
         let Some(parcel) = self.parcels.get_mut(&id) else {
             return;
         };
-        let sent_by = match self.sent_by.iter().find(|(l, _)| *l == local) {
-            Some((_, text)) => SentBy::Name(text),
-            None => SentBy::Address(local),
-        };
-        parcel.bytes = wire::with_sent_by(&parcel.bytes, transport, sent_by);
-        if transport != Transport::Udp {
+        parcel.bytes = wire::with_sent_by(&parcel.bytes, way.transport, sent_by);
+        if flow.is_none() && way.transport != Transport::Udp {
             return out.push(Output::Connect {
                 token: Connecting::parcel(id),
-                transport,
-                local,
-                peer,
-                name: None,
+                transport: way.transport,
+                local: way.local,
+                peer: way.peer,
+                name,
             });
         }
-        let flow = Destination::Address { transport, local, peer }.outlook();
-        self.handle_parcel_connected(id, flow, out);
+        self.handle_parcel_connected(id, way, out);
     }
 
     /// Sends something without transaction over a stream that has first to be opened.
@@ -258,7 +282,9 @@ impl Core {
         bytes: Bytes,
         out: &mut impl Sink,
     ) {
-        let Some(id) = self.keep_parcel(now, bytes) else { return };
+        let Some(id) = self.keep_parcel(now, bytes, None) else {
+            return;
+        };
         out.push(Output::Connect {
             token: Connecting::parcel(id),
             transport,
@@ -268,7 +294,7 @@ impl Core {
         });
     }
 
-    fn keep_parcel(&mut self, now: Mono, bytes: Bytes) -> Option<u64> {
+    fn keep_parcel(&mut self, now: Mono, bytes: Bytes, heard: Option<Flow>) -> Option<u64> {
         if self.parcels.len() >= MAX_PARCELS {
             self.counters.send_failures += 1;
             return None;
@@ -276,7 +302,7 @@ impl Core {
         let id = self.next_parcel;
         self.next_parcel += 1;
         let timer = self.wheel.insert(now + self.times.lifetime(), Due::Parcel(id));
-        self.parcels.insert(id, Parcel { bytes, timer });
+        self.parcels.insert(id, Parcel { bytes, timer, heard });
         Some(id)
     }
 
@@ -302,6 +328,10 @@ impl Core {
     pub fn parcels(&self) -> usize {
         self.parcels.len()
     }
+}
+
+fn is_same_place(way: &Flow, heard: &Flow) -> bool {
+    way.transport == heard.transport && way.peer == heard.peer
 }
 
 /// Host and port as written into Via and Contact.

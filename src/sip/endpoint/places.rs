@@ -9,7 +9,7 @@ use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,15 @@ pub(super) enum Waiter {
     Parcel(u64),
 }
 
+/// What the waiter would like.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Wish {
+    /// To send from this listener.
+    pub local: SocketAddr,
+    /// To targets at this address alone.
+    pub only: Option<IpAddr>,
+}
+
 /// What came of asking.
 pub(super) enum Located {
     /// There was nothing to ask: these are the ways.
@@ -41,6 +50,9 @@ pub(super) enum Located {
     /// Too much is asked already.
     Refused,
 }
+
+/// What a lookup has come to: the host that was asked for, and the ways for each who waited.
+pub(super) type Answered = (Arc<str>, Vec<(Waiter, Vec<Destination>)>);
 
 pub(super) struct Places {
     listeners: Vec<(Transport, SocketAddr)>,
@@ -56,7 +68,7 @@ pub(super) struct Places {
 struct Pending {
     service: Arc<Service>,
     lookup: Lookup,
-    waiting: Vec<(Waiter, SocketAddr)>,
+    waiting: Vec<(Waiter, Wish)>,
     timer: TimerId,
 }
 
@@ -73,24 +85,24 @@ impl Places {
         }
     }
 
-    /// Asks where a name is served, on behalf of a waiter who would like to send from the listener `local`.
+    /// Asks where a name is served, on behalf of a waiter.
     #[allow(clippy::too_many_arguments)] // what the endpoint has in several fields
     pub fn locate(
         &mut self,
         wheel: &mut Wheel<Due>,
         now: Mono,
         service: &Arc<Service>,
-        local: SocketAddr,
+        wish: Wish,
         waiter: Waiter,
         out: &mut impl Sink,
     ) -> Located {
         if let Some(pending) = self.by_service.get(service).and_then(|id| self.lookups.get_mut(id)) {
-            pending.waiting.push((waiter, local));
+            pending.waiting.push((waiter, wish));
             return Located::Later;
         }
         let (lookup, step) = Lookup::start((**service).clone(), &self.speaks());
         let questions = match step {
-            Step::Done(targets) => return Located::At(self.ways(now, &targets, local)),
+            Step::Done(targets) => return Located::At(self.ways(now, &targets, wish)),
             Step::Ask(_) if self.lookups.len() >= MAX_LOOKUPS => return Located::Refused,
             Step::Ask(questions) => questions,
         };
@@ -103,7 +115,7 @@ impl Places {
             Pending {
                 service: service.clone(),
                 lookup,
-                waiting: vec![(waiter, local)],
+                waiting: vec![(waiter, wish)],
                 timer,
             },
         );
@@ -131,41 +143,32 @@ impl Places {
         found: Found,
         random: &mut dyn FnMut() -> u64,
         out: &mut impl Sink,
-    ) -> Vec<(Waiter, Vec<Destination>)> {
-        let Some((id, question)) = self.questions.remove(&token.0) else {
-            return Vec::new();
-        };
+    ) -> Option<Answered> {
+        let (id, question) = self.questions.remove(&token.0)?;
         let pending = self.lookups.get_mut(&id);
         match pending.and_then(|pending| pending.lookup.handle(&question, found, random)) {
             Some(Step::Ask(questions)) => self.ask(id, questions, out),
             Some(Step::Done(targets)) => return self.finish(wheel, now, id, &targets),
             None => {}
         }
-        Vec::new()
+        None
     }
 
     /// It takes too long: whoever waits is told that there is no way.
-    pub fn give_up(&mut self, wheel: &mut Wheel<Due>, now: Mono, id: u64) -> Vec<(Waiter, Vec<Destination>)> {
+    pub fn give_up(&mut self, wheel: &mut Wheel<Due>, now: Mono, id: u64) -> Option<Answered> {
         self.finish(wheel, now, id, &[])
     }
 
-    fn finish(
-        &mut self,
-        wheel: &mut Wheel<Due>,
-        now: Mono,
-        id: u64,
-        targets: &[Target],
-    ) -> Vec<(Waiter, Vec<Destination>)> {
-        let Some(pending) = self.lookups.remove(&id) else {
-            return Vec::new();
-        };
+    fn finish(&mut self, wheel: &mut Wheel<Due>, now: Mono, id: u64, targets: &[Target]) -> Option<Answered> {
+        let pending = self.lookups.remove(&id)?;
         wheel.cancel(pending.timer);
         self.by_service.remove(&pending.service);
         self.questions.retain(|_, (lookup, _)| *lookup != id);
         let waiting = pending.waiting.into_iter();
-        waiting
-            .map(|(waiter, local)| (waiter, self.ways(now, targets, local)))
-            .collect()
+        let waiting = waiting
+            .map(|(waiter, wish)| (waiter, self.ways(now, targets, wish)))
+            .collect();
+        Some((Arc::from(&*pending.service.host), waiting))
     }
 
     /// The transports we listen with and can call others by, each once.
@@ -181,11 +184,14 @@ impl Places {
     }
 
     /// Where to send from for each target, those that failed of late last.
-    fn ways(&self, now: Mono, targets: &[Target], local: SocketAddr) -> Vec<Destination> {
-        let is_avoided = |target: &&Target| self.avoided.get(*target).is_some_and(|until| *until > now);
-        let (bad, good): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(is_avoided);
+    fn ways(&self, now: Mono, targets: &[Target], wish: Wish) -> Vec<Destination> {
+        let is_meant = |target: &&Target| wish.only.is_none_or(|only| only == target.peer.ip());
+        let (bad, good): (Vec<&Target>, Vec<&Target>) = targets
+            .iter()
+            .filter(is_meant)
+            .partition(|target| self.is_avoided(now, target));
         let way = |target: &Target| {
-            let local = self.listener(target, local)?;
+            let local = self.listener(target, wish.local)?;
             Some(Destination::Address {
                 transport: target.transport,
                 local,
@@ -195,8 +201,16 @@ impl Places {
         good.into_iter().chain(bad).filter_map(way).collect()
     }
 
+    /// It failed of late.
+    pub fn is_avoided(&self, now: Mono, target: &Target) -> bool {
+        self.avoided.get(target).is_some_and(|until| *until > now)
+    }
+
+    /// One on loopback reaches nobody elsewhere.
     fn listener(&self, target: &Target, wish: SocketAddr) -> Option<SocketAddr> {
-        let fits = |local: &SocketAddr| local.is_ipv4() == target.peer.is_ipv4();
+        let peer = target.peer.ip();
+        let fits =
+            |local: &SocketAddr| local.is_ipv4() == peer.is_ipv4() && (!local.ip().is_loopback() || peer.is_loopback());
         let ours = self
             .listeners
             .iter()

@@ -28,7 +28,7 @@ impl Session {
         let tag = endpoint.new_tag();
         let server = endpoint.accept(now, flow, invite.clone(), owner, out);
         endpoint.bind_dialog(tag, owner);
-        let dialog = Dialog::as_callee(flow, &invite, tag);
+        let dialog = local.dialog(Dialog::as_callee(flow, &invite, tag));
         let mut session = Session {
             owner,
             local,

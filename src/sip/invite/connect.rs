@@ -108,9 +108,8 @@ impl Session {
             if calling.forks.len() >= MAX_FORKS {
                 return 0;
             }
-            calling
-                .forks
-                .push(Dialog::as_caller(flow, message, &calling.from, tag, &calling.uri));
+            let fork = Dialog::as_caller(flow, message, &calling.from, tag, &calling.uri);
+            calling.forks.push(self.local.dialog(fork));
             calling.forks.len() - 1
         });
         u32::try_from(index).unwrap_or(0)
@@ -130,7 +129,9 @@ impl Session {
         let fork = known.unwrap_or(calling.forks.len());
         let mut dialog = match known {
             Some(fork) => calling.forks.swap_remove(fork),
-            None => Dialog::as_caller(flow, &message, &calling.from, tag, &calling.uri),
+            None => self
+                .local
+                .dialog(Dialog::as_caller(flow, &message, &calling.from, tag, &calling.uri)),
         };
         dialog.confirm(flow, &message);
         // Offer and answer may have been exchanged before, reliably, in this very fork.
@@ -231,6 +232,9 @@ impl Session {
             self.tag,
             message.header(Name::To).unwrap_or_default(),
         );
+        if self.local.heeds_names {
+            stranger.heed_names();
+        }
         cx.send_ack(&stranger, &stranger.ack(message.cseq()));
         if !known {
             self.strangers.push(message.to_tag().into());

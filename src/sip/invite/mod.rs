@@ -26,6 +26,7 @@ pub use prack::knows_reliable;
 pub use session::Session;
 pub use timer::{Expiry, too_brief};
 
+use crate::dialog::Dialog;
 use crate::draft::{Body, Headers};
 use crate::endpoint::{ClientId, Destination, ServerId};
 use crate::{Message, Name};
@@ -42,9 +43,19 @@ pub struct Local {
     pub decline: Option<Decline>,
     /// Session timers (RFC 4028); `None`: we do not know them.
     pub expiry: Option<Expiry>,
+    /// The other side is trusted to say by name where requests go ([`Dialog::heed_names`]).
+    pub heeds_names: bool,
 }
 
 impl Local {
+    /// A dialog of the session.
+    fn dialog(&self, mut dialog: Dialog) -> Dialog {
+        if self.heeds_names {
+            dialog.heed_names();
+        }
+        dialog
+    }
+
     /// Supported: what a session does by itself. 100rel is said where it can be had, in INVITE alone.
     fn extensions(&self) -> Headers {
         match self.expiry {

@@ -3,7 +3,7 @@
 use super::{Cause, Event, Local, Match};
 use crate::dialog::{Dialog, Order};
 use crate::draft::{Body, Draft, Headers, Reply, Tag};
-use crate::endpoint::{self, Alarm, ClientId, Destination, Endpoint, Owner, ServerId};
+use crate::endpoint::{self, Alarm, ClientId, Endpoint, Owner, ServerId};
 use crate::output::{Output, Sink};
 pub(super) use crate::step::Cx;
 use crate::{Flow, Message, Method, Name};
@@ -468,15 +468,6 @@ impl Session {
                 self.plain_contact = Some(plain);
             }
             None => self.local.contact = plain,
-        }
-    }
-
-    /// Sends the requests of an answered session elsewhere than to its flow: where the TU has resolved the target or the
-    /// first route to. By default they go where the other side was last heard, which is right behind NATs and wherever
-    /// proxies record their route.
-    pub fn set_destination(&mut self, destination: Destination) {
-        for dialog in self.dialogs_mut() {
-            dialog.set_destination(destination.clone());
         }
     }
 }

@@ -507,7 +507,7 @@ fn too_much_at_once_is_refused_for_now() {
 
 #[test]
 fn a_flood_of_wrong_answers_cannot_fill_the_log() {
-    let mut core = crate::core::Core::new(config(), [0; 32]);
+    let mut core = crate::core::Core::new(config(), [0; 32], [1; 32]);
     let bytes = format!(
         "{REGISTER} SIP/2.0\r\nVia: SIP/2.0/UDP {STRANGER};branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n"
     );

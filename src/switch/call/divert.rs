@@ -9,6 +9,7 @@ use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use crate::route::{self, Callee, Devices, Dialler, Target};
+use crate::sips;
 use crate::users::UserIndex;
 use model::{Aor, EndReason, UserSettings};
 use sip::{Flow, Headers, Name, Reply};
@@ -43,9 +44,24 @@ pub(super) struct Origin {
     pub(super) hops: u8,
     /// He takes reliable provisional responses.
     pub(super) is_reliable: bool,
+    /// He has called a `sips` URI: it goes on under TLS only.
+    pub(super) is_secure: bool,
 }
 
 impl Origin {
+    /// The devices that his call may ring.
+    fn secured(&self, mut devices: Devices) -> Devices {
+        devices.retain(|device| !self.is_secure || device.destination.is_secure());
+        devices
+    }
+
+    fn nobody_there(&self) -> Failure {
+        match self.is_secure {
+            true => Failure::new(sips::no_way(), EndReason::Unreachable),
+            false => Failure::of(480),
+        }
+    }
+
     /// What the devices that ring are told of it.
     pub(super) fn calling<'c>(&'c self, headers: Headers, past: &'c [Stop]) -> Calling<'c> {
         Calling {
@@ -72,9 +88,9 @@ impl Calls {
             let callee = match next {
                 Callee::User(callee) => callee,
                 Callee::Outside(trunk, number) => {
-                    let devices = route::way_outside(cx.core, trunk, &number);
+                    let devices = origin.secured(route::way_outside(cx.core, trunk, &number));
                     return match devices.is_empty() {
-                        true => Err(Failure::of(480)),
+                        true => Err(origin.nobody_there()),
                         false => Ok((Callee::Outside(trunk, number), devices)),
                     };
                 }
@@ -104,10 +120,10 @@ impl Calls {
                 None => {
                     // A device is dialled of who was dialled, not of whom that user has calls forwarded to.
                     let named = origin.named.as_deref().filter(|_| past.len() == 1);
-                    let devices = route::devices(cx, user, own_flow(origin, callee), named);
+                    let devices = origin.secured(route::devices(cx, user, own_flow(origin, callee), named));
                     match settings.and_then(|settings| settings.forward_no_answer.as_deref()) {
                         Some(next) if devices.is_empty() => (next, Left::Absent),
-                        _ if devices.is_empty() => return Err(Failure::of(480)),
+                        _ if devices.is_empty() => return Err(origin.nobody_there()),
                         _ => return Ok((Callee::User(callee), devices)),
                     }
                 }

@@ -35,8 +35,6 @@ pub(crate) struct Leg {
     pub(crate) trunk: Option<Box<str>>,
     /// The device's URI: its Contact, or the caller's own.
     pub(crate) uri: Box<str>,
-    /// Where its signalling comes from: media may come from there too (RFC 7362).
-    pub(crate) host: Option<IpAddr>,
     /// Its INVITE dialog.
     pub(crate) session: Session,
     /// Its port and agreement, while it has a port.
@@ -118,7 +116,6 @@ impl Leg {
         interaction: Key<Interaction>,
         (direction, user): (Direction, Option<Aor>),
         uri: Box<str>,
-        host: Option<IpAddr>,
         session: Session,
     ) -> Leg {
         Leg {
@@ -129,7 +126,6 @@ impl Leg {
             user,
             trunk: None,
             uri,
-            host,
             session,
             sound: None,
             former: SmallVec::new(),
@@ -147,6 +143,12 @@ impl Leg {
             transferred_to: "".into(),
             relayed: SmallVec::new(),
         }
+    }
+
+    /// Where its signalling comes from: media may come from there too (RFC 7362).
+    #[must_use]
+    pub(crate) fn host(&self) -> Option<IpAddr> {
+        self.session.flow().map(|flow| flow.peer.ip())
     }
 
     /// It has left its call.

@@ -216,6 +216,7 @@ impl Calls {
             flow: None,
             hops: 70,
             is_reliable: false,
+            is_secure: false,
         };
         let mut past = Path::new();
         let (callee, devices) = self.called(cx, &origin, first, &mut past)?;

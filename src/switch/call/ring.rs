@@ -12,6 +12,7 @@ use crate::arena::Key;
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
 use crate::route::{Callee, Device, Devices, TrunkIndex, best};
+use crate::sips;
 use crate::text::loggable;
 use clock::Mono;
 use model::{Aor, Direction, EndReason, EndedBy, PartyId};
@@ -164,12 +165,16 @@ impl Calls {
         if callee.trunk.is_none_or(|trunk| trunk.of(cx.core).is_trusted) {
             headers.append(&history::told(calling.past, callee.to.trim_matches(['<', '>'])));
         }
+        let mut local = self.local(cx.core, &caller.number, flow, callee.trunk.is_some());
+        if device.contact.starts_with("sips:") {
+            local.contact = sips::raised(&local.contact);
+        }
         let invitation = Invitation {
             destination: device.destination,
             uri: device.contact.to_string(),
             from: caller.from.clone(),
             to: callee.to.clone(),
-            local: self.local(cx.core, &caller.number, flow),
+            local,
             headers: routed(headers, &device.path),
             max_forwards: calling.hops,
             // Its offer in a provisional response would be the caller's to answer, in a PRACK.
@@ -188,8 +193,8 @@ impl Calls {
             let (id, call_id) = (interaction.id, session.call_id().as_bytes());
             tracing::debug!(call = %id, call_id = %loggable(call_id), peer = %flow.peer, "device called");
         }
-        let (whose, host) = ((Direction::Out, callee.user.clone()), Some(flow.peer.ip()));
-        let mut leg = Leg::new(cx, key, whose, device.contact, host, session);
+        let whose = (Direction::Out, callee.user.clone());
+        let mut leg = Leg::new(cx, key, whose, device.contact, session);
         leg.trunk = callee.trunk.map(|trunk| trunk.of(cx.core).name.clone());
         leg.sound = Some(sound);
         Ok(self.legs.insert(leg))

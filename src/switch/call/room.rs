@@ -143,7 +143,7 @@ impl Calls {
             return false;
         };
         let media_timeout = media_timeout.filter(|_| leg.is_up());
-        let (room, host) = (room_id(leg.place), leg.host);
+        let (room, host) = (room_id(leg.place), leg.host());
         let Some(sound) = &mut leg.sound else { return false };
         let Some(mut media) = sound.negotiation.leg_media() else {
             return false;

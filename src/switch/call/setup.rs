@@ -10,6 +10,7 @@ use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
 use crate::registrar;
 use crate::route::{self, Callee, Devices, Dialler, Target};
+use crate::sips;
 use crate::text::loggable;
 use media::WorkerId;
 use media::sdp::SessionDescription;
@@ -39,14 +40,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn origin(&self) -> Origin {
+    fn origin(&self, core: &Core) -> Origin {
         Origin {
             caller: self.caller,
             identity: self.identity.clone(),
-            named: registrar::gruu::named(&self.invite),
+            named: registrar::gruu::named(core, &self.invite),
             flow: Some(self.flow),
             hops: hops_left(&self.invite),
             is_reliable: sip::invite::knows_reliable(&self.invite),
+            is_secure: sips::is_asked(&self.invite),
         }
     }
 }
@@ -84,7 +86,10 @@ impl Calls {
         let (key, leg_key) = (self.interactions.next_key(), self.legs.next_key());
         let user = asked.caller.user().map(|user| cx.core.users[user].aor.clone());
         let dialled = dialled(cx.core, &asked.invite);
-        let local = self.local(cx.core, &dialled, asked.flow);
+        let mut local = self.local(cx.core, &dialled, asked.flow, asked.caller.user().is_none());
+        if sips::is_due(asked.flow, &asked.invite) {
+            local.contact = sips::raised(&local.contact);
+        }
         let core = &mut *cx.core;
         core.working = Some(leg_owner(leg_key));
         let session = Session::receive(
@@ -113,7 +118,7 @@ impl Calls {
             (None, Ok(from)) => loggable(from.uri_bytes).into(),
             (None, Err(_)) => "".into(),
         };
-        let mut leg = Leg::new(cx, key, (Direction::In, user), uri, Some(asked.flow.peer.ip()), session);
+        let mut leg = Leg::new(cx, key, (Direction::In, user), uri, session);
         leg.trunk = asked.caller.trunk(cx.core);
         self.legs.insert(leg);
         self.active += 1;
@@ -138,7 +143,7 @@ impl Calls {
             self.link_second_call(key, &cx.core.users[user].aor);
         }
         let mut past = Path::new();
-        let origin = asked.origin();
+        let origin = asked.origin(cx.core);
         let (target, called) = self.goal(cx, key, &origin, &mut past)?;
         let Some(caller) = self.caller_of(key) else {
             return Ok(());
@@ -216,13 +221,15 @@ impl Calls {
         understood
     }
 
-    /// How we present ourselves to the device on this flow, as the one the other side calls `number`.
-    pub(super) fn local(&self, core: &Core, number: &str, flow: Flow) -> Local {
+    /// How we present ourselves to the device on this flow, or to a trunk, as the one the other side calls `number`.
+    pub(super) fn local(&self, core: &Core, number: &str, flow: Flow, is_outside: bool) -> Local {
         Local {
             contact: core.contact(number, flow.transport, flow.local),
             headers: self.manners.clone(),
             decline: Some(body::decline),
             expiry: expiry(core),
+            // A carrier may be several machines; a phone is where it is heard (S25).
+            heeds_names: is_outside,
         }
     }
 }

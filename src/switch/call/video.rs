@@ -164,7 +164,7 @@ impl Calls {
             .sound
             .as_ref()
             .filter(|sound| matches!(sound.engine, Engine::Open))?;
-        let latch = leg.host.map_or(Latch::SdpHost, Latch::Host);
+        let latch = leg.host().map_or(Latch::SdpHost, Latch::Host);
         Some((sound.video.as_ref()?.port, sound.negotiation.video_media()?, latch))
     }
 

@@ -1,6 +1,7 @@
 //! Peers outside (carriers, other switches), and who may dial whom.
 
 use sip::Transport;
+use sip::locate::Service;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 pub struct Trunk {
     /// How rules and records name it.
     pub name: Box<str>,
-    /// Where calls to it go, the most wanted first. There is at least one.
-    pub to: Vec<Peer>,
+    /// Where calls to it go.
+    pub to: To,
     /// Requests from these addresses are the trunk's; nobody there is asked for a password.
     pub sources: Vec<IpAddr>,
     /// What it may dial at ours.
@@ -24,6 +25,15 @@ pub struct Trunk {
 }
 
 /// Where a trunk is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// At these addresses, the most wanted first: the next where one says nothing, says 503 or cannot be reached. At least one.
+    Addresses(Vec<Peer>),
+    /// Where the DNS says that this name is served (RFC 3263).
+    Name(Arc<Service>),
+}
+
+/// One address of a trunk.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// How.
@@ -75,14 +85,36 @@ impl Default for Dial {
 }
 
 impl Trunk {
-    /// What its own numbers stand before in URIs: the address of its first peer.
+    /// What its own numbers stand before in URIs: its name, or the address of its first peer.
     #[must_use]
     pub fn host(&self) -> String {
-        let peer = self.to.first().map(|peer| peer.address);
+        let peers = match &self.to {
+            To::Name(service) => return service.host.to_string(),
+            To::Addresses(peers) => peers,
+        };
+        let peer = peers.first().map(|peer| peer.address);
         peer.map_or_else(String::new, |address| match address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         })
+    }
+
+    /// The address that stands for it in the records of dialogs if it is known by name: one that nobody has (RFC 1122 section
+    /// 3.2.1.3), made of its own name, so that it is found again when the configuration has changed.
+    #[must_use]
+    pub(crate) fn stand_in(&self) -> SocketAddr {
+        let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let [a, b, c, high, low, ..] = self.name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv).to_be_bytes();
+        (IpAddr::from([0, a, b, c]), u16::from_be_bytes([high, low])).into()
+    }
+
+    /// Whether a URI with this host speaks of it, or of a machine of its own.
+    #[must_use]
+    pub(crate) fn owns(&self, host: &[u8]) -> bool {
+        let To::Name(service) = &self.to else { return false };
+        let (host, own) = (host.to_ascii_lowercase(), service.host.as_bytes());
+        let before = host.strip_suffix(own);
+        before.is_some_and(|before| before.is_empty() || before.ends_with(b"."))
     }
 
     /// Whether a request from this address is the trunk's.

@@ -8,6 +8,7 @@ use crate::core::Cx;
 use crate::registrar;
 use crate::room::Room;
 use crate::route::{self, Target};
+use crate::sips;
 use crate::text::{loggable, printable};
 use crate::users::UserIndex;
 use bytes::Bytes;
@@ -132,9 +133,20 @@ impl Im {
             Inside::Composing(notice) => return Ok(Said::Composing(to, notice)),
             Inside::Report(report) => return Ok(Said::Report(to, report)),
         };
-        let named = registrar::gruu::named(request);
+        let named = registrar::gruu::named(cx.core, request);
         if named.is_some() && cx.registrar.meant(&to, named.as_deref(), cx.now).is_empty() {
             return Err(Reply::new(480));
+        }
+        // It is not kept: where a device will come from next, nobody can promise.
+        let is_secure = sips::is_asked(request);
+        if is_secure
+            && !cx
+                .registrar
+                .meant(&to, named.as_deref(), cx.now)
+                .iter()
+                .any(|bound| bound.is_secure())
+        {
+            return Err(sips::no_way());
         }
         let now = cx.now.wall;
         let wish = request
@@ -152,7 +164,8 @@ impl Im {
             accepted_at: now,
             expires_at: now + wish.min(cx.core.config.im.keep),
             named,
-            is_transient: wish.is_zero(),
+            is_transient: wish.is_zero() || is_secure,
+            is_secure,
             guise: None,
             imdn_id: content.imdn_id,
             wants: content.wants,

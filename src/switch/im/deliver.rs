@@ -548,7 +548,8 @@ impl Im {
         let needs_key = is_counted || kind.is_some() || !letter.imdn_id.is_empty();
         let mut ways = SmallVec::new();
         let meant = cx.registrar.meant(&letter.to, letter.named.as_deref(), cx.now);
-        let fresh = meant.into_iter().filter_map(|bound| {
+        let may_go = |bound: &&registrar::Bound| !letter.is_secure || bound.is_secure();
+        let fresh = meant.into_iter().filter(may_go).filter_map(|bound| {
             let destination = bound.destination().filter(|one| !delivery.tried.contains(one))?;
             Some((bound, destination))
         });

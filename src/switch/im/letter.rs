@@ -30,6 +30,8 @@ pub(super) struct Letter {
     pub(super) named: Option<Box<[u8]>>,
     /// Means nothing later: `is composing`, or an Expires of 0. Never stored.
     pub(super) is_transient: bool,
+    /// It was written to a `sips` URI: it goes on under TLS only.
+    pub(super) is_secure: bool,
     /// How its requests look, where that is not ours to choose. Not stored: a later try has our own look.
     pub(super) guise: Option<Box<Guise>>,
     /// What its sender calls it, if he wants to hear of it; may be empty.
@@ -163,6 +165,7 @@ impl From<StoredMessage> for Letter {
             expires_at: stored.expires_at,
             named: None,
             is_transient: false,
+            is_secure: false,
             guise: None,
             imdn_id: stored.imdn_id,
             wants: Marks(stored.wants),

@@ -116,6 +116,7 @@ impl Im {
             accepted_at: cx.now.wall,
             expires_at: cx.now.wall + keep,
             is_transient: !post.keeps,
+            is_secure: false,
             guise: post.guise.map(Box::new),
             imdn_id: "".into(),
             wants: Marks::NONE,

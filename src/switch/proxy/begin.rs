@@ -158,7 +158,7 @@ fn targets(cx: &Cx<'_>, dialler: Dialler, flow: Flow, request: &Message) -> Resu
     let dialled = cx.core.dialled(request).unwrap_or_default();
     let is_text = dialled.len() <= DIALLED_MAX && !dialled.chars().any(char::is_control);
     match is_text {
-        true => targets::of(cx, dialler, flow, request.method(), &dialled),
+        true => targets::of(cx, dialler, flow, request, &dialled),
         false => Err(Reply::new(404)),
     }
 }

@@ -5,8 +5,10 @@ use super::identity;
 use super::seal::{Seal, Side};
 use super::{Branch, owner};
 use crate::arena::Key;
+use crate::config::trunks::To;
 use crate::core::{Core, Cx};
 use crate::route::{Device, Dialler, TrunkIndex};
+use crate::sips;
 use sip::{Flow, Message, Method, Name, Splice, Transport};
 
 /// A request that is passed on, as it came.
@@ -40,7 +42,7 @@ impl Onward {
         splice = without_credentials(splice, &core.config.security.realm);
         splice = identity::of_request(core, splice, self.dialler, self.trunk);
         if makes_dialog(self.request.method()) {
-            splice = self.recorded(core, seal, splice, target.flow(), is_trusted);
+            splice = self.recorded(core, seal, splice, self.outlook(core, target), is_trusted);
         }
         let Core { endpoint, effects, .. } = core;
         let client = endpoint.forward(
@@ -72,11 +74,28 @@ impl Onward {
             return splice;
         };
         let differs = (self.source.transport, self.source.local) != (out.transport, out.local);
-        let value = |flow: Flow| record_route(core, &record, flow);
+        let is_secure = sips::is_asked(&self.request);
+        let value = |flow: Flow| record_route(core, &record, flow, is_secure);
         let splice = splice.prepend(Name::RecordRoute, value(self.source));
         match differs {
             true => splice.prepend(Name::RecordRoute, value(out)),
             false => splice,
+        }
+    }
+
+    /// The way that the record names; of a trunk that is known by name, which one it is.
+    fn outlook(&self, core: &Core, target: &Device) -> Flow {
+        let flow = target.flow();
+        match self
+            .trunk
+            .map(|trunk| trunk.of(core))
+            .filter(|trunk| matches!(trunk.to, To::Name(_)))
+        {
+            Some(trunk) => Flow {
+                peer: trunk.stand_in(),
+                ..flow
+            },
+            None => flow,
         }
     }
 
@@ -113,17 +132,19 @@ fn makes_dialog(method: Method) -> bool {
     )
 }
 
-/// `<sip:RECORD@us;lr>` as this side reaches us.
-fn record_route(core: &Core, record: &[u8], flow: Flow) -> Vec<u8> {
+/// `<sip:RECORD@us;lr>` as this side reaches us; `<sips:...>` in a dialog of such URIs.
+fn record_route(core: &Core, record: &[u8], flow: Flow, is_secure: bool) -> Vec<u8> {
+    let scheme: &[u8] = if is_secure { b"<sips:" } else { b"<sip:" };
     let parameter = match flow.transport {
         Transport::Udp => "",
+        Transport::Tls if is_secure => "",
         Transport::Tcp => ";transport=tcp",
         Transport::Tls => ";transport=tls",
         Transport::Ws | Transport::Wss => ";transport=ws",
     };
     let host = core.endpoint.sent_by(flow.local);
     let mut value = Vec::with_capacity(record.len() + host.len() + 32);
-    for piece in [b"<sip:", record, b"@", host.as_bytes(), parameter.as_bytes(), b";lr>"] {
+    for piece in [scheme, record, b"@", host.as_bytes(), parameter.as_bytes(), b";lr>"] {
         value.extend_from_slice(piece);
     }
     value

@@ -5,13 +5,16 @@ use super::forward::{carried, without_credentials};
 use super::identity::believed;
 use super::seal::{Opened, Side};
 use super::{Branch, Proxy, owner};
+use crate::config::trunks::Trunk;
 use crate::core::{Core, Cx};
 use crate::route;
 use clock::Mono;
 use sip::header::NameAddr;
+use sip::locate::Service;
 use sip::{Destination, Flow, Message, Method, Name, Reply, Splice, Transport, Uri};
 use smallvec::smallvec;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The dialog that a request's Route names.
 #[derive(Debug)]
@@ -177,6 +180,9 @@ fn next_hop<'m>(request: &'m Message, passage: &Passage) -> Option<Uri<'m>> {
 fn way(core: &Core, passage: &Passage, request: &Message) -> Result<Destination, Reply> {
     let Side { flow, .. } = passage.opened.to;
     let uri = next_hop(request, passage);
+    if let Some((trunk, service)) = route::trunk_by_name(core, flow.peer) {
+        return Ok(way_by_name(trunk, service, flow, uri.as_ref()));
+    }
     let transport = uri.and_then(|uri| transport_of(&uri)).unwrap_or(flow.transport);
     let named = uri.and_then(|uri| Some(SocketAddr::new(uri.ip()?, uri.port().unwrap_or(usual_port(transport)))));
     let named = named.filter(|named| transport == flow.transport && is_there(core, flow, *named));
@@ -200,6 +206,25 @@ fn way(core: &Core, passage: &Passage, request: &Message) -> Result<Destination,
             peer,
         }),
         _ => Err(Reply::new(430)),
+    }
+}
+
+/// To a trunk that is known by name: to the machine of its own that the URI names, or to one that the DNS names for it.
+fn way_by_name(trunk: &Trunk, service: &Arc<Service>, flow: Flow, uri: Option<&Uri<'_>>) -> Destination {
+    let peer = uri.and_then(|uri| {
+        let transport = transport_of(uri).unwrap_or(flow.transport);
+        let address = SocketAddr::new(uri.ip()?, uri.port().unwrap_or(usual_port(transport)));
+        (transport == flow.transport && trunk.is_at(address.ip())).then_some(address)
+    });
+    if let Some(peer) = peer {
+        let Flow { transport, local, .. } = flow;
+        return Destination::Address { transport, local, peer };
+    }
+    let named = uri.filter(|uri| trunk.owns(uri.host())).and_then(Service::of);
+    Destination::Service {
+        service: named.map_or_else(|| service.clone(), Arc::new),
+        local: flow.local,
+        only: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! can do it in that dialog only, and to nobody else (S7, S25).
 
 use crate::config::Listener;
+use crate::text::{decode, encode};
 use sha2::{Digest, Sha256};
 use sip::{Flow, Transport};
 use std::net::{IpAddr, SocketAddr};
@@ -79,6 +80,9 @@ impl Seal {
         call_id: &[u8],
         (from_tag, to_tag): (&[u8], &[u8]),
     ) -> Option<Opened> {
+        if text.len() > LONGEST.div_ceil(3) * 4 {
+            return None;
+        }
         let bytes = decode(text)?;
         let (record, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
         let fits = |tag: &[u8]| {
@@ -185,50 +189,6 @@ fn number(transport: Transport) -> u8 {
 fn transport(number: u8) -> Option<Transport> {
     use Transport::*;
     [Udp, Tcp, Tls, Ws, Wss].get(usize::from(number)).copied()
-}
-
-/// The alphabet of RFC 4648 section 5: all of it may stand in the user part of a URI as it is.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-fn encode(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..=chunk.len() {
-            text.push(DIGITS[(bits >> (18 - 6 * i)) as usize & 63]);
-        }
-    }
-    text
-}
-
-fn decode(text: &[u8]) -> Option<smallvec::SmallVec<[u8; 64]>> {
-    let mut bytes = smallvec::SmallVec::new();
-    if text.len() > LONGEST.div_ceil(3) * 4 {
-        return None;
-    }
-    for chunk in text.chunks(4) {
-        let mut bits = 0;
-        for &digit in chunk {
-            bits = bits << 6 | value(digit)?;
-        }
-        bits <<= 6 * (4 - chunk.len());
-        let [_, first, second, third] = bits.to_be_bytes();
-        bytes.extend([first, second, third].into_iter().take(chunk.len() * 3 / 4));
-    }
-    Some(bytes)
-}
-
-fn value(digit: u8) -> Option<u32> {
-    let value = match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'-' => 62,
-        b'_' => 63,
-        _ => return None,
-    };
-    Some(value.into())
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! preference. Do not disturb and forwards of users hold here as they do for calls that the switch bridges.
 
 use crate::core::Cx;
+use crate::registrar;
 use crate::route::{self, Device, Devices, Dialler, Target, TrunkIndex};
+use crate::sips;
 use crate::users::UserIndex;
 use model::Aor;
-use sip::{Flow, Method, Name, Reply};
+use sip::{Flow, Message, Method, Name, Reply};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -24,7 +26,39 @@ pub(super) struct Targets {
 }
 
 /// Who is to have it, or what to answer.
-pub(super) fn of(cx: &Cx<'_>, dialler: Dialler, flow: Flow, method: Method, dialled: &str) -> Result<Targets, Reply> {
+pub(super) fn of(
+    cx: &Cx<'_>,
+    dialler: Dialler,
+    flow: Flow,
+    request: &Message,
+    dialled: &str,
+) -> Result<Targets, Reply> {
+    let method = request.method();
+    let named = registrar::gruu::named(cx.core, request);
+    let targets = all(cx, dialler, flow, method, (dialled, named.as_deref()))?;
+    match sips::is_asked(request) {
+        true => secured(targets),
+        false => Ok(targets),
+    }
+}
+
+/// Those under TLS (RFC 5630 section 5.4).
+fn secured(mut targets: Targets) -> Result<Targets, Reply> {
+    targets.devices.retain(|device| device.destination.is_secure());
+    match targets.devices.is_empty() {
+        true => Err(sips::no_way()),
+        false => Ok(targets),
+    }
+}
+
+/// `named`: of who is dialled, the one device that is meant (RFC 5627).
+fn all(
+    cx: &Cx<'_>,
+    dialler: Dialler,
+    flow: Flow,
+    method: Method,
+    (dialled, named): (&str, Option<&[u8]>),
+) -> Result<Targets, Reply> {
     let ring_timeout = cx.core.config.calls.ring_timeout;
     let mut past: SmallVec<[Aor; 2]> = SmallVec::new();
     let (mut who, mut number) = (dialler, dialled.to_owned());
@@ -50,7 +84,9 @@ pub(super) fn of(cx: &Cx<'_>, dialler: Dialler, flow: Flow, method: Method, dial
             None => {
                 let own = (dialler == Dialler::User(user)).then_some(flow);
                 let rings_for = cx.core.users[user].ring_timeout.unwrap_or(ring_timeout);
-                return found(route::devices(cx, aor, own, None), None, rings_for);
+                // A device is named of who was dialled, not of whom that user has calls forwarded to.
+                let named = named.filter(|_| past.len() == 1);
+                return found(route::devices(cx, aor, own, named), None, rings_for);
             }
         }
     }

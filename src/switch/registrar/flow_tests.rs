@@ -294,3 +294,130 @@ fn a_device_that_is_not_there_is_unavailable_and_an_unknown_user_unknown() {
         assert_eq!(world.finish(caller, sent), status, "{uri}");
     }
 }
+
+/// The temporary address that the answer to a REGISTER tells.
+fn temporary(answer: &Message) -> String {
+    let told = text(answer, Name::Contact);
+    let after = told.split(";temp-gruu=\"").nth(1).unwrap_or_else(|| panic!("{told}"));
+    after.split('"').next().unwrap().to_owned()
+}
+
+fn writes(world: &mut World, caller: usize, uri: &str) -> u16 {
+    let sent = world.with(caller, |phone, now| {
+        let body = sip::Body {
+            content_type: "text/plain".into(),
+            content: "for the device".as_bytes().into(),
+        };
+        phone.request_to_uri(now, Method::Message, uri, Headers::new(), Some(body))
+    });
+    world.finish(caller, sent)
+}
+
+#[test]
+fn a_temporary_address_leads_to_its_device_alone_and_does_not_tell_whose_it_is() {
+    let mut world = World::new(config(), 1);
+    let (caller, named, other) = (world.phone("1000"), world.phone("1001"), world.phone("1001"));
+    world.register(caller);
+    let contact = format!("<{}>;{DEVICE}", world.phones[named].contact());
+    let wish = || {
+        Headers::new()
+            .with(Name::Contact, &contact)
+            .with(Name::Supported, "gruu")
+    };
+    let first = temporary(&register(&mut world, named, wish()));
+    world.register(other);
+    assert!(
+        first.starts_with("sip:tgruu.") && first.ends_with("@example.com;gr"),
+        "{first}"
+    );
+    assert!(!first.contains("1001"), "{first}");
+    // Each REGISTER makes a new one, and the old ones go on.
+    world.run(Duration::from_secs(1));
+    let second = temporary(&register(&mut world, named, wish()));
+    assert_ne!(first, second);
+    for (count, uri) in [&first, &second].into_iter().enumerate() {
+        assert_eq!(writes(&mut world, caller, uri), 200, "{uri}");
+        assert_eq!(world.phones[named].texts().len(), count + 1);
+    }
+    let call = world.call_uri(caller, &first);
+    world.phones[named].on_invite = OnInvite::Refuse(486);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[caller].calls[call].rejected, Some(486));
+    assert_eq!(
+        (world.phones[other].texts().len(), world.phones[other].calls.len()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_temporary_address_ends_with_its_registration_and_a_made_up_one_leads_nowhere() {
+    let mut world = World::new(config(), 1);
+    let caller = world.phone("1000");
+    world.register(caller);
+    let flow = world.phone_over("1001", Transport::Tcp);
+    let wish = |world: &World, phone| outbound(world, phone, 1).with(Name::Supported, "gruu");
+    let headers = wish(&world, flow);
+    let old = temporary(&register(&mut world, flow, headers));
+    assert_eq!(writes(&mut world, caller, &old), 200);
+    // The same device, started anew: another Call-ID.
+    let anew = world.phone_over("1001", Transport::Tcp);
+    let headers = wish(&world, anew);
+    let new = temporary(&register(&mut world, anew, headers));
+    assert_eq!(
+        (writes(&mut world, caller, &old), writes(&mut world, caller, &new)),
+        (480, 200)
+    );
+    let mut forged = new.clone().into_bytes();
+    let at = "sip:tgruu.".len() + 3;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    for uri in [
+        String::from_utf8(forged).unwrap().as_str(),
+        "sip:tgruu.@example.com;gr",
+        "sip:tgruu.AAAA@example.com;gr",
+        &new.replace(";gr", ""),
+    ] {
+        assert_eq!(writes(&mut world, caller, uri), 404, "{uri}");
+    }
+}
+
+/// RFC 3261 section 18.1.1: a connection that is gone is opened again, to where the Contact says at the same host.
+#[test]
+fn a_phone_whose_connection_broke_in_a_call_is_told_over_a_new_one_that_the_call_is_over() {
+    let mut world = World::new(config(), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone_over("1001", Transport::Tcp));
+    world.register(kate);
+    assert_eq!(world.register(jim), 200);
+    let call = world.call(kate, "1001");
+    assert!(world.run_until(Duration::from_secs(10), |world| world.phones[kate].calls[call].is_up));
+    world.disconnect(jim);
+    world.hang_up(kate, call);
+    let is_told = |world: &World| world.phones[jim].calls[0].ended.is_some();
+    assert!(world.run_until(Duration::from_secs(2), is_told), "the BYE came");
+}
+
+/// RFC 3327 section 5.3: what stands between is found again, and the device behind it is not sought without it.
+#[test]
+fn a_proxy_whose_connection_broke_is_found_by_its_path_at_the_host_where_it_was() {
+    let mut world = World::new(config(), 1);
+    let (caller, edge) = (world.phone("1000"), world.phone_over("1001", Transport::Tcp));
+    world.register(caller);
+    let at = world.phones[edge].flow_of_switch().peer;
+    let behind = |path: String| {
+        Headers::new()
+            .with(Name::Contact, "<sip:1001@10.0.0.7;transport=tcp>")
+            .with(Name::Path, path)
+            .with(Name::Supported, "path")
+    };
+    let answer = register(&mut world, edge, behind(format!("<sip:{at};lr>")));
+    assert_eq!(answer.status(), 200);
+    world.disconnect(edge);
+    assert_eq!(bound(&mut world), 2);
+    assert_eq!(writes(&mut world, caller, "sip:1001@example.com"), 200);
+    assert_eq!(world.phones[edge].texts(), ["for the device"]);
+    // One that says to be elsewhere is gone with its connection.
+    world.connect(edge);
+    let answer = register(&mut world, edge, behind("<sip:10.0.0.1;lr>".to_owned()));
+    assert_eq!(answer.status(), 200);
+    world.disconnect(edge);
+    assert_eq!(bound(&mut world), 1);
+}

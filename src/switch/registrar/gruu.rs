@@ -1,8 +1,8 @@
 //! GRUU (RFC 5627): an address that leads to one device of a user and can be used from anywhere. A public one says which
 //! device: it is the address of record with the instance as parameter `gr`, so nothing has to be kept for it.
 
-use super::{Bound, Registrar};
-use crate::core::aor_uri;
+use super::{Bound, Registrar, temporary};
+use crate::core::{Core, aor_uri};
 use clock::Now;
 use model::Aor;
 use sip::uri::unescape;
@@ -35,9 +35,13 @@ pub(crate) fn public(aor: &Aor, instance: &str) -> String {
     uri
 }
 
-/// The device that the Request-URI of a request names, without angles; `None` if it names none.
-pub(crate) fn named(request: &Message) -> Option<Box<[u8]>> {
+/// The device that the Request-URI of a request names, without angles, or what a temporary address says instead; `None` if it
+/// names none.
+pub(crate) fn named(core: &Core, request: &Message) -> Option<Box<[u8]>> {
     let uri = request.uri().ok()?;
+    if let Some(meant) = core.temporary.read(&uri) {
+        return Some(meant.device);
+    }
     device(&uri).map(|device| device.into_owned().into())
 }
 
@@ -48,6 +52,9 @@ fn device<'m>(uri: &Uri<'m>) -> Option<Cow<'m, [u8]>> {
 impl Bound {
     /// Whether it leads to this device.
     pub(crate) fn leads_to(&self, device: &[u8]) -> bool {
+        if let Some(is_meant) = temporary::is_meant(self, device) {
+            return is_meant;
+        }
         let own = self.instance();
         own.is_some_and(|own| own.trim_matches(['<', '>']).as_bytes().eq_ignore_ascii_case(device))
     }

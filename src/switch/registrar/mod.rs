@@ -7,6 +7,7 @@ mod outbound;
 mod qualify;
 mod register;
 mod save;
+pub(crate) mod temporary;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -23,6 +24,7 @@ use qualify::Round;
 use register::Refusal;
 use save::Backlog;
 use sip::endpoint::{Alarm, Destination};
+use sip::header::{List, NameAddr};
 use sip::{Flow, Transport, Uri};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -99,7 +101,7 @@ impl Registrar {
     }
 
     /// Those too that do not answer.
-    fn in_force(&self, aor: &Aor, now: Now) -> SmallVec<[&Bound; 4]> {
+    pub(crate) fn in_force(&self, aor: &Aor, now: Now) -> SmallVec<[&Bound; 4]> {
         let record = self.find(aor).map(|index| &self.records[index as usize]);
         by_preference(record.map_or(&[], |record| &record.bindings), now)
     }
@@ -310,6 +312,12 @@ impl Bound {
         self.flow().map(Destination::Flow).or_else(|| self.contact_address())
     }
 
+    /// It is reached under TLS.
+    #[must_use]
+    pub(crate) fn is_secure(&self) -> bool {
+        transport(self.binding.endpoint.transport).is_secure()
+    }
+
     /// What a request to this contact has as its Request-URI: the Contact without its headers (RFC 3261 section 19.1.5).
     #[must_use]
     pub(crate) fn request_uri(&self) -> &[u8] {
@@ -317,20 +325,26 @@ impl Bound {
         Uri::parse(contact).map_or(contact, |uri| uri.without_headers())
     }
 
-    /// The address in the Contact URI, through the same listener, if it is the address the phone registered from: nobody
-    /// is to make us connect to third parties (S25).
+    /// The address in the Contact URI, or of the first proxy that a Path names (RFC 3327 section 5.3), through the same
+    /// listener, if it is the host the REGISTER came from: nobody is to make us connect to third parties (S25).
     fn contact_address(&self) -> Option<Destination> {
         let endpoint = &self.binding.endpoint;
-        let uri = Uri::parse(self.binding.contact.as_bytes()).ok()?;
         let transport = transport(endpoint.transport);
+        // A browser cannot be called back.
+        if matches!(transport, Transport::Ws | Transport::Wss) {
+            return None;
+        }
+        let uri = match List::new(self.binding.path.as_bytes()).next() {
+            Some(first) if !first.is_empty() => NameAddr::parse(first).ok()?.uri().ok()?,
+            _ => Uri::parse(self.binding.contact.as_bytes()).ok()?,
+        };
         let default = if transport == Transport::Tls {
             SIPS_PORT
         } else {
             SIP_PORT
         };
         let ip = uri.ip().filter(|ip| *ip == endpoint.peer.ip())?;
-        // A browser cannot be called back.
-        (!matches!(transport, Transport::Ws | Transport::Wss)).then_some(Destination::Address {
+        Some(Destination::Address {
             transport,
             local: endpoint.local,
             peer: (ip, uri.port().unwrap_or(default)).into(),

@@ -1,10 +1,12 @@
 //! REGISTER (RFC 3261 section 10.3). Either all of a request takes effect, or nothing.
 
+use super::temporary::Temporary;
 use super::view::seconds;
 use super::{Bound, Registrar, by_preference, endpoint, gruu, outbound};
 use crate::auth;
 use crate::config::Beyond;
 use crate::core::Core;
+use crate::sips;
 use crate::text::push_number;
 use crate::users::UserIndex;
 use clock::{Now, Wall};
@@ -109,6 +111,11 @@ impl Registrar {
             });
         }
         let wishes = wishes(core, asked.request)?;
+        // Nobody is reached under TLS who does not come so (RFC 5630 section 5.1).
+        let is_secure = asked.flow.transport.is_secure();
+        if !is_secure && wishes.iter().any(|wish| sips::is_sips(&wish.uri)) {
+            return Err(Refusal::Malformed("SIPS Contact Without TLS"));
+        }
         self.check(core, place, asked, &wishes)?;
         place = self.make_room(core, place, asked, &wishes);
         let mut has_moved = false;
@@ -310,11 +317,11 @@ impl Registrar {
     fn reply(&mut self, core: &Core, place: Place, asked: &Asked<'_>) -> Reply {
         let Asked { now, request, .. } = *asked;
         let mut reply = Reply::new(200);
-        let wants_gruu = gruu::is_wanted(request);
+        let temporary = gruu::is_wanted(request).then_some(&core.temporary);
         for bound in by_preference(self.bound_at(place), now) {
             reply
                 .headers
-                .write(Name::Contact, |line| bound.write_contact(now, wants_gruu, line));
+                .write(Name::Contact, |line| bound.write_contact(now, temporary, line));
         }
         // RFC 3327 section 5.3: so the device knows who stands between.
         for path in request.lines(Name::Path) {
@@ -330,7 +337,7 @@ impl Registrar {
 }
 
 impl Bound {
-    fn write_contact(&self, now: Now, wants_gruu: bool, line: &mut Vec<u8>) {
+    fn write_contact(&self, now: Now, temporary: Option<&Temporary>, line: &mut Vec<u8>) {
         let Binding { contact, params, q, .. } = &self.binding;
         let left = seconds(self.deadline.since(now.mono));
         line.push(b'<');
@@ -343,8 +350,12 @@ impl Bound {
         }
         line.extend_from_slice(b";expires=");
         push_number(line, left);
-        if let Some(gruu) = wants_gruu.then(|| self.gruu()).flatten() {
+        let Some(temporary) = temporary else { return };
+        if let Some(gruu) = self.gruu() {
             let _ = write!(line, ";pub-gruu=\"{gruu}\"");
+        }
+        if let Some(gruu) = temporary.of(self, now.mono) {
+            let _ = write!(line, ";temp-gruu=\"{gruu}\"");
         }
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod dialplan;
 mod outside;
 
 use outside::number_outside;
-pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_named, way_outside};
+pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_by_name, trunk_named, way_outside};
 
 use crate::config::trunks::{Dial, INTERNAL, Mode};
 use crate::config::{Action, Rule};

@@ -1,13 +1,16 @@
 //! Numbers outside: by which trunk, at what address, as which number; and which trunk a request came from.
 
 use super::{Device, Devices, Dialler, rule_for};
-use crate::config::trunks::{Peer, Trunk};
+use crate::config::trunks::{Peer, To, Trunk};
 use crate::config::{Action, Outside};
 use crate::core::Core;
+use sip::endpoint::Alternative;
+use sip::locate::Service;
 use sip::uri::escape_user;
 use sip::{Destination, Transport};
 use smallvec::smallvec;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// A trunk's place in the configuration; good until the next reload.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,15 @@ pub(crate) fn trunk_named(core: &Core, name: &str) -> Option<TrunkIndex> {
 #[must_use]
 pub(crate) fn trunk_at(core: &Core, source: IpAddr) -> Option<TrunkIndex> {
     find(core, |trunk| trunk.is_at(source))
+}
+
+/// The trunk that is known by name, and for which this address stands in the record of a dialog.
+#[must_use]
+pub(crate) fn trunk_by_name(core: &Core, stand_in: SocketAddr) -> Option<(&Trunk, &Arc<Service>)> {
+    core.config.trunks.iter().find_map(|trunk| match &trunk.to {
+        To::Name(service) if trunk.stand_in() == stand_in => Some((trunk, service)),
+        _ => None,
+    })
 }
 
 fn find(core: &Core, fits: impl Fn(&Trunk) -> bool) -> Option<TrunkIndex> {
@@ -57,41 +69,91 @@ pub(crate) fn number_for(core: &Core, dialler: Dialler, dialled: &str) -> Box<st
     }
 }
 
-/// The way to a number outside: the first peer of its trunk to which a listener of ours speaks.
+/// The way to a number outside: the addresses of its trunk to which a listener of ours speaks, or its name.
 #[must_use]
 pub(crate) fn way_outside(core: &Core, trunk: TrunkIndex, number: &str) -> Devices {
-    let reachable = |peer: &Peer| Some((*peer, listener_for(core, peer)?));
-    let Some((peer, local)) = trunk.of(core).to.iter().find_map(reachable) else {
-        return Devices::new();
-    };
-    let Peer { transport, address } = peer;
-    smallvec![Device {
-        destination: Destination::Address {
-            transport,
-            local,
-            peer: address
-        },
-        contact: uri_outside(number, &peer).into(),
+    let device = |destination, contact: String| Device {
+        destination,
+        contact: contact.into(),
         path: "".into(),
         q: 1_000,
-    }]
+    };
+    let peers = match &trunk.of(core).to {
+        To::Addresses(peers) => peers,
+        To::Name(service) => {
+            let (transport, uri) = (service.usual_transport(), uri_of_name(number, service));
+            let named = |local| Destination::Service {
+                service: service.clone(),
+                local,
+                only: None,
+            };
+            let local = listener_for(core, transport, |_| true);
+            return local.map(|local| device(named(local), uri)).into_iter().collect();
+        }
+    };
+    let way = |peer: &Peer| Some((address_of(core, peer)?, uri_outside(number, peer)));
+    let mut ways: Vec<_> = peers.iter().filter_map(way).collect();
+    if ways.len() < 2 {
+        return ways.pop().map(|(way, uri)| device(way, uri)).into_iter().collect();
+    }
+    let first = ways[0].1.clone();
+    let alternative = |(destination, uri): (Destination, String)| Alternative {
+        destination,
+        uri: uri.into_bytes().into(),
+        route: Box::default(),
+    };
+    let ways = ways.into_iter().map(alternative).collect();
+    smallvec![device(Destination::AnyOf(ways), first)]
+}
+
+fn address_of(core: &Core, peer: &Peer) -> Option<Destination> {
+    let ip = peer.address.ip();
+    let fits = |local: SocketAddr| local.is_ipv4() == ip.is_ipv4() && (!local.ip().is_loopback() || ip.is_loopback());
+    Some(Destination::Address {
+        transport: peer.transport,
+        local: listener_for(core, peer.transport, fits)?,
+        peer: peer.address,
+    })
 }
 
 /// The Request-URI for a number at a peer.
 fn uri_outside(number: &str, peer: &Peer) -> String {
-    let parameter = match peer.transport {
+    let (user, parameter) = (escape_user(number.as_bytes()), parameter(peer.transport));
+    format!("sip:{user}@{}{parameter}", peer.address)
+}
+
+/// The same where it is known by name: what the operator has said, and no more (RFC 3263 section 4).
+fn uri_of_name(number: &str, service: &Service) -> String {
+    let user = escape_user(number.as_bytes());
+    let port = service.port.map_or_else(String::new, |port| format!(":{port}"));
+    let parameter = match service.transport {
+        Some(Transport::Udp) => ";transport=udp",
+        Some(transport) => parameter(transport),
+        None => "",
+    };
+    format!("sip:{user}@{}{port}{parameter}", service.host)
+}
+
+fn parameter(transport: Transport) -> &'static str {
+    match transport {
         Transport::Udp => "",
         Transport::Tcp => ";transport=tcp",
         Transport::Tls => ";transport=tls",
         Transport::Ws | Transport::Wss => ";transport=ws",
-    };
-    format!("sip:{}@{}{parameter}", escape_user(number.as_bytes()), peer.address)
+    }
 }
 
-/// Our listener of the same transport and address family; one on loopback only for a peer there.
-fn listener_for(core: &Core, peer: &Peer) -> Option<SocketAddr> {
-    let (ip, mut listeners) = (peer.address.ip(), core.config.listeners.iter());
-    let fits = |local: SocketAddr| local.is_ipv4() == ip.is_ipv4() && (!local.ip().is_loopback() || ip.is_loopback());
-    let found = listeners.find(|listener| listener.transport == peer.transport && fits(listener.local));
-    found.map(|listener| listener.local)
+/// The first listener of ours of this transport that fits; one on loopback is the last resort.
+fn listener_for(core: &Core, transport: Transport, fits: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
+    let listeners = core
+        .config
+        .listeners
+        .iter()
+        .filter(|listener| listener.transport == transport);
+    let mut fitting: Vec<SocketAddr> = listeners
+        .map(|listener| listener.local)
+        .filter(|local| fits(*local))
+        .collect();
+    fitting.sort_by_key(|local| local.ip().is_loopback());
+    fitting.first().copied()
 }

@@ -10,6 +10,7 @@ mod keep;
 mod mailbox;
 mod package;
 mod presence;
+mod registration;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub(crate) use package::{ALLOW_EVENTS, States, Watched, states};
 
 use crate::core::Cx;
 use crate::room::Room;
+use crate::sips;
 use crate::users::UserIndex;
 use clock::Mono;
 use model::{Aor, StoreOp};
@@ -87,8 +89,12 @@ impl Subscriptions {
         self.make_room(cx, &aor);
         let number = self.table.next_number();
         let mut told = Told::default();
+        let mut contact = cx.core.contact(&watched.address(), flow.transport, flow.local);
+        if sips::is_due(flow, request) {
+            contact = sips::raised(&contact);
+        }
         let grant = Grant {
-            contact: cx.core.contact(&watched.address(), flow.transport, flow.local),
+            contact,
             lifetimes: package.lifetimes(),
             state: watched.state(cx, states, &aor, &mut told, true),
         };
@@ -209,6 +215,12 @@ impl Subscriptions {
         for watched in changed {
             for number in self.table.watchers(&watched) {
                 self.tell(cx, states, number, false);
+            }
+            // Whoever comes or goes is present in another way.
+            if let Watched::Presence(aor) = watched {
+                for number in self.table.watchers(&Watched::Registration(aor)) {
+                    self.tell(cx, states, number, false);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The event packages there are: what can be watched, by whom, and what a watcher is told.
 
-use super::{conference, dialog, mailbox, presence};
+use super::{conference, dialog, mailbox, presence, registration};
 use crate::call::{Calls, Since};
 use crate::core::{Core, Cx};
 use crate::users::UserIndex;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The packages, for Allow-Events.
-pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog, conference, presence";
+pub(crate) const ALLOW_EVENTS: &str = "message-summary, dialog, conference, presence, reg";
 
 /// Seconds. A lamp may be refreshed as seldom as a registration.
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -48,6 +48,8 @@ pub(crate) enum Watched {
     Members(InteractionId),
     /// Whether a user or a group can be reached, and what they do.
     Presence(Aor),
+    /// By which devices a user is registered.
+    Registration(Aor),
 }
 
 /// One event package (RFC 6665 section 5).
@@ -61,6 +63,8 @@ pub(super) enum Package {
     Conference,
     /// RFC 3856.
     Presence,
+    /// RFC 3680.
+    Registration,
 }
 
 /// What a watcher has been told, for packages that number or tell parts.
@@ -93,6 +97,7 @@ impl Package {
             b"dialog" => Some(Package::Dialog),
             b"conference" => Some(Package::Conference),
             b"presence" => Some(Package::Presence),
+            b"reg" => Some(Package::Registration),
             _ => None,
         }
     }
@@ -104,13 +109,18 @@ impl Package {
             Package::Dialog => dialog::MEDIA_TYPE,
             Package::Conference => conference::MEDIA_TYPE,
             Package::Presence => presence::MEDIA_TYPE,
+            Package::Registration => registration::MEDIA_TYPE,
         }
     }
 
     /// How long a subscription may last.
     pub(super) fn lifetimes(self) -> Lifetimes {
         match self {
-            Package::MessageSummary | Package::Dialog | Package::Conference | Package::Presence => LIFETIMES,
+            Package::MessageSummary
+            | Package::Dialog
+            | Package::Conference
+            | Package::Presence
+            | Package::Registration => LIFETIMES,
         }
     }
 
@@ -118,7 +128,7 @@ impl Package {
     pub(super) fn is_numbered(self) -> bool {
         match self {
             Package::MessageSummary | Package::Presence => false,
-            Package::Dialog | Package::Conference => true,
+            Package::Dialog | Package::Conference | Package::Registration => true,
         }
     }
 
@@ -135,6 +145,7 @@ impl Package {
             Package::Dialog => dialog::admit(core, watcher, dialled),
             Package::Conference => conference::admit(core, states, watcher, dialled),
             Package::Presence => presence::admit(core, watcher, dialled),
+            Package::Registration => registration::admit(core, watcher, dialled),
         }
     }
 }
@@ -146,13 +157,16 @@ impl Watched {
             Watched::Dialogs(_) => Package::Dialog,
             Watched::Conference(_) | Watched::Members(_) => Package::Conference,
             Watched::Presence(_) => Package::Presence,
+            Watched::Registration(_) => Package::Registration,
         }
     }
 
     /// User part of its address.
     pub(super) fn address(&self) -> Cow<'_, str> {
         match self {
-            Watched::Mailbox(aor) | Watched::Dialogs(aor) | Watched::Presence(aor) => aor.user().into(),
+            Watched::Mailbox(aor) | Watched::Dialogs(aor) | Watched::Presence(aor) | Watched::Registration(aor) => {
+                aor.user().into()
+            }
             Watched::Conference(room) => (&**room).into(),
             Watched::Members(id) => id.to_string().into(),
         }
@@ -184,6 +198,7 @@ impl Watched {
             Watched::Conference(room) => Some(conference::document(cx.core, states, room, told, whole)),
             Watched::Members(id) => Some(conference::members(cx.core, states, *id, told)),
             Watched::Presence(aor) => Some(presence::document(cx, states, aor, told)),
+            Watched::Registration(aor) => Some(registration::document(cx, aor, told)),
         }
     }
 
@@ -196,6 +211,7 @@ impl Watched {
                 Watched::Conference(room) => conference::has_news(states, room, told),
                 Watched::Members(id) => conference::has_other_members(cx.core, states, *id, told),
                 Watched::Presence(aor) => presence::has_news(cx, states, aor, told),
+                Watched::Registration(aor) => registration::has_news(cx, aor, told),
             }
     }
 }

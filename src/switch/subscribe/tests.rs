@@ -146,7 +146,7 @@ fn a_phone_that_is_gone_leaves_nothing() {
 #[test]
 fn other_packages_mailboxes_and_formats_are_refused() {
     let (mut world, kate) = kate();
-    let answer = subscribe(&mut world, kate, "1000", wishes("reg", 60));
+    let answer = subscribe(&mut world, kate, "1000", wishes("winfo", 60));
     assert_eq!(
         (answer.status(), answer.header(Name::AllowEvents)),
         (489, Some(super::ALLOW_EVENTS.as_bytes()))
@@ -665,4 +665,78 @@ fn who_takes_part_in_a_call_that_became_a_conference_is_told_to_those_in_it_unti
         );
     }
     assert_eq!(alive(&world), 0);
+}
+
+/// The bodies of the NOTIFYs a phone has had.
+fn documents(world: &World, phone: usize) -> Vec<String> {
+    let notifies = world.phones[phone].requests.iter();
+    let notifies = notifies.filter(|request| request.method() == Method::Notify);
+    notifies
+        .map(|notify| String::from_utf8_lossy(notify.body_bytes()).into_owned())
+        .collect()
+}
+
+#[test]
+fn who_watches_the_own_registration_is_told_who_comes_and_goes_and_of_no_refresh() {
+    let (mut world, kate) = kate();
+    assert_eq!(subscribe(&mut world, kate, "1000", wishes("reg", 600)).status(), 200);
+    let first = documents(&world, kate);
+    assert_eq!(first.len(), 1);
+    assert!(first[0].contains("version=\"0\" state=\"full\""), "{}", first[0]);
+    assert!(
+        first[0].contains("<registration aor=\"sip:1000@example.com\" id=\"r\" state=\"active\">"),
+        "{}",
+        first[0]
+    );
+    assert_eq!(first[0].matches("<contact ").count(), 1);
+    let own = world.phones[kate].contact();
+    assert!(first[0].contains(&format!("<uri>{own}</uri>")), "{}", first[0]);
+    // A second device comes, refreshes and goes.
+    let other = world.phone("1000");
+    world.register(other);
+    world.run(Duration::from_secs(5));
+    world.register(other);
+    world.run(Duration::from_secs(5));
+    let number = world.with(other, |phone, now| {
+        let gone = Headers::new().with(Name::Contact, format!("<{}>;expires=0", phone.contact()));
+        phone.register_with(now, gone)
+    });
+    world.finish(other, number);
+    world.run(Duration::from_secs(5));
+    let all = documents(&world, kate);
+    let contacts: Vec<_> = all
+        .iter()
+        .map(|document| document.matches("<contact ").count())
+        .collect();
+    assert_eq!(contacts, [1, 2, 1]);
+    assert!(all[2].contains("version=\"2\""), "{}", all[2]);
+}
+
+#[test]
+fn the_registration_of_others_is_for_administrators() {
+    let mut config = config();
+    config.users[2].roles.push(Role::Admin);
+    let mut world = World::new(config, 1);
+    let (kate, admin) = (world.phone("1000"), world.phone("1002"));
+    world.register(kate);
+    world.register(admin);
+    for to in ["1002", "4711"] {
+        assert_eq!(
+            subscribe(&mut world, kate, to, wishes("reg", 600)).status(),
+            403,
+            "{to}"
+        );
+    }
+    assert_eq!(subscribe(&mut world, admin, "4711", wishes("reg", 600)).status(), 404);
+    assert_eq!(subscribe(&mut world, admin, "1003", wishes("reg", 600)).status(), 200);
+    let nobody = documents(&world, admin);
+    assert!(
+        nobody[0].contains("state=\"init\">\r\n</registration>"),
+        "{}",
+        nobody[0]
+    );
+    let dave = world.phone("1003");
+    world.register(dave);
+    world.run(Duration::from_secs(5));
+    assert!(documents(&world, admin)[1].contains("state=\"active\""));
 }

@@ -17,6 +17,10 @@ pub struct Handset {
     pub password: String,
     /// The way between it and the switch.
     pub flow: Flow,
+    /// What its Contact has as host and port, where that is not its address.
+    pub host: Option<&'static str>,
+    /// Of its Contact and of whom it calls: `sip`, or `sips`.
+    pub scheme: &'static str,
     /// Allow in its requests and 2xx.
     pub allow: &'static str,
     /// What its Call-IDs have before the `@`.
@@ -85,11 +89,22 @@ impl Handset {
                 peer: SocketAddr::from(([198, 51, 100, 1], port)),
                 connection: 0,
             },
+            host: None,
+            scheme: "sip",
             allow: "INVITE, ACK, CANCEL, BYE, INFO, MESSAGE, UPDATE, OPTIONS",
             mark: "",
             count: 0,
             challenge: None,
         }
+    }
+
+    /// The same over TLS, with what it says to be its scheme.
+    #[must_use]
+    pub fn secured(user: &str, port: u16, scheme: &'static str) -> Handset {
+        let mut phone = Handset::new(user, port);
+        (phone.flow.transport, phone.flow.connection) = (Transport::Tls, port.into());
+        phone.scheme = scheme;
+        phone
     }
 
     /// A phone that has registered.
@@ -109,7 +124,11 @@ impl Handset {
     /// Its Contact, without `<>`.
     #[must_use]
     pub fn contact(&self) -> String {
-        format!("sip:{}@{}", self.user, self.flow.peer)
+        let (scheme, user) = (self.scheme, &self.user);
+        match self.host {
+            Some(host) => format!("{scheme}:{user}@{host}"),
+            None => format!("{scheme}:{user}@{}", self.flow.peer),
+        }
     }
 
     // Requests outside of dialogs.
@@ -144,7 +163,7 @@ impl Handset {
 
     /// The same with further header lines.
     pub fn invite_with(&mut self, lab: &mut Lab, to: &str, extra: &str, offer: Option<&str>) -> Dialog {
-        let uri = format!("sip:{to}@example.com");
+        let uri = format!("{}:{to}@example.com", self.scheme);
         let mut dialog = self.new_dialog(&uri, &uri);
         let contact = format!("Contact: <{}>\r\n", self.contact());
         let body = offer.map(|offer| ("application/sdp", offer));
@@ -400,13 +419,14 @@ impl Handset {
             ..
         } = dialog;
         let (method, peer, allow) = (method.as_str(), self.flow.peer, self.allow);
+        let transport = self.flow.transport.as_str();
         let routes: String = dialog
             .routes
             .iter()
             .map(|route| format!("Route: {route}\r\n"))
             .collect();
         let lines = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {peer};branch={branch};rport\r\nMax-Forwards: 70\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/{transport} {peer};branch={branch};rport\r\nMax-Forwards: 70\r\n\
              From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nAllow: {allow}\r\n{routes}{extra}"
         );
         with_body(lines, body)

@@ -7,6 +7,7 @@ use crate::{Answer, Command, Input, Notice, Output, Switch, Token};
 use bytes::Bytes;
 use clock::{Mono, Now, Wall};
 use model::{Cdr, MessageId, StoreOp, StoreReply};
+use sip::locate::{Found, Question};
 use sip::{Flow, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -33,6 +34,10 @@ pub struct Lab {
     pub notices: Vec<Notice>,
     /// Every datagram the switch sent, with the moment: for retransmission timelines.
     pub sent: Vec<(Mono, SocketAddr, Message)>,
+    /// What the DNS knows; for all else it says that there is nothing.
+    pub dns: Vec<(Question, Found)>,
+    /// It is asked, and never answers.
+    pub dns_is_dead: bool,
     /// A panic is what the test wants.
     pub recovers: bool,
     inboxes: BTreeMap<SocketAddr, VecDeque<Message>>,
@@ -79,6 +84,8 @@ impl Lab {
             stored: vec![],
             notices: vec![],
             sent: vec![],
+            dns: vec![],
+            dns_is_dead: false,
             recovers: false,
             inboxes: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -203,7 +210,11 @@ impl Lab {
                     self.inboxes.entry(flow.peer).or_default().push_back(message);
                 }
                 Output::Connect { token, .. } => self.switch.handle_input(self.now, Input::ConnectFailed { token }),
-                Output::Resolve { .. } => unreachable!("every phone has an address"),
+                Output::Resolve { .. } if self.dns_is_dead => {}
+                Output::Resolve { token, question } => {
+                    let found = self.found(question);
+                    self.switch.handle_input(self.now, Input::Resolved { token, found });
+                }
                 Output::Close { .. } => {}
                 Output::Media(worker, plan) => {
                     for event in self.studio.obey(worker, plan) {
@@ -216,6 +227,16 @@ impl Lab {
                 }
                 Output::Notice(notice) => self.notices.push(notice),
             }
+        }
+    }
+
+    fn found(&self, question: Question) -> Found {
+        let known = self.dns.iter().find(|(asked, _)| *asked == question);
+        match (known, question) {
+            (Some((_, found)), _) => found.clone(),
+            (None, Question::Naptr(_)) => Found::Naptr(vec![]),
+            (None, Question::Srv(_)) => Found::Srv(vec![]),
+            (None, Question::Address(_)) => Found::Address(vec![]),
         }
     }
 

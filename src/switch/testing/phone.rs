@@ -403,6 +403,7 @@ impl Phone {
             uri,
             from: format!("<{}>", self.own_uri()),
             local: Local {
+                heeds_names: false,
                 contact: format!("<{}>", self.contact()),
                 ..Local::default()
             },
@@ -636,6 +637,7 @@ impl Phone {
         let index = self.calls.len();
         let owner = Owner(CALLS + index as u64);
         let local = Local {
+            heeds_names: false,
             contact: format!("<{}>", self.contact()),
             ..Local::default()
         };

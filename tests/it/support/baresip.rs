@@ -188,8 +188,12 @@ fn write_home(home: &Path, account: &Account<'_>, control_port: u16) {
     let modules = ["stdio", "g711", "g722", "opus", "srtp", "aufile", "aubridge", "sndfile"]
         .map(|m| format!("module {m}.so\n"))
         .concat();
+    let (listen, host, six) = match server {
+        SocketAddr::V4(_) => ("127.0.0.1:0", "127.0.0.1", ""),
+        SocketAddr::V6(_) => ("[::1]:0", "::1", "net_prefer_ipv6 yes\n"),
+    };
     let config = format!(
-        "sip_listen 127.0.0.1:0\nnet_interface 127.0.0.1\ncall_local_timeout 60\naudio_player aubridge,sink\n\
+        "sip_listen {listen}\nnet_interface {host}\n{six}call_local_timeout 60\naudio_player aubridge,sink\n\
          audio_alert aubridge,bell\naudio_source aufile,{}\n\
          ausrc_srate 8000\nausrc_channels 1\nauplay_srate 8000\nauplay_channels 1\nmodule_path /usr/lib/baresip/modules\n{modules}\
          module_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\

@@ -2,6 +2,7 @@
 
 pub mod baresip;
 pub mod dice;
+pub mod dns;
 pub mod node;
 pub mod page;
 pub mod phone;

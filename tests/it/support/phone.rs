@@ -104,6 +104,12 @@ impl Phone {
         }
     }
 
+    /// The same phone with another switch.
+    pub fn facing(mut self, server: SocketAddr) -> Phone {
+        self.server = server;
+        self
+    }
+
     /// With another password than the demo one.
     pub fn password(mut self, password: &str) -> Phone {
         self.password = password.to_owned();
@@ -264,7 +270,8 @@ impl Phone {
         }
     }
 
-    fn at(&self) -> SocketAddr {
+    /// Its own address.
+    pub fn at(&self) -> SocketAddr {
         match &self.line {
             Line::Udp(socket) => socket.local_addr().unwrap(),
             Line::Tls(secured) => secured.borrow().stream.sock.local_addr().unwrap(),

@@ -4,7 +4,7 @@
 use super::{PATIENCE, wait_for};
 use sip::digest::{Algorithm, Challenge, ha1};
 use sip::{Message, Name};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// One socket and one account.
@@ -55,7 +55,7 @@ impl Request {
 
 impl Raw {
     pub fn new(server: SocketAddr, user: &str) -> Raw {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind(same_family(server)).unwrap();
         Raw {
             socket,
             server,
@@ -294,6 +294,14 @@ impl Raw {
                 self.answer(&message, "200 OK", "x", "", "");
             }
         }
+    }
+}
+
+/// A port of our own on loopback, of the family of this address.
+pub fn same_family(server: SocketAddr) -> SocketAddr {
+    match server {
+        SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
     }
 }
 

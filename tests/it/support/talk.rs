@@ -1,8 +1,8 @@
 //! A call between two raw phones, with sound that is counted packet by packet.
 
-use super::raw::{Raw, Request, text};
+use super::raw::{Raw, Request, same_family, text};
 use sip::{Message, Method, Name};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// What a phone in a call looks like to anybody who wants to disturb it.
 pub struct Side {
@@ -24,7 +24,8 @@ pub struct Talk {
 /// An offer or answer of PCMU at this address.
 pub fn sdp(at: SocketAddr) -> String {
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n",
+        "v=0\r\no=- 1 1 IN {kind} {ip}\r\ns=-\r\nc=IN {kind} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n",
+        kind = if at.is_ipv4() { "IP4" } else { "IP6" },
         ip = at.ip(),
         port = at.port()
     )
@@ -42,7 +43,16 @@ pub fn media_address(message: &Message) -> SocketAddr {
             .unwrap()
             .to_owned()
     };
-    format!("{}:{}", after("c=IN IP4 "), after("m=audio ")).parse().unwrap()
+    let kind = if body.contains("c=IN IP4 ") {
+        "c=IN IP4 "
+    } else {
+        "c=IN IP6 "
+    };
+    (
+        after(kind).parse::<IpAddr>().unwrap(),
+        after("m=audio ").parse().unwrap(),
+    )
+        .into()
 }
 
 /// An INVITE with an offer.
@@ -54,7 +64,7 @@ pub fn invite(phone: &mut Raw, number: &str, rtp: &UdpSocket) -> Request {
 impl Talk {
     /// Two phones that are registered; the first calls the second one.
     pub fn between(mut caller: Raw, callee: Raw, number: &str) -> Talk {
-        let [out, into] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [out, into] = [&caller, &callee].map(|phone| UdpSocket::bind(same_family(phone.at())).unwrap());
         let request = invite(&mut caller, number, &out);
         caller.send(&request);
         let rings = crate::support::wait_for("the INVITE", || {

@@ -51,11 +51,9 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Spares {
     pub ways: VecDeque<Alternative>,
-    /// They are targets of a name.
-    pub is_named: bool,
     /// The name whose certificate is to be shown there.
     pub name: Option<Arc<str>>,
-    /// The target of a name that is being tried.
+    /// The one that is being tried, if it is an address.
     pub target: Option<Target>,
 }
 

@@ -1,16 +1,17 @@
 //! One request, several ways (RFC 3263 section 4.3, RFC 5626 section 5.3): where one fails the next is gone, as a transaction of
 //! its own with a branch of its own. Its TU hears of the last one only.
 
-use super::entry::{Cancel, Entry, Spares, State};
+use super::entry::{Cancel, Spares, State};
 use super::{Clients, wire};
+use crate::Flow;
 use crate::endpoint::core::Core;
-use crate::endpoint::places::{Located, Waiter};
+use crate::endpoint::places::{Located, Waiter, Wish};
 use crate::endpoint::wire::Branch;
 use crate::endpoint::{Alternative, ClientId, Destination};
 use crate::locate::{Service, Target};
 use crate::output::Sink;
 use clock::Mono;
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl Clients {
@@ -20,22 +21,22 @@ impl Clients {
         core: &mut Core,
         now: Mono,
         id: ClientId,
-        (service, local): (&Arc<Service>, SocketAddr),
+        wish: (&Arc<Service>, Wish),
         out: &mut impl Sink,
     ) {
+        let (service, wish) = wish;
         let entry = &mut self.slab[id.index as usize];
-        entry.spares.is_named = true;
         entry.spares.name = service.ip().is_none().then(|| Arc::from(&*service.host));
         self.set_timer(core, id.index);
         let waiter = Waiter::Client(id);
-        match core.places.locate(&mut core.wheel, now, service, local, waiter, out) {
+        match core.places.locate(&mut core.wheel, now, service, wish, waiter, out) {
             Located::At(ways) => self.handle_located(core, now, id, ways, out),
             Located::Later => {}
             Located::Refused => self.fail(core, now, id.index, out),
         }
     }
 
-    /// Where the name leads, in the order of trying.
+    /// Where the name leads, in the order of trying; what was left to try without it comes after.
     pub fn handle_located(
         &mut self,
         core: &mut Core,
@@ -48,18 +49,27 @@ impl Clients {
         if !matches!(entry.state, State::Connecting { .. }) {
             return;
         }
-        let alternative = |destination| Alternative {
-            destination,
-            uri: Box::default(),
-            route: Box::default(),
-        };
-        entry.spares.ways = ways.into_iter().map(alternative).collect();
+        let rest = std::mem::take(&mut entry.spares.ways);
+        let mut ways: VecDeque<_> = ways.into_iter().map(Alternative::as_written).collect();
+        let heard = rest
+            .front()
+            .filter(|way| matches!(way.destination, Destination::Flow(_)));
+        if let Some(heard) = heard.map(|way| way.destination.outlook()) {
+            // Of the servers of one name that one goes on with the dialog on which it was heard.
+            let same = |way: &Alternative| is_at(&way.destination, &heard);
+            if let Some(place) = ways.iter().position(same) {
+                ways.remove(place);
+                ways.push_front(Alternative::as_written(Destination::Flow(heard)));
+            }
+        }
+        ways.extend(rest);
+        entry.spares.ways = ways;
         if !self.go_on(core, now, id.index, out) {
             self.fail(core, now, id.index, out);
         }
     }
 
-    /// A request to a device that has several flows: the first now, the others if it fails.
+    /// A request that may go several ways: the first now, the others if it fails. Addresses that failed of late come last.
     pub(super) fn begin_with(
         &mut self,
         core: &mut Core,
@@ -68,12 +78,15 @@ impl Clients {
         ways: &[Alternative],
         out: &mut impl Sink,
     ) {
+        let is_avoided =
+            |way: &&Alternative| target(&way.destination).is_some_and(|target| core.places.is_avoided(now, &target));
+        let (bad, good): (Vec<&Alternative>, Vec<&Alternative>) = ways.iter().partition(is_avoided);
         let entry = &mut self.slab[id.index as usize];
         entry.spares = Spares {
-            ways: ways.iter().skip(1).cloned().collect(),
+            ways: good.into_iter().chain(bad).cloned().collect(),
             ..Spares::default()
         };
-        self.depart(core, now, id, ways[0].destination.clone(), out);
+        self.go_on(core, now, id.index, out);
     }
 
     /// Whether this answer says that another way should be tried, and there is one: a server can do nothing now (RFC 3263
@@ -115,25 +128,18 @@ impl Clients {
         }
         entry.request = wire::with_via(&entry.request, transport, core.sent_by(local), branch);
         entry.local = local;
-        entry.spares.target = target(&next.destination).filter(|_| entry.spares.is_named);
+        entry.spares.target = target(&next.destination);
         (entry.moved, entry.patience) = (false, None);
         entry.attempt = entry.attempt.wrapping_add(1);
-        entry.state = State::Connecting {
-            until: entry.connect_until(core, now),
-            fallback: None,
-        };
-        self.depart(core, now, id, next.destination, out);
-        true
-    }
-}
-
-impl Entry {
-    /// How long it may wait for a stream.
-    fn connect_until(&self, core: &Core, now: Mono) -> Mono {
-        match self.spares.ways.is_empty() {
+        // A lookup has limits of its own.
+        let is_asked = matches!(next.destination, Destination::Service { .. });
+        let until = match is_asked || entry.spares.ways.is_empty() {
             true => now + core.times.lifetime(),
             false => now + core.patience,
-        }
+        };
+        entry.state = State::Connecting { until, fallback: None };
+        self.depart(core, now, id, next.destination, out);
+        true
     }
 }
 
@@ -142,4 +148,9 @@ fn target(destination: &Destination) -> Option<Target> {
         &Destination::Address { transport, peer, .. } => Some(Target { transport, peer }),
         _ => None,
     }
+}
+
+/// Whether this address is the other side of a flow.
+fn is_at(destination: &Destination, flow: &Flow) -> bool {
+    target(destination).is_some_and(|target| target.transport == flow.transport && target.peer == flow.peer)
 }

@@ -12,6 +12,7 @@ fn service(uri: &str) -> Destination {
     Destination::Service {
         service: Arc::new(Service::of(&Uri::parse(uri.as_bytes()).unwrap()).unwrap()),
         local: address(LOCAL),
+        only: None,
     }
 }
 
@@ -295,4 +296,91 @@ fn a_flow_that_failed_is_passed_over_with_the_contact_of_the_next() {
     b.receive(udp(B), &response(&text, 486)).event();
     b.messages();
     b.ends();
+}
+
+fn either(first: Destination, second: Destination) -> Destination {
+    Destination::AnyOf([first, second].map(Alternative::as_written).into())
+}
+
+fn at(peer: &str) -> Destination {
+    Destination::Address {
+        transport: Transport::Udp,
+        local: address(LOCAL),
+        peer: address(peer),
+    }
+}
+
+#[test]
+fn of_the_servers_of_a_name_the_one_that_was_heard_goes_on() {
+    for heard in [A, B] {
+        let mut b = Bench::new();
+        b.send(
+            either(service("sip:example.net"), Destination::Flow(udp(heard))),
+            &draft(Method::Bye),
+        );
+        let (peer, text) = b.resolve().one();
+        assert_eq!(peer, address(heard));
+        b.receive(udp(heard), &response(&text, 200)).event();
+        b.endpoint.send_ack(
+            b.now,
+            either(service("sip:example.net"), Destination::Flow(udp(heard))),
+            &draft(Method::Ack),
+            &mut b.out,
+        );
+        assert_eq!(b.resolve().one().0, address(heard));
+        b.ends();
+    }
+}
+
+#[test]
+fn a_name_that_leads_nowhere_leaves_the_flow() {
+    let mut b = Bench::new();
+    let elsewhere = "203.0.113.77:5060";
+    let way = || either(service("sip:nowhere.example"), Destination::Flow(udp(elsewhere)));
+    b.send(way(), &draft(Method::Bye));
+    let (peer, text) = b.resolve().one();
+    assert_eq!(peer, address(elsewhere));
+    b.receive(udp(elsewhere), &response(&text, 200)).event();
+    b.endpoint.send_ack(b.now, way(), &draft(Method::Ack), &mut b.out);
+    assert_eq!(b.resolve().one().0, address(elsewhere));
+    b.ends();
+}
+
+#[test]
+fn who_may_only_name_the_own_host_is_followed_nowhere_else() {
+    let only = |only: &str| match service("sip:example.net") {
+        Destination::Service { service, local, .. } => Destination::Service {
+            service,
+            local,
+            only: Some(address(only).ip()),
+        },
+        other => other,
+    };
+    let mut b = Bench::new();
+    b.send(only(B), &draft(Method::Message));
+    let (peer, text) = b.resolve().one();
+    assert_eq!(peer, address(B));
+    b.receive(udp(B), &response(&text, 200)).event();
+    b.send(only("198.51.100.200:5060"), &draft(Method::Message));
+    assert!(b.resolve().messages().is_empty());
+    assert!(matches!(b.event(), Event::SendFailed { .. }));
+    b.ends();
+}
+
+#[test]
+fn of_several_addresses_one_that_failed_comes_last_for_a_while() {
+    let mut b = Bench::new();
+    b.send(either(at(A), at(B)), &draft(Method::Message));
+    assert_eq!(b.one().0, address(A));
+    b.at(1_999).messages();
+    let (peer, text) = b.at(2_000).one();
+    assert_eq!(peer, address(B));
+    b.receive(udp(B), &response(&text, 200)).event();
+    b.send(either(at(A), at(B)), &draft(Method::Message));
+    let (peer, text) = b.one();
+    assert_eq!(peer, address(B));
+    b.receive(udp(B), &response(&text, 200)).event();
+    b.at(32_001);
+    b.send(either(at(A), at(B)), &draft(Method::Message));
+    assert_eq!(b.one().0, address(A));
 }

@@ -76,6 +76,7 @@ impl Script {
                     5 => Destination::Service {
                         service: Arc::new(Service::of(&Uri::parse(b"sip:example.net").unwrap()).unwrap()),
                         local,
+                        only: None,
                     },
                     6 => Destination::AnyOf(
                         [1, 0, 2]

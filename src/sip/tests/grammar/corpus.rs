@@ -11,7 +11,7 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("bodies", targets::bodies),
     ("message", targets::message),
     ("uri", targets::uri),
@@ -19,6 +19,7 @@ const TARGETS: [(&str, Target); 7] = [
     ("frame", targets::frame),
     ("digest", targets::digest),
     ("peek", targets::peek),
+    ("stun", targets::stun),
 ];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! The parser's half of RFC 4475: what must be read, answered or dropped before anyone above looks at a message.
 
 use sip::{Malformed, Message, Method, Name, Splice, Writer};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// `accept`, a status, or `discard`.
@@ -252,4 +253,61 @@ fn ipv6_addresses_are_read_as_rfc_5118_asks() {
         assert_eq!(options(uri, host), "400", "{uri}");
     }
     assert_eq!(options("sip:u@h", "2001:db8::9:1"), "400");
+}
+
+/// What each section of RFC 5118 says that an address means.
+#[test]
+fn ipv6_references_mean_what_rfc_5118_says() {
+    let six = |text: &str| IpAddr::V6(text.parse().unwrap());
+    // Sections 4.1, 4.3, 4.4: brackets say where the port begins; without one behind them all inside is the address.
+    for (uri, ip, port) in [
+        ("sip:[2001:db8::10]", six("2001:db8::10"), None),
+        ("sip:[2001:db8::10:5070]", six("2001:db8::10:5070"), None),
+        ("sip:[2001:db8::10]:5070", six("2001:db8::10"), Some(5070)),
+        ("sip:user@[2001:DB8:0:0::10]:5060;lr", six("2001:db8::10"), Some(5060)),
+        // Section 4.9: mapped.
+        (
+            "sip:user@[::ffff:192.0.2.10]:5060",
+            six("::ffff:192.0.2.10"),
+            Some(5060),
+        ),
+    ] {
+        let uri = sip::Uri::parse(uri.as_bytes()).unwrap();
+        assert_eq!((uri.ip(), uri.port()), (Some(ip), port), "{uri:?}");
+    }
+    // Section 4.5: who sent it, whatever brackets it has.
+    for via in [
+        "SIP/2.0/UDP [2001:db8::9:1];received=[2001:db8::9:255];branch=z9hG4bKas3-111",
+        "SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::9:255;branch=z9hG4bKas3-111",
+    ] {
+        let via = sip::header::Via::parse(via.as_bytes()).unwrap();
+        assert_eq!(
+            (via.ip(), via.received()),
+            (Some(six("2001:db8::9:1")), Some(six("2001:db8::9:255")))
+        );
+    }
+}
+
+/// RFC 5118 section 4.8: both families in one request. What is answered has each Via as it came, and of ours only what the
+/// packet says.
+#[test]
+fn a_request_that_came_by_both_families_is_answered_with_all_its_vias() {
+    let text = "OPTIONS sip:user@[2001:db8::10] SIP/2.0\r\nVia: SIP/2.0/UDP [2001:db8::9:1]:6050;rport;branch=z9hG4bKas3-111\r\n\
+                Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKjhja8781hjuaij65144\r\n\
+                Via: SIP/2.0/TCP [2001:db8::9:255];branch=z9hG4bK451jj;received=192.0.2.200\r\n\
+                Route: <sip:[2001:db8::1]:5070;lr>\r\nFrom: <sip:a@[2001:db8::9:1]>;tag=1\r\nTo: <sip:b@192.0.2.3>\r\n\
+                Contact: <sip:a@[2001:db8::9:1]:6050>\r\nCall-ID: c@[2001:db8::9:1]\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n\
+                Content-Length: 0\r\n\r\n";
+    let request = Message::parse(text.into()).unwrap();
+    let source = "[2001:db8::9:1]:31337".parse().unwrap();
+    let answer = Message::parse(sip::Writer::response(&request, 200, "OK", "t", source).finish()).unwrap();
+    let vias: Vec<_> = answer.values(Name::Via).map(String::from_utf8_lossy).collect();
+    assert_eq!(
+        vias,
+        [
+            "SIP/2.0/UDP [2001:db8::9:1]:6050;rport=31337;branch=z9hG4bKas3-111;received=2001:db8::9:1",
+            "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKjhja8781hjuaij65144",
+            "SIP/2.0/TCP [2001:db8::9:255];branch=z9hG4bK451jj;received=192.0.2.200",
+        ]
+    );
 }

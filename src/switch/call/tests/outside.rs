@@ -5,7 +5,7 @@ use super::lab::{self, Lab};
 use super::stage::{CUSTOMER, JIM, KATE, Stage};
 use super::{Handset, header, sdp, told_bye};
 use crate::Verb;
-use crate::config::trunks::{CallerId, Dial, Mode, Peer, Trunk};
+use crate::config::trunks::{CallerId, Dial, Mode, Peer, To, Trunk};
 use crate::config::{Action, Config, Outside, Pattern, Rule};
 use sip::{Method, Name, Transport};
 use std::net::SocketAddr;
@@ -25,10 +25,10 @@ fn dial(context: &str, rights: &[&str]) -> Arc<Dial> {
 fn with(mut config: Config) -> Config {
     config.trunks = vec![Trunk {
         name: "carrier".into(),
-        to: vec![Peer {
+        to: To::Addresses(vec![Peer {
             transport: Transport::Udp,
             address: address(),
-        }],
+        }]),
         sources: vec![address().ip(), [203, 0, 113, 6].into()],
         dial: dial("incoming", &[]),
         caller_id: CallerId::Prefix("+4930555".into()),
@@ -58,13 +58,13 @@ fn address() -> SocketAddr {
 }
 
 /// The carrier, which calls as this number.
-fn carrier(number: &str) -> Handset {
+pub(super) fn carrier(number: &str) -> Handset {
     let mut carrier = Handset::new(number, 0);
     carrier.flow.peer = address();
     carrier
 }
 
-fn lab_with(change: impl FnOnce(&mut Config)) -> (Lab, Handset, Handset) {
+pub(super) fn lab_with(change: impl FnOnce(&mut Config)) -> (Lab, Handset, Handset) {
     let mut config = with(lab::config());
     change(&mut config);
     let mut lab = Lab::with(config);

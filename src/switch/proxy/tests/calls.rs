@@ -281,3 +281,37 @@ fn what_the_switch_knows_itself_it_answers_itself() {
     assert_eq!(reply.status(), 200);
     jim.expect_nothing(&mut lab);
 }
+
+/// RFC 5627 section 5.3: by a proxy too.
+#[test]
+fn a_request_to_the_address_of_a_device_is_passed_on_to_it_alone() {
+    let (mut lab, mut kate, plain) = pair();
+    let mut jim = Handset::new("1001", 6200);
+    let extra =
+        "Contact: <sip:1001@198.51.100.1:6200>;+sip.instance=\"<urn:uuid:7>\"\r\nSupported: gruu\r\nExpires: 600\r\n";
+    let aor = jim.aor();
+    let told = jim.ask(&mut lab, Method::Register, "sip:example.com", &aor, extra);
+    let contacts = values(&told, Name::Contact).join(" ");
+    assert!(
+        contacts.contains("pub-gruu=\"sip:1001@example.com;gr=urn:uuid:7\""),
+        "{contacts}"
+    );
+    let temporary = contacts
+        .split("temp-gruu=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    for uri in ["sip:1001@example.com;gr=urn:uuid:7", &temporary] {
+        let credentials = kate.credentials_for("OPTIONS", uri);
+        let mut dialog = kate.new_dialog(uri, "sip:1001@example.com");
+        kate.send_in(&mut lab, &mut dialog, Method::Options, &credentials, None);
+        let options = jim.expect_request(&mut lab, Method::Options);
+        assert_eq!(options.request_uri(), b"sip:1001@198.51.100.1:6200");
+        jim.reply(&mut lab, &options, 200, None);
+        kate.expect(&mut lab, 200);
+        plain.expect_nothing(&mut lab);
+    }
+}

@@ -135,3 +135,35 @@ fn a_scheme_that_nobody_knows_is_refused_by_a_proxy_too() {
         kate.expect(&mut lab, 416);
     }
 }
+
+#[test]
+fn a_sips_uri_is_passed_on_under_tls_only_and_its_dialog_stays_there() {
+    let mut config = config();
+    let mut listener = config.listeners[0].clone();
+    listener.transport = sip::Transport::Tls;
+    config.listeners.push(listener);
+    let mut lab = Lab::with(config);
+    let mut kate = Handset::secured("1000", 6000, "sips");
+    kate.register(&mut lab);
+    let plain = Handset::registered(&mut lab, "1001", 6100);
+    let kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let refusal = kate.expect(&mut lab, 480);
+    assert_eq!(header(&refusal, Name::Warning), "380 tandem \"SIPS Not Allowed\"");
+    kate.ack_failure(&mut lab, &kates, &refusal);
+    let mut jim = Handset::secured("1001", 6200, "sips");
+    jim.register(&mut lab);
+    let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    plain.expect_nothing(&mut lab);
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    let routes = values(&invite, Name::RecordRoute);
+    assert!(
+        !routes.is_empty() && routes.iter().all(|route| route.starts_with("<sips:")),
+        "{routes:?}"
+    );
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    jim.expect_request(&mut lab, Method::Ack);
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    jim.expect_request(&mut lab, Method::Bye);
+}

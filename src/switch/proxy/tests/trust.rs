@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::config::Outside;
-use crate::config::trunks::{CallerId, Dial, Peer, Trunk};
-use sip::Transport;
+use crate::config::trunks::{CallerId, Dial, Peer, To, Trunk};
+use sip::locate::{Found, Question, Service, Srv};
+use sip::{Transport, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,15 +12,19 @@ fn carrier_at() -> SocketAddr {
     ([203, 0, 113, 5], 5070).into()
 }
 
-/// 0... leads to a carrier by proxy, for everybody; from there 555 is 1001's number.
 fn with_trunk(is_trusted: bool) -> (Lab, Handset, Handset, Handset) {
+    with_trunk_as(is_trusted, |_| {})
+}
+
+/// 0... leads to a carrier by proxy, for everybody; from there 555 is 1001's number.
+fn with_trunk_as(is_trusted: bool, change: impl FnOnce(&mut Trunk)) -> (Lab, Handset, Handset, Handset) {
     let mut config = config();
     config.trunks = vec![Trunk {
         name: "carrier".into(),
-        to: vec![Peer {
+        to: To::Addresses(vec![Peer {
             transport: Transport::Udp,
             address: carrier_at(),
-        }],
+        }]),
         sources: vec![carrier_at().ip(), [203, 0, 113, 6].into()],
         dial: Arc::new(Dial {
             context: "incoming".into(),
@@ -29,6 +34,7 @@ fn with_trunk(is_trusted: bool) -> (Lab, Handset, Handset, Handset) {
         is_trusted,
         mode: Mode::Proxy,
     }];
+    change(&mut config.trunks[0]);
     let outside = Outside {
         trunk: "carrier".into(),
         strip: 1,
@@ -115,4 +121,58 @@ fn who_wants_privacy_is_not_named_beyond_the_trust_domain() {
     carrier.invite_with(&mut lab, "555", claims, Some(&sdp(7000, &[0])));
     let invite = jim.expect_request(&mut lab, Method::Invite);
     assert_eq!(invite.header(Name::PAssertedIdentity), None);
+}
+
+/// The carrier is known by name: two servers, of which the first can do nothing now.
+#[test]
+fn a_proxied_call_goes_to_the_servers_of_a_name_and_its_dialog_to_machines_of_that_name_only() {
+    let name = Uri::parse(b"sip:carrier.example").unwrap();
+    let service = Arc::new(Service::of(&name).unwrap());
+    let (mut lab, mut kate, _, mut carrier) = with_trunk_as(false, |trunk| trunk.to = To::Name(service));
+    let at = |last: u8| SocketAddr::from(([203, 0, 113, last], 5060));
+    let address = |name: &str, last| (Question::Address(name.into()), Found::Address(vec![at(last).ip()]));
+    let srv = |priority, target: &str| Srv {
+        priority,
+        weight: 0,
+        port: 5060,
+        target: target.into(),
+    };
+    let servers = vec![srv(1, "a.carrier.example"), srv(2, "b.carrier.example")];
+    lab.dns = vec![
+        (Question::Srv("_sip._udp.carrier.example".into()), Found::Srv(servers)),
+        address("a.carrier.example", 11),
+        address("b.carrier.example", 12),
+        address("host.elsewhere.example", 66),
+    ];
+    let mut kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    carrier.flow.peer = at(11);
+    let invite = carrier.expect_request(&mut lab, Method::Invite);
+    assert_eq!(invite.request_uri(), b"sip:+49301234@carrier.example");
+    carrier.reply(&mut lab, &invite, 503, None);
+    carrier.expect_request(&mut lab, Method::Ack);
+    carrier.flow.peer = at(12);
+    let invite = carrier.expect_request(&mut lab, Method::Invite);
+    // Its Contact is a machine of its own, by name, and so the ACK goes there.
+    carrier.host = Some("b.carrier.example:5060");
+    carrier.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    carrier.expect_request(&mut lab, Method::Ack);
+    // What a phone makes of the target leads it nowhere else: the call's own name is looked up.
+    kates.target = "sip:+49301234@host.elsewhere.example".to_owned();
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    let bye = carrier.expect_request(&mut lab, Method::Bye);
+    assert_eq!(lab.waiting(at(66)), 0);
+    carrier.reply(&mut lab, &bye, 200, None);
+    kate.expect(&mut lab, 200);
+    // And the carrier's own requests in a dialog reach the phone.
+    let mut kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    let invite = carrier.expect_request(&mut lab, Method::Invite);
+    carrier.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    carrier.expect_request(&mut lab, Method::Ack);
+    let mut theirs = carrier.dialog_of(&invite);
+    carrier.send_in(&mut lab, &mut theirs, Method::Bye, "", None);
+    kate.expect_request(&mut lab, Method::Bye);
 }
