@@ -50,6 +50,8 @@ pub struct Config {
     pub csv: Option<PathBuf>,
     /// Ports of the media plane.
     pub ports: PortRange,
+    /// Cores of the media threads, one after the other; empty: where the system likes.
+    pub cores: Vec<usize>,
     /// Where prompts and music are.
     pub files: FileSettings,
     /// Where data lives.
@@ -426,6 +428,7 @@ fn assemble(
         origins: main.origins,
         csv: main.csv,
         ports: main.ports,
+        cores: main.cores,
         files: main.files,
         data: main.data,
         drain_limit: main.drain_limit,

@@ -60,6 +60,7 @@ fn settings(section: &mut Section<'_>, base: &RoomSettings) -> RoomSettings {
         max_members: section.within("max_members", base.max_members, 1..=10_000),
         join_tone: section.or("join_tone", base.join_tone),
         leave_tone: section.or("leave_tone", base.leave_tone),
+        level_control: section.or("level_control", base.level_control),
         pin: pin(section, "pin").unwrap_or_else(|| base.pin.clone()),
         moderator_pin: pin(section, "moderator_pin").unwrap_or_else(|| base.moderator_pin.clone()),
         pin_attempts: section.within("pin_attempts", base.pin_attempts, 1..=10),

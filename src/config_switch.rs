@@ -60,6 +60,7 @@ pub(crate) struct SwitchFile {
     pub(crate) csv: Option<PathBuf>,
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
+    pub(crate) cores: Vec<usize>,
     pub(crate) files: FileSettings,
     pub(crate) data: Data,
     pub(crate) registrar: Registrar,
@@ -79,7 +80,7 @@ impl SwitchFile {
         let mut media_section = top.inner("media");
         let (data, keep_records) = data(top.inner("store"), directory);
         let files = files(&mut media_section, directory, &data.directory);
-        let (media, ports) = media(media_section);
+        let (media, ports, cores) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
         let (http, http_limits) = http(top.inner("http"));
@@ -95,6 +96,7 @@ impl SwitchFile {
             csv: csv(top.inner("cdr"), directory),
             media,
             ports,
+            cores,
             files,
             data,
             registrar: registrar(top.inner("registrar")),
@@ -267,7 +269,7 @@ impl Setting for Advertise {
     }
 }
 
-fn media(mut section: Section<'_>) -> (Media, PortRange) {
+fn media(mut section: Section<'_>) -> (Media, PortRange, Vec<usize>) {
     let address: Option<At<IpAddr>> = section.read("address");
     let second: Option<At<IpAddr>> = section.read("second_address");
     let second_external = section.read("second_external");
@@ -301,8 +303,9 @@ fn media(mut section: Section<'_>) -> (Media, PortRange) {
             last: 32_767,
         },
     );
+    let cores = section.or("cores", Vec::new());
     section.later(&["local_networks"], "a second face towards local networks");
-    (media, ports)
+    (media, ports, cores)
 }
 
 impl Setting for Country {

@@ -342,6 +342,7 @@ fn set_lays_values_over_the_files() {
     let sets = [
         "switch.listen=udp://127.0.0.1:0,tcp://[::1]:0",
         "switch.media.ports=20000-20100",
+        "switch.media.cores=[1, 2]",
         "switch.http.listen=127.0.0.1:0",
         "users.1000.password=first",
         "im.answer_within=2s",
@@ -350,6 +351,7 @@ fn set_lays_values_over_the_files() {
     assert_eq!(config.listen.len(), 2);
     assert!(config.listen[1].address.is_ipv6());
     assert_eq!((config.ports.first, config.ports.last), (20_000, 20_100));
+    assert_eq!(config.cores, [1, 2]);
     assert_eq!(config.http.unwrap().port(), 0);
     assert_eq!(config.switch.users.len(), 1);
     assert_eq!(config.switch.im.answer_within, Duration::from_secs(2));

@@ -401,7 +401,7 @@ fn start_media(config: &Config, posts: &Posts, clock: System, counts: &Counts) -
         second: media.second.map(|(local, _)| local),
         ports: config.ports.first..=config.ports.last,
         workers: media.workers,
-        cores: Vec::new(),
+        cores: config.cores.clone(),
     };
     let engine = EngineConfig {
         allow_loopback: media.local.is_loopback(),

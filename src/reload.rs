@@ -37,6 +37,7 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.dns.clone_from(&current.dns);
     next.csv.clone_from(&current.csv);
     next.ports = current.ports;
+    next.cores.clone_from(&current.cores);
     next.files = current.files.clone();
     next.data.clone_from(&current.data);
     next.log.clone_from(&current.log);
@@ -59,8 +60,8 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
         (current.csv != next.csv, "[cdr]"),
         (
             (a.local, a.second, a.workers) != (b.local, b.second, b.workers)
-                || (current.ports, &current.files) != (next.ports, &next.files),
-            "[media] address, ports, workers, directories",
+                || (current.ports, &current.cores, &current.files) != (next.ports, &next.cores, &next.files),
+            "[media] address, ports, workers, cores, directories",
         ),
         (current.data != next.data, "[store]"),
         (current.dns != next.dns, "[dns]"),

@@ -245,6 +245,7 @@ fn told_media(legs: &[LegSoundView]) -> Option<String> {
         [
             leg.uri.to_string(),
             leg.codec.to_string(),
+            leg.mode.to_string(),
             format!("{}/{}", leg.packets_in, leg.packets_out),
             format!("{}/{}", leg.lost, leg.remote_lost),
             format!("{:.0}", leg.jitter_ms),
@@ -258,6 +259,7 @@ fn told_media(legs: &[LegSoundView]) -> Option<String> {
     let heads = [
         "LEG",
         "CODEC",
+        "MODE",
         "IN/OUT",
         "LOST",
         "JITTER ms",
@@ -567,7 +569,7 @@ mod tests {
         let member = |id: u32, muted: bool| {
             json!({
                 "id": id, "call": "i-0000000000000001", "user": "1000@a", "shown": "\"Kate\" <1000>", "state": "inside",
-                "moderator": id == 1, "muted": muted, "deaf": false, "talking": !muted, "came_at": 0,
+                "moderator": id == 1, "muted": muted, "deaf": false, "talking": !muted, "speaker": !muted, "came_at": 0,
             })
         };
         let room = json!({
@@ -577,7 +579,7 @@ mod tests {
         let shown = told(&verb("rooms show 3000"), &room).unwrap();
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines[0], "3000 at 16000 Hz, locked, 2 of 100 members");
-        assert!(lines[2].contains("inside  moderator talking"), "{shown}");
+        assert!(lines[2].contains("inside  moderator talking speaker"), "{shown}");
         assert!(lines[3].contains("inside  muted"), "{shown}");
         let listed = told(&verb("rooms list"), &json!({ "rooms": [room] })).unwrap();
         assert!(listed.contains("3000  2        locked"), "{listed}");

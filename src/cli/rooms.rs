@@ -89,6 +89,7 @@ fn flags(member: &RoomMemberView) -> String {
         (member.muted, "muted"),
         (member.deaf, "deaf"),
         (member.talking, "talking"),
+        (member.speaker, "speaker"),
     ];
     let set: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     set.join(" ")

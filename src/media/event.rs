@@ -103,11 +103,40 @@ pub enum DtmfBy {
     Tones,
 }
 
+/// How what a leg's device is sent is made, the cheapest first.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It hears nobody, and is sent nothing.
+    #[default]
+    Nothing,
+    /// Packets of one other leg are passed on as they came, but for their header.
+    Relay,
+    /// One other leg is decoded and encoded anew for it.
+    Transcode,
+    /// What it hears is summed: several legs, a player, or one leg louder or softer than it is.
+    Mix,
+}
+
+impl Way {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Way::Nothing => "nothing",
+            Way::Relay => "relay",
+            Way::Transcode => "transcode",
+            Way::Mix => "mix",
+        }
+    }
+}
+
 /// How a leg does and sounds just now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegSound {
     /// The leg.
     pub leg: LegId,
+    /// How what its device is sent is made.
+    pub way: Way,
     /// Its figures so far.
     pub stats: LegStats,
     /// What its device sends.

@@ -27,7 +27,7 @@ pub mod tune;
 
 pub use ear::{Heard, HeardTone};
 pub use engine::{Engine, EngineConfig, EngineStats, Forward, Transmit};
-pub use event::{DtmfBy, Event, LegSound, LegStats};
+pub use event::{DtmfBy, Event, LegSound, LegStats, Way};
 pub use file::{FileNews, FileOrder, FileSound, StreamId};
 pub use plan::{LegId, LegMedia, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
 pub use ports::{NoPort, PoolConfig, Port, PortPool};

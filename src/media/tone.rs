@@ -47,8 +47,12 @@ pub enum Progress {
     Congestion,
 }
 
-/// Call progress tones of a country (ITU-T E.180 supplement 2): frequencies, then cadences of ringback, busy, congestion.
-/// Where frequencies of the tones differ, the table says so per tone.
+/// Call progress tones of a country: frequencies, then cadences, of dial tone, ringback, busy, congestion.
+///
+/// Each was compared with the table that Asterisk ships (`configs/samples/indications.conf.sample`), whose sources are the ITU's list
+/// of tones in national networks (ITU-T E.180 supplement 2, `tones-0203`) and, for Great Britain, SIN 350. Canada does not stand
+/// there: it has the tones of North America (ITU-T E.300 supplement 3). For France the list names no congestion; that table's stands
+/// here.
 struct National {
     country: &'static str,
     hz: [&'static [f32]; 4],
@@ -353,6 +357,46 @@ mod tests {
         }
         let spain = Tone::progress(Country::named("es").unwrap(), Progress::Congestion);
         assert_eq!((spain.cadence_ms.len(), &spain.hz[..]), (6, &[425.0][..]));
+    }
+
+    /// Ringback, busy and congestion in the manner of the published tables: frequencies, then seconds on and off.
+    #[test]
+    fn the_tones_of_each_country_are_those_of_the_published_tables() {
+        let published = [
+            ("AT", "420: 1 5", "420: .4 .4", "420: .2 .2"),
+            ("BE", "425: 1 3", "425: .5 .5", "425: .167 .167"),
+            ("CA", "440+480: 2 4", "480+620: .5 .5", "480+620: .25 .25"),
+            ("CH", "425: 1 4", "425: .5 .5", "425: .2 .2"),
+            ("DE", "425: 1 4", "425: .48 .48", "425: .24 .24"),
+            ("ES", "425: 1.5 3", "425: .2 .2", "425: .2 .2 .2 .2 .2 .6"),
+            ("FR", "440: 1.5 3.5", "440: .5 .5", "440: .25 .25"),
+            ("GB", "400+450: .4 .2 .4 2", "400: .375 .375", "400: .4 .35 .225 .525"),
+            ("IT", "425: 1 4", "425: .5 .5", "425: .2 .2"),
+            ("NL", "425: 1 4", "425: .5 .5", "425: .25 .25"),
+            ("PL", "425: 1 4", "425: .5 .5", "425: .5 .5"),
+            ("SE", "425: 1 5", "425: .25 .25", "425: .25 .75"),
+            ("US", "440+480: 2 4", "480+620: .5 .5", "480+620: .25 .25"),
+        ];
+        assert_eq!(published.len(), Country::names().count());
+        for (name, ringback, busy, congestion) in published {
+            let country = Country::named(name).expect("a country that is known");
+            for (what, text) in [
+                (Progress::Ringback, ringback),
+                (Progress::Busy, busy),
+                (Progress::Congestion, congestion),
+            ] {
+                let (hz, seconds) = text.split_once(": ").unwrap();
+                let hz: Vec<f32> = hz.split('+').map(|hz| hz.parse().unwrap()).collect();
+                let ms = |seconds: &str| (seconds.parse::<f32>().unwrap() * 1_000.0).round() as u16;
+                let cadence: Vec<u16> = seconds.split(' ').map(ms).collect();
+                let tone = Tone::progress(country, what);
+                assert_eq!(
+                    (&tone.hz[..], &tone.cadence_ms[..]),
+                    (&hz[..], &cadence[..]),
+                    "{name} {what:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -123,7 +123,8 @@ pub enum Event {
         #[serde(skip)]
         audience: Insiders,
     },
-    /// A member came, came further in, was muted, made deaf or freed of that, or began or ceased to speak.
+    /// A member came, came further in, was muted, made deaf or freed of that, began or ceased to speak, or is the speaker now or no
+    /// longer.
     RoomMember {
         /// In which room.
         #[schema(value_type = String)]

@@ -163,6 +163,9 @@ pub struct RoomMemberView {
     pub deaf: bool,
     /// Speaks now. Known in rooms that mix: from three members on.
     pub talking: bool,
+    /// The loudest of those who spoke last: whom a page shows large. Goes on in pauses; known from three members on.
+    #[serde(default)]
+    pub speaker: bool,
     /// When the member dialled in.
     #[serde(with = "crate::wall")]
     #[schema(value_type = i64)]
@@ -182,6 +185,10 @@ pub struct LegSoundView {
     /// Negotiated codec.
     #[schema(value_type = String)]
     pub codec: Box<str>,
+    /// How what the device is sent is made: `relay` (another leg's packets as they came), `transcode` (of one leg), `mix`, or
+    /// `nothing`.
+    #[schema(value_type = String)]
+    pub mode: Box<str>,
     /// RTP packets accepted from the device.
     pub packets_in: u64,
     /// RTP packets sent to the device.

@@ -3,6 +3,7 @@
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode};
 use crate::support::wait_for;
+use serde_json::Value;
 
 const KINDS: [Speech; 4] = [
     Speech::PLAIN,
@@ -56,16 +57,39 @@ fn hang_up_all(node: &TestNode, callers: &mut [Baresip]) {
     });
 }
 
-/// Everybody speaks at once; each must hear the other's tone and nothing else. Same codecs are relayed, others transcoded,
-/// and the tone service and the conference are mixes.
+/// The number of the user at a leg, as the API tells it.
+fn number(leg: &Value) -> usize {
+    leg["user"].as_str().unwrap_or_default()[..4].parse().unwrap()
+}
+
+/// Each call's sound is made as it should be, and each phone has its own codec.
+fn assert_modes(node: &TestNode, calls: usize, mode: impl Fn(&[usize]) -> &'static str) {
+    let listed = node.get("/api/v1/calls");
+    let id = |call: &Value| format!("/api/v1/calls/{}/media", call["id"].as_str().unwrap());
+    let paths: Vec<String> = listed["calls"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(paths.len(), calls, "{listed:#}");
+    for media in node.get_all(&paths) {
+        let legs = media["legs"].as_array().unwrap();
+        let kinds: Vec<usize> = legs.iter().map(|leg| (number(leg) - 1000) % KINDS.len()).collect();
+        for (leg, kind) in legs.iter().zip(&kinds) {
+            let codec = leg["codec"].as_str().unwrap().split('/').next();
+            assert_eq!(codec, KINDS[*kind].codec.split('/').next(), "{media:#}");
+            assert_eq!(leg["mode"], mode(&kinds), "{media:#}");
+            assert!(leg["packets_in"].as_u64() > Some(20), "{media:#}");
+        }
+    }
+}
+
+/// Everybody speaks at once; each must hear the other's tone and nothing else, in each pair of codecs. Same codecs are
+/// relayed, others transcoded; the tone service and the conference, in which each codec meets each, are mixes.
 #[test]
-fn phones_of_every_codec_and_srtp_hear_each_other_and_the_switch() {
+fn phones_of_every_codec_and_srtp_hear_each_other_relayed_transcoded_and_in_a_room() {
     let node = Setup::new()
         .set("switch.media.sdes_over_clear=true")
         .set("users.1007.srtp=required")
         .start();
     let mut callers = phones(&node, 1000, CALLERS, false);
-    let callees = phones(&node, 1004, CALLEES, true);
+    let mut callees = phones(&node, 1004, CALLEES, true);
     for round in 0..KINDS.len() {
         let partner = |n: usize| (n + round) % KINDS.len();
         call_all(&node, &mut callers, |n| 1004 + partner(n));
@@ -73,6 +97,10 @@ fn phones_of_every_codec_and_srtp_hear_each_other_and_the_switch() {
             caller.hears(CALLEES[partner(n)]);
             callees[partner(n)].hears(CALLERS[n]);
         }
+        assert_modes(&node, KINDS.len(), |kinds| match kinds {
+            [a, b] if KINDS[*a].codec == KINDS[*b].codec => "relay",
+            _ => "transcode",
+        });
         hang_up_all(&node, &mut callers);
     }
 
@@ -81,9 +109,13 @@ fn phones_of_every_codec_and_srtp_hear_each_other_and_the_switch() {
     hang_up_all(&node, &mut callers);
 
     call_all(&node, &mut callers, |_| 3100);
-    for (n, caller) in callers.iter().enumerate() {
-        let others: Vec<f64> = CALLERS.into_iter().filter(|&hz| hz != CALLERS[n]).collect();
-        caller.hears_mix(&others, &[CALLERS[n]]);
+    call_all(&node, &mut callees, |_| 3100);
+    let all = [CALLERS, CALLEES].concat();
+    for (n, phone) in callers.iter().chain(&callees).enumerate() {
+        let others: Vec<f64> = all.iter().copied().filter(|&hz| hz != all[n]).collect();
+        phone.hears_mix(&others, &[all[n]]);
     }
+    assert_modes(&node, all.len(), |_| "mix");
+    callees.iter_mut().for_each(Baresip::hang_up);
     hang_up_all(&node, &mut callers);
 }

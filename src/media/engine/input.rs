@@ -32,6 +32,9 @@ const NOISE: u8 = 0xfe;
 /// Frames of the answer tone of a fax (ITU-T T.30: 2100 Hz for 2.6 s at least) after which it is believed: half a second.
 const FAX_FRAMES: u8 = 25;
 
+/// What a frame without it takes back. Modems turn the phase of the tone each 450 ms (ITU-T V.8), and the frame with the turn is none.
+const FAX_DOUBT: u8 = 3;
+
 pub(super) struct Input {
     jitter: JitterBuffer,
     stage: Option<Stage>,
@@ -332,7 +335,10 @@ impl Input {
     fn listen_for_fax(&mut self, level: u32) {
         let tone = goertzel::amplitude(&self.frame, 2_100.0, self.rate.hz());
         let alone = tone > 1.57 * 0.9 * level as f32;
-        self.fax = if alone { self.fax + 1 } else { 0 };
+        self.fax = match alone {
+            true => self.fax + 1,
+            false => self.fax.saturating_sub(FAX_DOUBT),
+        };
     }
 
     fn take_turn(&mut self, how: Treatment) {

@@ -5,11 +5,12 @@
 
 use super::Engine;
 use super::input::{Input, Treatment};
-use super::leg::Leg;
+use super::leg::{Feed, Leg};
 use super::recorder::{MAX_RECORDINGS, Of, Recorder};
+use super::room::Hears;
 use crate::codec::best_rate;
 use crate::ear::{Ear, Heard};
-use crate::event::{Event, LegSound};
+use crate::event::{Event, LegSound, Way};
 use crate::file::FileOrder;
 use crate::plan::{Format, LegId, Rate};
 use crate::record::{Recorded, Recording, RecordingId, Side, StartRecord};
@@ -246,17 +247,31 @@ impl Engine {
     }
 
     fn leg_sound(&mut self, id: LegId) -> Option<LegSound> {
-        let leg = &mut self.legs[*self.leg_slots.get(&id)?];
+        let slot = *self.leg_slots.get(&id)?;
+        let way = self.way(slot);
+        let leg = &mut self.legs[slot];
         let tell = |tap: &mut Option<Box<Tap>>| {
             let ear = tap.as_mut().and_then(|tap| tap.ear.as_mut());
             ear.map_or_else(Heard::default, Ear::tell)
         };
         Some(LegSound {
             leg: id,
+            way,
             stats: leg.stats(),
             received: tell(&mut leg.tap),
             sent: tell(&mut leg.sent_tap),
         })
+    }
+
+    /// How what a leg is sent is made now.
+    fn way(&self, slot: usize) -> Way {
+        let leg = &self.legs[slot];
+        match (leg.feed, self.rooms[leg.room].hears(leg.id)) {
+            (Feed::Nothing, _) => Way::Nothing,
+            (Feed::Relay, _) => Way::Relay,
+            (Feed::Mix, Hears::Only(_)) => Way::Transcode,
+            (Feed::Mix, _) => Way::Mix,
+        }
     }
 
     /// Closes the ears nobody asks any more.

@@ -128,6 +128,8 @@ impl RoomMix {
     fn share(&mut self, key: OutputKey) -> Option<usize> {
         let known = self.shared.iter().position(|output| output.key == key);
         known.or_else(|| {
+            // Most rooms have one kind of listener.
+            self.shared.reserve_exact(1);
             self.shared.push(Output::new(key, self.rate)?);
             Some(self.shared.len() - 1)
         })

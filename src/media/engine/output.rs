@@ -86,7 +86,10 @@ impl Output {
     pub fn new(key: OutputKey, room: Rate) -> Option<Output> {
         let encoder = Encoder::new(key.codec, room, &key.opus)?;
         let resampler = Resampler::new(room, encoder.rate());
-        let work = Vec::with_capacity(encoder.rate().frame() * usize::from(key.frame_ms).div_ceil(TICK_MS));
+        // A tick that is a packet goes straight into the encoder.
+        let waits = resampler.is_some() || usize::from(key.frame_ms) != TICK_MS;
+        let ticks = usize::from(key.frame_ms).div_ceil(TICK_MS) * usize::from(waits);
+        let work = Vec::with_capacity(encoder.rate().frame() * ticks);
         Some(Output {
             key,
             encoder,

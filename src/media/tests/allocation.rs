@@ -47,22 +47,23 @@ fn phone(n: u16) -> SocketAddr {
 
 /// A room of so many members; member `n` speaks `codec(n)`.
 fn room_of(members: u16, rate: Rate, codec: impl Fn(u16) -> Codec) -> Engine {
+    rooms_of(1, members, rate, codec)
+}
+
+/// The same with so many rooms, in each so many members.
+fn rooms_of(rooms: u16, members: u16, rate: Rate, codec: impl Fn(u16) -> Codec) -> Engine {
     let mut state = 1u64;
     let random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         state
     };
     let mut engine = Engine::new(EngineConfig::default(), Box::new(random));
-    let room = RoomId(1);
-    engine.apply(
-        Mono(0),
-        Plan::OpenRoom {
-            room,
-            matrix: Matrix::Everyone,
-            rate,
-        },
-    );
-    for n in 0..members {
+    for room in 0..rooms {
+        let (room, matrix) = (RoomId(u64::from(room)), Matrix::Everyone);
+        engine.apply(Mono(0), Plan::OpenRoom { room, matrix, rate });
+    }
+    for n in 0..rooms * members {
+        let room = RoomId(u64::from(n / members));
         let media = LegMedia {
             remote: Some(phone(n)),
             remote_rtcp: Some(phone(n + 500)),
@@ -220,17 +221,26 @@ fn a_tick_of_every_codec_allocates_nothing() {
     assert_eq!(count, 0);
 }
 
-#[test]
-fn a_member_of_a_conference_in_g711_takes_less_than_7_kib_of_the_engine() {
+/// Bytes that each member of so many rooms has of the engine, after a while of talk.
+fn bytes_of_a_member(rooms: u16, members: u16) -> isize {
     let before = LIVE_BYTES.with(Cell::get);
     let empty = room(0);
     let engine_alone = LIVE_BYTES.with(Cell::get) - before;
     drop(empty);
-    let mut engine = room(200);
-    talk(&mut engine, 200, 1..400);
-    let all = LIVE_BYTES.with(Cell::get) - before - engine_alone;
-    let each = all / 200;
-    println!("{each} bytes for a member");
-    assert!(each <= 7 * 1024, "{each} bytes");
-    assert!(each > 1024, "{each} bytes cannot be all");
+    let all = rooms * members;
+    let mut engine = rooms_of(rooms, members, Rate::Narrow, |_| Codec::Pcmu);
+    talk(&mut engine, all, 1..400);
+    let bytes = LIVE_BYTES.with(Cell::get) - before - engine_alone;
+    let each = bytes / all as isize;
+    println!("{each} bytes for a member of {rooms} rooms of {members}");
+    each
+}
+
+#[test]
+fn a_member_of_a_conference_in_g711_takes_less_than_7_kib_of_the_engine_and_so_does_one_of_three() {
+    for (rooms, members) in [(1, 200), (66, 3)] {
+        let each = bytes_of_a_member(rooms, members);
+        assert!(each <= 7 * 1024, "{each} bytes");
+        assert!(each > 1024, "{each} bytes cannot be all");
+    }
 }

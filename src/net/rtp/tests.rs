@@ -485,6 +485,42 @@ fn a_panic_loses_the_packet_it_was_about_and_no_other() {
     assert_eq!(&buffer[..length], b"two");
 }
 
+/// The cores that threads of this name may run on, as the system writes them.
+fn cores_of_threads(name: &str) -> Vec<String> {
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let paths = tasks.map(|task| task.unwrap().path());
+    let named = paths.filter(|path| read(path.join("comm")).trim() == name);
+    let allowed = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    named.map(|path| allowed(read(path.join("status")))).collect()
+}
+
+#[test]
+fn workers_run_on_the_cores_they_are_given() {
+    let all = core_affinity::get_core_ids().unwrap();
+    let (bell, core) = (Bell::new().unwrap(), all.last().unwrap().id);
+    let (post, _events) = wake::channel(8, &bell);
+    let settings = RtpSettings {
+        address: here(),
+        second: None,
+        ports: 22_500..=22_599,
+        // More than any other test here starts: the last of them has a name of its own.
+        workers: 9,
+        cores: vec![core],
+    };
+    let random = |_| -> Random { Box::new(|| 4) };
+    let (config, clock, files) = (EngineConfig::default(), System::start(), no_files());
+    let _workers = Workers::start(&settings, config, random, clock, &post, files, &Arc::default()).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while cores_of_threads("media-8") != [core.to_string()] {
+        assert!(std::time::Instant::now() < until, "{:?}", cores_of_threads("media-8"));
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn the_end_of_an_idle_worker_is_noticed() {
     let bell = Bell::new().unwrap();

@@ -332,6 +332,10 @@ impl Calls {
             Event::Played { room, player } => self.on_played(cx, Key::unpack(room.0), player),
             Event::Recorded { recording, result } => self.on_recorded(cx, recording, &result),
             Event::Inspected { token, legs } => self.on_inspected(cx, token, &legs),
+            // In the room of a call two speak, who know each other.
+            Event::ActiveSpeaker { room, leg } if conference::is_conference(room) => {
+                self.on_active_speaker(cx, Key::unpack(leg.0));
+            }
             Event::Latched { .. } | Event::ActiveSpeaker { .. } => {}
         }
     }

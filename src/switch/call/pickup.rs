@@ -3,12 +3,13 @@
 use super::ending::reason_header;
 use super::identity::is_private;
 use super::ring::Early;
+use super::service::CODECS;
 use super::{Bridge, Calls, Exchange, Failure, LegKey, State, Step, body};
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::Interaction;
 use media::plan::{Codec, Matrix};
-use media::sdp::Negotiation;
+use media::sdp::{Direction, Negotiation};
 use model::{EndReason, EndedBy};
 use sip::{Body, Headers, Message, Reply};
 use std::borrow::Cow;
@@ -40,7 +41,8 @@ impl Calls {
         let early = match (alone, wants_answer) {
             (true, false) => self.early_media(cx, call, key, message),
             (true, true) => self.lend_early(call, key, message),
-            (false, _) => None,
+            (false, false) => self.early_of_several(cx, call, key, message),
+            (false, true) => None,
         };
         if wants_answer && early.is_none() {
             return self.decline_early(cx, key);
@@ -48,9 +50,14 @@ impl Calls {
         if alone && reliable {
             self.bridge_early(call, key, wants_answer);
         }
-        let status = if alone { message.status() } else { 180 };
         let now = cx.now.mono;
         let Some(ringing) = self.ringing(call) else { return };
+        // A 180 would have the caller's phone ring over the early media that he hears.
+        let status = match ringing.heard {
+            _ if alone => message.status(),
+            Some(_) => 183,
+            None => 180,
+        };
         let news = ringing
             .told
             .is_none_or(|(told, at)| told != status || now >= at + REPEAT);
@@ -127,6 +134,61 @@ impl Calls {
         self.listen(cx, caller);
         self.listen(cx, key);
         Some(text)
+    }
+
+    /// The same where several devices ring. The caller's answer is ours, chosen once: whichever takes the call is transcoded
+    /// to it. He hears the first device that has something to say, and the devices do not hear each other.
+    fn early_of_several(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: Key<Interaction>,
+        key: LegKey,
+        message: &Message,
+    ) -> Option<Body> {
+        let answer = body::description(message).ok().flatten()?;
+        // Also for a caller who hears none of it: the 200 may leave out what was said reliably before.
+        self.sound_mut(key)?.negotiation.handle_answer(&answer).ok()?;
+        let waits = |caller: &LegKey| self.legs.get(*caller).is_some_and(|leg| !leg.is_up());
+        let caller = self.caller_of(call).filter(waits)?;
+        self.ringing(call).filter(|ringing| ringing.heard.is_none())?;
+        let from = &mut self.sound_mut(caller)?.negotiation;
+        let text = match from.owes_answer() {
+            // A picture is agreed with one device, from end to end.
+            true if from.asks_video() => return None,
+            true => Some(body::sdp(from.answer(&CODECS, Direction::SendRecv).ok()?)),
+            false => from.agreed().map(|_| None)?,
+        };
+        self.open_room(cx, call, Matrix::Everyone);
+        self.listen(cx, caller);
+        self.hear_early(cx, call, key);
+        text
+    }
+
+    fn hear_early(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, key: LegKey) {
+        self.listen(cx, key);
+        if let Some(ringing) = self.ringing(call) {
+            ringing.heard = Some(key);
+        }
+    }
+
+    /// Some of several devices rings no more: if the caller heard that one, he hears another that has early media.
+    pub(super) fn hear_another(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        let heard = self.ringing(call).and_then(|ringing| ringing.heard);
+        let gone = |key: LegKey| self.legs.get(key).is_none_or(super::Leg::is_over);
+        if !heard.is_some_and(gone) {
+            return;
+        }
+        let speaks = |key: LegKey| {
+            let sound = self.legs.get(key).filter(|leg| !leg.is_over())?.sound.as_ref()?;
+            sound.negotiation.agreed().map(|_| key)
+        };
+        let next = self.callees(call).into_iter().find_map(speaks);
+        if let Some(ringing) = self.ringing(call) {
+            ringing.heard = None;
+        }
+        if let Some(next) = next {
+            self.hear_early(cx, call, next);
+        }
     }
 
     /// 2xx from a device: it has the call.

@@ -1,6 +1,6 @@
 //! Recording a call, and listening to it for those who test: both follow the legs, whatever rooms they are in.
 
-use super::room::{Engine, leg_id, room_id};
+use super::room::{Engine, leg_id};
 use super::{Calls, Leg, LegKey, State};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -93,6 +93,14 @@ impl Calls {
         }
     }
 
+    /// Who is in a conference room leaves it: what was recorded of the room for this call's sake ends with it.
+    pub(super) fn end_room_record(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
+        if matches!(self.state(call), Some(State::Service(Target::Room))) {
+            // There may be none.
+            let _ = self.set_recording(cx, call, RecordWish::Off);
+        }
+    }
+
     /// Whether a call is being recorded now.
     pub(super) fn is_recorded(&self, call: Key<Interaction>) -> bool {
         let mut tapes = self.listening.tapes.values();
@@ -122,14 +130,14 @@ impl Calls {
 
     fn start_record(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) -> Result<(), Refusal> {
         let answered = matches!(self.state(call), Some(State::Bridged(_) | State::Service(_)));
+        let of = match self.room_inside(call) {
+            Some(room) => Recorded::Room(room),
+            None => Recorded::Sides(self.sides_of_tape(call).collect()),
+        };
         let interaction = self.interactions.get(call).filter(|_| answered);
         let interaction = interaction.ok_or_else(|| Refusal::Conflict("nobody has answered yet".into()))?;
         let worker = interaction.call.worker;
         let worker = worker.ok_or_else(|| Refusal::Conflict("the call has no sound".into()))?;
-        let of = match self.state(call) {
-            Some(State::Service(Target::Room)) => Recorded::Room(room_id(call)),
-            _ => Recorded::Sides(self.sides_of_tape(call).collect()),
-        };
         let (id, recording) = (interaction.id, RecordingId(self.listening.number()));
         // The number tells the recordings of one call apart, and the time those of a node that was started anew.
         let name: Box<str> = format!("{id}-{}", cx.now.wall.0).into();
@@ -251,6 +259,7 @@ impl Calls {
             user: leg.user.clone(),
             uri: leg.uri.clone(),
             codec: super::cdr::codec(negotiation),
+            mode: sound.way.as_str().into(),
             packets_in: stats.received,
             packets_out: stats.sent,
             lost: stats.lost,

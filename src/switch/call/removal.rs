@@ -8,11 +8,11 @@ use super::refer::status_of;
 use super::sent::Served;
 use super::side::Wish;
 use super::{Calls, LegKey};
-use crate::Refusal;
 use crate::arena::Key;
 use crate::core::Cx;
 use crate::interaction::{Asker, Interaction};
 use crate::route::Target;
+use crate::{RecordWish, Refusal};
 use media::WorkerId;
 use model::{EndReason, EndedBy, PartyId, Purpose};
 use smallvec::SmallVec;
@@ -87,11 +87,12 @@ impl Calls {
             self.tell_removal(cx, call, removal, 487);
             return self.end_deserted_call(cx, call);
         }
-        if let Some(&leg) = legs.first() {
-            self.settle_where(cx, call, leg);
-        }
+        let records_anew = legs.first().is_some_and(|&leg| self.settle_where(cx, call, leg));
         for &leg in legs.iter().skip(1) {
             self.listen(cx, leg);
+        }
+        if records_anew {
+            drop(self.set_recording(cx, call, RecordWish::On));
         }
         self.plumb(cx, call);
         let (by, service) = (removal.by, removal.service.clone());

@@ -27,8 +27,10 @@ use smallvec::{SmallVec, smallvec};
 pub(crate) struct Ringing {
     /// When that is no answer.
     pub(super) alarm: Option<Alarm>,
-    /// How many were called. Early media of one device is the caller's to hear; of several nobody could say whose.
+    /// How many were called.
     pub(super) devices: usize,
+    /// Of several, the one whose early media the caller hears: the first that has any.
+    pub(super) heard: Option<LegKey>,
     /// The best refusal so far.
     best: Option<(u16, Option<Box<Message>>)>,
     /// What the caller was told last, and when.
@@ -129,6 +131,7 @@ impl Calls {
         interaction.call.state = State::Ringing(Ringing {
             alarm: Some(alarm),
             devices: legs.len(),
+            heard: None,
             best: None,
             told: None,
             callee: callee.headers(),
@@ -278,7 +281,7 @@ impl Calls {
             .iter()
             .any(|&key| self.legs.get(key).is_some_and(|leg| !leg.is_over()))
         {
-            return;
+            return self.hear_another(cx, call);
         }
         let busy = self
             .ringing(call)

@@ -181,7 +181,7 @@ impl Calls {
         interaction.unheard.clear();
         interaction.parties.iter_mut().for_each(|party| party.holds = false);
         self.plumb(cx, call);
-        self.settle_where(cx, call, leg);
+        let records_anew = self.settle_where(cx, call, leg);
         if service == Target::Room {
             self.take_seat(cx, leg);
         }
@@ -189,11 +189,14 @@ impl Calls {
             (Target::Room, true) => self.pass_the_door(cx, leg),
             _ => self.begin_service(cx, leg),
         }
+        if records_anew {
+            drop(self.set_recording(cx, call, RecordWish::On));
+        }
         self.refresh_display(cx, leg);
     }
 
-    /// The call's room is where its leg is. A recording does not go from worker to worker: another one begins.
-    pub(super) fn settle_where(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, leg: LegKey) {
+    /// The call's room is where its leg is. A recording does not go from worker to worker: true if another one has to begin.
+    pub(super) fn settle_where(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, leg: LegKey) -> bool {
         let (worker, recorded) = (self.worker_of(leg), self.is_recorded(call));
         let moved = self
             .interactions
@@ -211,9 +214,7 @@ impl Calls {
         }
         self.open_room(cx, call, media::plan::Matrix::Everyone);
         self.listen(cx, leg);
-        if moved && recorded {
-            drop(self.set_recording(cx, call, RecordWish::On));
-        }
+        moved && recorded
     }
 
     /// The contact could not go there: who sent it hears why, and it stays on hold until he resumes.

@@ -31,6 +31,8 @@ pub struct RoomSettings {
     pub join_tone: bool,
     /// All hear a tone when somebody leaves.
     pub leave_tone: bool,
+    /// What members say is brought to one level.
+    pub level_control: bool,
     /// Members have to enter it.
     pub pin: Option<Pin>,
     /// Who enters it is a moderator.
@@ -110,6 +112,7 @@ impl Default for RoomSettings {
             max_members: 100,
             join_tone: true,
             leave_tone: true,
+            level_control: false,
             pin: None,
             moderator_pin: None,
             pin_attempts: 3,

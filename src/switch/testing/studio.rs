@@ -1,7 +1,7 @@
 //! A media plane that keeps account instead of making sound.
 
 use media::plan::{Audience, Edge, Gain, Sound, Source};
-use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, PlayerId, RoomId, WorkerId};
+use media::{Event, LegId, LegMedia, LegSound, LegStats, OpenLeg, Plan, PlayerId, RoomId, Way, WorkerId};
 use media::{Heard, HeardTone, Recorded, Recording, RecordingId, StartRecord};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -311,6 +311,7 @@ fn inspected(token: u64, legs: Vec<LegId>) -> Event {
     };
     let sound = |leg| LegSound {
         leg,
+        way: Way::Relay,
         stats: LegStats {
             received: 30,
             ..LegStats::default()

@@ -238,6 +238,7 @@ fn sound() -> LegSoundView {
         user: Some(aor("1001")),
         uri: "sip:x".into(),
         codec: "PCMU/8000".into(),
+        mode: "relay".into(),
         packets_in: 1,
         packets_out: 2,
         lost: 0,
@@ -271,6 +272,7 @@ fn room() -> RoomView {
             muted: false,
             deaf: false,
             talking: true,
+            speaker: true,
             came_at: clock::Wall(2),
         }],
     }

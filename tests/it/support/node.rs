@@ -148,12 +148,16 @@ impl TestNode {
     /// Asks the API over the Unix socket.
     #[allow(dead_code)] // for tests that look behind the scenes
     pub fn get(&self, path: &str) -> Value {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let client = cli::Client::new(&self.socket());
-        runtime.block_on(client.ask(hyper::Method::GET, path, None)).unwrap()
+        ask(&self.socket(), path)
+    }
+
+    /// Asks several things at the same time, each with its own patience.
+    pub fn get_all(&self, paths: &[String]) -> Vec<Value> {
+        let socket = self.socket();
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = paths.iter().map(|path| scope.spawn(|| ask(&socket, path))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        })
     }
 
     /// One figure of `/metrics`, for example `tandem_calls`.
@@ -161,6 +165,15 @@ impl TestNode {
     pub fn metric(&self, name: &str) -> f64 {
         super::figure(self.http(), name)
     }
+}
+
+fn ask(socket: &Path, path: &str) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = cli::Client::new(socket);
+    runtime.block_on(client.ask(hyper::Method::GET, path, None)).unwrap()
 }
 
 /// A hundred ports that no other test of this run has, most likely.

@@ -1,8 +1,8 @@
-use super::studio::{A, B, ROOM, Studio};
+use super::studio::{A, B, C, ROOM, Studio};
 use crate::ear::Heard;
-use crate::plan::{Audience, Matrix, Sound};
+use crate::plan::{Audience, Codec, Matrix, Sound};
 use crate::tone::Tone;
-use crate::{Event, LegId, LegSound, Plan};
+use crate::{Event, LegId, LegSound, Plan, Way};
 
 fn ask(studio: &mut Studio, token: u64) {
     let legs = vec![A, B, LegId(99)];
@@ -60,6 +60,35 @@ fn what_a_player_plays_is_found_in_what_a_leg_is_sent() {
     let legs = answer(&studio, 1).unwrap();
     assert_tone(&legs[0].sent, 1_200.0);
     assert_eq!(legs[0].received, Heard::default());
+}
+
+#[test]
+fn it_is_told_how_what_each_is_sent_is_made() {
+    let ways = |studio: &mut Studio, token| {
+        let legs = vec![A, B, C];
+        studio.apply(Plan::Inspect { token, legs });
+        studio.run(40);
+        let legs = answer(studio, token).unwrap();
+        legs.iter().map(|leg| leg.way).collect::<Vec<_>>()
+    };
+    let mut studio = Studio::new(Matrix::Everyone);
+    studio.join(A, ROOM, Some(400.0));
+    assert_eq!(ways(&mut studio, 1), [Way::Nothing]);
+    studio.join(B, ROOM, Some(600.0));
+    assert_eq!(
+        ways(&mut studio, 2),
+        [Way::Relay, Way::Relay],
+        "also while it is listened to"
+    );
+    studio.join(C, ROOM, None);
+    assert_eq!(ways(&mut studio, 3), [Way::Mix; 3]);
+    studio.apply(Plan::CloseLeg { leg: B });
+    assert_eq!(ways(&mut studio, 4), [Way::Relay, Way::Relay]);
+    studio.apply(Plan::CloseLeg { leg: C });
+    studio.join_as(B, ROOM, Codec::Pcma, None);
+    assert_eq!(ways(&mut studio, 5), [Way::Transcode, Way::Transcode]);
+    studio.play(ROOM, Sound::Tone(Tone::steady(1_200.0, -16.0)), Audience::Leg(A));
+    assert_eq!(ways(&mut studio, 6), [Way::Mix, Way::Transcode]);
 }
 
 #[test]

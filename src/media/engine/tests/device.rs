@@ -43,6 +43,9 @@ pub(super) struct Device {
     due: u64,
     ssrc: u32,
     silent: bool,
+    /// Samples after which its tone turns its phase, and how many it has made.
+    turns: Option<usize>,
+    made: usize,
 }
 
 impl Device {
@@ -75,7 +78,14 @@ impl Device {
             due: u64::from(n % 20) * 1_000_000,
             ssrc: u32::from(20_000 + 2 * n),
             silent: false,
+            turns: None,
+            made: 0,
         }
+    }
+
+    /// From now on its tone turns its phase as often as that of a modem.
+    pub fn turn_phase_each(&mut self, ms: usize) {
+        self.turns = Some(self.encoder.rate().hz() as usize * ms / 1_000);
     }
 
     /// Another codec from now on, in the same stream.
@@ -132,6 +142,11 @@ impl Device {
             self.tone.fill(&mut frame);
             if self.silent {
                 frame.fill(0);
+            }
+            for sample in &mut frame {
+                let turned = self.turns.is_some_and(|every| self.made / every % 2 == 1);
+                *sample = if turned { -*sample } else { *sample };
+                self.made += 1;
             }
             self.encoder.encode(&frame, &mut bytes);
         }

@@ -255,6 +255,23 @@ fn what_only_wideband_members_can_hear_they_hear() {
 }
 
 #[test]
+fn what_is_too_soft_for_talk_is_left_out_of_a_conference_and_kept_in_a_call_of_two() {
+    let devices = vec![Device::new(0, PCMU, -54.0), Device::new(1, PCMA, -15.0)];
+    let mut scene = Scene::new(devices, Matrix::Everyone);
+    scene.run(1_000);
+    assert!((scene.level(1, 0) + 54.0).abs() < 3.0, "{}", scene.level(1, 0));
+    let mut third = Device::new(2, PCMU, -15.0);
+    third.silence(true);
+    scene.join(third, &[]);
+    scene.run(1_000);
+    let heard = scene.devices[1].last_ms(400);
+    assert!(
+        heard.iter().all(|sample| sample.unsigned_abs() <= 8),
+        "nothing is summed"
+    );
+}
+
+#[test]
 fn listeners_who_do_not_talk_share_one_encoding() {
     for format in [PCMU, G722, OPUS] {
         let mut devices: Vec<_> = (0..6).map(|n| Device::new(n, format, -20.0)).collect();

@@ -58,7 +58,12 @@ proptest! {
             if random(100) < twice { vec![first, first + random(40)] } else { vec![first] }
         };
         let mut scene = scene(CODECS[codec], Box::new(net));
-        scene.run(9_000);
+        scene.run(8_000);
+        let mut delays = [0; 10];
+        for delay in &mut delays {
+            scene.run(100);
+            *delay = delay_ms(&scene);
+        }
         let holes = holes(&scene, 4_000);
         // One loss is filled, a second and third in a row fade; late packets are a part of what jitter makes.
         // Concealment of Opus lets a pure tone go, and the frame after a loss finds it again.
@@ -67,7 +72,9 @@ proptest! {
         let share = stats.lost as f64 / 450.0;
         let allowed = if CODECS[codec] == OPUS { share * 2.0 } else { share.powi(2) * 3.0 } + 0.05;
         prop_assert!(holes <= allowed, "{holes} of the tone is missing, {allowed} would do; {stats:?}");
-        let delay = delay_ms(&scene);
+        // What is held at one moment rises and falls with the jitter itself.
+        delays.sort_unstable();
+        let delay = delays[5];
         // Whole packets cover the jitter; three may stay in sound without a pause, one is being played and one filled.
         prop_assert!(delay <= jitter.next_multiple_of(20) + 100, "{delay} ms");
         prop_assert!(twice == 0 || stats.duplicates > 0 || loss > 0);

@@ -192,6 +192,7 @@ impl Calls {
             muted: member.muted,
             deaf: member.deaf,
             talking: member.talking && !member.muted,
+            speaker: member.speaks && !member.muted,
             came_at: member.came_at,
         }
     }

@@ -93,6 +93,8 @@ struct Member {
     muted: bool,
     deaf: bool,
     talking: bool,
+    /// The loudest of late.
+    speaks: bool,
     place: Place,
     /// When watchers last saw it change, in the room's count.
     changed: u64,
@@ -252,6 +254,18 @@ impl Calls {
             .is_some_and(|(_, member)| member.is_inside())
     }
 
+    /// The media room of the conference that a call has led into.
+    pub(super) fn room_inside(&self, call: Key<Interaction>) -> Option<RoomId> {
+        let leads = matches!(self.state(call), Some(State::Service(route::Target::Room)));
+        let is_there = |room: &&Conference| {
+            room.members
+                .iter()
+                .any(|member| member.call == call && member.is_inside())
+        };
+        let room = self.conferences.open.values().filter(|_| leads).find(is_there)?;
+        Some(room.room())
+    }
+
     /// The caller is answered: he has a seat from now on.
     pub(super) fn take_seat(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
         let Some((call, user)) = self.legs.get(leg).map(|leg| (leg.place, leg.user.clone())) else {
@@ -288,6 +302,7 @@ impl Calls {
             muted: false,
             deaf: false,
             talking: false,
+            speaks: false,
             place: Place::Arriving,
             changed: 0,
         });
@@ -321,6 +336,10 @@ impl Calls {
         };
         let (room, rate, matrix) = (conference.room(), conference.settings.rate, Matrix::Everyone);
         cx.core.media(worker, Plan::OpenRoom { room, matrix, rate });
+        if conference.settings.level_control {
+            let (leg, on) = (None, true);
+            cx.core.media(worker, Plan::ControlLevel { room, leg, on });
+        }
         self.conferences.open.insert(name.clone(), conference);
         true
     }
@@ -431,6 +450,9 @@ impl Calls {
         let member = conference.and_then(|room| room.members.iter().find(|member| member.leg == leg));
         let lobby = member.filter(|member| member.is_inside() && self.attends(leg, member.call));
         let lobby = lobby.map(|member| room_id(member.call));
+        if let Some(call) = member.map(|member| member.call) {
+            self.end_room_record(cx, call);
+        }
         let Some(conference) = self.conferences.open.get_mut(&name) else {
             return;
         };
@@ -506,6 +528,23 @@ impl Calls {
         let attends = call.is_some_and(|call| self.attends(leg, call));
         if let Some((_, member)) = self.conferences.member(leg) {
             member.talking = talking && attends;
+            self.announce_member(cx, leg);
+        }
+    }
+
+    /// Another member is the loudest now: who was before is told of as well as who is.
+    pub(super) fn on_active_speaker(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        let Some(conference) = self.conferences.at(leg) else {
+            return;
+        };
+        let mut changed: SmallVec<[LegKey; 2]> = SmallVec::new();
+        for member in &mut conference.members {
+            let speaks = member.leg == leg;
+            if std::mem::replace(&mut member.speaks, speaks) != speaks {
+                changed.push(member.leg);
+            }
+        }
+        for leg in changed {
             self.announce_member(cx, leg);
         }
     }

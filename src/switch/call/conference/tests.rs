@@ -4,8 +4,8 @@ use crate::call::tests::handset::{Dialog, Handset, sdp};
 use crate::call::tests::lab::{Lab, config};
 use crate::config::Config;
 use crate::config::conference::{Pin, RoomSettings};
-use crate::{Answer, Command, Input};
-use media::plan::{Matrix, Rate};
+use crate::{Answer, Command, Input, Notice, RecordWish};
+use media::plan::{Matrix, Rate, Recorded};
 use media::{Event, LegId, Plan, RoomId};
 use model::{EndReason, RoomMemberView, RoomView};
 use sip::{Message, Method, Name};
@@ -167,6 +167,96 @@ fn all_who_dial_a_room_are_in_one_media_room_and_it_goes_with_the_last() {
             .iter()
             .all(|cdr| cdr.reason == EndReason::Normal && !cdr.callee.is_empty())
     );
+}
+
+#[test]
+fn a_room_without_tones_is_quiet_when_members_come_and_go() {
+    let mut lab = with(RoomSettings {
+        join_tone: false,
+        leave_tone: false,
+        ..RoomSettings::default()
+    });
+    let mut kate = Caller::dial(&mut lab, "1000", 7000, "3000");
+    let mut jim = Caller::dial(&mut lab, "1001", 7010, "3000");
+    kate.hang_up(&mut lab);
+    jim.hang_up(&mut lab);
+    assert_eq!(plays_to_all(&lab), 0);
+}
+
+#[test]
+fn the_levels_of_members_are_controlled_where_the_room_says_so() {
+    for wanted in [true, false] {
+        let mut lab = with(RoomSettings {
+            level_control: wanted,
+            ..RoomSettings::default()
+        });
+        let kate = Caller::dial(&mut lab, "1000", 7000, "3000");
+        let inside = place(&lab, kate.leg(&lab));
+        let controls = |plan: &Plan| match plan {
+            Plan::ControlLevel { room, leg: None, on } => *on && *room == inside,
+            _ => false,
+        };
+        assert_eq!(lab.studio.plans.iter().any(controls), wanted);
+    }
+}
+
+#[test]
+fn who_speaks_is_shown_and_told_until_another_does() {
+    let mut lab = Lab::new();
+    let callers: Vec<Caller> = (0..3)
+        .map(|n| Caller::dial(&mut lab, &format!("100{n}"), 7000 + 10 * n, "3000"))
+        .collect();
+    let (scope, user) = (None, None);
+    lab.ask(Command::Snapshot { scope, user });
+    let inside = place(&lab, callers[0].leg(&lab));
+    let speakers = |lab: &mut Lab| members(lab).iter().map(|member| member.speaker).collect::<Vec<_>>();
+    assert_eq!(speakers(&mut lab), [false; 3]);
+    for (n, shown) in [
+        (1, [false, true, false]),
+        (1, [false, true, false]),
+        (2, [false, false, true]),
+    ] {
+        let (room, leg) = (inside, callers[n].leg(&lab));
+        lab.input(Input::Media(Event::ActiveSpeaker { room, leg }));
+        assert_eq!(speakers(&mut lab), shown);
+    }
+    let told = lab.notices.iter().filter_map(|notice| match notice {
+        Notice::Event(occurrence) => match &occurrence.event {
+            model::Event::RoomMember { member, .. } => Some((member.id, member.speaker)),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(2, true), (2, false), (3, true)]);
+}
+
+#[test]
+fn the_call_of_a_member_is_recorded_as_its_room_until_it_leaves() {
+    let mut lab = with_pins();
+    let mut kate = Caller::dial(&mut lab, "1000", 7000, "3000");
+    let call = members(&mut lab)[0].call.expect("a call");
+    let record = |lab: &mut Lab, wish| assert_eq!(lab.ask(Command::Record { call, wish }), Answer::Done(1));
+    let recorded = |lab: &Lab| {
+        let of = |plan: &Plan| match plan {
+            Plan::StartRecord(start) => Some(start.of.clone()),
+            _ => None,
+        };
+        lab.studio.plans.iter().rev().find_map(of).expect("a recording")
+    };
+    record(&mut lab, RecordWish::On);
+    assert!(matches!(recorded(&lab), Recorded::Sides(_)), "at the door it is alone");
+    record(&mut lab, RecordWish::Off);
+    let mut jim = Caller::dial(&mut lab, "1001", 7010, "3000");
+    jim.press(&mut lab, "987654");
+    kate.press(&mut lab, "4711#");
+    record(&mut lab, RecordWish::On);
+    assert_eq!(recorded(&lab), Recorded::Room(place(&lab, jim.leg(&lab))));
+    kate.hang_up(&mut lab);
+    assert_eq!(members(&mut lab).len(), 1, "the room goes on");
+    let ended = lab.recordings.last().and_then(|row| row.ended_at);
+    assert!(ended.is_some(), "and is not recorded any more");
+    jim.hang_up(&mut lab);
+    lab.assert_clean();
 }
 
 #[test]

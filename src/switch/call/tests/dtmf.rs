@@ -83,3 +83,20 @@ fn what_the_engine_passed_on_or_the_other_hears_anyway_is_not_sent_twice() {
     assert_eq!(dialled(&up.lab, jims), "");
     up.end();
 }
+
+#[test]
+fn tones_in_the_sound_are_listened_for_where_that_is_wanted_and_no_packets_were_agreed() {
+    for (wanted, offered, listens) in [(true, &[0u8][..], true), (true, &[0, 101], false), (false, &[0], false)] {
+        let mut config = lab::config();
+        config.media.inband_dtmf = wanted;
+        let mut lab = Lab::with(config);
+        let mut kate = Handset::registered(&mut lab, "1000", 6000);
+        let mut kates = kate.invite(&mut lab, "9198", Some(&sdp(7000, offered)));
+        let ok = kate.expect(&mut lab, 200);
+        kate.ack(&mut lab, &mut kates, &ok, None);
+        assert_eq!(lab.studio.towards(7000).expect("a leg").media.inband_dtmf, listens);
+        pressed(&mut lab, 7000, '5', DtmfBy::Tones, false);
+        let plays = |plan: &Plan| matches!(plan, Plan::Play { .. });
+        assert!(lab.studio.plans.iter().any(plays), "it is read back");
+    }
+}

@@ -1,6 +1,7 @@
 //! Several devices of one user.
 
 use super::*;
+use media::plan::Codec;
 
 /// 1001 has two phones, and 1000 calls: each phone's INVITE.
 fn both_ring() -> (Lab, Handset, Dialog, [(Handset, Message); 2]) {
@@ -19,7 +20,7 @@ fn the_first_to_answer_has_the_call_and_the_other_shows_no_missed_call() {
     let (mut lab, kate, mut kates, [(desk, desks), (mobile, mobiles)]) = both_ring();
     desk.reply(&mut lab, &desks, 180, None);
     kate.expect(&mut lab, 180);
-    mobile.reply(&mut lab, &mobiles, 183, Some(&sdp(7200, &[0])));
+    mobile.reply(&mut lab, &mobiles, 180, None);
     kate.expect_nothing(&mut lab);
     desk.reply(&mut lab, &desks, 200, Some(&sdp(7100, &[0])));
     desk.expect_request(&mut lab, Method::Ack);
@@ -45,11 +46,53 @@ fn the_first_to_answer_has_the_call_and_the_other_shows_no_missed_call() {
 }
 
 #[test]
-fn early_media_of_one_of_several_is_ringing_to_the_caller() {
-    let (mut lab, kate, _, [(desk, desks), _]) = both_ring();
-    desk.reply(&mut lab, &desks, 183, Some(&sdp(7100, &[0])));
-    assert!(body(&kate.expect(&mut lab, 180)).is_empty());
-    assert_eq!(lab.studio.open_legs(), 0);
+fn early_media_of_one_of_several_is_heard_in_a_codec_that_is_kept_whoever_answers() {
+    let (mut lab, mut kate, mut kates, [(desk, desks), (mobile, mobiles)]) = both_ring();
+    // G.722, which the caller has not: he is answered by the switch, and hears it transcoded.
+    desk.reply(&mut lab, &desks, 183, Some(&sdp(7100, &[9])));
+    let early = kate.expect(&mut lab, 183);
+    assert!(body(&early).contains("RTP/AVP 0\r\n"), "{}", body(&early));
+    let codec = |lab: &Lab, port| lab.studio.towards(port).map(|leg| leg.media.formats[0].codec);
+    assert_eq!(codec(&lab, 7000), Some(Codec::Pcmu));
+    assert_eq!(codec(&lab, 7100), Some(Codec::G722));
+    // The other may say what it likes: two at once nobody understands.
+    mobile.reply(&mut lab, &mobiles, 183, Some(&sdp(7200, &[8])));
+    kate.expect_nothing(&mut lab);
+    assert_eq!(lab.studio.open_legs(), 2);
+
+    mobile.reply(&mut lab, &mobiles, 200, Some(&sdp(7200, &[8])));
+    mobile.expect_request(&mut lab, Method::Ack);
+    let ok = kate.expect(&mut lab, 200);
+    assert_eq!(body(&ok), body(&early), "chosen once");
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    kate.expect_nothing(&mut lab);
+    cancelled(&mut lab, &desk, &desks);
+    assert_eq!(codec(&lab, 7100), None);
+    assert_eq!(
+        (codec(&lab, 7000), codec(&lab, 7200)),
+        (Some(Codec::Pcmu), Some(Codec::Pcma))
+    );
+    kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+    told_bye(&mut lab, &mobile);
+    lab.assert_clean();
+}
+
+#[test]
+fn when_the_device_that_is_heard_early_goes_another_is_heard() {
+    let (mut lab, kate, _, [(desk, desks), (mobile, mobiles)]) = both_ring();
+    for (phone, invite, port) in [(&desk, &desks, 7100), (&mobile, &mobiles, 7200)] {
+        phone.reply(&mut lab, invite, 183, Some(&sdp(port, &[0])));
+    }
+    kate.expect(&mut lab, 183);
+    let hears = |lab: &Lab, port| lab.studio.towards(port).is_some();
+    assert!(hears(&lab, 7100) && !hears(&lab, 7200));
+    desk.reply(&mut lab, &desks, 486, None);
+    desk.expect_request(&mut lab, Method::Ack);
+    assert!(!hears(&lab, 7100) && hears(&lab, 7200));
+    mobile.reply(&mut lab, &mobiles, 480, None);
+    mobile.expect_request(&mut lab, Method::Ack);
+    kate.expect(&mut lab, 486);
+    lab.assert_clean();
 }
 
 #[test]

@@ -359,6 +359,11 @@ fn a_contact_goes_to_a_room_of_another_worker() {
                 (vec!["1009".into()], vec!["1005".into()])
             );
             assert!(stage.view(id).recording);
+            let anew = stage.lab.studio.plans.iter().rev().find_map(|plan| match plan {
+                media::Plan::StartRecord(start) => Some(start.of.clone()),
+                _ => None,
+            });
+            assert!(matches!(anew, Some(media::plan::Recorded::Room(_))), "{anew:?}");
         } else {
             assert_eq!(stage.hears(CUSTOMER), ["music"], "until Kate resumes");
             stage.act(KATE, Verb::Resume { interaction: id });

@@ -119,7 +119,7 @@ fn the_media_of_a_call_is_told_leg_by_leg() {
         panic!()
     };
     let [kate, jim] = &legs[..] else { panic!("{legs:?}") };
-    assert_eq!((&*kate.codec, kate.packets_in), ("PCMU/8000", 30));
+    assert_eq!((&*kate.codec, &*kate.mode, kate.packets_in), ("PCMU/8000", "relay", 30));
     assert_eq!(
         kate.user.as_ref().map(|user| user.user().to_owned()),
         Some("1000".to_owned())
