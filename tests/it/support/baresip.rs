@@ -36,14 +36,26 @@ pub struct Speech {
     pub codec: &'static str,
     /// SRTP with keys in the SDP, and nothing else.
     pub srtp: bool,
+    /// Shows a picture in VP8 too, of [`PICTURE`].
+    pub video: bool,
 }
+
+/// Width and height of what phones with video show.
+pub const PICTURE: (u32, u32) = (176, 144);
 
 impl Speech {
     /// G.711 without encryption: what every phone has.
     pub const PLAIN: Speech = Speech {
         codec: "PCMU/8000/1",
         srtp: false,
+        video: false,
     };
+
+    /// Samples per second of its microphone and speaker. baresip's way from 8 to 16 kHz has a filter made for 48 kHz: what lies
+    /// above 1.3 kHz would leave a G.722 phone 30 dB too soft.
+    fn rate_hz(self) -> u32 {
+        if self.codec.starts_with("G722") { 16_000 } else { 8_000 }
+    }
 }
 
 impl Baresip {
@@ -56,6 +68,7 @@ impl Baresip {
         let child = Command::new("stdbuf")
             .args(["-oL", "-eL", "baresip", "-f"])
             .arg(home.path())
+            .current_dir(home.path()) // snapshots go there
             .stdin(Stdio::piped()) // the console, which shows messages, wants one that stays open
             .stderr(log.try_clone().unwrap())
             .stdout(log)
@@ -118,6 +131,20 @@ impl Baresip {
             first.map(|frame| i16::from_le_bytes([frame[0], frame[1]])).collect(),
             rate,
         )
+    }
+
+    /// Waits until it has taken a picture of what it is shown; its width and height.
+    pub fn sees(&mut self) -> (u32, u32) {
+        wait_for("a picture", || {
+            self.command("snapshot", "");
+            let entries = fs::read_dir(self.home.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().path());
+            let mut shots = names.filter(|path| path.to_string_lossy().contains("snapshot-recv"));
+            let png = fs::read(shots.next()?).unwrap();
+            // The first chunk of a PNG says its size.
+            let number = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().unwrap()));
+            Some((number(16)?, number(20)?))
+        })
     }
 
     /// Waits until half a second of what it heard is the tone of `hz`.
@@ -184,10 +211,16 @@ impl Drop for Baresip {
 fn write_home(home: &Path, account: &Account<'_>, control_port: u16) {
     let (user, server) = (account.user, account.server);
     let tone_file: PathBuf = home.join("tone.wav");
-    write_tone(&tone_file, account.tone_hz);
-    let modules = ["stdio", "g711", "g722", "opus", "srtp", "aufile", "aubridge", "sndfile"]
-        .map(|m| format!("module {m}.so\n"))
-        .concat();
+    let rate = account.speech.rate_hz();
+    write_tone(&tone_file, account.tone_hz, rate);
+    let sound = ["stdio", "g711", "g722", "opus", "srtp", "aufile", "aubridge", "sndfile"];
+    let sight = ["vp8", "fakevideo", "snapshot"];
+    let sight = sight.iter().filter(|_| account.speech.video);
+    let modules: String = sound.iter().chain(sight).map(|m| format!("module {m}.so\n")).collect();
+    let (width, height) = PICTURE;
+    let modules = format!(
+        "video_source fakevideo,nil\nvideo_display fakevideo,nil\nvideo_size {width}x{height}\nvideo_fps 10\n{modules}"
+    );
     let (listen, host, six) = match server {
         SocketAddr::V4(_) => ("127.0.0.1:0", "127.0.0.1", ""),
         SocketAddr::V6(_) => ("[::1]:0", "::1", "net_prefer_ipv6 yes\n"),
@@ -195,14 +228,14 @@ fn write_home(home: &Path, account: &Account<'_>, control_port: u16) {
     let config = format!(
         "sip_listen {listen}\nnet_interface {host}\n{six}call_local_timeout 60\naudio_player aubridge,sink\n\
          audio_alert aubridge,bell\naudio_source aufile,{}\n\
-         ausrc_srate 8000\nausrc_channels 1\nauplay_srate 8000\nauplay_channels 1\nmodule_path /usr/lib/baresip/modules\n{modules}\
+         ausrc_srate {rate}\nausrc_channels 1\nauplay_srate {rate}\nauplay_channels 1\nmodule_path /usr/lib/baresip/modules\n{modules}\
          module_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {}\n",
         tone_file.display(),
         home.display()
     );
     let mode = if account.answers { "auto" } else { "manual" };
-    let Speech { codec, srtp } = account.speech;
+    let Speech { codec, srtp, .. } = account.speech;
     let encryption = if srtp { ";mediaenc=srtp-mand" } else { "" };
     let accounts = format!(
         "<sip:{user}@{server}>;auth_pass={};answermode={mode};audio_codecs={codec}{encryption}\n",
@@ -214,15 +247,15 @@ fn write_home(home: &Path, account: &Account<'_>, control_port: u16) {
     }
 }
 
-fn write_tone(path: &Path, hz: f64) {
+fn write_tone(path: &Path, hz: f64, rate: u32) {
     let format = hound::WavSpec {
         channels: 1,
-        sample_rate: 8_000,
+        sample_rate: rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
     let mut file = hound::WavWriter::create(path, format).unwrap();
-    for sample in tone::sine(8_000, hz, 60.0) {
+    for sample in tone::sine(rate, hz, 60.0) {
         file.write_sample(sample).unwrap();
     }
     file.finalize().unwrap();
