@@ -206,6 +206,9 @@ impl Files {
         let features = config_features::read(self.section(source, "features", problems));
         let groups = config_groups::read(self.section(source, "groups", problems));
         groups.check(&users, |place, text| report(problems, place.clone(), text));
+        config_users::check_contacts(&users, &groups.groups, |place, text| {
+            report(problems, place.clone(), text);
+        });
         check_groups(&rules, &groups, problems);
         check_digest(&main.listen, &security, &users, problems);
         check_demo_passwords(&main, &users, problems);

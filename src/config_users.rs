@@ -1,6 +1,6 @@
 //! users.toml: one table per extension.
 
-use crate::config_section::{At, Section};
+use crate::config_section::{At, Section, did_you_mean};
 use crate::config_toml::Place;
 use md5::Md5;
 use media::sdp::SrtpUse;
@@ -8,6 +8,8 @@ use model::Aor;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
+use switch::CONTACTS;
+use switch::config::groups::Groups;
 use switch::config::trunks::{Dial, INTERNAL};
 use switch::config::{Algorithm, User};
 
@@ -17,7 +19,12 @@ pub(crate) struct UserEntry {
     pub(crate) place: Place,
     /// The password is one that everybody knows.
     pub(crate) demo: bool,
+    /// Who is on the user's own list, with their places.
+    contacts: Vec<At<String>>,
 }
+
+/// Most on one list: what the switch tells in one list.
+const CONTACTS_MAX: usize = 200;
 
 /// HA1 of RFC 7616 section 3.4.2: the hash over `user:realm:password`, lower-case hex.
 #[must_use]
@@ -36,6 +43,9 @@ fn hex(bytes: &[u8]) -> String {
 /// Why a name cannot be an extension, if it cannot.
 pub(crate) fn wrong_extension(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if name == CONTACTS {
+        return Some(format!("{CONTACTS:?} is the address of every user's own list already"));
+    }
     let wrong = name.is_empty() || name.len() > 64 || !name.chars().all(allowed);
     wrong.then(|| format!("{name:?} cannot be an extension: use up to 64 letters, digits and - _ . +"))
 }
@@ -67,6 +77,7 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
     let name = section.or("name", String::new());
     let (ha1_md5, ha1_sha256) = secrets(extension, &mut section, realm);
     let demo = is_demo(&extension.value, realm, [&ha1_md5, &ha1_sha256]);
+    let contacts = contacts(extension, &mut section);
     section.later(&["mailbox", "pin"], "voicemail");
     section.later(&["codecs", "forward", "forwards"], "this setting of a user");
     let user = User {
@@ -76,6 +87,7 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
         ha1_sha256: ha1_sha256.map(Into::into),
         email: email(&mut section).into(),
         skills: skills(&mut section),
+        contacts: contacts.iter().map(|contact| contact.value.as_str().into()).collect(),
         roles: section.or("roles", Vec::new()),
         im: section.or("im", true),
         srtp: section.or("srtp", SrtpUse::Off),
@@ -88,7 +100,12 @@ fn user(extension: &At<String>, mut section: Section<'_>, domain: &str, realm: &
             .then(|| section.within("ring_timeout", 60 * second, second..=600 * second)),
     };
     let place = extension.place.clone();
-    UserEntry { user, place, demo }
+    UserEntry {
+        user,
+        place,
+        demo,
+        contacts,
+    }
 }
 
 /// For the directory, so no more is asked of it than that it looks like one.
@@ -115,6 +132,39 @@ fn skills(section: &mut Section<'_>) -> Vec<Box<str>> {
         );
     }
     found.into_iter().map(|skill| skill.value.into()).collect()
+}
+
+/// The user's own list; who is on it is checked with the whole.
+fn contacts(extension: &At<String>, section: &mut Section<'_>) -> Vec<At<String>> {
+    let found: Vec<At<String>> = section.or("contacts", Vec::new());
+    if found.len() > CONTACTS_MAX {
+        let count = found.len();
+        section.problem(
+            &extension.place,
+            format!("`contacts`: up to {CONTACTS_MAX} fit on a list, found {count}"),
+        );
+    }
+    found
+}
+
+/// Everybody on a list is a user or a group, and there once.
+pub(crate) fn check_contacts(users: &[UserEntry], groups: &Groups, mut report: impl FnMut(&Place, String)) {
+    let user = |name: &str| users.iter().any(|entry| entry.user.aor.user() == name);
+    for entry in users {
+        for (place, contact) in entry.contacts.iter().enumerate() {
+            let name = &contact.value;
+            if !user(name) && groups.named(name).is_none() {
+                let hint = did_you_mean(name, users.iter().map(|entry| entry.user.aor.user()));
+                report(
+                    &contact.place,
+                    format!("no user {name:?} in users.toml, and no such group in groups.toml{hint}"),
+                );
+            }
+            if entry.contacts[..place].iter().any(|other| other.value == *name) {
+                report(&contact.place, format!("{name:?} is on this list twice"));
+            }
+        }
+    }
 }
 
 /// The HA1s of `password`, or those that are written down.

@@ -71,8 +71,66 @@ pub(crate) fn capabilities(config: &Config, user: Option<&Aor>) -> Capabilities 
         message_max: config.im.max_size,
         keeps_transcripts: config.im.keep_transcripts,
         presence_of_others: supervises || config.subscriptions.watch_presence == Audience::Everyone,
-        group_availability: true,
+        group_availability: supervises
+            || match config.subscriptions.watch_presence {
+                Audience::Everyone => true,
+                Audience::Group => account.is_some_and(|account| groups_of(config, account).next().is_some()),
+                Audience::Supervisors | Audience::Nobody => false,
+            },
         drop_from_conference: true,
         transfer_to_voicemail: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switch::config::groups::{Group, Strategy};
+    use switch::testing;
+
+    /// What a user of the test configuration may be offered after `change`.
+    fn offered(user: Option<&str>, change: impl FnOnce(&mut Config)) -> Capabilities {
+        let mut config = testing::config();
+        config.users[1].roles.push(Role::Agent);
+        config.users[2].roles.push(Role::Supervisor);
+        config.groups.list.push(Group {
+            number: "2000".into(),
+            name: "Support".into(),
+            members: Members::List(vec!["1001".into()]),
+            strategy: Strategy::LongestIdle,
+        });
+        change(&mut config);
+        let user = user.map(|user| Aor::new(user, testing::DOMAIN));
+        capabilities(&config, user.as_ref())
+    }
+
+    #[test]
+    fn what_may_be_offered_follows_from_the_configuration() {
+        let agent = offered(Some("1001"), |_| {});
+        assert_eq!(agent.agent_media, Medium::ALL);
+        assert!(agent.im && !agent.supervises && agent.presence_of_others && agent.group_availability);
+        let mute = offered(Some("1001"), |config| config.users[1].im = false);
+        assert_eq!((mute.im, mute.agent_media), (false, vec![Medium::Voice]));
+        let user = offered(Some("1003"), |config| {
+            config.groups.reasons = vec!["tea".into()];
+            config.im.store = false;
+        });
+        assert_eq!(
+            (user.agent_media.len(), user.not_ready_reasons),
+            (0, vec!["tea".into()])
+        );
+        assert!(!user.offline_messages);
+    }
+
+    #[test]
+    fn how_many_of_a_group_are_ready_is_offered_to_who_may_see_it() {
+        let seen = |user, audience| {
+            let offered = offered(user, |config| config.subscriptions.watch_presence = audience);
+            offered.group_availability
+        };
+        let of = |audience| [Some("1001"), Some("1002"), Some("1003"), None].map(|user| seen(user, audience));
+        assert_eq!(of(Audience::Everyone), [true; 4]);
+        assert_eq!(of(Audience::Group), [true, true, false, true]);
+        assert_eq!(of(Audience::Nobody), [false, true, false, true]);
     }
 }

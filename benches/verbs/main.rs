@@ -5,17 +5,23 @@
 //! - `resume`: the agent's phone holds by itself; the re-INVITE that offers it to speak again.
 //! - `complete-conference`: the re-INVITE at the customer's phone, which talks to a conference from then on.
 //! - `drop`: the re-INVITE at the customer's phone, which talks to the agent alone again.
+//! - `presence`: from an agent's "not ready" to the NOTIFY at each of 1,000 watchers ([`watchers`]).
+//! - `dialog`: from the INVITE or BYE of somebody to the NOTIFY at each of 1,000 lamps.
 //!
-//! One line each: `name commands p50_us p99_us max_us`. `cargo bench --bench verbs -- [COMMANDS]`; 500 by default.
+//! One line each: `name times p50_us p99_us max_us`. `cargo bench --bench verbs -- [NAME] [COMMANDS]`: without a name all, `verbs` the
+//! first four; 500 commands by default, and 40 changes with 1,000 watchers.
 #![allow(missing_docs, dead_code, unused_imports, clippy::unwrap_used, clippy::print_stdout)] // a tool of the bench, on the support of the tests
 
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
+mod api;
+mod watchers;
+
+use api::Api;
 use serde_json::{Value, json};
 use sip::{Message, Method};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 use support::node::Setup;
 use support::raw::Raw;
@@ -23,18 +29,39 @@ use support::served::Served;
 use support::talk::{Talk, sdp};
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let count = count.unwrap_or(500);
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let count = arguments.iter().find_map(|argument| argument.parse().ok());
+    let names = || arguments.iter().filter(|argument| argument.parse::<usize>().is_err());
+    let wanted = |name: &str| names().next().is_none() || names().any(|wanted| wanted == name);
+    println!("name\ttimes\tp50_us\tp99_us\tmax_us");
+    if wanted("verbs") {
+        verbs(count.unwrap_or(500));
+    }
+    for package in ["presence", "dialog"].into_iter().filter(|package| wanted(package)) {
+        watchers::run(package, count.unwrap_or(40));
+    }
+}
+
+fn verbs(count: usize) {
     // Ports rest after each call: there are enough for all of them. Nobody speaks.
     let setup = Setup::new().set("switch.log.level=warn").set("switch.media.timeout=1h");
     let served = Served::start(setup.set("switch.media.ports=22000-32767"));
     let mut office = Office::open(&served);
-    println!("name\tcommands\tp50_us\tp99_us\tmax_us");
     office.run(&["consult"], count, |office, took| took.push(office.consult()));
     office.run(&["resume"], count, |office, took| took.push(office.resume()));
     office.run(&["complete-conference", "drop"], count, |office, took| {
         took.extend(office.confer());
     });
+}
+
+/// `name times p50_us p99_us max_us`.
+fn tell(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_micros();
+    println!("{name}\t{}\t{}\t{}\t{}", times.len(), at(0.5), at(0.99), at(1.0));
 }
 
 /// The customer talks to the agent, and a colleague can be called.
@@ -82,10 +109,7 @@ impl Office {
             turn(self, &mut took);
         }
         for (at, name) in names.iter().enumerate() {
-            let mut times: Vec<Duration> = took.iter().skip(at).step_by(names.len()).copied().collect();
-            times.sort_unstable();
-            let part = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_micros();
-            println!("{name}\t{count}\t{}\t{}\t{}", part(0.5), part(0.99), part(1.0));
+            tell(name, took.iter().skip(at).step_by(names.len()).copied().collect());
         }
     }
 
@@ -182,73 +206,4 @@ fn agrees(phone: &Raw, rtp: &UdpSocket, offer: &Message) {
 
 fn expect(phone: &Raw, method: Method) -> Message {
     phone.expect(method.as_str(), |m| m.is_request() && m.method() == method)
-}
-
-/// One connection to the API, as the agent.
-struct Api {
-    stream: TcpStream,
-    token: String,
-    at: SocketAddr,
-}
-
-impl Api {
-    fn open(at: SocketAddr) -> Api {
-        let body = json!({ "user": "1001", "password": "demo-1001" });
-        let (status, answer) = support::http(at, "POST", "/api/v1/login", None, &body);
-        assert_eq!(status, 200, "{answer}");
-        let stream = TcpStream::connect(at).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-        Api {
-            stream,
-            token: answer["token"].as_str().unwrap().to_owned(),
-            at,
-        }
-    }
-
-    /// Sends a request; the moment before.
-    fn send(&mut self, method: &str, path: &str, body: &Value) -> Instant {
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
-            self.at,
-            self.token,
-            body.len()
-        );
-        let said = Instant::now();
-        self.stream.write_all(request.as_bytes()).unwrap();
-        said
-    }
-
-    /// The answer to what was sent.
-    fn answer(&mut self) -> Value {
-        let mut read = Vec::new();
-        let mut buffer = [0; 16_384];
-        loop {
-            let text = String::from_utf8_lossy(&read).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.lines().find_map(|line| {
-                    let (name, value) = line.split_once(':')?;
-                    name.eq_ignore_ascii_case("content-length")
-                        .then(|| value.trim().parse::<usize>().unwrap())
-                });
-                if body.len() >= length.unwrap_or(0) {
-                    assert!(head.starts_with("HTTP/1.1 200"), "{text}");
-                    return serde_json::from_str(body).unwrap_or_default();
-                }
-            }
-            let length = self.stream.read(&mut buffer).unwrap();
-            assert!(length > 0, "the API hung up: {text}");
-            read.extend_from_slice(&buffer[..length]);
-        }
-    }
-
-    fn ask(&mut self, method: &str, path: &str, body: &Value) -> Value {
-        self.send(method, path, body);
-        self.answer()
-    }
 }

@@ -238,6 +238,9 @@ pub enum Event {
     GroupChanged {
         /// As it is now.
         group: GroupView,
+        /// Who may see it, beside who oversees all; `None`: everybody.
+        #[serde(skip)]
+        audience: Option<Insiders>,
     },
     /// No new calls are taken from now on.
     Draining,
@@ -265,7 +268,7 @@ impl Event {
             Event::PresenceChanged { presence, audience } => {
                 presence.aor == *user || audience.as_ref().is_none_or(|audience| audience.contains(user))
             }
-            Event::GroupChanged { .. } => true,
+            Event::GroupChanged { audience, .. } => audience.as_ref().is_none_or(|audience| audience.contains(user)),
             Event::Talking { user: who, .. } => who.as_ref() == Some(user),
             Event::RoomStarted { audience, .. }
             | Event::RoomLocked { audience, .. }
@@ -367,7 +370,7 @@ pub struct Snapshot {
     /// Agents, as far as who asks may see them, and who asks.
     #[serde(default)]
     pub presence: Vec<PresenceView>,
-    /// Groups of agents.
+    /// Groups of agents, as far as who asks may see them.
     #[serde(default)]
     pub groups: Vec<GroupView>,
 }

@@ -61,7 +61,7 @@ impl Switch {
             | Command::RoomMute { .. }
             | Command::RoomDrop { .. }
             | Command::RoomLock { .. } => self.calls.handle_room_command(cx!(self, now), token, &command),
-            Command::Agents { .. } | Command::SetAgent(_) | Command::Groups(_) | Command::Look(_) => {
+            Command::Agents { .. } | Command::SetAgent(_) | Command::Groups { .. } | Command::Look(_) => {
                 Agents::handle_command(cx!(self, now), &self.calls, token, command)
             }
             Command::Calls
@@ -155,6 +155,7 @@ impl Switch {
     pub fn counters(&self) -> Counters {
         let mut values = Vec::with_capacity(48);
         self.count_own(&mut values);
+        self.subscriptions.count(&mut values);
         self.count_endpoint(&mut values);
         self.calls.count(&mut values);
         self.proxy.count(&mut values);
@@ -175,7 +176,7 @@ impl Switch {
             ("messages_under_way", count(self.im.under_way()), true),
             ("messages_waiting", count(self.im.stored()), true),
             ("im_sessions", count(self.sessions.len()), true),
-            ("subscriptions", count(self.subscriptions.len()), true),
+            ("publications", count(self.core.published.len()), true),
             ("nonces", count(self.auth.nonces()), true),
             ("packets_received_total", tally.packets_in, false),
             ("packets_sent_total", tally.packets_out, false),
@@ -200,6 +201,8 @@ impl Switch {
             ("messages_forwarded_total", tally.messages_forwarded, false),
             ("messages_refused_total", tally.messages_refused, false),
             ("messages_expired_total", tally.messages_expired, false),
+            ("notifies_total", tally.notifies, false),
+            ("subscriptions_ended_by_switch_total", tally.subscriptions_ended, false),
             ("store_failures_total", tally.store_failures, false),
             ("recoveries_total", tally.recoveries, false),
         ]);

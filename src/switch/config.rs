@@ -98,6 +98,8 @@ pub struct User {
     pub email: Box<str>,
     /// What the user knows, as an agent.
     pub skills: Vec<Box<str>>,
+    /// Users and groups on the user's own list: what phones that ask for [`crate::CONTACTS`] watch.
+    pub contacts: Vec<Box<str>>,
     /// `admin` may use the whole API; `supervisor` and `agent` as the issue on agents says.
     pub roles: Vec<Role>,
     /// May send instant messages (R005): otherwise MESSAGE gets 403.

@@ -42,6 +42,7 @@ impl Switch {
                 self.registrar.on_reload(&mut self.core);
                 self.agents.on_reload(&mut self.core);
                 self.calls.on_reload(cx!(self, now));
+                self.subscriptions.on_reload(cx!(self, now));
                 self.core.announce(|| model::Event::Reloaded);
             }
         }

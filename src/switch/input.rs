@@ -166,8 +166,13 @@ pub enum Command {
     Look(Box<Look>),
     /// What is said of an agent: [`crate::Answer::Agents`] with the agent as it is then, or refused.
     SetAgent(Box<SetAgent>),
-    /// Groups by number, or one: [`crate::Answer::Groups`], or refused.
-    Groups(Option<Box<str>>),
+    /// Groups by number, or one, as far as who asks may see them: [`crate::Answer::Groups`], or refused.
+    Groups {
+        /// Only this one.
+        number: Option<Box<str>>,
+        /// Who asks.
+        by: By,
+    },
     /// Everything that events keep up to date: [`crate::Answer::Snapshot`]. From the first on, what happens is told by
     /// [`crate::Notice::Event`].
     Snapshot {

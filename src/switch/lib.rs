@@ -54,6 +54,7 @@ pub use im::verb::{ImAct, ImVerb};
 pub use input::{Command, Input, RecordWish};
 pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
 pub use presence::directory::Look;
+pub use subscribe::CONTACTS;
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
 
 use crate::core::{Core, cx};

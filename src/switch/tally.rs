@@ -51,6 +51,10 @@ pub(crate) struct Tally {
     pub(crate) messages_refused: u64,
     /// Stored messages given up for their age.
     pub(crate) messages_expired: u64,
+    /// NOTIFYs begun; repetitions and those that end what ran out are not counted.
+    pub(crate) notifies: u64,
+    /// Subscriptions that the switch ended: rights or users that are gone, too many of one user.
+    pub(crate) subscriptions_ended: u64,
     /// Store operations that failed.
     pub(crate) store_failures: u64,
     /// Panics recovered from.

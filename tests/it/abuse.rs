@@ -122,7 +122,15 @@ fn median(times: &mut [Duration]) -> Duration {
 fn s11_real_and_unknown_users_are_answered_alike_and_as_fast() {
     let rounds = count("TIMED", 20);
     let served = Served::start(Setup::new().set("security.max_failures=1000"));
-    for method in ["REGISTER", "INVITE", "SUBSCRIBE", "OPTIONS", "MESSAGE"] {
+    for method in [
+        "REGISTER",
+        "INVITE",
+        "SUBSCRIBE",
+        "PUBLISH",
+        "OPTIONS",
+        "MESSAGE",
+        "REFER",
+    ] {
         let mut seen: [Vec<(u16, Vec<String>)>; 2] = Default::default();
         let mut times: [Vec<Duration>; 2] = Default::default();
         for round in 0..2 * rounds {

@@ -13,6 +13,7 @@ mod health;
 mod ipv6;
 mod live;
 mod names;
+mod presence;
 mod rooms;
 mod security;
 mod sessions;

@@ -113,6 +113,33 @@ fn tells_the_sender_why_a_message_came_to_nothing() {
 }
 
 #[test]
+fn tells_who_watches_of_registration_publication_and_calls() {
+    sipp(&Setup::new().start(), &["presence", "dialog"]);
+}
+
+#[test]
+fn answers_a_fetch_takes_publications_and_refuses_what_it_should() {
+    sipp(&Setup::new().start(), &["fetch", "subscribe_refused", "publish"]);
+}
+
+#[test]
+fn asks_for_the_right_password_whatever_the_method() {
+    sipp(
+        &Setup::new().start(),
+        &[
+            "wrong_password",
+            "message_wrong_password",
+            "wrong_password_invite",
+            "wrong_password_subscribe",
+            "wrong_password_publish",
+            "wrong_password_refer",
+            "wrong_password_options",
+            "wrong_password_notify",
+        ],
+    );
+}
+
+#[test]
 fn transfers_to_a_number_outside_for_who_may_dial_it_and_for_nobody_else() {
     let outside = std::net::UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
     let setup = Setup::new();

@@ -466,6 +466,7 @@ fn config(users: usize, copies: switch::config::Copies) -> Config {
             im: true,
             email: "".into(),
             skills: Vec::new(),
+            contacts: Vec::new(),
             ring_timeout: None,
             srtp: Default::default(),
             dial: Default::default(),

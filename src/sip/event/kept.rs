@@ -17,4 +17,6 @@ pub struct Kept {
     pub dialog: dialog::Kept,
     /// How much of its life is left.
     pub left: Duration,
+    /// The extension by which its states are written.
+    pub requires: Option<&'static str>,
 }

@@ -32,6 +32,8 @@ pub struct Grant {
     pub lifetimes: Lifetimes,
     /// The state now.
     pub state: Option<Body>,
+    /// The extension by which its states are written, for Require of the 200 and of each NOTIFY (RFC 4662 section 4.2).
+    pub requires: Option<&'static str>,
 }
 
 /// One subscription to a state of ours.
@@ -43,6 +45,7 @@ pub struct Notifier {
     package: String,
     contact: String,
     lifetimes: Lifetimes,
+    requires: Option<&'static str>,
     dialog: Dialog,
     expires_at: Mono,
     alarm: Option<Alarm>,
@@ -103,6 +106,7 @@ impl Notifier {
             package: String::from_utf8_lossy(package).into_owned(),
             contact: grant.contact,
             lifetimes: grant.lifetimes,
+            requires: grant.requires,
             dialog: Dialog::as_callee(flow, subscribe, tag),
             expires_at: now,
             alarm: None,
@@ -142,8 +146,10 @@ impl Notifier {
         }
     }
 
-    /// Ends it: `reason` as in Subscription-State, e.g. `deactivated`, `noresource`, `rejected`.
+    /// Ends it: `reason` as in Subscription-State, e.g. `deactivated`, `noresource`, `rejected`. Who may no longer watch is not
+    /// told the state either.
     pub fn terminate(&mut self, now: Mono, reason: &str, endpoint: &mut Endpoint, out: &mut impl Sink) {
+        self.state = None;
         self.finish(&mut Cx { now, endpoint, out }, reason, End::Local);
     }
 
@@ -203,6 +209,9 @@ impl Notifier {
         for route in subscribe.lines(Name::RecordRoute) {
             reply.headers.add(Name::RecordRoute, route);
         }
+        if let Some(extension) = self.requires {
+            reply.headers.add(Name::Require, extension);
+        }
         cx.answer(flow, subscribe, reply);
         self.stop(cx);
         if seconds == 0 {
@@ -245,10 +254,13 @@ impl Notifier {
     }
 
     fn draft(&mut self, state: &str) -> Draft {
-        let headers = Headers::new()
+        let mut headers = Headers::new()
             .with(Name::Contact, &self.contact)
             .with(Name::Event, &self.package)
             .with(Name::SubscriptionState, state);
+        if let Some(extension) = self.requires {
+            headers.add(Name::Require, extension);
+        }
         Draft {
             body: self.state.clone(),
             ..self.dialog.request(Method::Notify).headers(&headers)
@@ -286,6 +298,7 @@ impl Notifier {
             contact: self.contact.clone(),
             dialog: self.dialog.kept(),
             left: self.expires_at.since(now),
+            requires: self.requires,
         }
     }
 
@@ -306,6 +319,7 @@ impl Notifier {
             package: kept.package,
             contact: kept.contact,
             lifetimes,
+            requires: kept.requires,
             dialog: Dialog::restored(kept.tag, kept.dialog, skip),
             expires_at,
             alarm: Some(endpoint.set_timer(expires_at, owner, 0)),

@@ -46,6 +46,7 @@ fn grant(link: &mut Link, state: Option<Body>) -> bool {
             max: 7_200,
         },
         state,
+        requires: None,
     };
     let accepted = Notifier::accept(
         link.now,
@@ -281,7 +282,7 @@ fn the_notifier_ends_it_with_a_reason() {
     let notifier = user.notifiers.values_mut().next().unwrap();
     notifier.terminate(link.now, "noresource", &mut user.endpoint, &mut user.out);
     link.at(200);
-    assert_eq!(notes(&mut link, A), ["terminated;reason=noresource none", "Terminated"]);
+    assert_eq!(notes(&mut link, A), ["terminated;reason=noresource ", "Terminated"]);
     assert_eq!(notes(&mut link, B), ["Local"]);
     link.ends();
 }

@@ -28,8 +28,9 @@ use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 /// Methods we take, for Allow.
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, PUBLISH, INFO, UPDATE, PRACK, REFER";
-/// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627.
-const SUPPORTED: [&str; 8] = [
+/// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627,
+/// 4662.
+const SUPPORTED: [&str; 9] = [
     "100rel",
     "timer",
     "replaces",
@@ -38,6 +39,7 @@ const SUPPORTED: [&str; 8] = [
     "path",
     "outbound",
     "gruu",
+    crate::subscribe::EVENTLIST,
 ];
 /// Option tags of one request that are looked at and listed in Unsupported.
 const MAX_UNSUPPORTED: usize = 16;

@@ -41,7 +41,8 @@ impl Agents {
                 cx.core.tell(token, Answer::Agents(views));
             }
             Command::Look(look) => presence::directory::look(cx, calls, token, &look),
-            Command::Groups(number) => match groups(cx, number.as_deref()) {
+            // A group that one may not see is told like one that does not exist.
+            Command::Groups { number, by } => match groups(cx, number.as_deref(), &by) {
                 groups if groups.is_empty() && number.is_some() => {
                     let what = format!("no group {}", number.unwrap_or_default());
                     cx.core.refuse(token, Refusal::NotFound(what.into()));
@@ -106,17 +107,25 @@ fn may_see(core: &Core, by: &By, watched: &Aor) -> bool {
     })
 }
 
-/// What a snapshot shows: agents whom a user may see, and the user; `None`: all agents. And the groups.
+/// The same of a group.
+fn may_see_group(core: &Core, by: &By, group: &Group) -> bool {
+    let By::User(by) = by else { return true };
+    let audience = core.config.subscriptions.watch_presence;
+    let sees = |by: &User| by.supervises() || presence::rights::sees_group(audience, by, group);
+    core.users.named(by.user()).is_some_and(sees)
+}
+
+/// What a snapshot shows: agents whom a user may see, and the user; `None`: all agents. And the groups likewise.
 pub(crate) fn shown(cx: &mut Cx<'_>, calls: &Calls, user: Option<&Aor>) -> (Vec<PresenceView>, Vec<GroupView>) {
     super::begin_to_tell(cx, calls);
     let mut views = agents(cx, calls, None);
+    let by = user.map_or(By::Operator(None), |user| By::User(user.clone()));
+    views.retain(|view| may_see(cx.core, &by, &view.aor));
     if let Some(user) = user {
-        let by = By::User(user.clone());
-        views.retain(|view| may_see(cx.core, &by, &view.aor));
         let own = cx.core.users.named(user.user()).filter(|own| !own.is_agent());
         views.extend(own.map(|own| presence::view(cx, calls, own)));
     }
-    (views, groups(cx, None))
+    (views, groups(cx, None, &by))
 }
 
 /// Takes down what was said.
@@ -175,10 +184,11 @@ fn agents(cx: &Cx<'_>, calls: &Calls, user: Option<&Aor>) -> Vec<PresenceView> {
     views
 }
 
-/// All groups, or one.
-fn groups(cx: &Cx<'_>, number: Option<&str>) -> Vec<GroupView> {
+/// All groups that one may see, or one of them.
+fn groups(cx: &Cx<'_>, number: Option<&str>, by: &By) -> Vec<GroupView> {
     let all = cx.core.config.groups.list.iter();
     let meant = all.filter(|group| number.is_none_or(|number| *group.number == *number));
+    let meant = meant.filter(|group| may_see_group(cx.core, by, group));
     meant.map(|group| group_view(cx, group)).collect()
 }
 

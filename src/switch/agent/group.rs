@@ -67,11 +67,17 @@ pub(crate) fn members<'a>(core: &'a Core, team: Team<'a>) -> Box<dyn Iterator<It
 
 /// The groups a user is in.
 pub(crate) fn groups_of<'a>(core: &'a Core, user: &'a User) -> impl Iterator<Item = &'a Group> {
-    let groups = core.config.groups.list.iter().filter(|_| user.is_agent());
-    groups.filter(move |group| match &group.members {
-        Members::Skill(skill) => has_skill(user, skill),
-        Members::List(list) => list.iter().any(|member| **member == *user.aor.user()),
-    })
+    core.config.groups.list.iter().filter(|group| is_in(user, group))
+}
+
+/// Whether a user is one of the agents of a group.
+#[must_use]
+pub(crate) fn is_in(user: &User, group: &Group) -> bool {
+    user.is_agent()
+        && match &group.members {
+            Members::Skill(skill) => has_skill(user, skill),
+            Members::List(list) => list.iter().any(|member| **member == *user.aor.user()),
+        }
 }
 
 /// Whether two users are in one group.

@@ -260,8 +260,12 @@ fn news(cx: &Cx<'_>, calls: &Calls, subject: &Aor) -> Option<(u64, Event)> {
         let (seen, audience) = (hasher.hash_one(&presence), presence::rights::audience(core, user));
         return Some((seen, Event::PresenceChanged { presence, audience }));
     }
-    let group = group_view(cx, core.config.groups.named(subject.user())?);
-    Some((hasher.hash_one(&group), Event::GroupChanged { group }))
+    let settings = core.config.groups.named(subject.user())?;
+    let (group, audience) = (
+        group_view(cx, settings),
+        presence::rights::audience_of_group(core, settings),
+    );
+    Some((hasher.hash_one(&group), Event::GroupChanged { group, audience }))
 }
 
 /// Looks at one agent anew; touches the groups whose number of ready agents may be another.

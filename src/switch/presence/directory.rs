@@ -104,7 +104,9 @@ impl Question<'_, '_> {
 
     /// Calls to groups are not built yet, so only messages are offered.
     fn team(&self, team: Team<'_>) -> DirectoryEntry {
-        let takes_im = ready(self.cx, team, Medium::Im) > 0;
+        // As of users: what a group can take tells how its agents are.
+        let is_seen = self.sees_team(team);
+        let takes_im = !is_seen || ready(self.cx, team, Medium::Im) > 0;
         let (kind, target, name, skills) = match team {
             Team::Group(group) => (TargetKind::Group, group.number.clone(), group.name.clone(), Vec::new()),
             Team::Skill(skill) => (
@@ -122,12 +124,22 @@ impl Question<'_, '_> {
             skills,
             presence: None,
             group: match team {
-                Team::Group(group) => Some(agent::group_view(self.cx, group)),
-                Team::Skill(_) => None,
+                Team::Group(group) if is_seen => Some(agent::group_view(self.cx, group)),
+                Team::Group(_) | Team::Skill(_) => None,
             },
             actions: self.actions(false, takes_im),
             consultation: None,
         }
+    }
+
+    fn sees_team(&self, team: Team<'_>) -> bool {
+        let audience = self.cx.core.config.subscriptions.watch_presence;
+        let sees = |asker: &User| match team {
+            _ if asker.supervises() => true,
+            Team::Group(group) => rights::sees_group(audience, asker, group),
+            Team::Skill(_) => rights::sees_skill(audience, asker),
+        };
+        self.asker.is_none_or(sees)
     }
 
     /// In the order of a menu. A consultation, transfer or conference needs something to be about.

@@ -59,6 +59,15 @@ impl Published {
         publisher.flat_map(|publisher| publisher.publications.contents())
     }
 
+    /// How many publications there are.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.by_user
+            .values()
+            .map(|publisher| publisher.publications.len())
+            .sum()
+    }
+
     fn publisher(&mut self, user: &Aor) -> &mut Publisher {
         let Published {
             by_user,

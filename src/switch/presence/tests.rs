@@ -2,9 +2,10 @@
 
 use crate::config::groups::{Group, Members, Strategy};
 use crate::config::{Audience, Config, Role};
+use crate::testing::stage::{JIM, KATE, Stage};
 use crate::testing::{DOMAIN, World, config};
-use crate::{Answer, By, Command, Look, Notice, SetAgent};
-use model::{Aor, DirectoryEntry, Event, Snapshot, TargetAction, Willing};
+use crate::{Answer, By, Command, Look, Notice, SetAgent, Verb};
+use model::{Aor, DirectoryEntry, Event, Medium, Snapshot, TargetAction, Willing};
 use sip::{Body, Headers, Message, Method, Name};
 use std::time::Duration;
 
@@ -413,7 +414,7 @@ fn pages_are_told_what_softphones_are_told() {
         .filter_map(|notice| match notice {
             Notice::Event(occurrence) => match occurrence.event {
                 Event::PresenceChanged { presence, .. } => Some(format!("{} {}", presence.aor.user(), presence.text)),
-                Event::GroupChanged { group } => Some(format!("{} {}", group.number, group.ready_voice)),
+                Event::GroupChanged { group, .. } => Some(format!("{} {}", group.number, group.ready_voice)),
                 _ => None,
             },
             _ => None,
@@ -461,10 +462,56 @@ fn the_directory_offers_what_a_target_can_take_now() {
     assert_eq!(actions(&mut world, "2000", false), [Im]);
     says(&mut world, "1001", Willing::NotReady, "meal");
     assert_eq!(actions(&mut world, "2000", false), []);
-    let entries = look(&mut world, "1010", &["1003", "skill:german", "4711"], false);
+    let all = ["1003", "skill:german", "4711", "1000", "2000", "1010"];
+    let entries = look(&mut world, "1010", &all, false);
     let kinds: Vec<_> = entries.iter().map(|entry| (&*entry.target, entry.kind)).collect();
-    use model::TargetKind::{Agent, Skill};
-    assert_eq!(kinds, [("1003", Agent), ("skill:german", Skill)]);
+    use model::TargetKind::{Agent, Group, Skill, Supervisor, User};
+    let expected = [
+        ("1003", Agent),
+        ("skill:german", Skill),
+        ("1000", Supervisor),
+        ("2000", Group),
+        ("1010", User),
+    ];
+    assert_eq!(kinds, expected, "what there is not is left out");
+}
+
+#[test]
+fn whom_one_consults_comes_first_to_be_transferred_to_or_taken_into_the_call() {
+    let (mut stage, interaction) = Stage::talking();
+    let consult = Verb::Consult {
+        interaction,
+        target: "1001".into(),
+        medium: Medium::Voice,
+    };
+    let consultation = stage.act(KATE, consult).view.id;
+    stage.answer(JIM);
+    let first = |stage: &mut Stage, consulted_first| {
+        let look = Look {
+            by: By::User(aor("1000")),
+            targets: vec!["1002".into()],
+            interaction: Some(interaction),
+            consulted_first,
+        };
+        match stage.lab.ask(Command::Look(Box::new(look))) {
+            Answer::Directory(mut entries) => entries.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let line = first(&mut stage, true);
+    assert_eq!((&*line.target, line.consultation), ("1001", Some(consultation)));
+    assert_eq!(
+        line.actions,
+        [TargetAction::CompleteTransfer, TargetAction::CompleteConference]
+    );
+    let typed = first(&mut stage, false);
+    assert_eq!(
+        (&*typed.target, typed.consultation),
+        ("1002", None),
+        "who types looks for another"
+    );
+    stage.act(KATE, Verb::EndConsult { consultation });
+    assert_eq!(&*first(&mut stage, true).target, "1002");
 }
 
 #[test]
@@ -478,4 +525,139 @@ fn who_may_not_see_how_others_are_is_shown_who_they_are() {
         (None, 2, "User 1001")
     );
     assert!(look(&mut world, "1000", &["1001"], false)[0].presence.is_some());
+}
+
+/// What a page is told of groups: numbers in its snapshot, and how many events.
+fn groups_told(world: &mut World, user: &str) -> (Vec<String>, usize) {
+    world.notices.clear();
+    let shown = snapshot(world, Some(user)).groups;
+    says(world, "1001", Willing::Ready, "");
+    says(world, "1001", Willing::LoggedOff, "");
+    let events = world.notices.iter().filter(|notice| match notice {
+        Notice::Event(occurrence) => {
+            matches!(occurrence.event, Event::GroupChanged { .. }) && occurrence.event.concerns(&aor(user))
+        }
+        _ => false,
+    });
+    (
+        shown.iter().map(|group| group.number.to_string()).collect(),
+        events.count(),
+    )
+}
+
+#[test]
+fn a_group_is_watched_by_those_who_may_watch_its_agents() {
+    let may = |audience| {
+        let mut config = agents();
+        config.subscriptions.watch_presence = audience;
+        let mut world = World::new(config, 1);
+        let watchers = ["1000", "1001", "1010"];
+        let phones = watchers.map(|user| world.phone(user));
+        for phone in phones {
+            world.register(phone);
+        }
+        let sip = phones.map(|phone| subscribe(&mut world, phone, "presence", "2000", 600).status());
+        let unknown = phones.map(|phone| subscribe(&mut world, phone, "presence", "4711", 600).status());
+        let by_api = watchers.map(|user| {
+            let (number, by) = (Some("2000".into()), By::User(aor(user)));
+            matches!(world.command(Command::Groups { number, by }), Answer::Groups(_))
+        });
+        let found = watchers.map(|user| look(&mut world, user, &["2000", "skill:german"], false));
+        let found = found.map(|lines| {
+            let actions = [lines[0].actions.clone(), lines[1].actions.clone()];
+            (lines[0].group.is_some(), actions)
+        });
+        let pages = watchers.map(|user| groups_told(&mut world, user));
+        (sip, unknown, by_api, found, pages)
+    };
+    let (none, im) = (vec![], vec![TargetAction::Im]);
+    let told = |events| (vec!["2000".to_owned()], events);
+    let nothing = (Vec::new(), 0);
+
+    let (sip, unknown, by_api, found, pages) = may(Audience::Everyone);
+    assert_eq!((sip, unknown, by_api), ([200; 3], [404; 3], [true; 3]));
+    assert_eq!(
+        found,
+        [(); 3].map(|()| (true, [none.clone(), none.clone()])),
+        "nobody is ready"
+    );
+    assert_eq!(pages, [told(2), told(2), told(2)]);
+
+    let (sip, unknown, by_api, found, pages) = may(Audience::Group);
+    assert_eq!(
+        (sip, unknown, by_api),
+        ([200, 200, 403], [404, 403, 403], [true, true, false])
+    );
+    let hidden = (false, [im.clone(), im.clone()]);
+    let member = (true, [none.clone(), im.clone()]);
+    let all = (true, [none.clone(), none.clone()]);
+    assert_eq!(found, [all.clone(), member, hidden.clone()]);
+    assert_eq!(
+        pages,
+        [told(0), told(2), nothing.clone()],
+        "who oversees all is told without being named"
+    );
+
+    let (sip, unknown, by_api, found, pages) = may(Audience::Supervisors);
+    assert_eq!(
+        (sip, unknown, by_api),
+        ([200, 403, 403], [404, 403, 403], [true, false, false])
+    );
+    assert_eq!(found, [all.clone(), hidden.clone(), hidden.clone()]);
+    assert_eq!(pages, [told(0), nothing.clone(), nothing.clone()]);
+
+    let (sip, unknown, by_api, ..) = may(Audience::Nobody);
+    assert_eq!((sip, unknown, by_api), ([403; 3], [403; 3], [true, false, false]));
+}
+
+#[test]
+fn s3_hostile_publications_and_subscriptions_are_refused_and_nothing_stops() {
+    let mut world = World::new(config(), 1);
+    let jim = world.phone("1011");
+    world.register(jim);
+    let wide = format!("<presence>{}</presence>", "<tuple/>".repeat(2_000));
+    let deep = format!("{}{}", "<a>".repeat(1_000), "</a>".repeat(1_000));
+    let entities = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]><presence>&b;</presence>";
+    let endless = "<presence xmlns=\"".to_owned() + &"x".repeat(10_000);
+    for document in [
+        &*wide,
+        &deep,
+        entities,
+        &endless,
+        "<presence",
+        "\u{0}",
+        "<?xml version=\"1.0\"?>",
+    ] {
+        let answer = publish(&mut world, jim, "1011", Headers::new(), document);
+        assert_eq!(answer.status(), 400, "{document:.40}");
+    }
+    for tag in ["*", "", "x, y", &"f".repeat(5_000)] {
+        let of = Headers::new().with(Name::SipIfMatch, tag);
+        let status = publish(&mut world, jim, "1011", of, &pidf("open", "away", "")).status();
+        assert!(matches!(status, 400 | 412), "{tag:.40}: {status}");
+    }
+    let odd = |event: &str, accept: &str| {
+        Headers::new()
+            .with(Name::Event, event)
+            .with(Name::Accept, accept)
+            .with(Name::Contact, "<sip:x@127.0.0.1:20000>")
+    };
+    for (event, accept, expected) in [
+        ("presence;id=", "application/pidf+xml", &[200, 400, 489][..]),
+        (&*"presence.".repeat(500), "*/*", &[489]),
+        ("presence", &*"a/b,".repeat(500), &[406, 400]),
+        ("", "*/*", &[489, 400]),
+    ] {
+        let answer = request(&mut world, jim, Method::Subscribe, "1011", odd(event, accept), None);
+        assert!(expected.contains(&answer.status()), "{event:.40}: {}", answer.status());
+    }
+    for contact in ["sip:%@@[", "<tel:1>", ""] {
+        let headers = Headers::new()
+            .with(Name::Event, "presence")
+            .with(Name::Contact, contact);
+        let answer = request(&mut world, jim, Method::Subscribe, "1011", headers, None);
+        assert!((400..500).contains(&answer.status()), "{contact}: {}", answer.status());
+    }
+    let fine = publish(&mut world, jim, "1011", Headers::new(), &pidf("open", "away", ""));
+    assert_eq!((fine.status(), world.switch.audit()), (200, Ok(())));
 }

@@ -33,21 +33,27 @@ fn sees(core: &Core, audience: Audience, watcher: &Aor, watched: &Aor) -> bool {
     pair.is_some_and(|(watcher, watched)| rights::sees(core, audience, watcher, watched))
 }
 
-/// Whether a call began, went on or ended since, or the lamp shows something else.
-pub(super) fn has_news(cx: &Cx<'_>, states: &States<'_>, user: &Aor, told: &Told) -> bool {
-    let now = states
-        .calls
-        .dialogs_of(user)
-        .map(|dialog| (dialog.id.0, dialog.phase as u8));
-    let now = now.chain(stand_in(cx, states, user).map(|shown| shown.entry(cx)));
-    let before = told.named.iter().copied().filter(|(_, phase)| *phase != ENDED);
+/// Whether a call began, went on or ended since, or the lamp shows something else, or the watcher may see more of it or less.
+pub(super) fn has_news(cx: &Cx<'_>, states: &States<'_>, user: &Aor, watcher: &Aor, told: &Told) -> bool {
+    let with_peers = sees(cx.core, cx.core.config.subscriptions.watch_peers, watcher, user);
+    let now = states.calls.dialogs_of(user).map(|dialog| entry(&dialog, with_peers));
+    let now = now.chain(stand_in(cx, states, user, watcher).map(|shown| shown.entry(cx)));
+    let before = told.named.iter().copied().filter(|entry| !is_over(*entry));
     !now.eq(before)
 }
 
-const ENDED: u8 = DialogPhase::Terminated as u8;
+/// What is remembered of a call that was told: its phase, and whether its other side was told.
+fn entry(dialog: &DialogView<'_>, with_peers: bool) -> (u64, u8) {
+    (dialog.id.0, dialog.phase as u8 | u8::from(with_peers) << 4)
+}
+
+fn is_over((_, how): (u64, u8)) -> bool {
+    how & 0xf == DialogPhase::Terminated as u8
+}
 
 /// What stands where calls would, while there are none: who does not want to be disturbed, or is on a break, is engaged as far
 /// as lamps can say it (decision 0022). Not a number of ours: no call can be taken over by it.
+/// With the reason, if the watcher may see it.
 struct StandIn(Box<str>);
 
 impl StandIn {
@@ -56,13 +62,16 @@ impl StandIn {
     }
 }
 
-fn stand_in(cx: &Cx<'_>, states: &States<'_>, user: &Aor) -> Option<StandIn> {
+fn stand_in(cx: &Cx<'_>, states: &States<'_>, user: &Aor, watcher: &Aor) -> Option<StandIn> {
     let account = cx.core.users.named(user.user())?;
     let settings = cx.core.config.subscriptions;
     let view = settings
         .lamps_show_breaks
         .then(|| presence::view(cx, states.calls, account))?;
-    presence::is_absent(&view).then_some(StandIn(view.text))
+    presence::is_absent(&view).then(|| match sees(cx.core, settings.watch_presence, watcher, user) {
+        true => StandIn(view.text),
+        false => StandIn("".into()),
+    })
 }
 
 /// RFC 4235 section 4.
@@ -79,19 +88,15 @@ pub(super) fn document(cx: &Cx<'_>, states: &States<'_>, user: &Aor, watcher: &A
     let with_peers = sees(core, core.config.subscriptions.watch_peers, watcher, user);
     let before = std::mem::take(&mut told.named);
     for dialog in states.calls.dialogs_of(user) {
-        told.named.push((dialog.id.0, dialog.phase as u8));
+        told.named.push(entry(&dialog, with_peers));
         write_dialog(&mut text, core, &dialog, with_peers);
     }
-    if let Some(shown) = stand_in(cx, states, user) {
+    if let Some(shown) = stand_in(cx, states, user, watcher) {
         let entry = shown.entry(cx);
         told.named.push(entry);
-        let why = match sees(core, core.config.subscriptions.watch_presence, watcher, user) {
-            true => &*shown.0,
-            false => "",
-        };
-        write_stand_in(&mut text, user, entry.0, why);
+        write_stand_in(&mut text, user, entry.0, &shown.0);
     }
-    for (id, _) in before.into_iter().filter(|(_, phase)| *phase != ENDED) {
+    for (id, _) in before.into_iter().filter(|entry| !is_over(*entry)) {
         if told.named.iter().all(|(other, _)| *other != id) {
             let _ = write!(text, "<dialog id=\"{id:016x}\"><state>terminated</state></dialog>\r\n");
         }

@@ -6,7 +6,7 @@
 //! section 4.1.2.2).
 
 use super::package::{Package, Told};
-use super::{States, Subscription, Subscriptions};
+use super::{States, Subscription, Subscriptions, list};
 use crate::core::{Core, Cx};
 use crate::registrar;
 use crate::room::Room;
@@ -17,8 +17,12 @@ use sip::{Flow, Transport, dialog, header};
 use std::time::Duration;
 
 /// Less than this lies between two NOTIFYs only where a refresh asks for one, and then the subscription is written anew:
-/// the shortest interval that can be configured. So the time that has passed bounds what was sent since.
+/// the shortest interval that can be configured. So the time that has passed bounds what was sent since; of a list each entry may
+/// have been told at once besides.
 const SHORTEST_INTERVAL_MS: u64 = 100;
+
+/// Before the name of what is watched as a list.
+const LIST: &str = "list:";
 
 /// Between the NOTIFYs to two restored subscriptions: five hundred a second do not stop anybody else.
 const SPREAD: Duration = Duration::from_millis(2);
@@ -60,31 +64,38 @@ impl Subscriptions {
         let user = cx.core.users.find(kept.user.user())?;
         let event = header::Event::parse(kept.event.as_bytes()).ok()?;
         let package = Package::named(event.package())?;
-        let watched = package.admit(cx.core, states, user, Some(&kept.resource)).ok()?;
+        let (address, is_list) = match kept.resource.strip_prefix(LIST) {
+            Some(list) => (list, true),
+            None => (&*kept.resource, false),
+        };
+        let watched = package.admit(cx.core, states, user, (Some(address), is_list)).ok()?;
         let room = self.table.len() < cx.core.config.limits.max_subscriptions;
         let flow = flow(cx.core, &kept).filter(|_| !left.is_zero() && room)?;
         let number = self.table.next_number();
         let passed = u64::try_from(kept.kept_at.until(cx.now.wall).as_millis()).unwrap_or(0);
-        let skip = u32::try_from(8 + passed / SHORTEST_INTERVAL_MS).unwrap_or(u32::MAX);
+        let at_once = if is_list { list::MAX_ENTRIES as u64 } else { 0 };
+        let skip = u32::try_from(8 + at_once + passed / SHORTEST_INTERVAL_MS).unwrap_or(u32::MAX);
         let version = kept.version.saturating_add(skip);
         let lifetimes = package.lifetimes();
         let left = left.min(Duration::from_secs(lifetimes.max.into()));
         let owner = Room::Subscription.owner(number);
-        let kept_user = kept.user.clone();
-        let notifier = notifier_parts(kept, flow, left);
+        let (kept_user, address) = (kept.user.clone(), address.into());
+        let mut notifier = notifier_parts(kept, flow, left);
+        notifier.requires = watched.requires();
         let endpoint = &mut cx.core.endpoint;
         let notifier = Notifier::restore(cx.now.mono, owner, notifier, (lifetimes, skip), endpoint);
-        let told = Told {
-            version,
-            ..Told::default()
-        };
+        let mut told = Told::of(cx.core, states, user, &watched);
+        told.go_on(version);
         let subscription = Subscription {
             user: kept_user,
+            address,
             watched,
             notifier,
             told,
             rests_until: cx.now.mono + rest,
             alarm: None,
+            waits: false,
+            is_doubted: false,
         };
         self.table.insert(number, subscription);
         self.tell(cx, states, number, true);
@@ -118,7 +129,10 @@ fn record(cx: &Cx<'_>, one: &Subscription, kept: &Kept) -> Option<KeptSubscripti
         tag: kept.tag.0,
         user: one.user.clone(),
         event: kept.package.as_str().into(),
-        resource: one.watched.address().into(),
+        resource: match one.watched.is_list() {
+            true => format!("{LIST}{}", one.address).into(),
+            false => one.address.clone(),
+        },
         contact: kept.contact.as_str().into(),
         call_id: text(&kept.dialog.call_id)?,
         remote_tag: text(&kept.dialog.remote_tag)?,
@@ -130,7 +144,7 @@ fn record(cx: &Cx<'_>, one: &Subscription, kept: &Kept) -> Option<KeptSubscripti
         remote_cseq: kept.dialog.remote_cseq,
         secure: kept.dialog.secure,
         endpoint: registrar::endpoint(kept.dialog.flow),
-        version: one.told.version,
+        version: one.told.next_free(),
         kept_at: cx.now.wall,
         expires_at: cx.now.wall + kept.left,
     })
@@ -156,5 +170,6 @@ fn notifier_parts(kept: KeptSubscription, flow: Flow, left: Duration) -> Kept {
             flow,
         },
         left,
+        requires: None,
     }
 }

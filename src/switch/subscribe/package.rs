@@ -1,6 +1,7 @@
 //! The event packages there are: what can be watched, by whom, and what a watcher is told.
 
-use super::{conference, dialog, mailbox, presence, registration};
+use super::list::Entries;
+use super::{conference, dialog, list, mailbox, presence, registration};
 use crate::call::{Calls, Since};
 use crate::core::{Core, Cx};
 use crate::users::UserIndex;
@@ -50,11 +51,13 @@ pub(crate) enum Watched {
     Presence(Aor),
     /// By which devices a user is registered.
     Registration(Aor),
+    /// This of all who are on a list: a group's number, or [`list::CONTACTS`].
+    List(Package, Arc<str>),
 }
 
 /// One event package (RFC 6665 section 5).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Package {
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Package {
     /// RFC 3842.
     MessageSummary,
     /// RFC 4235.
@@ -78,9 +81,42 @@ pub(super) struct Told {
     pub(super) named: SmallVec<[(u64, u8); 2]>,
     /// Up to where the changes of a room.
     pub(super) since: Since,
+    /// Who is on a list, and what was told of each.
+    pub(super) list: Option<Box<Entries>>,
 }
 
 impl Told {
+    /// Nothing yet.
+    pub(super) fn of(core: &Core, states: &States<'_>, watcher: UserIndex, watched: &Watched) -> Told {
+        let list = match watched {
+            Watched::List(package, name) => Some(list::entries(core, states, watcher, *package, name)),
+            _ => None,
+        };
+        Told {
+            list: list.map(Box::new),
+            ..Told::default()
+        }
+    }
+
+    /// Begins to number above what was told before a restart.
+    pub(super) fn go_on(&mut self, version: u32) {
+        self.version = version;
+        if let Some(list) = &mut self.list {
+            list.go_on(version);
+        }
+    }
+
+    /// No document has had this number, nor a higher one.
+    pub(super) fn next_free(&self) -> u32 {
+        let listed = self.list.as_ref().map_or(0, |list| list.next_free());
+        self.version.max(listed)
+    }
+
+    /// Part of what is owed did not fit into one document: it follows as soon as that one is answered.
+    pub(super) fn is_behind(&self) -> bool {
+        self.list.as_ref().is_some_and(|list| list.is_behind())
+    }
+
     /// The number of the document that is being written.
     pub(super) fn next_version(&mut self) -> u32 {
         let version = self.version;
@@ -90,6 +126,15 @@ impl Told {
 }
 
 impl Package {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Package; 5] = [
+        Package::MessageSummary,
+        Package::Dialog,
+        Package::Conference,
+        Package::Presence,
+        Package::Registration,
+    ];
+
     /// By its name in Event.
     pub(super) fn named(name: &[u8]) -> Option<Package> {
         match name {
@@ -124,16 +169,23 @@ impl Package {
         }
     }
 
-    /// Its documents are numbered, or tell parts: each is good for one NOTIFY.
-    pub(super) fn is_numbered(self) -> bool {
-        match self {
-            Package::MessageSummary | Package::Presence => false,
-            Package::Dialog | Package::Conference | Package::Registration => true,
+    /// What `watcher` wants to watch, if he may; as a list where that is what he takes and it is one.
+    pub(super) fn admit(
+        self,
+        core: &Core,
+        states: &States<'_>,
+        watcher: UserIndex,
+        (dialled, takes_lists): (Option<&str>, bool),
+    ) -> Result<Watched, Reply> {
+        match dialled.filter(|dialled| list::is_one(core, self, dialled)) {
+            Some(name) if takes_lists => list::admit(core, self, watcher, name),
+            Some(list::CONTACTS) => Err(list::not_alone()),
+            _ => self.admit_one(core, states, watcher, dialled),
         }
     }
 
-    /// What `watcher` wants to watch, if he may.
-    pub(super) fn admit(
+    /// The same of what is no list.
+    pub(super) fn admit_one(
         self,
         core: &Core,
         states: &States<'_>,
@@ -158,7 +210,29 @@ impl Watched {
             Watched::Conference(_) | Watched::Members(_) => Package::Conference,
             Watched::Presence(_) => Package::Presence,
             Watched::Registration(_) => Package::Registration,
+            Watched::List(package, _) => *package,
         }
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Watched::List(..))
+    }
+
+    /// Its documents are numbered, or tell parts: each is good for one NOTIFY.
+    pub(super) fn is_numbered(&self) -> bool {
+        match self {
+            Watched::Mailbox(_) | Watched::Presence(_) => false,
+            Watched::Dialogs(_)
+            | Watched::Conference(_)
+            | Watched::Members(_)
+            | Watched::Registration(_)
+            | Watched::List(..) => true,
+        }
+    }
+
+    /// The extension by which it is told (RFC 4662).
+    pub(super) fn requires(&self) -> Option<&'static str> {
+        self.is_list().then_some(list::OPTION)
     }
 
     /// User part of its address.
@@ -167,7 +241,7 @@ impl Watched {
             Watched::Mailbox(aor) | Watched::Dialogs(aor) | Watched::Presence(aor) | Watched::Registration(aor) => {
                 aor.user().into()
             }
-            Watched::Conference(room) => (&**room).into(),
+            Watched::Conference(name) | Watched::List(_, name) => (&**name).into(),
             Watched::Members(id) => id.to_string().into(),
         }
     }
@@ -189,7 +263,7 @@ impl Watched {
         told: &mut Told,
         whole: bool,
     ) -> Option<Body> {
-        if !whole && !self.has_news(cx, states, told) {
+        if !whole && !self.has_news(cx, states, watcher, told) {
             return None;
         }
         match self {
@@ -199,19 +273,21 @@ impl Watched {
             Watched::Members(id) => Some(conference::members(cx.core, states, *id, told)),
             Watched::Presence(aor) => Some(presence::document(cx, states, aor, told)),
             Watched::Registration(aor) => Some(registration::document(cx, aor, told)),
+            Watched::List(_, name) => list::document(cx, states, (name, watcher), told, whole),
         }
     }
 
     /// Whether the watcher does not know everything.
-    pub(super) fn has_news(&self, cx: &Cx<'_>, states: &States<'_>, told: &Told) -> bool {
+    pub(super) fn has_news(&self, cx: &Cx<'_>, states: &States<'_>, watcher: &Aor, told: &Told) -> bool {
         told.owes_whole
             || match self {
                 Watched::Mailbox(_) => false,
-                Watched::Dialogs(aor) => dialog::has_news(cx, states, aor, told),
+                Watched::Dialogs(aor) => dialog::has_news(cx, states, aor, watcher, told),
                 Watched::Conference(room) => conference::has_news(states, room, told),
                 Watched::Members(id) => conference::has_other_members(cx.core, states, *id, told),
                 Watched::Presence(aor) => presence::has_news(cx, states, aor, told),
                 Watched::Registration(aor) => registration::has_news(cx, aor, told),
+                Watched::List(..) => list::has_news(cx, states, watcher, told),
             }
     }
 }

@@ -21,10 +21,11 @@ pub(super) fn admit(core: &Core, watcher: UserIndex, dialled: Option<&str>) -> R
     let Some(dialled) = dialled else {
         return Ok(Watched::Presence(watcher.aor.clone()));
     };
+    let audience = core.config.subscriptions.watch_presence;
     if let (None, Some(Team::Group(group))) = (core.users.named(dialled), team(core, dialled)) {
+        let group = rights::watched_group(core, audience, watcher, &group.number)?;
         return Ok(Watched::Presence(Aor::new(&group.number, &core.config.domain)));
     }
-    let audience = core.config.subscriptions.watch_presence;
     rights::watched(core, audience, watcher, dialled).map(|user| Watched::Presence(user.aor.clone()))
 }
 

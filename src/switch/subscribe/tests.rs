@@ -1,5 +1,9 @@
 //! Phones that watch: what they are told, when, and what they are refused.
 
+mod ends;
+mod lists;
+mod random;
+
 use crate::config::conference::Pin;
 use crate::config::{Audience, Role};
 use crate::testing::{OnInvite, World, config};
@@ -34,14 +38,12 @@ fn kate() -> (World, usize) {
 }
 
 fn alive(world: &World) -> u64 {
-    world
-        .switch
-        .counters()
-        .values
-        .iter()
-        .find(|value| value.0 == "subscriptions")
-        .unwrap()
-        .1
+    figure(world, "subscriptions")
+}
+
+fn figure(world: &World, name: &str) -> u64 {
+    let counters = world.switch.counters();
+    counters.values.iter().find(|value| value.0 == name).unwrap().1
 }
 
 fn states(world: &World, phone: usize) -> Vec<String> {
@@ -204,7 +206,7 @@ fn old_subscriptions_of_a_user_make_room_for_new_ones() {
     assert_eq!(
         states(&world, kate)
             .iter()
-            .filter(|state| state.starts_with("terminated"))
+            .filter(|state| **state == "terminated probation")
             .count(),
         4
     );

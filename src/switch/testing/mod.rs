@@ -185,6 +185,7 @@ pub fn user(extension: &str) -> User {
         im: true,
         email: format!("{extension}@{DOMAIN}").into(),
         skills: Vec::new(),
+        contacts: Vec::new(),
         ring_timeout: None,
         srtp: Default::default(),
         dial: Default::default(),

@@ -103,11 +103,11 @@ pub(crate) struct Groups {
     groups: Vec<GroupView>,
 }
 
-/// Groups of agents, and how many of them can be given something now.
+/// Groups whose agents one may see, and how many of them can be given something now.
 #[utoipa::path(get, path = "/api/v1/groups", tag = "agents",
     responses((status = 200, description = "By number.", body = Groups)))]
-pub(crate) async fn groups(_: Caller, State(context): State<Context>) -> Answered<Groups> {
-    let groups = group_views(&context, None).await?;
+pub(crate) async fn groups(caller: Caller, State(context): State<Context>) -> Answered<Groups> {
+    let groups = group_views(&context, &caller, None).await?;
     Ok(Json(Groups { groups }))
 }
 
@@ -115,15 +115,20 @@ pub(crate) async fn groups(_: Caller, State(context): State<Context>) -> Answere
 #[utoipa::path(get, path = "/api/v1/groups/{group}", tag = "agents",
     params(("group" = String, Path, description = "Its number.")),
     responses((status = 200, description = "As it is now.", body = GroupView)))]
-pub(crate) async fn group(_: Caller, State(context): State<Context>, Path(group): Path<String>) -> Answered<GroupView> {
-    let found = group_views(&context, Some(group.as_str().into())).await?.pop();
+pub(crate) async fn group(
+    caller: Caller,
+    State(context): State<Context>,
+    Path(group): Path<String>,
+) -> Answered<GroupView> {
+    let number = Some(group.as_str().into());
+    let found = group_views(&context, &caller, number).await?.pop();
     found
         .map(Json)
         .ok_or_else(|| ApiError::new(Code::NotFound, format!("no group {group}")))
 }
 
-async fn group_views(context: &Context, number: Option<Box<str>>) -> Result<Vec<GroupView>, ApiError> {
-    match ask(context, Command::Groups(number)).await? {
+async fn group_views(context: &Context, caller: &Caller, number: Option<Box<str>>) -> Result<Vec<GroupView>, ApiError> {
+    match ask(context, Command::Groups { number, by: by(caller) }).await? {
         Answer::Groups(views) => Ok(views),
         other => Err(unexpected(&other)),
     }

@@ -64,7 +64,7 @@ impl Node for Fake {
                 view: interaction("1001"),
             })),
             Command::Agents { .. } | Command::SetAgent(_) => Answer::Agents(vec![presence("1001")]),
-            Command::Groups(_) => Answer::Groups(vec![group()]),
+            Command::Groups { .. } => Answer::Groups(vec![group()]),
             Command::Look(look) => Answer::Directory(look.targets.iter().map(|target| entry(target)).collect()),
             Command::Im(act) => im::acted(act),
             Command::ImSessions { .. } => Answer::Sessions(vec![im::transcript(&["1001", "1002"])]),

@@ -273,7 +273,10 @@ fn a_group_tells_how_many_of_it_are_ready() {
     let kate = world.phone("1002");
     world.register(kate);
     is_ready(&mut world, &["1002"]);
-    let Answer::Groups(groups) = world.command(Command::Groups(None)) else {
+    let Answer::Groups(groups) = world.command(Command::Groups {
+        number: None,
+        by: By::Operator(None),
+    }) else {
         panic!("no groups")
     };
     let told: Vec<_> = groups
@@ -281,6 +284,9 @@ fn a_group_tells_how_many_of_it_are_ready() {
         .map(|g| (&*g.number, g.members.len(), g.ready_voice))
         .collect();
     assert_eq!(told, [("2000", 3, 1), ("2001", 2, 1)]);
-    let unknown = world.command(Command::Groups(Some("2077".into())));
+    let unknown = world.command(Command::Groups {
+        number: Some("2077".into()),
+        by: By::Operator(None),
+    });
     assert!(matches!(unknown, Answer::Refused(Refusal::NotFound(_))));
 }
