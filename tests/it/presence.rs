@@ -190,7 +190,7 @@ fn a_group_is_hidden_from_those_who_may_not_watch_it_by_every_way() {
             .collect::<Vec<_>>()
     };
     assert_eq!((groups(&inside), groups(&outside).len()), (vec!["2000".to_owned()], 0));
-    let mut status = |phone: &mut Raw| {
+    let status = |phone: &mut Raw| {
         let mut request = subscribe(phone, "presence", "2000");
         phone.ask(&mut request).status()
     };
