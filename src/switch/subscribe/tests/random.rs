@@ -323,7 +323,8 @@ impl Play {
             let fetched = requests.iter().find(|request| request.call_id() == answer.call_id());
             let is_so = fetched.is_some_and(|fetched| said(&last) == said(fetched.body_bytes()));
             // The word of the end was lost, and the switch died before it could repeat it: the phone learns it at its refresh.
-            if !is_so && !(self.is_rough && self.is_forgotten(&id)) {
+            let is_known = is_so || self.is_rough && self.is_forgotten(&id);
+            if !is_known {
                 let fetched = fetched.map(|fetched| said(fetched.body_bytes()));
                 panic!(
                     "{} was told of {package} of {whom}: {}\nand is told now: {fetched:?}",
