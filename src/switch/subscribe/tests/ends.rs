@@ -290,8 +290,8 @@ fn s6_each_package_asks_for_a_password_and_then_for_a_right() {
     let mut world = World::new(config, 1);
     let kate = world.phone("1000");
     let targets = ["1000", "1001", "4711", "3000"];
-    let all =
-        ["message-summary", "dialog", "presence", "conference"].map(|package| targets.map(|whom| (package, whom)));
+    let all = ["message-summary", "dialog", "presence", "conference", "reg"]
+        .map(|package| targets.map(|whom| (package, whom)));
     world.phones[kate].password = "wrong".into();
     for (package, whom) in all.into_iter().flatten() {
         world.phones[kate].reboot();
