@@ -278,16 +278,15 @@ impl Subscriptions {
     /// These things may have changed.
     pub(crate) fn on_changed(&mut self, cx: &mut Cx<'_>, states: &States<'_>, changed: impl Iterator<Item = Watched>) {
         for watched in changed {
-            for number in self.table.watchers(&watched).collect::<Vec<_>>() {
-                self.put_in_line(number);
-            }
             // Whoever comes or goes is present in another way.
-            if let Watched::Presence(aor) = watched {
-                let watchers = self.table.watchers(&Watched::Registration(aor));
-                watchers
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|number| self.put_in_line(number));
+            let registration = match &watched {
+                Watched::Presence(aor) => Some(Watched::Registration(aor.clone())),
+                _ => None,
+            };
+            for watched in std::iter::once(watched).chain(registration) {
+                for number in self.table.watchers(&watched).collect::<Vec<_>>() {
+                    self.put_in_line(number);
+                }
             }
         }
         self.tell_waiting(cx, states);
