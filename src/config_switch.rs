@@ -285,6 +285,7 @@ fn media(mut section: Section<'_>) -> (Media, PortRange, Vec<usize>) {
         second: second.map(|at| (at.value, second_external)),
         timeout: section.within("timeout", 60 * SECOND, 5 * SECOND..=DAY),
         port_rest: section.within("port_rest", 2 * SECOND, Duration::ZERO..=5 * SECOND),
+        ports_ahead: section.within("ports_ahead", usual_ports_ahead(), 2..=8_192),
         workers: match section.within("workers", 0, 0..=256) {
             0 => usual_workers(),
             workers => workers,
@@ -328,6 +329,11 @@ fn files(section: &mut Section<'_>, config: &Path, data: &Path) -> FileSettings 
         music: config.join(section.or::<PathBuf>("music", "moh".into())),
         recordings: data.join(section.or::<PathBuf>("recordings", "recordings".into())),
     }
+}
+
+/// As many as 512 calls take that come at one moment, but no more than an eighth of the descriptors that we may have.
+fn usual_ports_ahead() -> u16 {
+    u16::try_from(crate::process::descriptor_limit() / 16).map_or(1_024, |pairs| pairs.clamp(32, 1_024))
 }
 
 /// One for each core but one, which belongs to the switch.

@@ -7,7 +7,7 @@
 //! 2. Everything off the sockets, sorted into lanes: so it is we who choose what is dropped, not the kernel.
 //! 3. Messages, the most important first, up to a bound; then it is time to look at the sockets again.
 //! 4. Timers that are due.
-//! 5. What was put in line for the sockets is sent, in batches.
+//! 5. What was put in line for the sockets is sent, in batches, and media workers are woken that have something to do.
 //!
 //! No message crosses a thread or a channel on its way from a UDP socket through the switch to a UDP socket.
 
@@ -134,6 +134,10 @@ pub(crate) const MESSAGES_PER_TURN: usize = 256;
 /// Messages handled at what counts as one moment: some tens of microseconds, where timers have milliseconds.
 const MESSAGES_PER_LOOK: usize = 8;
 
+/// Messages after which media workers learn what they are to do at the latest: a millisecond's work. Each time they are woken
+/// costs two changes of threads where they share our core.
+const MESSAGES_PER_WAKING: usize = 32;
+
 /// Things taken from one channel per turn.
 const TAKEN_PER_TURN: usize = 512;
 
@@ -246,6 +250,7 @@ impl<C: Core> EventLoop<C> {
 
     fn run(mut self) -> Ended {
         let mut end = self.obey();
+        self.backlog.wake();
         while end.is_ok() {
             end = self.turn();
         }
@@ -413,6 +418,9 @@ impl<C: Core> EventLoop<C> {
             if n % MESSAGES_PER_LOOK == 0 {
                 now = self.clock.now();
             }
+            if n % MESSAGES_PER_WAKING == 0 {
+                self.backlog.wake();
+            }
         }
         self.counters.lanes.waiting.set(self.lanes.len() as u64);
         Ok(())
@@ -451,6 +459,7 @@ impl<C: Core> EventLoop<C> {
     // 5. Send.
 
     fn flush(&mut self) {
+        self.backlog.wake();
         self.sockets.flush();
         self.own
             .extend(self.sockets.take_failed().map(|flow| Input::SendFailed { flow }));

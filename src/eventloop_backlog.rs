@@ -54,6 +54,11 @@ impl Backlog {
         self.submit_plans()
     }
 
+    /// Wakes the workers that were given orders.
+    pub(crate) fn wake(&mut self) {
+        self.media.wake();
+    }
+
     /// The workers are there, also those that have nothing to do.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Messages that wait for the switch, sorted by what would be lost with them: four bounded lanes.
+//! Messages that wait for the switch, sorted by what would be lost with them: five bounded lanes.
 
 use bytes::Bytes;
 use clock::Mono;
@@ -12,12 +12,15 @@ counters! {
     LaneCounters, "queue_" {
         /// Messages that wait now.
         waiting gauge,
-        /// Dropped responses and requests inside of dialogs. Not zero means that the node is far too small.
+        /// Dropped responses and requests inside of dialogs, from registered phones and trunks. Not zero means that the node is
+        /// far too small.
         dropped_ongoing,
         /// Dropped refreshes of registrations from flows that have one.
         dropped_refreshes,
         /// Dropped requests that would have begun something, from registered phones.
         dropped_known,
+        /// Dropped responses and requests inside of dialogs, from elsewhere.
+        dropped_stray,
         /// Dropped requests that would have begun something, from others.
         dropped_new,
         /// Datagrams that are no SIP, dropped unread.
@@ -53,11 +56,11 @@ pub(crate) struct Waiting {
     pub(crate) since: Mono,
 }
 
-/// The four lanes, most important first: what belongs to something that is there, refreshes of registrations, what
-/// registered phones begin, the rest.
+/// The five lanes, most important first: what belongs to something that is there, refreshes of registrations, what
+/// registered phones begin, what others say to belong to something, the rest.
 #[derive(Default)]
 pub(crate) struct Lanes {
-    lanes: [Lane; 4],
+    lanes: [Lane; 5],
     /// Messages since the last lane had its turn.
     turn: u32,
 }
@@ -68,7 +71,7 @@ struct Lane {
     bytes: usize,
 }
 
-const LAST: usize = 3;
+const LAST: usize = 4;
 
 impl Lanes {
     /// Puts a message in its line, or drops it if that is full. What is to be refused or dropped is in no line.
@@ -77,6 +80,7 @@ impl Lanes {
             Admit::Ongoing => (0, &counters.dropped_ongoing),
             Admit::Refresh => (1, &counters.dropped_refreshes),
             Admit::Known => (2, &counters.dropped_known),
+            Admit::Stray => (3, &counters.dropped_stray),
             Admit::New => (LAST, &counters.dropped_new),
             Admit::Refuse | Admit::Drop => return,
         };
@@ -182,13 +186,14 @@ mod tests {
             ("REGISTER", Admit::New),
             ("MESSAGE", Admit::Known),
             ("REGISTER", Admit::Refresh),
+            ("PRACK", Admit::Stray),
             ("BYE", Admit::Ongoing),
             ("ACK", Admit::Ongoing),
             ("OPTIONS", Admit::Drop),
         ] {
             lanes.push(Mono(0), admit, flow(1), request(method), &counters);
         }
-        assert_eq!(methods(&mut lanes), ["BYE", "ACK", "REG", "MES", "INV", "REG"]);
+        assert_eq!(methods(&mut lanes), ["BYE", "ACK", "REG", "MES", "PRA", "INV", "REG"]);
     }
 
     #[test]

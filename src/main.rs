@@ -10,6 +10,10 @@ use tandem::local::{self, Told};
 use tandem::{Node, log, raise_descriptor_limit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Decision 0038.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let source = Source::new(arguments.config.clone(), arguments.sets.clone());

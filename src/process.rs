@@ -15,6 +15,11 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// File descriptors that we may have once the limit is raised.
+pub(crate) fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 /// Memory, threads and descriptors, as `/proc` shows them; what cannot be read is left out.
 pub(crate) fn figures() -> Vec<Figure> {
     let found = [

@@ -31,6 +31,7 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.switch.media.local = current.switch.media.local;
     next.switch.media.second = current.switch.media.second;
     next.switch.media.workers = current.switch.media.workers;
+    next.switch.media.ports_ahead = current.switch.media.ports_ahead;
     next.listen.clone_from(&current.listen);
     next.http = current.http;
     next.http_limits = current.http_limits;
@@ -59,9 +60,9 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
         ),
         (current.csv != next.csv, "[cdr]"),
         (
-            (a.local, a.second, a.workers) != (b.local, b.second, b.workers)
+            (a.local, a.second, a.workers, a.ports_ahead) != (b.local, b.second, b.workers, b.ports_ahead)
                 || (current.ports, &current.cores, &current.files) != (next.ports, &next.cores, &next.files),
-            "[media] address, ports, workers, cores, directories",
+            "[media] address, ports, ports_ahead, workers, cores, directories",
         ),
         (current.data != next.data, "[store]"),
         (current.dns != next.dns, "[dns]"),

@@ -34,20 +34,24 @@ impl std::error::Error for NoPort {}
 pub struct PoolConfig {
     /// How long a freed port rests.
     pub rest: Duration,
-    /// Ask a worker for more when fewer than this many of its ports are ready, or fewer than half of the last bunch.
+    /// Ask a worker for more when fewer than this many of its ports are ready or asked for, or fewer than half of the last
+    /// bunch.
     pub low_water: u16,
     /// How many to ask for at once. Twice as many as the last time, if that was within [`HASTE`]: calls come so fast then that
     /// a small bunch would be gone before it is there.
     pub bunch: u16,
 }
 
-impl Default for PoolConfig {
-    fn default() -> PoolConfig {
-        PoolConfig {
-            rest: Duration::from_secs(2),
-            low_water: 128,
-            bunch: 256,
-        }
+/// What each worker binds ahead at least, if there are so many in all: rooms cannot choose another one for their further legs.
+const AHEAD_EACH: u16 = 256;
+
+impl PoolConfig {
+    /// For so many workers, which are to have so many ports ahead in all.
+    #[must_use]
+    pub fn of(workers: u16, ahead: u16, rest: Duration) -> PoolConfig {
+        let bunch = (ahead / workers.max(1)).max(AHEAD_EACH.min(ahead)).max(1);
+        let low_water = bunch.div_ceil(2);
+        PoolConfig { rest, low_water, bunch }
     }
 }
 
@@ -64,8 +68,9 @@ pub const RETRY: Duration = Duration::from_secs(30);
 /// Bunches grow while they are used up in this time.
 const HASTE: Duration = Duration::from_secs(1);
 
-/// As large as a bunch grows: a worker binds it within some 20 ms.
-const LARGEST_BUNCH: u16 = 2_048;
+/// So many times the usual is as large as a bunch grows: a worker binds 4,096 within some 50 ms, and what is bound first can be
+/// used first.
+const GROWTH: u16 = 4;
 
 /// One worker's ports. At most 32,768 exist per address, which bounds both queues.
 #[derive(Debug, Default)]
@@ -73,7 +78,8 @@ struct Shelf {
     ready: VecDeque<u16>,
     resting: VecDeque<(Mono, u16)>,
     in_use: usize,
-    asked: bool,
+    /// So many were asked for and are not there yet.
+    asked: usize,
     /// The last bunch asked for, and when.
     last: (Option<Mono>, u16),
     exhausted: Option<Mono>,
@@ -128,29 +134,31 @@ impl PortPool {
     pub fn on_bound(&mut self, worker: WorkerId, ports: &[u16]) {
         if let Some(shelf) = self.shelves.get_mut(usize::from(worker.0)) {
             shelf.ready.extend(ports.iter().copied().filter(|port| port % 2 == 0));
-            shelf.asked = false;
+            shelf.asked = shelf.asked.saturating_sub(ports.len());
         }
     }
 
     /// Takes note of [`crate::Event::PortsExhausted`]: the worker is asked again after [`RETRY`] only.
     pub fn on_exhausted(&mut self, now: Mono, worker: WorkerId) {
         if let Some(shelf) = self.shelves.get_mut(usize::from(worker.0)) {
-            (shelf.exhausted, shelf.asked) = (Some(now), false);
+            (shelf.exhausted, shelf.asked) = (Some(now), 0);
         }
     }
 
-    /// The next worker that runs low, and how many ports to ask it for with [`crate::Plan::BindPorts`]; once per bunch.
+    /// The next worker that runs low, and how many ports to ask it for with [`crate::Plan::BindPorts`]; they come in several
+    /// events.
     pub fn poll_want(&mut self, now: Mono) -> Option<(WorkerId, u16)> {
         let config = self.config;
         let low = self.shelves.iter_mut().position(|shelf| {
             shelf.wake(now, config.rest);
-            let may_ask = !shelf.asked && shelf.exhausted.is_none_or(|since| now >= since + RETRY);
-            may_ask && shelf.ready.len() < usize::from(config.low_water.max(shelf.last.1 / 2))
+            let may_ask = shelf.exhausted.is_none_or(|since| now >= since + RETRY);
+            may_ask && shelf.ready.len() + shelf.asked < usize::from(config.low_water.max(shelf.last.1 / 2))
         })?;
         let shelf = &mut self.shelves[low];
-        shelf.asked = true;
-        shelf.last = (Some(now), shelf.next_bunch(now, config.bunch));
-        Some((WorkerId(u16::try_from(low).ok()?), shelf.last.1))
+        let bunch = shelf.next_bunch(now, config.bunch);
+        shelf.asked += usize::from(bunch);
+        shelf.last = (Some(now), bunch);
+        Some((WorkerId(u16::try_from(low).ok()?), bunch))
     }
 
     /// Ports in use now, for metrics and leak checks.
@@ -163,7 +171,7 @@ impl PortPool {
 impl Shelf {
     fn next_bunch(&self, now: Mono, usual: u16) -> u16 {
         match self.last {
-            (Some(asked), last) if now.since(asked) < HASTE => last.saturating_mul(2).min(LARGEST_BUNCH.max(usual)),
+            (Some(asked), last) if now.since(asked) < HASTE => last.saturating_mul(2).min(usual.saturating_mul(GROWTH)),
             _ => usual,
         }
     }
@@ -194,9 +202,9 @@ mod tests {
         let mut pool = PortPool::new(
             1,
             PoolConfig {
+                rest: Duration::from_secs(2),
                 low_water: 2,
                 bunch: 3,
-                ..PoolConfig::default()
             },
         );
         pool.on_bound(W, &[16384, 16386, 16387]);
@@ -229,9 +237,11 @@ mod tests {
         pool.take(secs(0), W).unwrap();
         assert_eq!(pool.poll_want(secs(0)), Some((W, 3)));
         assert_eq!(pool.poll_want(secs(0)), None);
-        pool.on_bound(W, &[]);
+        pool.on_bound(W, &[16388, 16390, 16392]);
+        for _ in 0..3 {
+            pool.take(secs(1), W).unwrap();
+        }
         assert_eq!(pool.poll_want(secs(1)), Some((W, 3)));
-        pool.on_bound(W, &[]);
         pool.on_exhausted(secs(1), W);
         assert_eq!(pool.poll_want(secs(30)), None);
         assert_eq!(pool.poll_want(secs(31)), Some((W, 3)), "descriptors may be free again");
@@ -242,13 +252,11 @@ mod tests {
 
     #[test]
     fn bunches_grow_while_they_are_used_up_at_once() {
-        let mut pool = PortPool::new(1, PoolConfig::default());
+        let mut pool = PortPool::new(1, PoolConfig::of(1, 1_024, Duration::ZERO));
         let (mut number, mut asked) = (0, Vec::new());
-        for millisecond in 0..20 {
+        for millisecond in 0..4 {
             let now = Mono(millisecond * 1_000_000);
-            let Some((worker, count)) = pool.poll_want(now) else {
-                break;
-            };
+            let (worker, count) = pool.poll_want(now).unwrap();
             asked.push(count);
             let ports: Vec<u16> = (0..count).map(|n| number + 2 * n).collect();
             number += 2 * count;
@@ -256,18 +264,44 @@ mod tests {
             while pool.shelves[0].ready.len() >= usize::from(count / 2) {
                 pool.take(now, W).unwrap();
             }
-            if asked.len() == 5 {
-                break;
-            }
         }
-        assert_eq!(asked, [256, 512, 1_024, 2_048, 2_048]);
+        assert_eq!(asked, [1_024, 2_048, 4_096, 4_096]);
         let (_, count) = pool.poll_want(secs(2)).unwrap();
-        assert_eq!(count, 256, "later it is as before");
+        assert_eq!(count, 1_024, "later it is as before");
+    }
+
+    /// Four thousand calls, 3,000 a second, on one worker that binds 32 pairs in a millisecond and half of the time
+    /// does something else.
+    #[test]
+    fn a_burst_of_calls_always_finds_a_port_that_is_bound() {
+        let mut pool = PortPool::new(1, PoolConfig::of(1, 1_024, Duration::from_secs(2)));
+        let (mut unbound, mut next) = (0_u16, 0_u16);
+        let mut serve = |pool: &mut PortPool, now: Mono| {
+            while let Some((_, count)) = pool.poll_want(now) {
+                unbound += count;
+            }
+            let ports: Vec<u16> = (0..unbound.min(32)).map(|n| next + 2 * n).collect();
+            (unbound, next) = (unbound - ports.len() as u16, next + 2 * ports.len() as u16);
+            pool.on_bound(W, &ports);
+        };
+        for ms in 0..100 {
+            serve(&mut pool, Mono(ms * 1_000_000));
+        }
+        for _ in 0..128 {
+            pool.take(secs(1), W).unwrap();
+        }
+        for call in 128..8_000_u64 {
+            let now = secs(1) + Duration::from_micros(call * 333 / 2);
+            if call.is_multiple_of(12) {
+                serve(&mut pool, now);
+            }
+            assert!(pool.take(now, W).is_ok(), "port {call}");
+        }
     }
 
     #[test]
     fn the_first_leg_goes_to_the_least_loaded_worker() {
-        let mut pool = PortPool::new(2, PoolConfig::default());
+        let mut pool = PortPool::new(2, PoolConfig::of(2, 1_024, Duration::ZERO));
         pool.on_bound(WorkerId(0), &[16384, 16386]);
         pool.on_bound(WorkerId(1), &[16388, 16390]);
         let one = pool.take_any(secs(0)).unwrap();

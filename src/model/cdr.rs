@@ -125,6 +125,15 @@ pub struct Cdr {
     pub transferred_to: Box<str>,
 }
 
+impl Cdr {
+    /// Of what is kept of a leg that is up: its call goes on when the switch dies, for it is passed on, and the reason is the one
+    /// it ends with if nobody ever says that it has ended.
+    #[must_use]
+    pub fn outlives_the_switch(&self) -> bool {
+        self.reason != EndReason::Restart
+    }
+}
+
 /// Another interaction that a record has to do with.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CdrLink {

@@ -1,8 +1,8 @@
 //! What the switch asks of the store, as data. The store batches: many operations, one commit.
 
 use crate::{
-    Aor, Binding, BindingKey, Cdr, ImMessage, KeptSession, KeptSubscription, KnownDevice, MessageId, Receipt,
-    RecordingRow, SessionId, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, EndedBy, ImMessage, KeptSession, KeptSubscription, KnownDevice, LegId, MessageId,
+    Receipt, RecordingRow, SessionId, StoredMessage, UserSettings,
 };
 use clock::Wall;
 use std::time::Duration;
@@ -78,8 +78,26 @@ pub enum StoreOp {
     /// Keeps what the record of a leg that is up would say if the switch died now; replaces what was kept of it before.
     /// [`StoreOp::PutCdr`] of the leg takes it away.
     OpenCdr(Box<Cdr>),
-    /// The legs that were up when the switch died get their records: as kept, ended at this moment. Asked once at start.
+    /// The legs that were up when the switch died get their records: as kept, ended at this moment. Asked once at start. Calls
+    /// that are passed on do not end with the switch ([`Cdr::outlives_the_switch`]).
     CloseOpenCdrs(Wall),
+    /// A call that was passed on has ended: what is kept open of this leg becomes its record. Nothing is kept of it: no error.
+    EndCdr {
+        /// Whose.
+        leg: LegId,
+        /// When.
+        at: Wall,
+        /// Who hung up.
+        by: EndedBy,
+    },
+    /// Of calls passed on and answered until the first moment nobody will say any more when they ended: they get their records,
+    /// as kept and ended at the second. To be asked every minute or so.
+    GiveUpCdrs {
+        /// Answered no later.
+        answered_until: Wall,
+        /// Their end.
+        at: Wall,
+    },
     /// Inserts or replaces what a user has set.
     PutUserSettings(Box<UserSettings>),
     /// All of them, by AOR: [`StoreReply::UserSettings`]. Asked once at start.

@@ -90,6 +90,8 @@ pub struct Workers {
 struct Running {
     plans: Option<Post<Plan>>,
     bell: Bell,
+    /// It was given plans and not yet woken.
+    sleeps: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -140,6 +142,7 @@ impl Workers {
             Ok(Running {
                 plans: Some(plans),
                 bell,
+                sleeps: false,
                 thread: Some(thread),
             })
         };
@@ -163,19 +166,28 @@ impl Workers {
         u16::try_from(at).ok().map(WorkerId)
     }
 
-    /// Gives a worker an order; never waits.
+    /// Gives a worker an order; never waits. The worker sees it at the latest after [`Workers::wake`]: to be called when there
+    /// is nothing more to say for now, since each time may cost a change of threads.
     ///
     /// # Errors
     /// Hands the plan back: the worker's queue is full, or there is no such worker (any more).
     #[allow(clippy::result_large_err)] // a plan is moved in and, rarely, out again: boxing it would cost more
-    pub fn submit(&self, worker: WorkerId, plan: Plan) -> Result<(), Refused<Plan>> {
-        match self
-            .workers
-            .get(usize::from(worker.0))
-            .and_then(|running| running.plans.as_ref())
-        {
-            Some(plans) => plans.offer(plan),
+    pub fn submit(&mut self, worker: WorkerId, plan: Plan) -> Result<(), Refused<Plan>> {
+        let Some(running) = self.workers.get_mut(usize::from(worker.0)) else {
+            return Err(Refused::Gone(plan));
+        };
+        running.sleeps = true;
+        match &running.plans {
+            Some(plans) => plans.offer_quietly(plan),
             None => Err(Refused::Gone(plan)),
+        }
+    }
+
+    /// Wakes the workers that were given orders.
+    pub fn wake(&mut self) {
+        for running in self.workers.iter_mut().filter(|running| running.sleeps) {
+            running.sleeps = false;
+            running.bell.ring();
         }
     }
 }

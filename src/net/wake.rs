@@ -93,12 +93,20 @@ impl<T> Post<T> {
     /// # Errors
     /// The channel is full, or nobody receives any more.
     pub fn offer(&self, thing: T) -> Result<(), Refused<T>> {
+        self.offer_quietly(thing)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Puts something in, or hands it back. Whoever has put in several things rings once for all of them.
+    ///
+    /// # Errors
+    /// As [`Post::offer`].
+    pub(crate) fn offer_quietly(&self, thing: T) -> Result<(), Refused<T>> {
         self.sender.try_send(thing).map_err(|e| match e {
             mpsc::error::TrySendError::Full(thing) => Refused::Full(thing),
             mpsc::error::TrySendError::Closed(thing) => Refused::Gone(thing),
-        })?;
-        self.bell.ring();
-        Ok(())
+        })
     }
 
     /// Puts something in and rings, waiting in line for a place.

@@ -19,6 +19,8 @@ const MAX_BYTES_REFUSABLE: usize = MAX_BYTES / 4 * 3;
 pub(crate) struct Kept {
     entries: VecDeque<(StoreOp, Option<u64>)>,
     bytes: usize,
+    /// How many of them are not to wait for company.
+    urgent: usize,
 }
 
 impl Kept {
@@ -30,6 +32,7 @@ impl Kept {
             | StoreOp::PutReceipt(_)
             | StoreOp::DeleteReceipt(_)
             | StoreOp::PutCdr(_)
+            | StoreOp::EndCdr { .. }
             | StoreOp::PutRecording(_)
             | StoreOp::CloseSession { .. } => (MAX, MAX_BYTES),
             _ => (MAX_REFUSABLE, MAX_BYTES_REFUSABLE),
@@ -39,6 +42,7 @@ impl Kept {
             return Err(Box::new(op));
         }
         self.bytes += bytes;
+        self.urgent += usize::from(is_urgent(&op, token));
         self.entries.push_back((op, token));
         Ok(())
     }
@@ -46,12 +50,24 @@ impl Kept {
     pub(crate) fn pop(&mut self) -> Option<(StoreOp, Option<u64>)> {
         let (op, token) = self.entries.pop_front()?;
         self.bytes -= footprint(&op);
+        self.urgent -= usize::from(is_urgent(&op, token));
         Some((op, token))
+    }
+
+    /// Something in it is not to wait for company.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent > 0
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// Call records, for which nobody waits, may lie for a moment: each call has four of them, and one commit for each would wake the writer
+/// and the disk as often.
+fn is_urgent(op: &StoreOp, token: Option<u64>) -> bool {
+    token.is_some() || !matches!(op, StoreOp::PutCdr(_) | StoreOp::OpenCdr(_) | StoreOp::EndCdr { .. })
 }
 
 /// About how many bytes of memory an operation takes: its texts, and 256 for all the rest.

@@ -5,8 +5,8 @@ use crate::memory_sessions::{Before, Sessions};
 use crate::reader::Read;
 use crate::{CdrQuery, CdrRow, TranscriptQuery, TranscriptRow};
 use model::{
-    Aor, Binding, BindingKey, Cdr, ImTranscript, InteractionId, KeptSubscription, KnownDevice, LegId, MessageId,
-    Receipt, RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, EndReason, EndedBy, ImTranscript, InteractionId, KeptSubscription, KnownDevice,
+    LegId, MessageId, Receipt, RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,7 +82,10 @@ impl Read for Shared {
 
     fn cdrs_after(&mut self, seq: u64, limit: u32) -> Result<Vec<CdrRow>, StoreError> {
         let tables = self.tables();
-        let later = tables.numbered_cdrs().filter(|(number, _)| *number > seq);
+        let before = seq.saturating_sub(tables.forgotten_cdrs);
+        let later = tables
+            .numbered_cdrs()
+            .skip(usize::try_from(before).unwrap_or(usize::MAX));
         Ok(later.take(limit as usize).map(row).collect())
     }
 
@@ -206,7 +209,12 @@ impl Tables {
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
             StoreOp::OpenCdr(cdr) => self.change_open(cdr.leg, Some(cdr.as_ref().clone())),
-            StoreOp::CloseOpenCdrs(now) => self.close_open(*now),
+            StoreOp::CloseOpenCdrs(now) => self.close_open(*now, |cdr| !cdr.outlives_the_switch()),
+            StoreOp::EndCdr { leg, at, by } => self.end_open(*leg, *at, *by),
+            StoreOp::GiveUpCdrs { answered_until, at } => {
+                let is_old = |cdr: &Cdr| cdr.answered_at.is_some_and(|answered| answered <= *answered_until);
+                self.close_open(*at, |cdr| cdr.outlives_the_switch() && is_old(cdr))
+            }
             StoreOp::PutRecording(row) => self.put_recording(row),
             StoreOp::PutUserSettings(settings) => {
                 let before = self.settings.insert(settings.aor.clone(), settings.as_ref().clone());
@@ -511,8 +519,20 @@ impl Tables {
         StoreReply::Done
     }
 
-    fn close_open(&mut self, now: clock::Wall) -> StoreReply {
-        let mut open: Vec<Cdr> = self.open.values().cloned().collect();
+    fn end_open(&mut self, leg: LegId, at: clock::Wall, by: EndedBy) -> StoreReply {
+        if let Some(cdr) = self.open.get(&leg) {
+            self.put_cdr(&Cdr {
+                ended_at: at,
+                ended_by: by,
+                reason: EndReason::Normal,
+                ..cdr.clone()
+            });
+        }
+        StoreReply::Done
+    }
+
+    fn close_open(&mut self, now: clock::Wall, which: impl Fn(&Cdr) -> bool) -> StoreReply {
+        let mut open: Vec<Cdr> = self.open.values().filter(|cdr| which(cdr)).cloned().collect();
         open.sort_by_key(|cdr| (cdr.answered_at, cdr.leg));
         for cdr in open {
             let leg = cdr.leg;

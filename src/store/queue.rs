@@ -12,6 +12,9 @@ use std::time::Duration;
 /// first of them waits some tens of milliseconds at most.
 const LANE_PER_BATCH: usize = 2_048;
 
+/// How long call records wait for others, to be written with them: a fraction of what a restart takes, whose loss they share.
+const COMPANY: Duration = Duration::from_millis(20);
+
 /// How long after a failed commit what nobody waits for is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -25,6 +28,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Lanes {
     kept: Kept,
+    /// When the first of `kept` came.
+    kept_since: Mono,
     behind: Behind,
     /// Writes without a token whose commit failed.
     again: Kept,
@@ -78,9 +83,10 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
+        let now = self.now();
         let mut lanes = self.lanes();
         let due_at = lanes.due_at();
-        let result = lanes.push(token, op);
+        let result = lanes.push(now, token, op);
         // A binding queued during a rest wakes nobody.
         if lanes.due_at() != due_at {
             self.wake.notify_one();
@@ -171,7 +177,7 @@ impl Queue {
 }
 
 impl Lanes {
-    fn push(&mut self, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
+    fn push(&mut self, now: Mono, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
         if self.dead {
             return Err(Refused {
                 op,
@@ -181,6 +187,9 @@ impl Lanes {
         let result = if is_about_bindings(&op) {
             self.behind.push(token, op)
         } else {
+            if self.kept.len() == 0 {
+                self.kept_since = now;
+            }
             self.kept.push(token, op)
         };
         result.map_err(|op| {
@@ -212,15 +221,17 @@ impl Lanes {
 
     /// When [`Lanes::take`] has something to give, if ever.
     fn due_at(&self) -> Option<Mono> {
-        if self.kept.len() > 0 || (self.closing && self.len() > 0) {
+        if self.kept.is_urgent() || (self.closing && self.len() > 0) {
             return Some(Mono(0));
         }
-        match self.retry_at {
+        let records = (self.kept.len() > 0).then(|| self.kept_since + COMPANY);
+        let others = match self.retry_at {
             Some(_) if self.closing => None,
             Some(at) => Some(at),
             None if self.again.len() > 0 => Some(Mono(0)),
             None => self.behind.due_at(),
-        }
+        };
+        [records, others].into_iter().flatten().min()
     }
 
     fn take(&mut self, now: Mono) -> Batch {
@@ -294,8 +305,8 @@ mod tests {
     fn a_batch_takes_so_many_of_each_lane() {
         let mut lanes = Lanes::default();
         for n in 0..LANE_PER_BATCH as u64 + 10 {
-            lanes.push(Some(n), append(n)).unwrap();
-            lanes.push(None, put_binding(&n.to_string(), 1)).unwrap();
+            lanes.push(ms(0), Some(n), append(n)).unwrap();
+            lanes.push(ms(0), None, put_binding(&n.to_string(), 1)).unwrap();
         }
         let batch = lanes.take(ms(0));
         assert_eq!((batch.ops.len(), batch.bindings), (2 * LANE_PER_BATCH, LANE_PER_BATCH));
@@ -304,6 +315,21 @@ mod tests {
         let batch = lanes.take(ms(0));
         assert_eq!((batch.ops.len(), batch.bindings), (20, 10));
         assert_eq!(lanes.due_at(), None);
+    }
+
+    #[test]
+    fn call_records_wait_for_company_and_leave_with_whatever_is_urgent() {
+        let mut lanes = Lanes::default();
+        for n in 0..3 {
+            lanes.push(ms(100 + n), None, put_cdr(n)).unwrap();
+        }
+        assert_eq!(lanes.due_at(), Some(ms(100) + COMPANY));
+        lanes.push(ms(105), Some(1), append(1)).unwrap();
+        assert_eq!(lanes.due_at(), Some(ms(0)));
+        assert_eq!(lanes.take(ms(105)).ops, [put_cdr(0), put_cdr(1), put_cdr(2), append(1)]);
+        assert_eq!(lanes.due_at(), None);
+        lanes.push(ms(200), Some(2), put_cdr(4)).unwrap();
+        assert_eq!(lanes.due_at(), Some(ms(0)), "somebody waits for it");
     }
 
     #[test]
@@ -323,8 +349,8 @@ mod tests {
     #[test]
     fn new_messages_do_not_wait_for_the_retry_and_bring_nothing_else_along() {
         let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
-        lanes.push(Some(1), append(1)).unwrap();
-        lanes.push(Some(2), put_binding("bob", 1)).unwrap();
+        lanes.push(ms(6), Some(1), append(1)).unwrap();
+        lanes.push(ms(6), Some(2), put_binding("bob", 1)).unwrap();
         assert_eq!(lanes.due_at(), Some(ms(0)));
         assert_eq!(lanes.take(ms(6)).ops, [append(1)]);
         assert_eq!(lanes.due_at(), Some(ms(1_005)));
@@ -349,7 +375,7 @@ mod tests {
     fn closing_takes_everything_and_keeps_nothing_for_later() {
         let mut lanes = failed_at(ms(5), vec![put_cdr(1), put_binding("alice", 1)]);
         lanes.closing = true;
-        lanes.push(None, append(1)).unwrap();
+        lanes.push(ms(6), None, append(1)).unwrap();
         assert_eq!(lanes.take(ms(6)).ops.len(), 3);
         assert_eq!(lanes.due_at(), None);
         lanes.put_back(put_cdr(1));

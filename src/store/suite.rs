@@ -121,6 +121,7 @@ suite! {
     a_recording_is_read_back_as_it_was_put_last_until_it_is_too_old,
     the_same_leg_twice_is_recorded_once,
     legs_that_were_up_when_the_switch_died_get_their_records_once,
+    calls_that_are_passed_on_are_recorded_when_somebody_hangs_up_or_nobody_ever_does,
     records_are_forgotten_at_their_time,
     records_come_latest_first_in_pages,
     the_records_of_one_call_come_in_their_order,
@@ -626,6 +627,53 @@ fn legs_that_were_up_when_the_switch_died_get_their_records_once(mut s: Subject)
     // Whose record comes late has it already.
     s.run(&[put_cdr(1)]);
     assert_eq!(s.reader().cdrs(10, None).unwrap().len(), 3);
+}
+
+fn calls_that_are_passed_on_are_recorded_when_somebody_hangs_up_or_nobody_ever_does(mut s: Subject) {
+    let passed = |leg, answered_at| {
+        StoreOp::OpenCdr(Box::new(Cdr {
+            codec: "".into(),
+            reason: EndReason::SignallingTimeout,
+            answered_at: Some(Wall(answered_at)),
+            ..cdr(leg)
+        }))
+    };
+    let (end, by) = (Wall(1_700_000_077_000), EndedBy::Other);
+    let at_end = |leg| StoreOp::EndCdr {
+        leg: LegId(leg),
+        at: end,
+        by,
+    };
+    s.run(&[passed(1, 1_000), passed(2, 2_000), passed(3, 3_000)]);
+    s.run(&[StoreOp::CloseOpenCdrs(Wall(5_000))]);
+    assert_eq!(
+        s.reader().cdrs(10, None).unwrap().len(),
+        0,
+        "they go on without the switch"
+    );
+    // Said twice, and of a leg that nobody knows.
+    s.run(&[at_end(2), at_end(2), at_end(9)]);
+    let rows = s.reader().cdrs(10, None).unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.cdr.leg.0, row.cdr.reason, row.cdr.ended_at, row.cdr.ended_by))
+        .collect();
+    assert_eq!(told, [(2, EndReason::Normal, end, by)]);
+    assert_eq!(rows[0].cdr.answered_at, Some(Wall(2_000)));
+    let give_up = StoreOp::GiveUpCdrs {
+        answered_until: Wall(1_000),
+        at: Wall(9_000),
+    };
+    s.run(&[give_up.clone(), give_up, at_end(1)]);
+    let rows = s.reader().cdrs(10, None).unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.cdr.leg.0, row.cdr.reason, row.cdr.ended_at))
+        .collect();
+    assert_eq!(told[0], (1, EndReason::SignallingTimeout, Wall(9_000)));
+    assert_eq!(told.len(), 2, "the third is still up");
+    s.run(&[at_end(3)]);
+    assert_eq!(s.reader().cdrs(10, None).unwrap()[0].cdr.leg, LegId(3));
 }
 
 fn records_are_forgotten_at_their_time(mut s: Subject) {

@@ -498,6 +498,8 @@ pub struct Media {
     pub timeout: Duration,
     /// A freed port rests so long; default 2 s.
     pub port_rest: Duration,
+    /// Pairs of ports bound ahead by all media workers together.
+    pub ports_ahead: u16,
     /// Media workers of the node, at least one: [`media::WorkerId`]s below this exist.
     pub workers: u16,
     /// SRTP keys may be spoken of over UDP and TCP, where everybody on the way can read them. Default no.

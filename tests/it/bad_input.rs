@@ -331,6 +331,49 @@ fn s4_who_drips_a_message_is_closed_and_nobody_waits() {
     is_well(&served);
 }
 
+/// Ticks of processor time that the node has used, a hundred in a second.
+fn ticks(served: &Served) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", served.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn without_descriptors_streams_wait_their_turn_and_datagrams_do_not() {
+    let served = Served::start(Setup::new());
+    let mut probe = Probe::new(&served);
+    let (open, limit) = (
+        served.metric("tandem_process_open_fds"),
+        served.metric("tandem_process_max_fds"),
+    );
+    let few = format!("--nofile={}:{limit}", open + 20.0);
+    let lowered = std::process::Command::new("prlimit")
+        .args([format!("--pid={}", served.pid()), few])
+        .status()
+        .unwrap();
+    assert!(lowered.success());
+    let mut streams: Vec<_> = (0..60).map(|_| TcpStream::connect(served.sip()).unwrap()).collect();
+    served.logged("cannot accept connections now");
+    let before = ticks(&served);
+    for _ in 0..10 {
+        probe.ask();
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let spent = ticks(&served) - before;
+    assert!(spent < 50, "{spent} of 100 ticks went into accepting in vain");
+    probe.was_always_answered();
+    // Those that wait are let in when others have gone.
+    let mut last = streams.pop().unwrap();
+    streams.clear();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    last.write_all(options_over_tcp("Content-Length: 0\r\n").as_bytes())
+        .unwrap();
+    let mut answer = [0; 11];
+    last.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"SIP/2.0 200");
+    is_well(&served);
+}
+
 #[test]
 fn s13_a_flood_costs_no_memory() {
     let requests = count("FLOOD", 50_000);

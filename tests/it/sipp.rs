@@ -40,8 +40,24 @@ fn sets_up_and_ends_calls_from_either_side() {
 #[test]
 fn passes_calls_on_as_a_proxy() {
     let rule = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
-    let node = Setup::new().file("dialplan.toml", rule).start();
-    let cases = ["call", "called_party_hangs_up", "message", "unavailable"];
+    let node = Setup::new()
+        .file("dialplan.toml", rule)
+        .set("switch.calls.ring_timeout=2s")
+        .start();
+    let cases = [
+        "call",
+        "called_party_hangs_up",
+        "cancel",
+        "busy",
+        "declined",
+        "no_answer",
+        "message",
+        "unavailable",
+        "no_hops",
+        "no_breadth",
+        "fork",
+        "fork_serial",
+    ];
     sipp_with(&node, &cases, &[("ASKS", "407")]);
 }
 
@@ -49,7 +65,15 @@ fn passes_calls_on_as_a_proxy() {
 fn tells_the_caller_why_a_call_came_to_nothing() {
     sipp(
         &Setup::new().start(),
-        &["cancel", "busy", "declined", "unavailable", "unknown"],
+        &[
+            "cancel",
+            "busy",
+            "declined",
+            "unavailable",
+            "unknown",
+            "fork",
+            "no_hops",
+        ],
     );
 }
 

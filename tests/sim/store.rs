@@ -4,8 +4,8 @@
 use crate::random::Random;
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, KeptSubscription, KnownDevice, LegId, MessageId, Receipt, StoreError, StoreOp,
-    StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, EndReason, KeptSubscription, KnownDevice, LegId, MessageId, Receipt, StoreError,
+    StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use switch::Token;
@@ -151,8 +151,29 @@ impl Store {
                 self.open.insert(cdr.leg, *cdr);
             }
             StoreOp::CloseOpenCdrs(now) => {
-                for (leg, cdr) in std::mem::take(&mut self.open) {
+                let lost = self.open.extract_if(.., |_, cdr| !cdr.outlives_the_switch());
+                for (leg, cdr) in lost {
                     self.cdrs.entry(leg).or_insert(Cdr { ended_at: now, ..cdr });
+                }
+            }
+            StoreOp::EndCdr { leg, at, by } => {
+                if let Some(cdr) = self.open.remove(&leg) {
+                    let ended = Cdr {
+                        ended_at: at,
+                        ended_by: by,
+                        reason: EndReason::Normal,
+                        ..cdr
+                    };
+                    self.cdrs.insert(leg, ended);
+                }
+            }
+            StoreOp::GiveUpCdrs { answered_until, at } => {
+                let is_old = |cdr: &Cdr| cdr.answered_at.is_some_and(|answered| answered <= answered_until);
+                let lost = self
+                    .open
+                    .extract_if(.., |_, cdr| cdr.outlives_the_switch() && is_old(cdr));
+                for (leg, cdr) in lost {
+                    self.cdrs.entry(leg).or_insert(Cdr { ended_at: at, ..cdr });
                 }
             }
             StoreOp::PutCdr(cdr) => {

@@ -559,6 +559,7 @@ fn config(users: usize, copies: switch::config::Copies) -> Config {
             second: None,
             timeout: seconds(60),
             port_rest: seconds(2),
+            ports_ahead: 256,
             workers: 1,
             sdes_over_clear: false,
             inband_dtmf: false,

@@ -2,14 +2,15 @@
 
 use super::{Attribute, Stream};
 use crate::plan::Codec;
+use std::sync::Arc;
 
 /// One payload format as a description names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SdpFormat {
     /// Payload type.
     pub pt: u8,
-    /// Encoding name as written; case does not count.
-    pub name: Box<str>,
+    /// Encoding name as written; case does not count. Shared: a format goes from description to description.
+    pub name: Arc<str>,
     /// RTP clock rate in Hz.
     pub clock: u32,
     /// Audio channels.
@@ -17,7 +18,7 @@ pub struct SdpFormat {
     /// How many formats of the same name, clock and channels came before it: these differ only by `fmtp`.
     pub rank: u8,
     /// Format parameters.
-    pub fmtp: Option<Box<str>>,
+    pub fmtp: Option<Arc<str>>,
 }
 
 /// Static audio payload types (RFC 3551 table 4) that phones still name without `rtpmap`.
@@ -84,7 +85,7 @@ impl SdpFormat {
             clock,
             channels,
             rank: 0,
-            fmtp: fmtp.map(Box::from),
+            fmtp: fmtp.map(Arc::from),
         })
     }
 
@@ -111,18 +112,18 @@ impl SdpFormat {
     /// What the engine calls it.
     #[must_use]
     pub fn codec(&self) -> Codec {
-        let plain = self.rank == 0;
-        match (self.name.to_ascii_uppercase().as_str(), self.clock, self.channels) {
-            ("PCMU", 8_000, 1) if plain => Codec::Pcmu,
-            ("PCMA", 8_000, 1) if plain => Codec::Pcma,
-            ("G722", 8_000, 1) if plain => Codec::G722,
-            ("OPUS", 48_000, 2) if plain => Codec::Opus,
-            ("L16", rate @ (8_000 | 16_000 | 48_000), 1) if plain => Codec::L16(rate),
-            ("CN", rate, 1) if plain => Codec::ComfortNoise(rate),
-            ("TELEPHONE-EVENT", rate, 1) if plain => Codec::TelephoneEvent(rate),
-            _ => Codec::Other {
+        let is = |name: &str| self.rank == 0 && self.name.eq_ignore_ascii_case(name);
+        match (self.clock, self.channels) {
+            (8_000, 1) if is("PCMU") => Codec::Pcmu,
+            (8_000, 1) if is("PCMA") => Codec::Pcma,
+            (8_000, 1) if is("G722") => Codec::G722,
+            (48_000, 2) if is("opus") => Codec::Opus,
+            (rate @ (8_000 | 16_000 | 48_000), 1) if is("L16") => Codec::L16(rate),
+            (rate, 1) if is("CN") => Codec::ComfortNoise(rate),
+            (rate, 1) if is("telephone-event") => Codec::TelephoneEvent(rate),
+            (clock, _) => Codec::Other {
                 id: self.digest(),
-                clock: self.clock,
+                clock,
             },
         }
     }
@@ -182,7 +183,7 @@ fn rtpmap(attributes: &[Attribute], pt: u8) -> Option<(&str, u32, u8)> {
     Some((name, clock, channels))
 }
 
-fn fmtp(stream: &Stream, pt: u8) -> Option<Box<str>> {
+fn fmtp(stream: &Stream, pt: u8) -> Option<Arc<str>> {
     numbered(&stream.attributes, "fmtp", pt).map(|value| value.trim().into())
 }
 

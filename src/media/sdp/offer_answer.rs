@@ -22,6 +22,7 @@ use crate::plan::{Codec, Format, LegMedia};
 use crate::srtp::KeyPair;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use video::Video;
 
 /// Our side of the leg's media; only [`Negotiation::move_to`] changes it.
@@ -124,7 +125,7 @@ pub struct Negotiation {
     local: Local,
     version: u64,
     text: Option<String>,
-    lines: Vec<Line>,
+    lines: Lines,
     numbers: Vec<SdpFormat>,
     state: State,
     agreed: Option<Agreed>,
@@ -157,6 +158,9 @@ enum State {
     Asked(Theirs),
 }
 
+/// The lines of a description. What follows from one description has the same, most of the time.
+type Lines = Arc<Vec<Line>>;
+
 /// An `m=` line of the session, which keeps its place for ever (RFC 3264 section 8).
 #[derive(Clone, Debug)]
 struct Line {
@@ -168,7 +172,7 @@ struct Line {
 #[derive(Clone, Debug)]
 struct Ours {
     at: usize,
-    lines: Vec<Line>,
+    lines: Lines,
     formats: Vec<SdpFormat>,
     direction: Direction,
     crypto: Vec<Crypto>,
@@ -198,7 +202,7 @@ impl Parameters {
 #[derive(Clone, Debug)]
 struct Theirs {
     at: usize,
-    lines: Vec<Line>,
+    lines: Lines,
     formats: Vec<SdpFormat>,
     direction: Direction,
     remote: Option<SocketAddr>,
@@ -220,7 +224,7 @@ impl Negotiation {
             local,
             version: 0,
             text: None,
-            lines: Vec::new(),
+            lines: Lines::default(),
             numbers: Vec::new(),
             state: State::Stable { answered: None },
             agreed: None,
@@ -277,7 +281,7 @@ impl Negotiation {
         }
         let direction = ours.direction.and(theirs.direction.reversed());
         self.agreed = Some(theirs.agreed(formats, direction, srtp));
-        self.lines.clone_from(&ours.lines);
+        self.lines = ours.lines.clone();
         let answered = Some(ours.clone());
         self.crypto = crypto;
         self.state = State::Stable { answered };
@@ -458,7 +462,8 @@ impl Negotiation {
         }
         let (protocol, crypto) = self.offered_keys();
         let formats = self.numbered(wanted);
-        let mut lines = self.lines.clone();
+        let mut all = self.lines.clone();
+        let lines = Arc::make_mut(&mut all);
         let at = lines
             .iter()
             .position(|line| &*line.kind == "audio")
@@ -471,19 +476,17 @@ impl Negotiation {
         self.remember(&formats);
         let mut stream = audio_stream(&lines[at], self.local.port, &formats, direction, ptime, maxptime, false);
         stream.attributes.extend(crypto.iter().map(Crypto::attribute));
-        let video = video
-            .filter(|_| crypto.is_empty())
-            .map(|video| video.placed(&mut lines));
+        let video = video.filter(|_| crypto.is_empty()).map(|video| video.placed(lines));
         let taken = [Some((at, stream)), self.shown(video.as_ref())];
         self.state = State::Offered(Ours {
             at,
-            lines: lines.clone(),
+            lines: all.clone(),
             formats,
             direction,
             crypto,
             video,
         });
-        Ok(self.describe(&lines, taken))
+        Ok(self.describe(&all, taken))
     }
 
     /// RFC 3264 section 6: the offer's numbers, its lines in its order, and no direction it did not allow.
@@ -499,8 +502,10 @@ impl Negotiation {
             return Err(OfferAnswerError::Unexpected);
         };
         let direction = direction.and(theirs.direction.reversed());
-        let mut lines = theirs.lines.clone();
-        lines[theirs.at] = Line::audio(&formats, &theirs.lines[theirs.at].protocol);
+        let audio = Line::audio(&formats, &theirs.lines[theirs.at].protocol);
+        let mut all = std::mem::take(&mut theirs.lines);
+        let lines = Arc::make_mut(&mut all);
+        lines[theirs.at] = audio;
         let line = &lines[theirs.at];
         let said: Vec<SdpFormat> = formats.iter().map(|format| parameters.of(format)).collect();
         let secured = self.keys.as_ref().and_then(|keys| keys.answer(&theirs.crypto));
@@ -533,11 +538,11 @@ impl Negotiation {
         let at = theirs.at;
         let (said, video) = video.unzip();
         theirs.video = video;
-        said.iter().for_each(|video| video.enter(&mut lines));
+        said.iter().for_each(|video| video.enter(lines));
         let taken = [Some((at, stream)), self.shown(said.as_ref())];
         self.agreed = Some(theirs.agreed(agreed, direction, srtp));
-        self.lines.clone_from(&lines);
-        Ok(self.describe(&lines, taken))
+        self.lines = all.clone();
+        Ok(self.describe(&all, taken))
     }
 
     fn shown(&self, video: Option<&Video>) -> Option<(usize, Stream)> {
@@ -662,7 +667,7 @@ impl Theirs {
         let rtcp_mux = stream.attribute("rtcp-mux").is_some();
         Ok(Theirs {
             at,
-            lines: session.streams.iter().map(Line::of).collect(),
+            lines: Arc::new(session.streams.iter().map(Line::of).collect()),
             formats,
             direction: held_direction(session.direction_of(stream), ip),
             remote,

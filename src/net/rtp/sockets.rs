@@ -28,7 +28,7 @@ pub(super) trait Sockets {
     /// Whether a pair is held and not yet open.
     fn is_held(&self, port: u16) -> bool;
 
-    /// Ceases to read a pair. It stays bound.
+    /// Ceases to take what comes to a pair. It stays bound.
     fn shut(&mut self, port: u16);
 
     /// Sleeps until a packet comes, the bell rings or the time is over. Each packet is handed to `each` and what that
@@ -113,8 +113,15 @@ struct Pair {
 }
 
 struct Sides {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    rtp: Ear,
+    rtcp: Ear,
+}
+
+/// One socket. Epoll goes on telling of it after its call, so that the next call on it need not ask for that; until a packet
+/// comes meanwhile.
+struct Ear {
+    socket: UdpSocket,
+    is_watched: bool,
 }
 
 enum State {
@@ -183,6 +190,10 @@ impl Plain {
         let Some((length, peer)) = self.receive(port, is_second) else {
             return;
         };
+        if !self.pairs.takes(port) {
+            self.counters.stale.one();
+            return self.unwatch(port, is_second);
+        }
         self.counters.packets_in.one();
         self.pace.came += 1;
         if length > PACKET_BUFFER {
@@ -229,15 +240,28 @@ impl Plain {
         }
     }
 
-    fn watch(&mut self, port: u16, rtcp: bool) {
-        let Some(pair) = self.pairs.get(port) else { return };
-        let number = if rtcp { port + 1 } else { port };
-        for (sides, mark) in [(Some(&pair.own), 0), (pair.second.as_ref(), SECOND)] {
-            let Some(sides) = sides else { continue };
-            let key = u64::from(number) | mark;
-            if let Err(e) = self.epoll.add(sides.socket(number), key, Interest::Read) {
-                tracing::error!(port = number, error = %e, "cannot watch a port");
+    /// Throws away what waits on a port that comes into use, and has epoll tell of it from now on.
+    fn prepare(&mut self, port: u16) {
+        for (is_second, mark) in [(false, 0), (true, SECOND)] {
+            self.discard(port, is_second);
+            let Some(ear) = self.pairs.ear_mut(port, is_second).filter(|ear| !ear.is_watched) else {
+                continue;
+            };
+            match self.epoll.add(&ear.socket, u64::from(port) | mark, Interest::Read) {
+                Ok(()) => ear.is_watched = true,
+                Err(e) => tracing::error!(port, error = %e, "cannot watch a port"),
             }
+        }
+    }
+
+    /// What comes to a port that is in no use is the kernel's to drop: a flood there must not keep us busy.
+    fn unwatch(&mut self, port: u16, is_second: bool) {
+        let Some(ear) = self.pairs.ear_mut(port, is_second) else {
+            return;
+        };
+        ear.is_watched = false;
+        if let Err(e) = self.epoll.remove(&ear.socket) {
+            tracing::error!(port, error = %e, "cannot leave a port unwatched");
         }
     }
 
@@ -262,13 +286,10 @@ impl Plain {
         }
     }
 
-    /// Throws away what waits on a port that comes into use.
-    fn discard(&mut self, port: u16) {
-        for is_second in [false, true] {
-            let mut left = 0..MAX_STALE;
-            while left.next().is_some() && self.receive(port, is_second).is_some() {
-                self.counters.stale.one();
-            }
+    fn discard(&mut self, port: u16, is_second: bool) {
+        let mut left = 0..MAX_STALE;
+        while left.next().is_some() && self.receive(port, is_second).is_some() {
+            self.counters.stale.one();
         }
     }
 }
@@ -308,26 +329,19 @@ impl Sockets for Plain {
         if !self.pairs.is_shut(port) {
             return;
         }
-        self.discard(port);
+        self.prepare(port);
         self.set(port, State::Held(VecDeque::new()));
         self.counters.ports_in_use.add(1);
-        self.watch(port, false);
     }
 
     fn open(&mut self, port: u16, each: &mut Each<'_>) {
-        self.discard(port + 1);
-        match self.set(port, State::Open) {
-            Some(State::Shut) => {
-                self.discard(port);
-                self.counters.ports_in_use.add(1);
-                self.watch(port, false);
-                self.watch(port, true);
-            }
-            Some(State::Held(kept)) => {
-                self.watch(port, true);
-                self.replay(port, kept, each);
-            }
-            Some(State::Open) | None => {}
+        if self.pairs.is_shut(port) {
+            self.prepare(port);
+            self.counters.ports_in_use.add(1);
+        }
+        self.prepare(port + 1);
+        if let Some(State::Held(kept)) = self.set(port, State::Open) {
+            self.replay(port, kept, each);
         }
     }
 
@@ -336,23 +350,8 @@ impl Sockets for Plain {
     }
 
     fn shut(&mut self, port: u16) {
-        let Some(state) = self.set(port, State::Shut) else {
-            return;
-        };
-        let Some(pair) = self.pairs.get(port) else { return };
-        let reads_rtcp = match state {
-            State::Shut => return,
-            State::Held(_) => false,
-            State::Open => true,
-        };
-        self.counters.ports_in_use.sub(1);
-        for sides in [Some(&pair.own), pair.second.as_ref()].into_iter().flatten() {
-            let watched = [Some(&sides.rtp), reads_rtcp.then_some(&sides.rtcp)];
-            for socket in watched.into_iter().flatten() {
-                if let Err(e) = self.epoll.remove(socket) {
-                    tracing::error!(port, error = %e, "cannot leave a port unwatched");
-                }
-            }
+        if !matches!(self.set(port, State::Shut), Some(State::Shut) | None) {
+            self.counters.ports_in_use.sub(1);
         }
     }
 
@@ -409,6 +408,15 @@ impl Pairs {
         self.get(port).is_some_and(|pair| matches!(pair.state, State::Shut))
     }
 
+    /// What comes to this port is for somebody: the RTCP port of a pair that is held is not yet.
+    fn takes(&self, port: u16) -> bool {
+        match self.get(port).map(|pair| &pair.state) {
+            Some(State::Open) => true,
+            Some(State::Held(_)) => port.is_multiple_of(2),
+            Some(State::Shut) | None => false,
+        }
+    }
+
     /// RTP's socket for an even port, RTCP's for an odd one.
     fn socket(&self, port: u16, is_second: bool) -> Option<&UdpSocket> {
         let pair = self.get(port)?;
@@ -416,7 +424,25 @@ impl Pairs {
             true => pair.second.as_ref()?,
             false => &pair.own,
         };
-        Some(sides.socket(port))
+        let ear = if port.is_multiple_of(2) {
+            &sides.rtp
+        } else {
+            &sides.rtcp
+        };
+        Some(&ear.socket)
+    }
+
+    fn ear_mut(&mut self, port: u16, is_second: bool) -> Option<&mut Ear> {
+        let pair = self.get_mut(port)?;
+        let sides = match is_second {
+            true => pair.second.as_mut()?,
+            false => &mut pair.own,
+        };
+        Some(if port.is_multiple_of(2) {
+            &mut sides.rtp
+        } else {
+            &mut sides.rtcp
+        })
     }
 
     /// The one that can send to this address.
@@ -428,14 +454,16 @@ impl Pairs {
 
 impl Sides {
     fn bind(address: IpAddr, port: u16) -> io::Result<Sides> {
+        let ear = |port: u16| -> io::Result<Ear> {
+            Ok(Ear {
+                socket: bind((address, port).into())?,
+                is_watched: false,
+            })
+        };
         Ok(Sides {
-            rtp: bind((address, port).into())?,
-            rtcp: bind((address, port + 1).into())?,
+            rtp: ear(port)?,
+            rtcp: ear(port + 1)?,
         })
-    }
-
-    fn socket(&self, port: u16) -> &UdpSocket {
-        if port.is_multiple_of(2) { &self.rtp } else { &self.rtcp }
     }
 }
 

@@ -130,6 +130,43 @@ fn a_shut_port_costs_nothing_and_can_be_opened_again() {
 }
 
 #[test]
+fn a_port_is_watched_on_from_call_to_call_and_a_flood_between_them_is_left_to_the_kernel() {
+    let (mut sockets, bell, counters) = plain(22_500..22_502);
+    sockets.bind(1);
+    let (phone, port) = (phone(), SocketAddr::from((here(), 22_500)));
+    for call in 0..3 {
+        sockets.hold(22_500);
+        sockets.open(22_500, &mut |_, _, _, _| None);
+        phone.send_to(b"sound", port).unwrap();
+        assert_eq!(wait(&mut sockets, None).len(), 1, "call {call}");
+        sockets.shut(22_500);
+    }
+    for _ in 0..10 {
+        phone.send_to(b"flood", port).unwrap();
+    }
+    assert_eq!(wait(&mut sockets, None), [], "the first of them wakes us");
+    bell.ring();
+    for _ in 0..10 {
+        assert_eq!(wait(&mut sockets, None), []);
+        bell.ring();
+    }
+    assert_eq!((counters.stale.value(), counters.packets_in.value()), (1, 3));
+    sockets.hold(22_500);
+    assert_eq!(counters.stale.value(), 10);
+    phone.send_to(b"report", (here(), 22_501)).unwrap();
+    assert_eq!(
+        wait(&mut sockets, None),
+        [],
+        "nobody reads reports of a port that is held"
+    );
+    sockets.open(22_500, &mut |_, _, _, _| panic!("nothing was kept"));
+    for port in [22_500, 22_501] {
+        phone.send_to(b"for this call", (here(), port)).unwrap();
+        assert_eq!(wait(&mut sockets, None).len(), 1);
+    }
+}
+
+#[test]
 fn forwards_a_batch_from_the_port_named_in_order() {
     let (mut sockets, _bell, counters) = plain(21_300..21_308);
     sockets.bind(4);
@@ -229,8 +266,9 @@ fn no_files() -> Files {
 }
 
 impl Call {
-    fn tell(&self, plan: Plan) {
+    fn tell(&mut self, plan: Plan) {
         self.workers.submit(WorkerId(0), plan).unwrap();
+        self.workers.wake();
     }
 
     /// The next event within five seconds.
@@ -455,6 +493,7 @@ fn a_worker_survives_two_panics_and_not_three() {
     let until = std::time::Instant::now() + Duration::from_secs(5);
     let is_gone = |sent: Result<(), Refused<Plan>>| matches!(sent, Err(Refused::Gone(_)));
     while !is_gone(call.workers.submit(WorkerId(0), Plan::BindPorts { count: 0 })) {
+        call.workers.wake();
         assert!(std::time::Instant::now() < until, "the worker should have ended");
         std::thread::yield_now();
     }
@@ -463,7 +502,7 @@ fn a_worker_survives_two_panics_and_not_three() {
 
 #[test]
 fn a_worker_that_is_not_there_takes_no_plan() {
-    let call = workers(21_998..=21_999, || 4);
+    let mut call = workers(21_998..=21_999, || 4);
     let plan = Plan::BindPorts { count: 1 };
     assert_eq!(call.workers.submit(WorkerId(1), plan.clone()), Err(Refused::Gone(plan)));
 }
@@ -539,7 +578,7 @@ fn the_end_of_an_idle_worker_is_noticed() {
         })
     };
     let config = EngineConfig::default();
-    let workers = Workers::start(
+    let mut workers = Workers::start(
         &settings,
         config,
         random,
@@ -565,6 +604,7 @@ fn the_end_of_an_idle_worker_is_noticed() {
             media_timeout: None,
         };
         workers.submit(WorkerId(1), Plan::OpenLeg(Box::new(open))).unwrap();
+        workers.wake();
     }
     let until = std::time::Instant::now() + Duration::from_secs(5);
     while workers.ended().is_none() && std::time::Instant::now() < until {

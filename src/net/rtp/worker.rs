@@ -23,6 +23,9 @@ const LATE: Duration = Duration::from_millis(5);
 /// Plans obeyed before packets get their turn again: a large room must not make others stutter.
 const PLANS_PER_TURN: usize = 64;
 
+/// Pairs of ports bound in one turn: a millisecond's work, so that sound goes on while many are wanted.
+const PAIRS_PER_TURN: u16 = 32;
+
 /// How soon a leg whose port was held is given what came before it: the legs it is joined to are opened by the plans right
 /// behind its own, and early sound has to find them there.
 const JOINING: Duration = Duration::from_millis(1);
@@ -50,6 +53,8 @@ pub(super) struct Worker<S> {
     unsaid: VecDeque<Event>,
     files: FileDesk,
     ports: Ports,
+    /// Pairs that are still to be bound.
+    unbound: u16,
     /// Ports with a new leg that are still held, and since when the first of them is.
     opening: Vec<u16>,
     opening_since: Mono,
@@ -100,6 +105,7 @@ impl<S: Sockets> Worker<S> {
             unsaid,
             files,
             ports,
+            unbound: 0,
             opening,
             opening_since: Mono(0),
             panics,
@@ -125,6 +131,7 @@ impl<S: Sockets> Worker<S> {
     fn turn(&mut self) -> io::Result<Turn> {
         self.receive()?;
         let turn = self.obey();
+        self.bind();
         self.meet_deadline();
         self.transmit();
         self.files.exchange(&mut self.engine);
@@ -144,7 +151,7 @@ impl<S: Sockets> Worker<S> {
 
     /// How long to sleep if nothing happens.
     fn limit(&self) -> Option<Duration> {
-        if !self.plans.is_empty() || self.files.has_news() {
+        if !self.plans.is_empty() || self.unbound > 0 || self.files.has_news() {
             return Some(Duration::ZERO);
         }
         let due = self.engine.poll_timeout().map(|at| at.since(self.clock.now().mono));
@@ -156,7 +163,7 @@ impl<S: Sockets> Worker<S> {
     fn obey(&mut self) -> Turn {
         for obeyed in 0..PLANS_PER_TURN {
             match self.plans.try_recv() {
-                Ok(Plan::BindPorts { count }) => self.bind(count),
+                Ok(Plan::BindPorts { count }) => self.unbound = self.unbound.saturating_add(count),
                 Ok(Plan::HoldPort { port }) => self.sockets.hold(port),
                 Ok(Plan::ReleasePort { port }) => self.sockets.shut(port),
                 Ok(plan) => {
@@ -212,9 +219,15 @@ impl<S: Sockets> Worker<S> {
         }
     }
 
-    fn bind(&mut self, count: u16) {
+    /// Binds some of the ports that are wanted, and says so at once: they may be waited for.
+    fn bind(&mut self) {
+        let count = self.unbound.min(PAIRS_PER_TURN);
+        if count == 0 {
+            return;
+        }
         let ports = self.sockets.bind(count);
         let exhausted = ports.len() < usize::from(count);
+        self.unbound = if exhausted { 0 } else { self.unbound - count };
         if !ports.is_empty() {
             self.unsaid.push_back(Event::PortsBound { worker: self.id, ports });
         }

@@ -34,7 +34,8 @@ impl Session {
             uri: draft.uri,
             offered: draft.body.is_some(),
             closing: None,
-            forks: Vec::new(),
+            // One is the rule, and a dialog is large.
+            forks: Vec::with_capacity(1),
             rseqs: Vec::new(),
             settled: None,
             owes_prack: None,

@@ -26,7 +26,23 @@ const CLOSE: &str = "INSERT INTO cdr
     (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
      reason, status, codec, packets_in, packets_out, packets_lost, link, link_how, transferred_to)
     SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ?1, ended_by,
-     reason, status, codec, 0, 0, 0, link, link_how, transferred_to FROM open_cdr WHERE true ORDER BY answered_at, leg
+     reason, status, codec, 0, 0, 0, link, link_how, transferred_to FROM open_cdr WHERE reason = ?2 ORDER BY answered_at, leg
+    ON CONFLICT (leg) DO NOTHING";
+
+/// A leg of a call that was passed on; its record is there already if it ended before.
+const END: &str = "INSERT INTO cdr
+    (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
+     reason, status, codec, packets_in, packets_out, packets_lost, link, link_how, transferred_to)
+    SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ?2, ?3,
+     ?4, status, codec, 0, 0, 0, link, link_how, transferred_to FROM open_cdr WHERE leg = ?1
+    ON CONFLICT (leg) DO NOTHING";
+
+const GIVE_UP: &str = "INSERT INTO cdr
+    (leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ended_at, ended_by,
+     reason, status, codec, packets_in, packets_out, packets_lost, link, link_how, transferred_to)
+    SELECT leg, interaction, direction, user, caller, callee, call_id, started_at, ringing_at, answered_at, ?2, ended_by,
+     reason, status, codec, 0, 0, 0, link, link_how, transferred_to FROM open_cdr WHERE answered_at <= ?1 AND reason <> ?3
+     ORDER BY answered_at, leg LIMIT ?4
     ON CONFLICT (leg) DO NOTHING";
 
 /// Records are numbered in the order in which legs ended, so the oldest are looked at and no index is needed. The last one
@@ -83,8 +99,28 @@ pub(super) fn open(connection: &Connection, c: &Cdr) -> Result<StoreReply> {
 }
 
 pub(super) fn close_all(connection: &Connection, now: Wall) -> Result<StoreReply> {
-    connection.execute(CLOSE, params![now.0])?;
-    connection.execute("DELETE FROM open_cdr", ())?;
+    let restart = EndReason::Restart.name();
+    connection.execute(CLOSE, params![now.0, restart])?;
+    connection.execute("DELETE FROM open_cdr WHERE reason = ?1", (restart,))?;
+    Ok(StoreReply::Done)
+}
+
+/// A leg of a call that was passed on has ended.
+pub(super) fn end(connection: &Connection, leg: LegId, at: Wall, by: EndedBy) -> Result<StoreReply> {
+    connection
+        .prepare_cached(END)?
+        .execute(params![leg.0.cast_signed(), at.0, by.name(), EndReason::Normal.name()])?;
+    Ok(StoreReply::Done)
+}
+
+/// Nobody will say any more when these calls ended.
+pub(super) fn give_up(connection: &Connection, answered_until: Wall, at: Wall) -> Result<StoreReply> {
+    connection.prepare_cached(GIVE_UP)?.execute(params![
+        answered_until.0,
+        at.0,
+        EndReason::Restart.name(),
+        StoreOp::CDRS_AT_ONCE
+    ])?;
     Ok(StoreReply::Done)
 }
 

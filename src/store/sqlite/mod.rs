@@ -202,6 +202,8 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
         StoreOp::OpenCdr(cdr) => cdr::open(connection, cdr),
         StoreOp::CloseOpenCdrs(now) => cdr::close_all(connection, *now),
+        StoreOp::EndCdr { leg, at, by } => cdr::end(connection, *leg, *at, *by),
+        StoreOp::GiveUpCdrs { answered_until, at } => cdr::give_up(connection, *answered_until, *at),
         StoreOp::PutRecording(row) => recording::put(connection, row),
         StoreOp::PutUserSettings(settings) => kept::put_settings(connection, settings),
         StoreOp::LoadUserSettings => kept::load_settings(connection),

@@ -27,15 +27,18 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// One line for a source that goes too fast in this time.
 const LINE_EACH: Duration = Duration::from_secs(60);
 
-/// What becomes of a packet. The first four are lines, the most important first.
+/// What becomes of a packet. The first five are lines, the most important first.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admit {
-    /// It belongs to something that is there.
+    /// It belongs to something that is there, and comes from a registered phone, a trunk or an exempt network.
     Ongoing,
     /// REGISTER from a flow that has a registration.
     Refresh,
     /// It would begin something, and comes from such a flow.
     Known,
+    /// It says to belong to something that is there, and comes from elsewhere: a phone that has moved, or somebody who makes
+    /// such requests up.
+    Stray,
     /// It would begin something.
     New,
     /// Too much comes from there: [`crate::Input::Unheard`].
@@ -143,9 +146,10 @@ impl Admission {
     }
 
     /// The line a packet belongs in, if nothing is against it.
-    fn line(&self, flow: &Flow, class: Class) -> Admit {
+    fn line(&self, flow: &Flow, class: Class, is_exempt: bool) -> Admit {
         match class {
-            Class::Ongoing => Admit::Ongoing,
+            Class::Ongoing if is_exempt || self.known.contains(flow) => Admit::Ongoing,
+            Class::Ongoing => Admit::Stray,
             Class::Register | Class::New if !self.known.contains(flow) => Admit::New,
             Class::Register => Admit::Refresh,
             Class::New => Admit::Known,
@@ -161,9 +165,10 @@ pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class) -> Adm
         tally.banned_dropped += 1;
         return Admit::Drop;
     }
-    let line = admission.line(flow, class);
     let address = flow.peer.ip();
-    if admission.exempts(address) {
+    let is_exempt = admission.exempts(address);
+    let line = admission.line(flow, class, is_exempt);
+    if is_exempt {
         return line;
     }
     if class == Class::Garbage {

@@ -97,7 +97,7 @@ pub(super) fn codec(sound: Option<&Negotiation>) -> Box<str> {
 
 /// Why a leg ended whose device, or whose callee, refused with this status.
 #[must_use]
-pub(super) fn reason_of(status: u16) -> EndReason {
+pub(crate) fn reason_of(status: u16) -> EndReason {
     match status {
         486 | 600 => EndReason::Busy,
         487 => EndReason::Cancelled,

@@ -52,6 +52,7 @@ pub(crate) mod tests;
 mod video;
 mod view;
 
+pub(crate) use cdr::reason_of;
 pub(crate) use conference::{MemberPlace, MemberView, Roster, Since};
 pub(crate) use identity::Identity;
 pub(crate) use leg::{Leg, LegKey};
@@ -213,10 +214,7 @@ impl Calls {
     #[must_use]
     pub(crate) fn new(core: &mut Core, now: clock::Now) -> Calls {
         let media = core.config.media;
-        let config = PoolConfig {
-            rest: media.port_rest,
-            ..PoolConfig::default()
-        };
+        let config = PoolConfig::of(media.workers, media.ports_ahead, media.port_rest);
         let mut ports = PortPool::new(media.workers, config);
         while let Some((worker, count)) = ports.poll_want(now.mono) {
             core.media(worker, media::Plan::BindPorts { count });
@@ -447,6 +445,7 @@ fn on_records_due(cx: &mut Cx<'_>) {
     if let Some(keep) = cx.core.config.calls.keep_records {
         cx.core.store(model::StoreOp::ExpireCdrs(cx.now.wall - keep));
     }
+    crate::proxy::give_up(cx);
 }
 
 /// What goes into every request and 2xx of a session.

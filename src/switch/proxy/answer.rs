@@ -3,9 +3,11 @@
 
 use super::best::{Best, Refusal};
 use super::identity::believed;
+use super::targets::{self, Why};
 use super::{Proxy, Relay, Stage, TIMER_C};
 use crate::arena::Key;
 use crate::core::Cx;
+use crate::route::Dialler;
 use sip::endpoint::ClientId;
 use sip::{Headers, Message, Name, Reply, Splice};
 
@@ -56,6 +58,9 @@ impl Proxy {
         relay.stage = Stage::Answered;
         relay.fork = None;
         relay.best = None;
+        if let Some(ticket) = relay.ticket.take() {
+            ticket.answered(cx, message.status());
+        }
         if let Some(alarm) = relay.alarm.take() {
             cx.core.endpoint.cancel_timer(alarm);
         }
@@ -110,14 +115,55 @@ impl Proxy {
         }
     }
 
-    /// Step 6: nobody took it. Who asked hears the best refusal.
+    /// Step 6: nobody took it. It is sent on, or who asked hears the best refusal.
     fn refuse(&mut self, cx: &mut Cx<'_>, key: Key<Relay>) {
+        if self.send_on(cx, key) {
+            return;
+        }
         let Some(relay) = self.relays.get_mut(key) else { return };
-        match relay.best.take() {
+        let outcome = relay.outcome();
+        let status = match relay.best.take() {
             Some(best) => relay.pass_refusal(cx, *best),
             None => relay.respond(cx, 408),
+        };
+        if let Some(ticket) = relay.ticket.take() {
+            ticket.refused(cx, status, outcome);
         }
         self.end(cx, key);
+    }
+
+    /// The user whose phones did not take the call has it go to somebody else: true if it does.
+    fn send_on(&mut self, cx: &mut Cx<'_>, key: Key<Relay>) -> bool {
+        let Some(relay) = self.relays.get_mut(key) else {
+            return false;
+        };
+        let status = relay.best.as_ref().map_or(408, |best| best.refusal.status());
+        let why = match (relay.stage, status) {
+            (Stage::Open, 486) | (Stage::Declined, 600) => Why::Busy,
+            (Stage::Open, ..600) => Why::NoAnswer,
+            // Declined is the callee's own word.
+            _ => return false,
+        };
+        let Some(fork) = &mut relay.fork else { return false };
+        let (dialler, source, request) = (fork.onward.dialler, fork.onward.source, &fork.onward.request);
+        // Indices do not outlive a reload; of who was taken out of the configuration nothing is known.
+        let forwarder = fork.past.last().and_then(|aor| cx.core.users.find(aor.user()));
+        let next = forwarder.and_then(|user| Some((user, targets::sent_on(cx, dialler, user, request.method(), why)?)));
+        let Some((user, number)) = next else { return false };
+        let by = (dialler, Dialler::User(user));
+        let Ok(targets) = targets::of(cx, by, source, request, &number, &mut fork.past) else {
+            return false;
+        };
+        if let Some(ticket) = &mut relay.ticket {
+            ticket.callee = targets.user(&fork.past);
+        }
+        fork.onward.trunk = targets.trunk;
+        fork.rings_for = targets.rings_for;
+        let (first, later, is_strict) = fork.onward.spread(targets.devices);
+        (fork.later, fork.is_strict) = (later, is_strict);
+        (relay.best, relay.stage) = (None, Stage::Open);
+        self.try_next(cx, key, &first);
+        true
     }
 }
 
@@ -127,6 +173,9 @@ impl Relay {
         self.c_until = cx.now.mono + TIMER_C;
         if self.stage == Stage::Answered {
             return;
+        }
+        if let Some(ticket) = &mut self.ticket {
+            ticket.note_ringing(cx.now.wall);
         }
         if let Some(fork) = &mut self.fork {
             fork.early.note(self.branches[place].client, message);
@@ -142,7 +191,8 @@ impl Relay {
             .pass(cx.now.mono, self.server, &response, &mut core.effects);
     }
 
-    fn pass_refusal(&self, cx: &mut Cx<'_>, best: Best) {
+    /// The refusal that goes back; its status.
+    fn pass_refusal(&self, cx: &mut Cx<'_>, best: Best) -> u16 {
         let message = match best.refusal {
             // Who gave up has been told 200 to his CANCEL, and now that it worked.
             Refusal::Lost(_) if self.stage == Stage::Cancelled => return self.respond(cx, 487),
@@ -152,8 +202,12 @@ impl Relay {
             Refusal::Said(message) => message,
         };
         let mut response = believed(Splice::of(&message).remove_first(Name::Via), false);
-        match message.status() {
-            503 => response = response.status(500).remove(Name::RetryAfter),
+        let mut status = message.status();
+        match status {
+            503 => {
+                status = 500;
+                response = response.status(500).remove(Name::RetryAfter);
+            }
             401 | 407 if best.challenges.is_empty() => return self.respond(cx, 480),
             401 | 407 => {
                 response = response.remove(Name::WwwAuthenticate).remove(Name::ProxyAuthenticate);
@@ -166,12 +220,14 @@ impl Relay {
         let core = &mut *cx.core;
         core.endpoint
             .pass(cx.now.mono, self.server, &response, &mut core.effects);
+        status
     }
 
-    /// Answers in our own name. A 408 to another request than INVITE is never sent (RFC 4320 section 4.2).
-    fn respond(&self, cx: &mut Cx<'_>, status: u16) {
+    /// Answers in our own name. A 408 to another request than INVITE is never sent (RFC 4320 section 4.2). The status.
+    fn respond(&self, cx: &mut Cx<'_>, status: u16) -> u16 {
         let core = &mut *cx.core;
         core.endpoint
             .respond(cx.now.mono, self.server, &Reply::new(status), &mut core.effects);
+        status
     }
 }

@@ -3,11 +3,14 @@
 
 use super::early::Early;
 use super::forward::Onward;
-use super::targets::{self, Group, Targets};
+use super::record::Ticket;
+use super::targets::{self, Group, Path, Targets};
 use super::{Fork, Proxy, Relay, Stage, TIMER_C, owner};
+use crate::call::reason_of;
 use crate::core::Cx;
-use crate::route::Dialler;
+use crate::route::{Devices, Dialler};
 use clock::Mono;
+use model::EndedBy;
 use sip::{Flow, Message, Method, Name, Reply};
 use smallvec::SmallVec;
 
@@ -21,7 +24,9 @@ impl Proxy {
     pub(crate) fn handle_request(&mut self, cx: &mut Cx<'_>, dialler: Dialler, flow: Flow, request: Message) {
         self.figures.requests += 1;
         let (mark, breadth) = (mark(cx, &request), breadth(&request));
-        let found = check(cx, &request, mark, breadth).and_then(|()| targets(cx, dialler, flow, &request));
+        let mut past = Path::new();
+        let found = check(cx, &request, mark, breadth).and_then(|()| targets(cx, dialler, flow, &request, &mut past));
+        let mut ticket = Ticket::of(cx, &self.seal, dialler, &request);
         match found {
             Ok(targets) => {
                 let onward = Onward {
@@ -32,22 +37,31 @@ impl Proxy {
                     mark,
                     breadth,
                 };
-                self.relay(cx, onward, targets);
+                if let Some(ticket) = &mut ticket {
+                    ticket.callee = targets.user(&past);
+                }
+                self.relay(cx, onward, targets, (past, ticket));
             }
             Err(reply) => {
                 self.figures.refused += 1;
+                if let Some(ticket) = ticket {
+                    ticket.refused(cx, reply.status, (EndedBy::Switch, reason_of(reply.status)));
+                }
                 cx.core.answer(cx.now, flow, &request, &reply);
             }
         }
     }
 
     /// Sends it to the first targets; who sent it waits from now on.
-    fn relay(&mut self, cx: &mut Cx<'_>, mut onward: Onward, targets: Targets) {
-        let (count, allowed) = (targets.devices.len(), onward.breadth);
-        // The breadth is split among all, so that no target adds to it; if there are more, they go one after the other.
-        let is_strict = count > allowed;
-        onward.breadth = if is_strict { 1 } else { allowed / count };
-        let (first, later) = targets::groups(targets.devices, if is_strict { allowed } else { count });
+    fn relay(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut onward: Onward,
+        targets: Targets,
+        (past, ticket): (Path, Option<Box<Ticket>>),
+    ) {
+        let count = targets.devices.len();
+        let (first, later, is_strict) = onward.spread(targets.devices);
         let key = self.relays.next_key();
         cx.core.working = Some(owner(key));
         let branches = first
@@ -55,19 +69,26 @@ impl Proxy {
             .map(|target| onward.send(cx, &self.seal, target, key))
             .collect();
         let is_invite = onward.request.method() == Method::Invite;
-        let fork = (count > 1).then(|| {
-            self.figures.forks += 1;
+        self.figures.forks += u64::from(count > 1);
+        let fork = (count > 1 || targets.may_be_forwarded).then(|| {
             Box::new(Fork {
                 early: Early::of(&onward.request),
                 onward: onward.clone(),
                 later,
+                past,
                 rings_for: targets.rings_for,
                 is_strict,
             })
         });
         let rings_until = cx.now.mono + targets.rings_for;
         let Onward { request, source, .. } = onward;
-        self.open(cx, (source, request), (is_invite, rings_until), branches, fork);
+        self.open(
+            cx,
+            (source, request),
+            (is_invite, rings_until),
+            branches,
+            (fork, ticket),
+        );
     }
 
     /// The relay of a request whose first branches have gone.
@@ -77,7 +98,7 @@ impl Proxy {
         (source, request): (Flow, Message),
         (is_invite, rings_until): (bool, Mono),
         branches: SmallVec<[super::Branch; 1]>,
-        fork: Option<Box<Fork>>,
+        (fork, ticket): (Option<Box<Fork>>, Option<Box<Ticket>>),
     ) {
         let (key, core) = (self.relays.next_key(), &mut *cx.core);
         let server = core
@@ -90,6 +111,7 @@ impl Proxy {
             branches,
             fork,
             best: None,
+            ticket,
             alarm: None,
             rings_until,
             c_until: cx.now.mono + TIMER_C,
@@ -149,7 +171,19 @@ fn check(cx: &mut Cx<'_>, request: &Message, mark: u64, breadth: usize) -> Resul
     }
 }
 
-fn targets(cx: &Cx<'_>, dialler: Dialler, flow: Flow, request: &Message) -> Result<Targets, Reply> {
+impl Onward {
+    /// The breadth of the request is split among all targets, so that none adds to it; if there are more, they go one after the
+    /// other (RFC 5393 section 5.3.3.4). Those that go first, the others, and whether each has to end before the next.
+    pub(super) fn spread(&mut self, devices: Devices) -> (Group, Vec<Group>, bool) {
+        let (count, allowed) = (devices.len().max(1), breadth(&self.request).max(1));
+        let is_strict = count > allowed;
+        self.breadth = if is_strict { 1 } else { allowed / count };
+        let (first, later) = targets::groups(devices, if is_strict { allowed } else { count });
+        (first, later, is_strict)
+    }
+}
+
+fn targets(cx: &Cx<'_>, dialler: Dialler, flow: Flow, request: &Message, past: &mut Path) -> Result<Targets, Reply> {
     // A route beyond us is one that we did not record: nobody is sent to third parties (S25).
     let mut routes = request.values(Name::Route);
     if routes.next().is_some() && routes.next().is_some() {
@@ -158,7 +192,7 @@ fn targets(cx: &Cx<'_>, dialler: Dialler, flow: Flow, request: &Message) -> Resu
     let dialled = cx.core.dialled(request).unwrap_or_default();
     let is_text = dialled.len() <= DIALLED_MAX && !dialled.chars().any(char::is_control);
     match is_text {
-        true => targets::of(cx, dialler, flow, request, &dialled),
+        true => targets::of(cx, (dialler, dialler), flow, request, &dialled, past),
         false => Err(Reply::new(404)),
     }
 }

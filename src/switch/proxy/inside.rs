@@ -26,6 +26,14 @@ pub(crate) struct Passage {
     is_strict: bool,
 }
 
+impl Passage {
+    /// Who sent the request is who began the dialog.
+    #[must_use]
+    pub(super) fn is_by_caller(&self) -> bool {
+        self.opened.by_caller
+    }
+}
+
 impl Proxy {
     /// The dialog through us in which a request is; `None` for all others, those with a record that was forged among them.
     #[must_use]
@@ -66,6 +74,9 @@ impl Proxy {
         };
         let key = self.relays.next_key();
         cx.core.working = Some(owner(key));
+        if request.method() == Method::Bye {
+            self.on_bye(cx, &request, passage);
+        }
         let Core {
             endpoint,
             effects,
@@ -84,7 +95,13 @@ impl Proxy {
         let is_invite = request.method() == Method::Invite;
         // How long a person thinks about an offer is between the two; only Timer C ends it.
         let rings_until = Mono(u64::MAX);
-        self.open(cx, (flow, request), (is_invite, rings_until), smallvec![branch], None);
+        self.open(
+            cx,
+            (flow, request),
+            (is_invite, rings_until),
+            smallvec![branch],
+            (None, None),
+        );
     }
 
     /// Passes the ACK of a 2xx on; what cannot go on is dropped, for nothing answers an ACK.

@@ -12,12 +12,14 @@ mod early;
 mod forward;
 mod identity;
 mod inside;
+mod record;
 mod seal;
 mod targets;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use inside::Passage;
+pub(crate) use record::give_up;
 
 use crate::arena::{Arena, Key};
 use crate::core::{Core, Cx};
@@ -26,6 +28,8 @@ use best::Best;
 use clock::Mono;
 use early::Early;
 use forward::Onward;
+use model::{EndReason, EndedBy};
+use record::Ticket;
 use seal::Seal;
 use sip::endpoint::{Alarm, ClientId, Event, ServerId};
 use sip::{Headers, Message, Name, Owner, Reply};
@@ -54,6 +58,8 @@ struct Relay {
     fork: Option<Box<Fork>>,
     /// The best refusal so far (section 16.7 step 6).
     best: Option<Box<Best>>,
+    /// Of an INVITE that begins a call, until it has its record.
+    ticket: Option<Box<Ticket>>,
     alarm: Option<Alarm>,
     /// When it has rung long enough where it rings now.
     rings_until: Mono,
@@ -86,12 +92,14 @@ struct Branch {
     stopped: Option<u16>,
 }
 
-/// A request with several targets.
+/// A request that has more targets than one, or may get more.
 #[derive(Debug)]
 struct Fork {
     onward: Onward,
     /// Targets that are to be tried when those before have refused, the next group last.
     later: Vec<targets::Group>,
+    /// Users to whom it has gone so far. The last may have it forwarded.
+    past: targets::Path,
     /// How long each of them rings.
     rings_for: Duration,
     /// A group begins only when all before it have ended: the breadth of the request allows no more (RFC 5393).
@@ -219,9 +227,12 @@ impl Proxy {
         let key = Key::unpack(number);
         let Some(relay) = self.relays.get_mut(key) else { return };
         relay.stop_ringing(cx, &Headers::new(), None);
-        let (server, core) = (relay.server, &mut *cx.core);
+        let (server, ticket, core) = (relay.server, relay.ticket.take(), &mut *cx.core);
         core.endpoint
             .respond(cx.now.mono, server, &Reply::new(500), &mut core.effects);
+        if let Some(ticket) = ticket {
+            ticket.refused(cx, 500, (EndedBy::Switch, EndReason::Internal));
+        }
         self.end(cx, key);
     }
 

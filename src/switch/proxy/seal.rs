@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) to: Side,
     /// The connections in it are those of another run: they are gone.
     pub(super) is_old: bool,
+    /// Who sent it is who began the dialog.
+    pub(super) by_caller: bool,
 }
 
 /// 80 bits: beyond guessing within the life of a dialog.
@@ -100,7 +102,19 @@ impl Seal {
         let (callee, _) = take_side(rest, listeners)?;
         let (from, to) = if by_caller { (caller, callee) } else { (callee, caller) };
         let is_old = u16::from_be_bytes([*high, *low]) != self.run;
-        Some(Opened { from, to, is_old })
+        Some(Opened {
+            from,
+            to,
+            is_old,
+            by_caller,
+        })
+    }
+
+    /// What the records of a call are known by, in each of its requests and in each run.
+    #[must_use]
+    pub(super) fn number(&self, call_id: &[u8], caller_tag: &[u8]) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.mac(b"call record", call_id, caller_tag);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     fn mac(&self, record: &[u8], call_id: &[u8], tag: &[u8]) -> [u8; MAC] {
@@ -237,6 +251,7 @@ mod tests {
             assert_eq!((down.from, down.to, down.is_old), (caller, callee, false));
             let up = open((b"t2", b"t1")).unwrap();
             assert_eq!((up.from, up.to), (callee, caller));
+            assert!(down.by_caller && !up.by_caller);
         }
     }
 

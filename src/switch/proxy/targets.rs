@@ -23,19 +23,40 @@ pub(super) struct Targets {
     pub(super) trunk: Option<TrunkIndex>,
     /// An INVITE rings so long in each group.
     pub(super) rings_for: Duration,
+    /// Their user has it sent on when he is busy, or does not answer.
+    pub(super) may_be_forwarded: bool,
 }
 
-/// Who is to have it, or what to answer.
+/// Users to whom a request has gone, in order.
+pub(super) type Path = SmallVec<[Aor; 2]>;
+
+impl Targets {
+    /// Whose devices they are: that of the last on the way, unless it has left us.
+    pub(super) fn user(&self, past: &Path) -> Option<Aor> {
+        past.last().filter(|_| self.trunk.is_none()).cloned()
+    }
+}
+
+/// Why a call does not stay where it was to go.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Busy,
+    NoAnswer,
+}
+
+/// Who is to have it, or what to answer. `dialler` asks for it; `by` has dialled this number: he, or who has it sent on. `past`
+/// grows by those to whom it goes.
 pub(super) fn of(
     cx: &Cx<'_>,
-    dialler: Dialler,
+    (dialler, by): (Dialler, Dialler),
     flow: Flow,
     request: &Message,
     dialled: &str,
+    past: &mut Path,
 ) -> Result<Targets, Reply> {
     let method = request.method();
     let named = registrar::gruu::named(cx.core, request);
-    let targets = all(cx, dialler, flow, method, (dialled, named.as_deref()))?;
+    let targets = all(cx, (dialler, by), flow, method, (dialled, named.as_deref()), past)?;
     match sips::is_asked(request) {
         true => secured(targets),
         false => Ok(targets),
@@ -54,20 +75,20 @@ fn secured(mut targets: Targets) -> Result<Targets, Reply> {
 /// `named`: of who is dialled, the one device that is meant (RFC 5627).
 fn all(
     cx: &Cx<'_>,
-    dialler: Dialler,
+    (dialler, by): (Dialler, Dialler),
     flow: Flow,
     method: Method,
     (dialled, named): (&str, Option<&[u8]>),
+    past: &mut Path,
 ) -> Result<Targets, Reply> {
     let ring_timeout = cx.core.config.calls.ring_timeout;
-    let mut past: SmallVec<[Aor; 2]> = SmallVec::new();
-    let (mut who, mut number) = (dialler, dialled.to_owned());
+    let (mut who, mut number) = (by, dialled.to_owned());
     loop {
         let user = match route::target_for(cx.core, who, &number) {
             Target::User(user) => user,
             Target::Trunk(trunk) => {
                 let devices = route::way_outside(cx.core, trunk, &route::number_for(cx.core, who, &number));
-                return found(devices, Some(trunk), ring_timeout);
+                return found(devices, Some(trunk), (ring_timeout, false));
             }
             Target::Nobody(status) => return Err(Reply::new(status)),
             // What the switch answers itself is for those whose calls it bridges.
@@ -83,22 +104,35 @@ fn all(
             Some(next) => (who, number) = (Dialler::User(user), next),
             None => {
                 let own = (dialler == Dialler::User(user)).then_some(flow);
-                let rings_for = cx.core.users[user].ring_timeout.unwrap_or(ring_timeout);
                 // A device is named of who was dialled, not of whom that user has calls forwarded to.
                 let named = named.filter(|_| past.len() == 1);
-                return found(route::devices(cx, aor, own, named), None, rings_for);
+                let devices = route::devices(cx, aor, own, named);
+                let sent_on = |why| sent_on(cx, dialler, user, method, why);
+                match sent_on(Why::NoAnswer).filter(|_| devices.is_empty()) {
+                    Some(next) => (who, number) = (Dialler::User(user), next),
+                    None => {
+                        let rings_for = cx.core.users[user].ring_timeout.unwrap_or(ring_timeout);
+                        let may_be = [Why::Busy, Why::NoAnswer].into_iter().any(|why| sent_on(why).is_some());
+                        return found(devices, None, (rings_for, may_be));
+                    }
+                }
             }
         }
     }
 }
 
-fn found(devices: Devices, trunk: Option<TrunkIndex>, rings_for: Duration) -> Result<Targets, Reply> {
+fn found(
+    devices: Devices,
+    trunk: Option<TrunkIndex>,
+    (rings_for, may_be_forwarded): (Duration, bool),
+) -> Result<Targets, Reply> {
     match devices.is_empty() {
         true => Err(Reply::new(480)),
         false => Ok(Targets {
             devices,
             trunk,
             rings_for,
+            may_be_forwarded,
         }),
     }
 }
@@ -115,9 +149,25 @@ fn forwarded(cx: &Cx<'_>, dialler: Dialler, user: UserIndex, method: Method) -> 
         return Ok(Some(next.to_string()));
     }
     if settings.do_not_disturb {
+        if let Some(next) = &settings.forward_busy {
+            return Ok(Some(next.to_string()));
+        }
         return Err(Reply::new(486).header(Name::Warning, "399 tandem \"do not disturb\""));
     }
     Ok(None)
+}
+
+/// Where the user has calls sent on of which this has come.
+pub(super) fn sent_on(cx: &Cx<'_>, dialler: Dialler, user: UserIndex, method: Method, why: Why) -> Option<String> {
+    if method != Method::Invite || dialler == Dialler::User(user) {
+        return None;
+    }
+    let settings = cx.core.settings.of(&cx.core.users[user].aor)?;
+    let next = match why {
+        Why::Busy => settings.forward_busy.as_deref(),
+        Why::NoAnswer => settings.forward_no_answer.as_deref(),
+    };
+    next.map(ToOwned::to_owned)
 }
 
 /// The groups in which they are tried, the first apart: those of equal q together (section 16.6), and never more of them at a

@@ -149,6 +149,7 @@ pub fn config() -> Config {
             second: None,
             timeout: seconds(60),
             port_rest: seconds(2),
+            ports_ahead: 256,
             workers: 1,
             sdes_over_clear: false,
             inband_dtmf: false,

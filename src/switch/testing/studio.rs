@@ -76,7 +76,7 @@ impl Studio {
     /// Carries out an order.
     pub fn obey(&mut self, worker: WorkerId, plan: Plan) -> Vec<Event> {
         if let Plan::BindPorts { count } = plan {
-            return vec![self.bind(worker, count)];
+            return self.bind(worker, count);
         }
         if let Plan::HoldPort { .. } | Plan::ReleasePort { .. } = plan {
             return vec![];
@@ -251,16 +251,15 @@ impl Studio {
         heard
     }
 
-    fn bind(&mut self, worker: WorkerId, count: u16) -> Event {
-        let left = self.port_limit.unwrap_or(8_192) - self.ports_bound;
+    fn bind(&mut self, worker: WorkerId, count: u16) -> Vec<Event> {
+        let left = self.port_limit.unwrap_or(8_192).saturating_sub(self.ports_bound);
         let first = self.ports_bound;
         self.ports_bound += count.min(left);
         let ports: Vec<u16> = (first..self.ports_bound).map(|n| FIRST_PORT + 2 * n).collect();
         self.workers.extend(ports.iter().map(|port| (*port, worker)));
-        match left {
-            0 => Event::PortsExhausted { worker },
-            _ => Event::PortsBound { worker, ports },
-        }
+        let bound = (!ports.is_empty()).then_some(Event::PortsBound { worker, ports });
+        let exhausted = (count > left).then_some(Event::PortsExhausted { worker });
+        bound.into_iter().chain(exhausted).collect()
     }
 
     fn update(&mut self, leg: LegId, media: LegMedia, media_timeout: Option<std::time::Duration>) {

@@ -19,17 +19,6 @@ fn forked(qs: &[&str], extra: &str) -> (Lab, Handset, Dialog, Vec<Handset>) {
     (lab, kate, kates, phones)
 }
 
-fn refuse(lab: &mut Lab, phone: &Handset, invite: &Message, status: u16, extra: &str) {
-    phone.reply_with(lab, invite, status, extra, None);
-    phone.expect_request(lab, Method::Ack);
-}
-
-fn rejected(lab: &mut Lab, kate: &Handset, kates: &Dialog, status: u16) -> Message {
-    let refusal = kate.expect(lab, status);
-    kate.ack_failure(lab, kates, &refusal);
-    refusal
-}
-
 #[test]
 fn equally_preferred_phones_ring_together_and_the_first_to_answer_has_the_call() {
     let (mut lab, mut kate, mut kates, phones) = forked(&["1.0", "1.0"], "");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{Faults, World};
+use model::EndReason;
 use std::time::Duration;
 
 const PHONES: usize = 10;
@@ -35,10 +36,12 @@ fn play(seed: u64) {
         .map(|(phone, to)| (*phone, world.call(*phone, to)))
         .collect();
     world.run(Duration::from_secs(40));
+    let mut were_up = 0;
     for &(phone, call) in &calls {
         let it = &world.phones[phone].calls[call];
         let is_decided = it.is_up || it.rejected.is_some() || it.ended.is_some();
         assert!(is_decided, "seed {seed}: phone {phone} waits for ever");
+        were_up += usize::from(it.is_up);
         world.hang_up(phone, call);
     }
     world.run(Duration::from_secs(40));
@@ -54,6 +57,13 @@ fn play(seed: u64) {
         .flat_map(|&phone| &world.phones[phone].calls)
         .filter(|call| call.is_up);
     assert_eq!(up.count(), 0, "seed {seed}: somebody still talks");
+    // A record of each side of what was answered, and none of them twice.
+    let of = |reason| world.store.cdrs.values().filter(|cdr| cdr.reason == reason).count();
+    assert!(of(EndReason::Normal) >= 2 * were_up, "seed {seed}");
+    assert!(
+        world.store.cdrs.len() <= 2 * PHONES && world.store.open.is_empty(),
+        "seed {seed}"
+    );
 }
 
 #[test]

@@ -4,8 +4,10 @@
 mod breadth;
 mod calls;
 mod fork;
+mod forward;
 mod inside;
 mod lossy;
+mod record;
 mod refusal;
 mod trust;
 
@@ -51,6 +53,28 @@ fn up() -> (Lab, Handset, Handset, Dialog, Dialog) {
     jim.expect_request(&mut lab, Method::Ack);
     let jims = jim.dialog_of(&invite);
     (lab, kate, jim, kates, jims)
+}
+
+/// A phone dials a star code, which is obeyed.
+fn dial_code(lab: &mut Lab, phone: &mut Handset, code: &str) {
+    let mut dialog = phone.invite(lab, code, Some(&sdp(7000, &[0])));
+    let ok = phone.expect(lab, 200);
+    phone.ack(lab, &mut dialog, &ok, None);
+    phone.send_in(lab, &mut dialog, Method::Bye, "", None);
+    phone.expect(lab, 200);
+}
+
+/// A phone refuses an INVITE, and is told that this was heard.
+fn refuse(lab: &mut Lab, phone: &Handset, invite: &Message, status: u16, extra: &str) {
+    phone.reply_with(lab, invite, status, extra, None);
+    phone.expect_request(lab, Method::Ack);
+}
+
+/// The caller is refused.
+fn rejected(lab: &mut Lab, kate: &Handset, kates: &Dialog, status: u16) -> Message {
+    let refusal = kate.expect(lab, status);
+    kate.ack_failure(lab, kates, &refusal);
+    refusal
 }
 
 /// The one value of a header.

@@ -66,22 +66,11 @@ fn a_route_beyond_us_that_we_did_not_record_is_refused() {
 #[test]
 fn who_does_not_want_to_be_disturbed_is_not_and_a_forward_is_followed() {
     let (mut lab, mut kate, mut jim) = pair();
-    for (code, status) in [("*78", 486), ("*79", 0)] {
-        let mut dialog = jim.invite(&mut lab, code, Some(&sdp(7000, &[0])));
-        let ok = jim.expect(&mut lab, 200);
-        jim.ack(&mut lab, &mut dialog, &ok, None);
-        jim.send_in(&mut lab, &mut dialog, Method::Bye, "", None);
-        jim.expect(&mut lab, 200);
-        if status > 0 {
-            refused(&mut lab, &mut kate, "1001", "", status);
-        }
-    }
+    dial_code(&mut lab, &mut jim, "*78");
+    refused(&mut lab, &mut kate, "1001", "", 486);
+    dial_code(&mut lab, &mut jim, "*79");
     let ann = Handset::registered(&mut lab, "1002", 6200);
-    let mut dialog = jim.invite(&mut lab, "*721002", Some(&sdp(7000, &[0])));
-    let ok = jim.expect(&mut lab, 200);
-    jim.ack(&mut lab, &mut dialog, &ok, None);
-    jim.send_in(&mut lab, &mut dialog, Method::Bye, "", None);
-    jim.expect(&mut lab, 200);
+    dial_code(&mut lab, &mut jim, "*721002");
     kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
     let invite = ann.expect_request(&mut lab, Method::Invite);
     assert_eq!(invite.request_uri(), ann.contact().as_bytes());
