@@ -149,7 +149,8 @@ impl Session {
                     },
                 );
             }
-            _ => {}
+            Some(_) => self.tell(cx, Event::Settled),
+            None => {}
         }
         if let (Some(headers), Phase::Talking(_)) = (self.farewell.take(), &self.phase) {
             self.leave(cx, &headers);

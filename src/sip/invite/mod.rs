@@ -134,6 +134,8 @@ pub enum Event {
         /// The answer, if our 2xx had the offer.
         body: Option<Body>,
     },
+    /// Our 2xx to their re-INVITE has its ACK: the session can be changed from our side again (RFC 3261 section 14.1).
+    Settled,
     /// The other side wants to change the session. The TU owes [`Session::answer`] or [`Session::refuse`]. An UPDATE
     /// without offer is answered in here and not told.
     Offer {

@@ -65,8 +65,9 @@ impl Calls {
                 (false, false) => Err(Failure::of(403)),
             };
         }
-        // An early dialog that the other side began is not replaced (RFC 3891 section 3).
-        if leg.direction == model::Direction::In {
+        // An early dialog that the other side began is not replaced (RFC 3891 section 3); nor is there anybody yet to talk to
+        // in a call whose owner is called first.
+        if leg.direction == model::Direction::In || self.awaits_agent(leg.interaction) {
             return Err(Failure::of(481));
         }
         match own || cx.core.users[caller].picks_up() {
@@ -138,10 +139,11 @@ impl Calls {
         if !may {
             return Err(Failure::of(403));
         }
-        let mut legs = self.legs.of_user(&target.aor);
+        let legs = self.legs.of_user(&target.aor);
         let found = match mode {
             None => legs
-                .find(|(_, leg)| !leg.is_up() && !leg.is_over() && leg.direction == model::Direction::Out)
+                .filter(|(_, leg)| !leg.is_up() && !leg.is_over() && leg.direction == model::Direction::Out)
+                .find(|(_, leg)| !self.awaits_agent(leg.interaction))
                 .map(|(_, leg)| Entry::PickUp(leg.interaction)),
             Some(mode) => legs.filter(|(_, leg)| leg.is_up()).find_map(|(key, _)| {
                 let (call, of) = self.seat_of(key).filter(|(call, _)| self.is_up(*call))?;

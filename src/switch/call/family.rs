@@ -173,6 +173,12 @@ impl Calls {
         }
     }
 
+    /// All devices of a call, those that only ring too.
+    pub(super) fn legs_in(&self, call: Key<Interaction>) -> SmallVec<[LegKey; 4]> {
+        let interaction = self.interactions.get(call);
+        interaction.into_iter().flat_map(Interaction::legs).collect()
+    }
+
     /// The device of a party that is up: its own, or the line it hears a consultation by.
     pub(super) fn device_of(&self, party: &Party) -> Option<LegKey> {
         let up = |key: &LegKey| self.legs.get(*key).is_some_and(super::Leg::is_up);

@@ -59,6 +59,8 @@ pub(crate) struct Leg {
     pub(crate) renews: bool,
     /// The device itself has put the call on hold, by its session description.
     pub(crate) holds: bool,
+    /// It is to be offered again to speak, as soon as it has done with what it is in the midst of.
+    pub(crate) is_wanted_back: bool,
     /// Whom the device was last told it talks to, if that changed since its INVITE.
     pub(crate) told: Option<Box<str>>,
     /// The side call it came from, by which it got into its interaction.
@@ -137,6 +139,7 @@ impl Leg {
             status: 0,
             is_kept: false,
             renews: false,
+            is_wanted_back: false,
             holds: false,
             told: None,
             link: None,

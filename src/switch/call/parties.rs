@@ -34,6 +34,11 @@ impl Calls {
         if let Some(party) = self.interactions.get_mut(call).and_then(|call| call.party_mut(by)) {
             party.holds = holds;
         }
+        let party = self.interactions.get(call).and_then(|call| call.party(by));
+        let device = party.filter(|_| holds).and_then(|party| self.device_of(party));
+        if let Some(leg) = device.and_then(|device| self.legs.get_mut(device)) {
+            leg.is_wanted_back = false;
+        }
     }
 
     fn is_held_by_device(&self, call: Key<Interaction>, by: PartyId) -> bool {
@@ -55,12 +60,26 @@ impl Calls {
         }
     }
 
-    /// Now, or when it has done with what it is in the midst of, unless it speaks by then.
-    pub(super) fn ask_device_back(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+    /// Now, or when it has done with what it is in the midst of, unless it speaks by then or is to hold after all.
+    fn ask_device_back(&mut self, cx: &mut Cx<'_>, key: LegKey) {
         let holds = |leg: &super::Leg| leg.is_up() && leg.holds;
-        if self.legs.get(key).is_some_and(holds) && !self.offer_again(cx, key) {
+        if !self.legs.get(key).is_some_and(holds) {
+            return;
+        }
+        let asked = self.offer_again(cx, key);
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.is_wanted_back = !asked;
+        }
+        if !asked {
             let at = cx.now.mono + AGAIN;
             cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_ASK_BACK);
+        }
+    }
+
+    /// A device has done with what it was in the midst of, or some time has passed.
+    pub(super) fn on_settled(&mut self, cx: &mut Cx<'_>, key: LegKey) {
+        if self.legs.get(key).is_some_and(|leg| leg.is_wanted_back) {
+            self.ask_device_back(cx, key);
         }
     }
 

@@ -57,11 +57,7 @@ impl Calls {
 
     /// Brings each leg of a call into the room where it is to be.
     fn move_legs(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
-        let Some(interaction) = self.interactions.get(call) else {
-            return;
-        };
-        let legs: SmallVec<[LegKey; 4]> = interaction.legs().collect();
-        for leg in legs {
+        for leg in self.legs_in(call) {
             let place = self.place_of(call, leg);
             self.move_leg(cx, leg, place);
         }

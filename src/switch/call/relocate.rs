@@ -153,12 +153,7 @@ impl Calls {
         if !self.strays(call).is_empty() {
             return;
         }
-        let waiting: SmallVec<[LegKey; 4]> = self
-            .interactions
-            .get(call)
-            .into_iter()
-            .flat_map(Interaction::legs)
-            .collect();
+        let waiting = self.legs_in(call);
         self.on_side_up(cx, call);
         for leg in waiting.into_iter().filter(|leg| *leg != key) {
             if self.listen(cx, leg) {
@@ -190,13 +185,7 @@ impl Calls {
         if let Some(served) = self.interactions.get_mut(side).and_then(|side| side.side.as_mut()) {
             served.purpose = Purpose::Consult;
         }
-        let all: SmallVec<[LegKey; 4]> = self
-            .interactions
-            .get(side)
-            .into_iter()
-            .flat_map(Interaction::legs)
-            .collect();
-        for leg in all {
+        for leg in self.legs_in(side) {
             let is_away =
                 home.is_some() && self.legs.get(leg).is_some_and(super::Leg::is_up) && self.worker_of(leg) != home;
             if let (true, Some(home)) = (is_away, home) {
@@ -215,7 +204,7 @@ impl Calls {
 
     /// A device of this call is on its way to another worker.
     pub(super) fn is_moving(&self, call: Key<Interaction>) -> bool {
-        let mut legs = self.interactions.get(call).into_iter().flat_map(Interaction::legs);
+        let mut legs = self.legs_in(call).into_iter();
         legs.any(|leg| self.legs.get(leg).is_some_and(super::Leg::is_moving))
     }
 

@@ -168,7 +168,7 @@ impl Calls {
 
     /// The devices of a call that are up.
     fn living(&self, call: Key<Interaction>) -> SmallVec<[LegKey; 4]> {
-        let legs = self.interactions.get(call).into_iter().flat_map(Interaction::legs);
+        let legs = self.legs_in(call).into_iter();
         legs.filter(|leg| self.legs.get(*leg).is_some_and(super::Leg::is_up))
             .collect()
     }

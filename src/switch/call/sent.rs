@@ -11,7 +11,6 @@ use crate::route::{self, Target};
 use crate::{RecordWish, Refusal};
 use media::WorkerId;
 use model::{EndReason, EndedBy, PartyId};
-use smallvec::SmallVec;
 
 /// What a contact was sent to: an extension as dialled, in the context of who dialled it.
 #[derive(Clone, Debug)]
@@ -160,13 +159,7 @@ impl Calls {
         for side in self.sides_of(call) {
             self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
         }
-        let all: SmallVec<[LegKey; 4]> = self
-            .interactions
-            .get(call)
-            .into_iter()
-            .flat_map(Interaction::legs)
-            .collect();
-        for other in all.into_iter().filter(|other| *other != leg) {
+        for other in self.legs_in(call).into_iter().filter(|other| *other != leg) {
             if let Some(gone) = self.legs.get_mut(other) {
                 gone.transferred_to.clone_from(&served.dialled);
             }

@@ -74,12 +74,35 @@ fn a_resume_right_behind_the_hold_of_a_phone_waits_for_its_ack() {
         assert_eq!(told.status(), 200);
     }
     up.kate.ack(&mut up.lab, &mut up.kates, &ok, None);
-    up.lab.pass(Duration::from_millis(600));
+    // With it, and not some time later.
     let told = up.kate.expect_request(&mut up.lab, Method::Invite);
     assert!(body(&told).contains("a=sendrecv"), "{}", body(&told));
     up.kate.reply(&mut up.lab, &told, 200, Some(&sdp(7000, &[0, 101])));
     up.kate.expect_request(&mut up.lab, Method::Ack);
     assert!(!up.lab.studio.towards(7000).expect("kate").media.on_hold);
+    up.end();
+}
+
+#[test]
+fn a_hold_by_command_behind_a_resume_that_waits_takes_it_back() {
+    let mut up = up_in(Lab::new(), &[0, 101]);
+    let offer = hold(7000, &[0, 101]);
+    let offered = Some(("application/sdp", &offer[..]));
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", offered);
+    let ok = up.kate.expect(&mut up.lab, 200);
+    let interaction = match up.lab.ask(Command::Calls) {
+        Answer::Calls(calls) => calls[0].id,
+        other => panic!("{other:?}"),
+    };
+    for verb in [Verb::Resume { interaction }, Verb::Hold { interaction }] {
+        let (by, client) = (By::User(Aor::new("1000", "example.com")), "".into());
+        let answer = up.lab.ask(Command::Act(Box::new(Act { by, client, verb })));
+        assert!(matches!(answer, Answer::Acted(_)));
+    }
+    up.kate.ack(&mut up.lab, &mut up.kates, &ok, None);
+    up.lab.pass(Duration::from_secs(2));
+    up.kate.expect_nothing(&mut up.lab);
+    assert!(up.lab.studio.towards(7000).expect("kate").media.on_hold);
     up.end();
 }
 

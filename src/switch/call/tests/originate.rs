@@ -225,6 +225,21 @@ fn the_targets_forward_is_followed_and_the_owners_phone_shows_where_it_went() {
 }
 
 #[test]
+fn nobody_picks_up_a_commanded_call_before_its_owner_has_answered() {
+    let (mut stage, _) = begun();
+    stage.dial(ANN, "*81000");
+    assert_eq!(stage.last_reply(ANN), 480, "there is nobody to talk to");
+    stage.answer(KATE);
+    stage.dial(ANN, "*81001");
+    assert_eq!(
+        (stage.hears(ANN), stage.hears(KATE)),
+        (vec!["1000".into()], vec!["1002".into()])
+    );
+    assert!(stage.actors[JIM].ringing.is_empty());
+    stage.end();
+}
+
+#[test]
 fn phones_are_asked_to_answer_by_themselves_by_setting() {
     let mut config = config();
     config.calls.originate_auto_answer = true;
