@@ -1,12 +1,12 @@
-//! What phones show of the other side, kept true when the other side changes (R112): UPDATE with P-Asserted-Identity where the
-//! device takes it, else a re-INVITE that offers again what holds; of a conference, `isfocus` in our Contact (RFC 4579).
+//! What phones show of the other side, kept true when the other side changes (R112): UPDATE with P-Asserted-Identity, and with
+//! Remote-Party-ID for those that read only that, where the device takes it, else a re-INVITE that offers again what holds; of a conference, `isfocus` in our Contact (RFC 4579).
 
 use super::{Calls, LegKey, State, TIMER_DISPLAY, leg_timer};
 use crate::arena::Key;
 use crate::core::{Cx, aor_uri};
 use crate::interaction::Interaction;
 use crate::route::Target;
-use model::{Aor, PartyId};
+use model::{Aor, Direction, PartyId};
 use sip::{Headers, Name};
 use std::time::Duration;
 
@@ -47,7 +47,9 @@ impl Calls {
         leg.session.set_focus(focus.as_deref());
         let headers = match focus {
             Some(_) => Headers::new(),
-            None => Headers::new().with(Name::PAssertedIdentity, &*shown),
+            None => Headers::new()
+                .with(Name::PAssertedIdentity, &*shown)
+                .with(Name::RemotePartyId, remote_party(&shown, leg.direction)),
         };
         let sent = leg.inform(cx, &headers) || self.offer_with(cx, key, &headers);
         match self.legs.get_mut(key) {
@@ -89,4 +91,19 @@ impl Calls {
             _ => Some((FOCUS.into(), Some(interaction.id.to_string().into()))),
         }
     }
+}
+
+/// The same for phones that know no P-Asserted-Identity (draft-ietf-sip-privacy-04 section 5.1). To who called, the other side is
+/// the called one. Who is not to be known has no address in it.
+fn remote_party(shown: &str, direction: Direction) -> String {
+    let party = match direction {
+        Direction::In => "called",
+        Direction::Out => "calling",
+    };
+    let privacy = if shown.contains("@anonymous.invalid") {
+        "full"
+    } else {
+        "off"
+    };
+    format!("{shown};party={party};privacy={privacy};screen=yes")
 }

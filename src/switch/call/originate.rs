@@ -154,13 +154,14 @@ impl Calls {
         }
     }
 
-    /// What asks a phone to answer by itself, by setting: the two forms that desk phones and softphones know.
+    /// What asks a phone to answer by itself, by setting: the forms that desk phones and softphones know.
     fn wake_up(&self, cx: &Cx<'_>) -> Headers {
         match cx.core.config.calls.originate_auto_answer {
             false => Headers::new(),
             true => Headers::new()
                 .named("Call-Info", format!("<sip:{}>;answer-after=0", cx.core.config.domain))
-                .named("Alert-Info", "<http://localhost>;info=alert-autoanswer"),
+                .named("Alert-Info", "<http://localhost>;info=alert-autoanswer")
+                .named("Answer-Mode", "Auto"),
         }
     }
 

@@ -321,6 +321,40 @@ fn a_completed_transfer_joins_contact_and_target_and_both_displays_change() {
 }
 
 #[test]
+fn a_display_changes_by_update_where_the_phone_takes_it_and_else_by_an_offer() {
+    for (takes, method) in [(true, Method::Update), (false, Method::Invite)] {
+        let mut stage = Stage::new();
+        for who in [CUSTOMER, JIM] {
+            stage.actors[who].phone.allow = match takes {
+                true => "INVITE, ACK, BYE, CANCEL, UPDATE",
+                false => "INVITE, ACK, BYE, CANCEL",
+            };
+        }
+        let id = stage.call(CUSTOMER, KATE);
+        let consultation = consult(&mut stage, id, "1001");
+        stage.answer(JIM);
+        let before = [CUSTOMER, JIM].map(|who| stage.actors[who].got.len());
+        stage.act(KATE, Verb::CompleteTransfer { consultation });
+        for (who, before, party) in [(CUSTOMER, before[0], "called"), (JIM, before[1], "calling")] {
+            let told = &stage.actors[who].got[before..];
+            assert_eq!(told.len(), 1, "one request, and no other");
+            assert_eq!(told[0].method(), method);
+            assert_eq!(
+                body(&told[0]).contains("m=audio"),
+                !takes,
+                "an offer only where it has to be"
+            );
+            let other = if who == CUSTOMER { "1001" } else { "1005" };
+            let shown = format!("\"User {other}\" <sip:{other}@example.com>");
+            assert_eq!(header(&told[0], Name::PAssertedIdentity), shown);
+            let remote = format!("{shown};party={party};privacy=off;screen=yes");
+            assert_eq!(header(&told[0], Name::RemotePartyId), remote);
+        }
+        stage.end();
+    }
+}
+
+#[test]
 fn a_transfer_that_is_completed_while_the_target_rings_is_done_when_it_answers() {
     let (mut stage, id) = Stage::talking();
     let consultation = consult(&mut stage, id, "1001");
