@@ -385,8 +385,22 @@ pub enum RoomsVerb {
 pub enum ImVerb {
     /// Shows the sessions of messages that are open, and who is in them; what is said is shown to nobody.
     List,
-    /// Shows for whom how many messages wait.
-    Queue,
+    /// Shows for whom how many messages wait, or which ones wait for a user; what they say is shown to nobody.
+    Queue {
+        /// Extension, or extension@domain.
+        user: Option<String>,
+    },
+    /// Drops messages that wait for a user. Their senders are told, if their devices asked.
+    Drop {
+        /// Extension, or extension@domain.
+        user: String,
+        /// As `im queue USER` shows it.
+        #[arg(required_unless_present = "all")]
+        message: Option<String>,
+        /// All of them.
+        #[arg(long, conflicts_with = "message")]
+        all: bool,
+    },
 }
 
 /// `route ...`

@@ -8,6 +8,7 @@ mod arguments;
 mod bans;
 mod client;
 mod exit;
+mod im;
 mod remote;
 mod rooms;
 mod table;

@@ -3,11 +3,12 @@
 use crate::agents;
 use crate::bans;
 use crate::client::{Client, Failure, escaped};
+use crate::im;
 use crate::rooms;
 use crate::table::{shown, table};
 use crate::time::span;
 use crate::verbs;
-use crate::{CallsVerb, ImVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
+use crate::{CallsVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
 use hyper::Method;
 use model::{CallView, Cdr, HeardView, LegSoundView, RegistrationView, StatusView};
 use serde::de::DeserializeOwned;
@@ -71,8 +72,7 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Agents(verb) => agents::question(verb),
         Verb::Groups(verb) => agents::group_question(verb),
         Verb::Rooms(verb) => rooms::question(verb),
-        Verb::Im(ImVerb::List) => (Method::GET, "/api/v1/im/sessions".to_owned()),
-        Verb::Im(ImVerb::Queue) => (Method::GET, "/api/v1/im/queue".to_owned()),
+        Verb::Im(verb) => im::question(verb),
         Verb::Route(RouteVerb::Test { from, to }) => (
             Method::GET,
             format!("/api/v1/routes/test?from={}&to={}", escaped(from), escaped(to)),
@@ -141,8 +141,7 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
         Verb::Groups(verb) => agents::told_groups(verb, answer),
         Verb::Rooms(verb) => rooms::told(verb, answer),
         Verb::Bans(verb) => bans::told(verb, answer),
-        Verb::Im(ImVerb::List) => told_sessions(answer),
-        Verb::Im(ImVerb::Queue) => told_queue(answer),
+        Verb::Im(verb) => im::told(verb, answer),
         Verb::Route(_) => answer["route"].as_str().map(shown),
         Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,
     }
@@ -362,40 +361,6 @@ fn word(value: &impl serde::Serialize) -> String {
     name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// One line for each session: who is in it, and how.
-fn told_sessions(answer: &Value) -> Option<String> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let row = |line: &Value| {
-        let session = &line["session"];
-        let who = |party: &Value| match party["standing"].as_str() {
-            Some("connected") => text(&party["user"]),
-            standing => format!("{} ({})", text(&party["user"]), standing.unwrap_or_default()),
-        };
-        let parties: Vec<String> = session["parties"].as_array().into_iter().flatten().map(who).collect();
-        let about = text(&session["consult"]["interaction"]);
-        let messages = session["last_seq"].to_string();
-        [
-            text(&session["id"]),
-            text(&session["state"]),
-            messages,
-            parties.join(", "),
-            about,
-        ]
-    };
-    let rows: Vec<_> = answer["sessions"].as_array()?.iter().map(row).collect();
-    let columns = ["SESSION", "STATE", "MESSAGES", "PARTIES", "ABOUT"];
-    Some(table(columns, &rows, "no sessions"))
-}
-
-fn told_queue(answer: &Value) -> Option<String> {
-    let row = |line: &Value| {
-        let aor = line["aor"].as_str().unwrap_or_default().to_owned();
-        [aor, line["messages"].to_string()]
-    };
-    let rows: Vec<_> = answer["queue"].as_array()?.iter().map(row).collect();
-    Some(table(["USER", "MESSAGES"], &rows, "no messages wait"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -503,6 +468,9 @@ mod tests {
             ("rooms lock 3000 --off", "PATCH /api/v1/rooms/3000 {\"locked\":false}"),
             ("im list", "GET /api/v1/im/sessions"),
             ("im queue", "GET /api/v1/im/queue"),
+            ("im queue 1001", "GET /api/v1/im/queue/1001?limit=1000"),
+            ("im drop 1001 m-7", "DELETE /api/v1/im/queue/1001/m-7"),
+            ("im drop 1001@a --all", "DELETE /api/v1/im/queue/1001%40a"),
             ("route test 1000 *97", "GET /api/v1/routes/test?from=1000&to=%2A97"),
         ] {
             assert_eq!(asked(line), expected, "{line}");

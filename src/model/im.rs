@@ -60,6 +60,33 @@ impl StoredMessage {
     }
 }
 
+/// A message that waits for its reader, as operators are shown it: what it says is nobody else's business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingMessage {
+    /// Which; rises in the order of acceptance.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub from: Aor,
+    /// When it was accepted.
+    #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
+    pub accepted_at: Wall,
+    /// When it is given up.
+    #[serde(with = "crate::wall")]
+    #[schema(value_type = i64)]
+    pub expires_at: Wall,
+    /// Content-Type of its body.
+    #[schema(value_type = String)]
+    pub content_type: Box<str>,
+    /// Length of its body.
+    pub bytes: u64,
+    /// A device has it; those in `owed` are still to get it.
+    pub is_taken: bool,
+    /// Devices that are to get a copy of their own, by name.
+    #[schema(value_type = Vec<String>)]
+    pub owed: Vec<Box<str>>,
+}
+
 /// What became of a message.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -25,7 +25,7 @@ pub use csv::{CSV_HEADER, csv_row};
 pub use directory::{DirectoryEntry, TargetAction, TargetKind};
 pub use event::{Event, Insiders, Occurrence, Snapshot};
 pub use id::{InteractionId, LegId, MessageId, PartyId, RoomId, SessionId};
-pub use im::{KnownDevice, MessageState, Receipt, StoredMessage};
+pub use im::{KnownDevice, MessageState, Receipt, StoredMessage, WaitingMessage};
 pub use interaction::{
     CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, HISTORY_MAX, HistoryView, InteractionState, InteractionView, Medium,
     PartyRole, PartyState, PartyView, Purpose, VerbOutcome,
@@ -33,8 +33,8 @@ pub use interaction::{
 pub use kept::{KeptSubscription, UserSettings};
 pub use recording::RecordingRow;
 pub use session::{
-    ImConsult, ImEnd, ImFailure, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, KeptSession,
-    transcript_text,
+    ImAsked, ImConsult, ImEnd, ImFailure, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript,
+    KeptSession, transcript_text,
 };
 pub use store::{StoreError, StoreOp, StoreReply};
 pub use view::{

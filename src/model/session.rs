@@ -198,6 +198,18 @@ pub struct KeptSession {
     pub session: ImSession,
     /// CSeq of the last MESSAGE to each party that has phones.
     pub cseqs: Vec<(PartyId, u32)>,
+    /// Messages whose sender's phone asked to be told what becomes of them.
+    #[serde(default)]
+    pub asked: Vec<ImAsked>,
+}
+
+/// A message of a session whose sender's phone wants to hear what becomes of it (RFC 5438).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImAsked {
+    /// Its number.
+    pub seq: u64,
+    /// What the phone calls it.
+    pub imdn_id: Box<str>,
 }
 
 impl ImSession {
@@ -239,6 +251,12 @@ impl ImStanding {
     #[must_use]
     pub fn is_in(self) -> bool {
         matches!(self, ImStanding::Invited | ImStanding::Connected)
+    }
+
+    /// Took part and went.
+    #[must_use]
+    pub fn was_in(self) -> bool {
+        matches!(self, ImStanding::Left | ImStanding::Dropped | ImStanding::Transferred)
     }
 
     /// As it is written.

@@ -24,7 +24,7 @@ pub enum StoreOp {
     /// All bindings, in the order (aor, created_at): [`StoreReply::Bindings`]. Asked once at start.
     LoadBindings,
     /// Keeps a message: [`StoreReply::Done`] once it is on disk. The same (to, from, call_id, cseq) twice is kept once, even
-    /// when the first has been delivered meanwhile: see [`StoreOp::ExpireMessages`]. An id that another message has is
+    /// when the first has been delivered meanwhile, and is answered [`StoreReply::Known`]: see [`StoreOp::ExpireMessages`]. An id that another message has is
     /// [`StoreError::Conflict`].
     AppendMessage(Box<StoredMessage>),
     /// The oldest `limit` messages for this device of `to` with an id above `after`, in rising order:
@@ -48,6 +48,17 @@ pub enum StoreOp {
         id: MessageId,
         /// Who has it now.
         device: Box<str>,
+    },
+    /// Gives up messages that wait for `to`: this one, or all but `except`, the oldest first and at most
+    /// [`StoreOp::EXPIRED_AT_ONCE`]; that they came stays known, as after [`StoreOp::DeleteMessage`]. [`StoreReply::Expired`]:
+    /// which; when it names so many, ask again.
+    DropMessages {
+        /// Whose.
+        to: Aor,
+        /// Only this one.
+        id: Option<MessageId>,
+        /// These stay.
+        except: Vec<MessageId>,
     },
     /// Forgets messages that expired at or before this moment, at most [`StoreOp::EXPIRED_AT_ONCE`] of them, those that
     /// expired first: [`StoreReply::Expired`]; when it names so many, ask again. Also forgets which delivered messages came,
@@ -161,11 +172,13 @@ impl StoreOp {
 pub enum StoreReply {
     /// It is on disk.
     Done,
+    /// Answer to [`StoreOp::AppendMessage`]: it came before, and waits under this id; or it has been delivered.
+    Known(Option<MessageId>),
     /// Answer to [`StoreOp::LoadBindings`].
     Bindings(Vec<Binding>),
     /// Answer to [`StoreOp::LoadMessages`].
     Messages(Vec<StoredMessage>),
-    /// Answer to [`StoreOp::ExpireMessages`]: what was given up.
+    /// Answer to [`StoreOp::ExpireMessages`] and [`StoreOp::DropMessages`]: what was given up.
     Expired(Vec<(MessageId, Aor)>),
     /// Answer to [`StoreOp::TakeMessage`]: devices that are still owed a copy.
     Left(u32),

@@ -81,6 +81,7 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
             m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len() + m.imdn_id.len() + owed
         }
         StoreOp::TakeMessage { device, .. } => device.len(),
+        StoreOp::DropMessages { except, .. } => size_of_val(except.as_slice()),
         StoreOp::PutDevice(d) => d.key.len(),
         StoreOp::PutReceipt(r) => r.imdn_id.len(),
         StoreOp::PutCdr(c) | StoreOp::OpenCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
@@ -88,7 +89,8 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::PutSessionMessage(m) => m.shown.len() + m.text.len(),
         StoreOp::PutSession(kept) | StoreOp::CloseSession { kept, .. } => {
             let case = kept.session.consult.iter().flat_map(|consult| &consult.case_data);
-            kept.session.parties.len() * 256 + case.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            let asked: usize = kept.asked.iter().map(|one| 16 + one.imdn_id.len()).sum();
+            kept.session.parties.len() * 256 + asked + case.map(|(key, value)| key.len() + value.len()).sum::<usize>()
         }
         StoreOp::PutSubscription(s) => {
             let dialog = s.call_id.len() + s.remote_tag.len() + s.local.len() + s.remote.len() + s.routes.len();

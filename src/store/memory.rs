@@ -7,6 +7,7 @@ use crate::{CdrQuery, CdrRow, TranscriptQuery, TranscriptRow};
 use model::{
     Aor, Binding, BindingKey, Cdr, EndReason, EndedBy, ImTranscript, InteractionId, KeptSubscription, KnownDevice,
     LegId, MessageId, Receipt, RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
+    WaitingMessage,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,8 +118,29 @@ impl Read for Shared {
         Ok(self.tables().waiting_by_user())
     }
 
+    fn waiting_of(&mut self, to: &Aor, after: MessageId, limit: u32) -> Result<Vec<WaitingMessage>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.waiting_for(to, MessageId(after.0.saturating_add(1)));
+        Ok(theirs.take(limit as usize).map(waiting_row).collect())
+    }
+
     fn messages_waiting(&mut self) -> Result<u64, StoreError> {
         Ok(self.tables().waiting.len() as u64)
+    }
+}
+
+fn waiting_row(message: &StoredMessage) -> WaitingMessage {
+    let mut owed = message.owed.clone();
+    owed.sort_unstable();
+    WaitingMessage {
+        id: message.id,
+        from: message.from.clone(),
+        accepted_at: message.accepted_at,
+        expires_at: message.expires_at,
+        content_type: message.content_type.clone(),
+        bytes: message.body.len() as u64,
+        is_taken: message.is_taken,
+        owed,
     }
 }
 
@@ -205,6 +227,7 @@ impl Tables {
             StoreOp::PutReceipt(one) => self.change_receipt(one.id, Some(one.as_ref().clone())),
             StoreOp::DeleteReceipt(id) => self.change_receipt(*id, None),
             StoreOp::LoadReceipts => StoreReply::Receipts(self.receipts.values().cloned().collect()),
+            StoreOp::DropMessages { to, id, except } => self.drop_of(to, *id, except),
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
@@ -313,8 +336,9 @@ impl Tables {
     }
 
     fn append(&mut self, message: &StoredMessage) -> StoreReply {
-        if self.by_retry_key.contains_key(&retry_key(message)) {
-            return StoreReply::Done;
+        if let Some(id) = self.by_retry_key.get(&retry_key(message)) {
+            let waits = self.messages.get(id).is_some_and(|row| !row.delivered);
+            return StoreReply::Known(waits.then_some(*id));
         }
         if self.messages.contains_key(&message.id) || i64::try_from(message.id.0).is_err() {
             return StoreReply::Failed(StoreError::Conflict);
@@ -386,6 +410,16 @@ impl Tables {
             }
         }
         StoreReply::Expired(gone)
+    }
+
+    fn drop_of(&mut self, to: &Aor, only: Option<MessageId>, except: &[MessageId]) -> StoreReply {
+        let ids = self.waiting_for(to, MessageId(0)).map(|message| message.id);
+        let ids = ids.filter(|id| only.is_none_or(|only| only == *id) && !except.contains(id));
+        let gone: Vec<MessageId> = ids.take(StoreOp::EXPIRED_AT_ONCE).collect();
+        for id in &gone {
+            self.on_delivered(*id);
+        }
+        StoreReply::Expired(gone.into_iter().map(|id| (id, to.clone())).collect())
     }
 
     fn on_delivered(&mut self, id: MessageId) -> StoreReply {

@@ -1,7 +1,9 @@
 //! Reading beside the writer, for listings and searches.
 
 use clock::Wall;
-use model::{Aor, Cdr, ImSession, ImTranscript, InteractionId, RecordingRow, SessionId, StoreError};
+use model::{
+    Aor, Cdr, ImSession, ImTranscript, InteractionId, MessageId, RecordingRow, SessionId, StoreError, WaitingMessage,
+};
 
 /// A call record with its place in the listing.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +143,14 @@ impl Reader {
         self.0.waiting_by_user()
     }
 
+    /// The oldest `limit` messages that wait for `to` with an id above `after`, in rising order.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn waiting_of(&mut self, to: &Aor, after: MessageId, limit: u32) -> Result<Vec<WaitingMessage>, StoreError> {
+        self.0.waiting_of(to, after, limit)
+    }
+
     /// How many messages wait for their readers.
     ///
     /// # Errors
@@ -161,5 +171,6 @@ pub(crate) trait Read: Send {
     fn transcripts(&mut self, query: &TranscriptQuery, limit: u32) -> Result<Vec<TranscriptRow>, StoreError>;
     fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError>;
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError>;
+    fn waiting_of(&mut self, to: &Aor, after: MessageId, limit: u32) -> Result<Vec<WaitingMessage>, StoreError>;
     fn messages_waiting(&mut self) -> Result<u64, StoreError>;
 }

@@ -2,9 +2,9 @@
 
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, ImConsult, ImEnd, ImMessage, ImParty,
-    ImSession, ImStanding, ImState, InteractionId, KeptSession, KeptSubscription, LegId, MessageId, PartyId, SessionId,
-    StoreOp, StoredMessage, Transport,
+    Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, Endpoint, ImAsked, ImConsult, ImEnd, ImMessage,
+    ImParty, ImSession, ImStanding, ImState, InteractionId, KeptSession, KeptSubscription, LegId, MessageId, PartyId,
+    SessionId, StoreOp, StoredMessage, Transport,
 };
 
 pub(crate) fn aor(user: &str) -> Aor {
@@ -186,6 +186,10 @@ pub(crate) fn session(id: u64, users: &[&str], at: i64) -> KeptSession {
             last_seq: 2,
         },
         cseqs: vec![(PartyId(2), 7)],
+        asked: vec![ImAsked {
+            seq: 2,
+            imdn_id: "34jk324j".into(),
+        }],
     }
 }
 

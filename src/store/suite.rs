@@ -13,7 +13,7 @@ use model::{
     Aor, Binding, BindingKey, Cdr, Direction, EndReason, EndedBy, InteractionId, KeptSession, LegId, MessageId,
     RecordingRow, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
-use model::{KnownDevice, Receipt};
+use model::{KnownDevice, Receipt, WaitingMessage};
 
 /// One backend, and the way to read beside it.
 struct Subject {
@@ -115,6 +115,8 @@ suite! {
     receipts_are_read_back_replaced_and_removed,
     messages_expire_at_their_time,
     expiry_names_a_bounded_number_the_oldest_first,
+    messages_are_dropped_one_or_all_but_some_and_stay_known,
+    what_waits_for_somebody_is_listed_without_its_text,
     the_highest_id_outlives_its_message,
     counts_messages_per_target,
     a_record_is_read_back_as_it_was_put,
@@ -250,8 +252,9 @@ fn the_same_message_twice_is_kept_once(mut s: Subject) {
         body: b"again".to_vec(),
         ..message(1)
     };
-    assert_eq!(s.ask(StoreOp::AppendMessage(Box::new(retry))), StoreReply::Done);
-    assert_eq!(s.ask(append(1)), StoreReply::Done);
+    let known = StoreReply::Known(Some(MessageId(1)));
+    assert_eq!(s.ask(StoreOp::AppendMessage(Box::new(retry))), known);
+    assert_eq!(s.ask(append(1)), known);
     assert_eq!(s.messages(load("bob")), [message(1)]);
     let next = StoredMessage {
         id: MessageId(3),
@@ -311,7 +314,7 @@ fn a_deleted_message_is_gone_but_known_until_retries_end(mut s: Subject) {
     };
     let retries_end = message(1).accepted_at + StoreOp::RETRY_WINDOW;
     s.ask(StoreOp::ExpireMessages(Wall(retries_end.0 - 1)));
-    assert_eq!(s.ask(retry()), StoreReply::Done);
+    assert_eq!(s.ask(retry()), StoreReply::Known(None));
     assert_eq!(s.messages(load("bob")), [message(2)]);
     assert_eq!(s.ask(StoreOp::ExpireMessages(retries_end)), StoreReply::Expired(vec![]));
     assert_eq!(s.ask(retry()), StoreReply::Done);
@@ -499,6 +502,66 @@ fn expiry_names_a_bounded_number_the_oldest_first(mut s: Subject) {
     let expired = |from: u64, to: u64| StoreReply::Expired((from..=to).map(|id| (MessageId(id), aor("bob"))).collect());
     assert_eq!(s.ask(StoreOp::ExpireMessages(Wall(10_000))), expired(2, count));
     assert_eq!(s.ask(StoreOp::ExpireMessages(Wall(10_000))), expired(1, 1));
+}
+
+fn drop_for(user: &str, id: Option<u64>, except: &[u64]) -> StoreOp {
+    StoreOp::DropMessages {
+        to: aor(user),
+        id: id.map(MessageId),
+        except: except.iter().copied().map(MessageId).collect(),
+    }
+}
+
+fn messages_are_dropped_one_or_all_but_some_and_stay_known(mut s: Subject) {
+    let for_kate = StoreOp::AppendMessage(Box::new(StoredMessage {
+        to: aor("kate"),
+        ..message(9)
+    }));
+    s.run(&[append(1), append(2), put_owed(3, &["desk"]), append(4), for_kate]);
+    let gone = |ids: &[u64]| StoreReply::Expired(ids.iter().map(|id| (MessageId(*id), aor("bob"))).collect());
+    assert_eq!(s.ask(drop_for("bob", Some(9), &[])), gone(&[]), "another's");
+    assert_eq!(s.ask(drop_for("bob", Some(2), &[])), gone(&[2]));
+    assert_eq!(s.ask(drop_for("bob", Some(2), &[])), gone(&[]));
+    assert_eq!(s.ask(drop_for("bob", None, &[4])), gone(&[1, 3]));
+    assert_eq!(s.waiting(), (vec![(aor("bob"), 1), (aor("kate"), 1)], 9));
+    assert_eq!(ids_for(&mut s, "desk"), [4]);
+    // Who sends it again after a restart does not bring it back.
+    s.run(&[append(1), append(2)]);
+    assert_eq!(ids_for(&mut s, "desk"), [4]);
+    let count = StoreOp::EXPIRED_AT_ONCE as u64 + 1;
+    s.run(&(11..11 + count).map(append).collect::<Vec<_>>());
+    let first: Vec<u64> = (11..10 + count).collect();
+    assert_eq!(s.ask(drop_for("bob", None, &[4])), gone(&first));
+    assert_eq!(s.ask(drop_for("bob", None, &[])), gone(&[4, 10 + count]));
+}
+
+fn what_waits_for_somebody_is_listed_without_its_text(mut s: Subject) {
+    let taken = StoreOp::AppendMessage(Box::new(StoredMessage {
+        is_taken: true,
+        ..owed(2, &["desk", "car"])
+    }));
+    s.run(&[append(1), taken, append(3), StoreOp::DeleteMessage(MessageId(3))]);
+    let rows = s.reader().waiting_of(&aor("bob"), MessageId(0), 10).unwrap();
+    let first = WaitingMessage {
+        id: MessageId(1),
+        from: aor("alice"),
+        accepted_at: message(1).accepted_at,
+        expires_at: message(1).expires_at,
+        content_type: message(1).content_type,
+        bytes: message(1).body.len() as u64,
+        is_taken: false,
+        owed: Vec::new(),
+    };
+    let second = WaitingMessage {
+        id: MessageId(2),
+        is_taken: true,
+        owed: vec!["car".into(), "desk".into()],
+        ..first.clone()
+    };
+    assert_eq!(rows, [first, second.clone()]);
+    let page = |after, limit| s.reader().waiting_of(&aor("bob"), MessageId(after), limit).unwrap();
+    assert_eq!((page(1, 10), page(0, 1).len()), (vec![second], 1));
+    assert_eq!(s.reader().waiting_of(&aor("kate"), MessageId(0), 10), Ok(Vec::new()));
 }
 
 fn the_highest_id_outlives_its_message(mut s: Subject) {

@@ -47,6 +47,7 @@ impl Switch {
                 self.core.tell(token, Answer::Done(self.calls.len() as u64));
                 self.calls.handle_command(cx!(self, now), token, command);
             }
+            Command::DropMessages { by, to, id } => self.im.drop_messages(cx!(self, now), token, &by, to, id),
             Command::Im(_) | Command::ImSessions { .. } | Command::ImErase(_) | Command::Aware { .. } => {
                 self.sessions
                     .handle_command(cx!(self, now), &mut self.calls, token, command);
@@ -176,6 +177,8 @@ impl Switch {
             ("messages_under_way", count(self.im.under_way()), true),
             ("messages_waiting", count(self.im.stored()), true),
             ("im_sessions", count(self.sessions.len()), true),
+            ("im_devices", count(self.im.devices()), true),
+            ("im_receipts", count(self.im.receipts()), true),
             ("publications", count(self.core.published.len()), true),
             ("nonces", count(self.auth.nonces()), true),
             ("packets_received_total", tally.packets_in, false),
@@ -201,6 +204,8 @@ impl Switch {
             ("messages_forwarded_total", tally.messages_forwarded, false),
             ("messages_refused_total", tally.messages_refused, false),
             ("messages_expired_total", tally.messages_expired, false),
+            ("messages_dropped_total", tally.messages_dropped, false),
+            ("receipts_told_total", tally.receipts_told, false),
             ("notifies_total", tally.notifies, false),
             ("subscriptions_ended_by_switch_total", tally.subscriptions_ended, false),
             ("store_failures_total", tally.store_failures, false),

@@ -2,7 +2,7 @@
 
 use crate::{Act, By, Config, ImAct, Look, Originate, SetAgent, Token};
 use bytes::Bytes;
-use model::{Aor, InteractionId, SessionId, StoreReply};
+use model::{Aor, InteractionId, MessageId, SessionId, StoreReply};
 use sip::Flow;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -180,6 +180,16 @@ pub enum Command {
         scope: Option<Aor>,
         /// Who asks: sessions of messages are shown to those in them alone.
         user: Option<Aor>,
+    },
+    /// Drops a message that waits for a user, or all of them but those that are with a device: [`crate::Answer::Done`] with how
+    /// many, or refused.
+    DropMessages {
+        /// Who asks.
+        by: By,
+        /// For whom they wait.
+        to: Aor,
+        /// Only this one.
+        id: Option<MessageId>,
     },
     /// A verb of a session of messages: [`crate::Answer::Session`], [`crate::Answer::Sent`], [`crate::Answer::Acted`],
     /// [`crate::Answer::Done`], or refused.

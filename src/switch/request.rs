@@ -119,8 +119,9 @@ impl Switch {
                 .calls
                 .handle_invite(cx!(self, now), Dialler::User(user), flow, request),
             Method::Message => {
+                let cseq = self.auth.first_cseq(&request);
                 self.im
-                    .handle_message(cx!(self, now), &mut self.sessions, user, flow, request);
+                    .handle_message(cx!(self, now), &mut self.sessions, (user, cseq), flow, request);
             }
             Method::Subscribe => {
                 self.subscriptions

@@ -51,6 +51,10 @@ pub(crate) struct Tally {
     pub(crate) messages_refused: u64,
     /// Stored messages given up for their age.
     pub(crate) messages_expired: u64,
+    /// Stored messages dropped by an operator.
+    pub(crate) messages_dropped: u64,
+    /// Notifications to senders who asked what became of a message.
+    pub(crate) receipts_told: u64,
     /// NOTIFYs begun; repetitions and those that end what ran out are not counted.
     pub(crate) notifies: u64,
     /// Subscriptions that the switch ended: rights or users that are gone, too many of one user.

@@ -5,10 +5,11 @@ use crate::api::{self, calls};
 use crate::requests::Outcome;
 use crate::{ApiError, Context};
 use axum::Json;
+use axum::body::Bytes;
 use axum::http::HeaderMap;
 use model::{InteractionId, InteractionView, Medium, PartyId, SessionId, TargetKind, Willing};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use switch::{Act, Answer, By, Command, ImAct, ImVerb, Mute, Originate, RecordWish, SetAgent, Supervision, Verb};
 use utoipa::ToSchema;
 
@@ -206,8 +207,13 @@ pub(crate) enum Wish {
     ImDone { session: SessionId },
     /// One writes, or no more. To be said again every ten seconds or so.
     ImTyping { session: SessionId, on: bool },
-    /// Everything up to this message was displayed.
-    ImRead { session: SessionId, seq: u64 },
+    /// Everything up to this message was displayed; or with `displayed: false` has come, and nobody has seen it yet.
+    ImRead {
+        session: SessionId,
+        seq: u64,
+        #[serde(default = "yes")]
+        displayed: bool,
+    },
     /// Asks somebody to join.
     ImAdd {
         session: SessionId,
@@ -276,6 +282,24 @@ pub(crate) fn subject(verb: &str) -> Option<&'static str> {
         | "send-to-voicemail" | "set-case-data" => Some("interaction"),
         _ => None,
     }
+}
+
+/// The command that a path names: `fixed` stands in it, the other fields in the body.
+pub(crate) fn named(body: &Bytes, fixed: [(&str, String); 2]) -> Result<Wish, ApiError> {
+    let mut fields: Map<String, Value> = match body.is_empty() {
+        true => Map::new(),
+        false => api::read(body)?,
+    };
+    for (name, value) in fixed {
+        if fields.insert(name.to_owned(), Value::String(value)).is_some() {
+            return Err(ApiError::bad(format!("`{name}` stands in the path")));
+        }
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(ApiError::bad)
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whether this, with `im-` before it, is a verb of a session of messages.
@@ -350,12 +374,9 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
         (None, Some(user)) => By::User(api::aor(&context, user)?),
         (None, None) => By::Operator(None),
     };
-    let command = match wish {
-        wish if wish.is_im() => {
-            let verb = wish.im_verb().ok_or_else(|| ApiError::bad("not a verb"))?;
-            Command::Im(Box::new(ImAct { by, client, verb }))
-        }
-        Wish::Originate { target, user } => {
+    let command = match wish.im_verb() {
+        Ok(verb) => Command::Im(Box::new(ImAct { by, client, verb })),
+        Err(Wish::Originate { target, user }) => {
             let user = match (user, caller.user()) {
                 (Some(user), _) => api::aor(&context, &user)?,
                 (None, Some(own)) => own.clone(),
@@ -368,7 +389,7 @@ pub(crate) async fn perform(context: Context, caller: Caller, client: Box<str>, 
                 target,
             }))
         }
-        wish => {
+        Err(wish) => {
             let verb = wish.verb().ok_or_else(|| ApiError::bad("not a verb"))?;
             Command::Act(Box::new(Act { by, client, verb }))
         }
@@ -456,20 +477,6 @@ impl Wish {
             mode,
         };
         Some(match self {
-            Wish::Hangup { .. } | Wish::Record { .. } | Wish::Originate { .. } => return None,
-            Wish::SetAgentState { .. } | Wish::Search { .. } => return None,
-            Wish::ImOpen { .. }
-            | Wish::ImSend { .. }
-            | Wish::ImAccept { .. }
-            | Wish::ImReject { .. }
-            | Wish::ImEnd { .. }
-            | Wish::ImDone { .. }
-            | Wish::ImTyping { .. }
-            | Wish::ImRead { .. }
-            | Wish::ImAdd { .. }
-            | Wish::ImDrop { .. }
-            | Wish::ImTransfer { .. }
-            | Wish::ImVoice { .. } => return None,
             Wish::Hold { interaction } => Verb::Hold { interaction },
             Wish::Resume { interaction } => Verb::Resume { interaction },
             Wish::Toggle { interaction } => Verb::Toggle { interaction },
@@ -520,32 +527,13 @@ impl Wish {
                 key,
                 value,
             },
+            _ => return None,
         })
     }
-}
 
-impl Wish {
-    fn is_im(&self) -> bool {
-        matches!(
-            self,
-            Wish::ImOpen { .. }
-                | Wish::ImSend { .. }
-                | Wish::ImAccept { .. }
-                | Wish::ImReject { .. }
-                | Wish::ImEnd { .. }
-                | Wish::ImDone { .. }
-                | Wish::ImTyping { .. }
-                | Wish::ImRead { .. }
-                | Wish::ImAdd { .. }
-                | Wish::ImDrop { .. }
-                | Wish::ImTransfer { .. }
-                | Wish::ImVoice { .. }
-        )
-    }
-
-    /// What is a verb of sessions.
-    fn im_verb(self) -> Option<ImVerb> {
-        Some(match self {
+    /// What is a verb of sessions; the wish itself, if it is none.
+    fn im_verb(self) -> Result<ImVerb, Wish> {
+        Ok(match self {
             Wish::ImOpen {
                 target,
                 interaction,
@@ -561,12 +549,20 @@ impl Wish {
             Wish::ImEnd { session } => ImVerb::End { session },
             Wish::ImDone { session } => ImVerb::Done { session },
             Wish::ImTyping { session, on } => ImVerb::Typing { session, on },
-            Wish::ImRead { session, seq } => ImVerb::Read { session, seq },
+            Wish::ImRead {
+                session,
+                seq,
+                displayed,
+            } => ImVerb::Read {
+                session,
+                seq,
+                displayed,
+            },
             Wish::ImAdd { session, target } => ImVerb::Add { session, target },
             Wish::ImDrop { session, party } => ImVerb::Drop { session, party },
             Wish::ImTransfer { session, target } => ImVerb::Transfer { session, target },
             Wish::ImVoice { session, party } => ImVerb::Voice { session, party },
-            _ => return None,
+            other => return Err(other),
         })
     }
 }

@@ -59,6 +59,19 @@ fn texts(transcript: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Waits for this text.
+fn hears(page: &mut Page, text: &str) {
+    while page.expect("im-message")["message"]["text"] != text {}
+}
+
+/// Waits until so many messages were said in the one session there is.
+fn said(node: &TestNode, count: u64) {
+    wait_for("what is said", || {
+        let sessions = node.get("/api/v1/im/sessions");
+        (sessions["sessions"][0]["session"]["last_seq"] == count).then_some(())
+    });
+}
+
 /// The page and the phones of one node.
 fn pages(node: &TestNode) -> [Page; 2] {
     ["1000", "1001"].map(|user| Page::of_messages(node.http(), user).0)
@@ -126,11 +139,14 @@ fn a_page_writes_to_a_softphone_and_it_answers() {
     becomes(&mut kate, "connected");
     bob.logged("Are you free?");
     bob.write("In a minute.");
-    loop {
-        if kate.expect("im-message")["message"]["text"] == "In a minute." {
-            break;
-        }
-    }
+    hears(&mut kate, "In a minute.");
+    // Her connection breaks, and what he writes meanwhile is there when she is back.
+    let before = kate.seq;
+    drop(kate);
+    bob.write("Or now, if you like.");
+    said(&node, 3);
+    let mut kate = Page::back(node.http(), "1000", before);
+    hears(&mut kate, "Or now, if you like.");
     say(&mut kate, &session, "Thank you.");
     bob.logged("Thank you.");
     does(&mut kate, "im-end", &session);
@@ -161,6 +177,15 @@ fn a_softphone_writes_to_a_page_and_is_told_what_became_of_it() {
     does(&mut jim, "im-accept", &session);
     say(&mut jim, &session, "Here I am.");
     alice.logged("Here I am.");
+    // In the middle his connection breaks.
+    let before = jim.seq;
+    drop(jim);
+    alice.write("Are you gone?");
+    said(&node, 3);
+    let mut jim = Page::back(node.http(), "1001", before);
+    hears(&mut jim, "Are you gone?");
+    say(&mut jim, &session, "Here I am again.");
+    alice.logged("Here I am again.");
     does(&mut jim, "im-end", &session);
     alice.logged("(Bob Demo ended the session)");
 }
@@ -177,6 +202,34 @@ fn two_softphones_write_as_ever_beside_pages_of_others() {
     // Nothing of it was told to the page before what follows.
     let session = carol.does(&json!({ "command": "im-open", "target": "1000" }));
     assert_eq!(session["session"]["state"], "not-connected");
+}
+
+#[test]
+fn two_softphones_talk_in_a_session_whose_page_comes_and_goes() {
+    let node = node();
+    let (mut carol, _) = Page::of_messages(node.http(), "1002");
+    let (mut alice, mut bob) = (phone(node.sip(), "1000", "1001"), phone(node.sip(), "1001", "1000"));
+    let session = invite(&mut carol, "1000", "You two should talk.");
+    becomes(&mut carol, "connected");
+    let add = json!({ "command": "im-add", "session": session, "target": "1001" });
+    carol.does(&add);
+    bob.logged("brings you into a conversation with Alice Demo");
+    alice.write("Hello, Bob.");
+    bob.logged("Hello, Bob.");
+    hears(&mut carol, "Hello, Bob.");
+    // Her connection breaks; the two go on.
+    let before = carol.seq;
+    drop(carol);
+    bob.write("Where has Carol gone?");
+    alice.logged("Where has Carol gone?");
+    said(&node, 3);
+    let mut carol = Page::back(node.http(), "1002", before);
+    hears(&mut carol, "Where has Carol gone?");
+    say(&mut carol, &session, "I am here.");
+    alice.logged("I am here.");
+    bob.logged("I am here.");
+    does(&mut carol, "im-end", &session);
+    bob.logged("(Carol Demo left)");
 }
 
 #[test]

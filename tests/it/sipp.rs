@@ -2,6 +2,8 @@
 
 use crate::support::node::Setup;
 use crate::support::node::TestNode;
+use crate::support::page::Page;
+use serde_json::json;
 use std::process::Command;
 
 /// Runs cases of `tests/sipp/run`; its output is shown where one fails.
@@ -119,8 +121,32 @@ fn makes_a_conference_by_join_and_invites_to_it_by_refer_to_the_focus() {
 fn brings_messages_at_once_or_later() {
     sipp(
         &Setup::new().start(),
-        &["message", "message_offline", "message_two_devices"],
+        &[
+            "message_both_ways",
+            "message_offline",
+            "message_two_devices",
+            "message_two_devices_one_declines",
+        ],
     );
+}
+
+#[test]
+fn gives_each_device_the_body_that_it_takes() {
+    sipp(&Setup::new().start(), &["message_envelope", "message_envelope_refused"]);
+}
+
+#[test]
+fn tells_a_phone_by_text_that_a_page_declined_or_did_not_answer() {
+    let node = Setup::new().set("im.invitation_timeout=1s").start();
+    let (mut page, _) = Page::of_messages(node.http(), "1001");
+    sipp(&node, &["message_page_no_answer"]);
+    page.expect("im-invited");
+    let declines = std::thread::spawn(move || {
+        let session = page.expect("im-invited")["invitation"]["session"]["id"].clone();
+        page.does(&json!({ "command": "im-reject", "session": session }));
+    });
+    sipp(&node, &["message_page_declines"]);
+    declines.join().unwrap();
 }
 
 #[test]

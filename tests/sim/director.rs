@@ -57,6 +57,20 @@ impl Script {
         }
     }
 
+    /// People at pages and phones who talk in sessions.
+    pub fn talkers(seed: u64) -> Script {
+        Script {
+            users: 40,
+            phones: 50,
+            letter_rate: 300,
+            vanish_rate: 10,
+            crash_rate: 1,
+            store_failures: 5,
+            longest_absence: 60,
+            ..Script::busy(seed, 0)
+        }
+    }
+
     /// People who write, with devices that come and go and a switch that dies.
     pub fn writers(seed: u64, letters: u64, copies: Copies) -> Script {
         Script {
@@ -111,6 +125,19 @@ pub fn settings() -> Settings {
 
 /// Plays a script to its end; the world after it, empty.
 pub fn play(script: &Script, test: &str) -> World {
+    let mut world = prepare(script, test);
+    let mut away: Vec<(clock::Mono, usize)> = Vec::new();
+    while world.ledger.counted("calls") < script.calls || world.ledger.counted("letters") < script.letters {
+        world.run_for(TICK);
+        tick(&mut world, script, &mut away);
+    }
+    world.store.failing = 0;
+    finish(&mut world);
+    world
+}
+
+/// The world before anything happens: everybody is there.
+pub fn prepare(script: &Script, test: &str) -> World {
     let mut world = World::new(
         script.seed,
         script.users,
@@ -127,13 +154,6 @@ pub fn play(script: &Script, test: &str) -> World {
     );
     world.store.failing = script.store_failures;
     everybody_comes(&mut world);
-    let mut away: Vec<(clock::Mono, usize)> = Vec::new();
-    while world.ledger.counted("calls") < script.calls || world.ledger.counted("letters") < script.letters {
-        world.run_for(TICK);
-        tick(&mut world, script, &mut away);
-    }
-    world.store.failing = 0;
-    finish(&mut world);
     world
 }
 
@@ -161,6 +181,11 @@ fn tick(world: &mut World, script: &Script, away: &mut Vec<(clock::Mono, usize)>
             }
         }
     }
+    leave_and_come(world, script, away);
+}
+
+/// Phones leave and come back, and the switch dies now and then; whether it did.
+pub fn leave_and_come(world: &mut World, script: &Script, away: &mut Vec<(clock::Mono, usize)>) -> bool {
     if world.random.permille(script.vanish_rate) {
         let index = world.random.below(world.phones.len());
         if world.phones[index].online {
@@ -178,11 +203,13 @@ fn tick(world: &mut World, script: &Script, away: &mut Vec<(clock::Mono, usize)>
     for index in back {
         world.appear(index);
     }
-    if world.random.permille(script.crash_rate) {
+    let crashes = world.random.permille(script.crash_rate);
+    if crashes {
         let down = world.random.millis(10, 4_000);
         world.crash(down);
         world.run_for(down + Duration::from_millis(1));
     }
+    crashes
 }
 
 /// Most vanish; some say farewell first.
@@ -287,7 +314,7 @@ pub fn finish(world: &mut World) {
 }
 
 /// Everybody comes back, writes what is still to be written, and gets what waits.
-fn letters_arrive(world: &mut World) {
+pub fn letters_arrive(world: &mut World) {
     for index in 0..world.phones.len() {
         world.vanish(index);
         world.appear(index);

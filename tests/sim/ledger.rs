@@ -1,6 +1,7 @@
 //! What must be true, and what has been seen of it. Whoever sees something that must not be says so here, and the run ends
 //! with the messages around it and the command that repeats it.
 
+use crate::talk::Talk;
 use crate::text::{Text, uri_of};
 use bytes::Bytes;
 use clock::Mono;
@@ -30,7 +31,7 @@ pub struct Ledger {
     letters: BTreeMap<String, Letter>,
     /// Letter by the branch under which the switch sent it to a device.
     copies: HashMap<String, String>,
-    /// Letter by the Call-ID its sender gave it, and by the name the switch gave it.
+    /// Letter by the Call-ID its sender gave it.
     names: HashMap<String, String>,
     /// When the switch died last, or came back from it.
     disturbed: Option<Mono>,
@@ -39,6 +40,10 @@ pub struct Ledger {
     devices: HashMap<(String, usize), String>,
     /// The last letter of each sender that each device got for the first time.
     last_of_sender: HashMap<(usize, usize), String>,
+    /// Letters that were said in sessions.
+    said: HashSet<String>,
+    /// What is known of sessions.
+    pub talk: Talk,
     /// Each device is to get each letter.
     pub to_each: bool,
     /// What the callers of calls were told, and other events, by name.
@@ -89,7 +94,7 @@ struct Letter {
     taken: Option<u64>,
     /// The switch knows that a device took it.
     confirmed: bool,
-    /// Its sender had no answer when the switch died: it writes again, and may be read twice.
+    /// Its sender had no answer when the switch died: it writes again, and a device may have it under the same name already.
     repeated: bool,
 }
 
@@ -185,9 +190,11 @@ impl Ledger {
         match method {
             "INVITE" if status == 0 && text.to_tag().is_empty() => self.expect(now, &text, Direction::Out),
             "INVITE" if (100..=299).contains(&status) => self.expect_caller(now, &text),
+            // What a session sends is looked at when it is taken.
+            "MESSAGE" if status == 0 && !text.get("X-IM-Session").is_empty() => {}
             "MESSAGE" if status == 0 => self.on_copy(now, &text),
             "MESSAGE" if status == 200 => self.on_done(text.call_id()),
-            "MESSAGE" if status == 202 && !has_kept(text.call_id()) => {
+            "MESSAGE" if status == 202 && !has_kept(text.call_id()) && !self.is_said(text.call_id()) => {
                 self.violated(now, text.call_id(), "202 to a message that is not on disk");
             }
             _ => {}
@@ -223,16 +230,29 @@ impl Ledger {
             }
             Some(_) => {}
         }
-        let name = text.call_id().split('@').next().unwrap_or("");
-        self.names.insert(name.to_owned(), id.clone());
         self.copies.insert(text.branch().to_owned(), id);
     }
 
-    /// The switch has done with a letter: it deletes it, or says 200 to its sender. A device's 2xx alone does not count:
+    /// Something was said in a session: it is on disk.
+    pub fn on_said(&mut self, text: &str) {
+        self.said.insert(text.to_owned());
+    }
+
+    fn is_said(&self, call_id: &str) -> bool {
+        self.names.get(call_id).is_some_and(|letter| self.said.contains(letter))
+    }
+
+    /// The switch says 200 to who wrote under this Call-ID: it has done with the letter. A device's 2xx alone does not count:
     /// it may belong to a copy that was taken back because another device came.
-    pub fn on_done(&mut self, name: &str) {
-        let letter = self.names.get(name).and_then(|id| self.letters.get_mut(id));
-        if let Some(letter) = letter {
+    fn on_done(&mut self, call_id: &str) {
+        if let Some(id) = self.names.get(call_id).cloned() {
+            self.on_gone(&id);
+        }
+    }
+
+    /// The switch deletes a letter.
+    pub fn on_gone(&mut self, id: &str) {
+        if let Some(letter) = self.letters.get_mut(id) {
             letter.confirmed = true;
         }
     }
@@ -268,8 +288,7 @@ impl Ledger {
                 self.check_order(now, id, device);
             }
             Some(first) => {
-                let is_repeated = self.letters.get(id).is_some_and(|letter| letter.repeated);
-                if first != name && !is_repeated {
+                if first != name {
                     self.violated(now, id, "a device gets a message twice and cannot know it");
                 }
                 self.count("letters a device has twice");
@@ -314,7 +333,7 @@ impl Ledger {
         let mut last: HashMap<(usize, usize), (u64, &str)> = HashMap::new();
         // In the order of writing: the ids rise.
         for (id, letter) in &self.letters {
-            if !matches!(letter.status, 200 | 202) {
+            if !matches!(letter.status, 200 | 202) || self.said.contains(id) {
                 continue;
             }
             let Some(taken) = letter.taken else {
@@ -346,8 +365,9 @@ impl Ledger {
 
     /// Letters that were accepted and have not reached anybody.
     pub fn letters_under_way(&self) -> usize {
-        let is_open = |letter: &&Letter| matches!(letter.status, 200 | 202) && letter.taken.is_none();
-        self.letters.values().filter(is_open).count()
+        let is_open = |letter: &Letter| matches!(letter.status, 200 | 202) && letter.taken.is_none();
+        let pagers = self.letters.iter().filter(|(id, _)| !self.said.contains(*id));
+        pagers.filter(|(_, letter)| is_open(letter)).count()
     }
 
     /// At the end: one record for each leg, none for anything else.

@@ -11,6 +11,7 @@ mod network;
 mod phone;
 mod random;
 mod store;
+mod talk;
 mod text;
 mod world;
 
@@ -104,4 +105,22 @@ fn messages_survive_devices_that_come_and_go_and_crashes() {
 fn each_device_that_comes_and_goes_gets_its_copy_over_crashes() {
     let test = "each_device_that_comes_and_goes_gets_its_copy_over_crashes";
     people_write(32, switch::config::Copies::Device, test);
+}
+
+/// Twenty people at pages and twenty with phones alone, in sessions, while pages and phones come and go, datagrams are lost and
+/// doubled and the switch dies: what was said is told to each of them once, in one order, pages show what is, and nothing is
+/// left in the end.
+#[test]
+fn sessions_survive_loss_duplication_and_crashes() {
+    let test = "sessions_survive_loss_duplication_and_crashes";
+    for seed in seeds(&[41, 42]) {
+        let script = Script::talkers(seed);
+        let world = talk::play(&script, setting("SIM_TEXTS").unwrap_or(1_500), test);
+        report(&world, &script);
+        let (said, by_phones) = world.ledger.said();
+        assert!(
+            by_phones > said / 20,
+            "{by_phones} of {said} texts by phones say nothing"
+        );
+    }
 }

@@ -235,6 +235,17 @@ impl World {
             self.disturb();
         }
         self.step(|_, _| {});
+        self.watch();
+    }
+
+    /// Whether there is a switch.
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// A command; what it is answered goes to [`crate::talk::Talk`].
+    pub fn command(&mut self, token: switch::Token, command: switch::Command) {
+        self.input(Input::Command { token, command });
     }
 
     /// kill -9, and a new one after `down`.
@@ -245,6 +256,7 @@ impl World {
         self.store.crash(&mut self.random);
         self.media = MediaPlane::default();
         self.ledger.forget_confirmations();
+        self.ledger.talk.on_crash();
         self.ledger.count("crashes");
         self.disturb();
         self.at(down, What::Boot);
@@ -302,8 +314,10 @@ impl World {
                 Err(why) => self.violated("", &format!("a plan that cannot be carried out: {why}")),
             },
             Output::Store { token, op } => {
-                if let model::StoreOp::DeleteMessage(id) = &op {
-                    self.ledger.on_done(&id.to_string());
+                if let model::StoreOp::DeleteMessage(id) = &op
+                    && let Some(letter) = self.store.text_of(*id)
+                {
+                    self.ledger.on_gone(letter);
                 }
                 if self.store.ask(token, op) {
                     let after = self.random.millis(1, 30);
@@ -313,13 +327,33 @@ impl World {
             Output::Connect { token, .. } => self.input(Input::ConnectFailed { token }),
             Output::Resolve { .. } => self.violated("", "a name is asked for, and no phone has one"),
             Output::Close { .. } => {}
-            Output::Notice(Notice::Answer { .. } | Notice::Drained | Notice::Verb(_) | Notice::Event(_)) => {}
+            Output::Notice(Notice::Answer { token, answer }) => {
+                let told = self.ledger.talk.on_answer(token, answer);
+                self.expect_talk(told);
+            }
+            Output::Notice(Notice::Event(occurrence)) => {
+                if let model::Event::ImMessage { message, .. } = &occurrence.event {
+                    if !self.store.has_said(&message.text) {
+                        self.violated(&message.text, "what is not on disk is told");
+                    }
+                    self.ledger.on_said(&message.text);
+                }
+                let told = self.ledger.talk.on_event(occurrence.event);
+                self.expect_talk(told);
+            }
+            Output::Notice(Notice::Drained | Notice::Verb(_)) => {}
+        }
+    }
+
+    fn expect_talk(&self, told: Result<(), String>) {
+        if let Err(why) = told {
+            self.violated("", &why);
         }
     }
 
     fn commit(&mut self) {
         let replies = self.store.commit(&mut self.random);
-        if let Some(fault) = self.store.fault.take() {
+        if let Some(fault) = self.store.take_fault() {
             self.violated("", &fault);
         }
         for (token, reply) in replies {

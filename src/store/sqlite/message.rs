@@ -2,7 +2,7 @@
 
 use super::whole;
 use clock::Wall;
-use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage};
+use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage, WaitingMessage};
 use rusqlite::{Connection, Error, Result, Row, params};
 
 /// A message that is known is left as it is; an id that another one has is refused by the primary key.
@@ -10,6 +10,9 @@ const APPEND: &str = "INSERT INTO message
     (id, recipient, sender, sender_display, call_id, cseq, content_type, body, accepted_at, expires_at, taken, imdn_id, wants)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT (recipient, sender, call_id, cseq) DO NOTHING";
+
+const KNOWN: &str =
+    "SELECT id, delivered FROM message WHERE recipient = ?1 AND sender = ?2 AND call_id = ?3 AND cseq = ?4";
 
 const OWE: &str = "INSERT OR IGNORE INTO message_copy (message, device) VALUES (?1, ?2)";
 
@@ -42,6 +45,12 @@ const FORGET_DELIVERED: &str = "DELETE FROM message WHERE id IN
 /// Most delivered messages forgotten at once, so that the writer is not held up for more than some tenths of a second.
 const FORGOTTEN_AT_ONCE: i64 = 65_536;
 
+const FIND_DROPPED: &str = "SELECT id FROM message WHERE recipient = ?1 AND delivered = 0 AND (?2 IS NULL OR id = ?2)
+    ORDER BY id LIMIT ?3";
+
+const WAITING_OF: &str = "SELECT id, sender, accepted_at, expires_at, content_type, length(body), taken
+    FROM message WHERE recipient = ?1 AND delivered = 0 AND id > ?2 ORDER BY id LIMIT ?3";
+
 const EXPIRE: &str = "DELETE FROM message WHERE id IN
     (SELECT id FROM message WHERE delivered = 0 AND expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2)
     RETURNING id, recipient";
@@ -55,17 +64,29 @@ const WAITING: &str = "SELECT count(*) FROM message WHERE delivered = 0";
 /// One statement, unless devices are to get copies of their own: then all, or none.
 pub(super) fn append(connection: &Connection, m: &StoredMessage) -> Result<StoreReply> {
     if m.owed.is_empty() {
-        return insert(connection, m).map(|_| StoreReply::Done);
+        return match insert(connection, m)? {
+            0 => known(connection, m),
+            _ => Ok(StoreReply::Done),
+        };
     }
     whole(connection, || {
-        if insert(connection, m)? > 0 {
-            let mut owe = connection.prepare_cached(OWE)?;
-            for device in &m.owed {
-                owe.execute((m.id.0.cast_signed(), device))?;
-            }
+        if insert(connection, m)? == 0 {
+            return known(connection, m);
+        }
+        let mut owe = connection.prepare_cached(OWE)?;
+        for device in &m.owed {
+            owe.execute((m.id.0.cast_signed(), device))?;
         }
         Ok(StoreReply::Done)
     })
+}
+
+/// What became of the one that came before.
+fn known(connection: &Connection, m: &StoredMessage) -> Result<StoreReply> {
+    let values = params![m.to.as_str(), m.from.as_str(), m.call_id, m.cseq];
+    let mut statement = connection.prepare_cached(KNOWN)?;
+    let (id, is_delivered) = statement.query_row(values, |row| Ok((id(row)?, row.get::<_, bool>(1)?)))?;
+    Ok(StoreReply::Known((!is_delivered).then_some(id)))
 }
 
 /// How many rows: none if it is known already.
@@ -139,6 +160,59 @@ pub(super) fn forget_copies(connection: &Connection, aor: &Aor, device: &str) ->
 pub(super) fn delete(connection: &Connection, id: MessageId) -> Result<StoreReply> {
     connection.prepare_cached(DELETE)?.execute((id.0.cast_signed(),))?;
     Ok(StoreReply::Done)
+}
+
+/// Of all statements as many as there are messages, or none.
+pub(super) fn drop_of(
+    connection: &Connection,
+    to: &Aor,
+    only: Option<MessageId>,
+    except: &[MessageId],
+) -> Result<StoreReply> {
+    whole(connection, || {
+        let limit = (StoreOp::EXPIRED_AT_ONCE + except.len()) as i64;
+        let mut find = connection.prepare_cached(FIND_DROPPED)?;
+        let rows = find.query_map((to.as_str(), only.map(|id| id.0.cast_signed()), limit), id)?;
+        let mut gone = rows.collect::<Result<Vec<_>>>()?;
+        gone.retain(|id| !except.contains(id));
+        gone.truncate(StoreOp::EXPIRED_AT_ONCE);
+        for id in &gone {
+            delete(connection, *id)?;
+        }
+        Ok(StoreReply::Expired(
+            gone.into_iter().map(|id| (id, to.clone())).collect(),
+        ))
+    })
+}
+
+/// What waits for somebody, without the text.
+pub(super) fn waiting_of(
+    connection: &Connection,
+    to: &Aor,
+    after: MessageId,
+    limit: u32,
+) -> Result<Vec<WaitingMessage>> {
+    let mut statement = connection.prepare_cached(WAITING_OF)?;
+    let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+    let rows = statement.query_map((to.as_str(), after, limit), |row| {
+        Ok(WaitingMessage {
+            id: id(row)?,
+            from: aor(row, 1)?,
+            accepted_at: Wall(row.get(2)?),
+            expires_at: Wall(row.get(3)?),
+            content_type: row.get(4)?,
+            bytes: number(row, 5)?,
+            is_taken: row.get(6)?,
+            owed: Vec::new(),
+        })
+    })?;
+    let mut waiting = rows.collect::<Result<Vec<_>>>()?;
+    let mut owed = connection.prepare_cached(OWED)?;
+    for message in &mut waiting {
+        let devices = owed.query_map((message.id.0.cast_signed(),), |row| row.get(0))?;
+        message.owed = devices.collect::<Result<_>>()?;
+    }
+    Ok(waiting)
 }
 
 pub(super) fn expire(connection: &Connection, now: Wall) -> Result<StoreReply> {

@@ -22,7 +22,10 @@ use crate::reader::Read;
 use crate::{CdrQuery, CdrRow, OpenError, TranscriptQuery, TranscriptRow};
 use failure::kind_of;
 use file::Lock;
-use model::{Aor, ImTranscript, InteractionId, RecordingRow, SessionId, StoreError, StoreOp, StoreReply};
+use model::{
+    Aor, ImTranscript, InteractionId, MessageId, RecordingRow, SessionId, StoreError, StoreOp, StoreReply,
+    WaitingMessage,
+};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -197,6 +200,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::PutReceipt(one) => receipt::put(connection, one),
         StoreOp::DeleteReceipt(id) => receipt::delete(connection, *id),
         StoreOp::LoadReceipts => receipt::load(connection),
+        StoreOp::DropMessages { to, id, except } => message::drop_of(connection, to, *id, except),
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
@@ -285,6 +289,10 @@ impl Read for SqliteReader {
 
     fn transcript(&mut self, id: SessionId) -> Result<Option<ImTranscript>, StoreError> {
         session::show(&self.0, id).map_err(|why| kind_of(&why))
+    }
+
+    fn waiting_of(&mut self, to: &Aor, after: MessageId, limit: u32) -> Result<Vec<WaitingMessage>, StoreError> {
+        message::waiting_of(&self.0, to, after, limit).map_err(|why| kind_of(&why))
     }
 
     fn waiting_by_user(&mut self) -> Result<Vec<(Aor, u64)>, StoreError> {

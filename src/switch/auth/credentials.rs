@@ -128,7 +128,7 @@ fn algorithm(name: Option<&[u8]>, offered: &[Algorithm]) -> Option<Algorithm> {
 }
 
 /// `8LHEX`; phones also write it in quotes or capitals.
-fn count(nc: &[u8]) -> Option<u32> {
+pub(super) fn count(nc: &[u8]) -> Option<u32> {
     let digits = nc
         .strip_prefix(b"\"")
         .and_then(|nc| nc.strip_suffix(b"\""))

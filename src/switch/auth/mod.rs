@@ -6,6 +6,7 @@
 mod challenge;
 mod credentials;
 mod failures;
+mod first;
 mod identity;
 mod nonce;
 
@@ -16,7 +17,7 @@ use crate::{admission, security};
 use clock::Now;
 use credentials::{Credentials, Flaw, LastHa2};
 use failures::Failures;
-use nonce::{Bad, MARK_BITS, Nonce, Nonces};
+use nonce::{Bad, MARK_BITS, Nonce, Nonces, TRACE_BITS};
 use sip::{Flow, Message, Name, Reply};
 
 pub(crate) use identity::{asserts_only, claimed, is_user};
@@ -112,13 +113,23 @@ impl Auth {
             return Err(Reply::new(400).reason("Digest uri Differs From Request-URI"));
         }
         core.tally.challenges += 1;
-        Err(self.challenge(core, now, flow, (stale, asks)))
+        Err(self.challenge(core, now, flow, request, (stale, asks)))
     }
 
-    fn challenge(&self, core: &mut Core, now: Now, flow: Flow, (stale, asks): (bool, Asks)) -> Reply {
-        let nonce = self
-            .nonces
-            .make(now.mono, self.mark(core, flow) | core.random() >> MARK_BITS);
+    fn challenge(
+        &self,
+        core: &mut Core,
+        now: Now,
+        flow: Flow,
+        request: &Message,
+        (stale, asks): (bool, Asks),
+    ) -> Reply {
+        let random = core.random() >> MARK_BITS;
+        let own = match self.trace_for(request) {
+            Some(trace) => random >> TRACE_BITS | u64::from(trace) << (64 - MARK_BITS - TRACE_BITS),
+            None => random,
+        };
+        let nonce = self.nonces.make(now.mono, self.mark(core, flow) | own);
         challenge::reply(&core.config, flow, &nonce, (stale, asks))
     }
 

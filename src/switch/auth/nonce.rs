@@ -42,9 +42,18 @@ pub(crate) struct Nonce {
     id: u64,
 }
 
-/// The part of a nonce's number that tells to whom it was sent; the rest is random.
+/// The part of a nonce's number that tells to whom it was sent; the rest is random, or begins with a trace of a message.
 pub(super) const MARK_BITS: u32 = 16;
 pub(super) const MARK: u64 = !(u64::MAX >> MARK_BITS);
+/// Of a challenge to a message: what it was about. See [`super::first`].
+pub(super) const TRACE_BITS: u32 = 32;
+
+/// The trace that a nonce bears, whoever made it: it means something only to whom it is compared with.
+pub(super) fn trace_in(text: &[u8]) -> Option<u32> {
+    let bytes = unhex(text)?;
+    let id = bytes[8..16].iter().fold(0u64, |id, byte| id << 8 | u64::from(*byte));
+    u32::try_from(id >> (64 - MARK_BITS - TRACE_BITS) & u64::from(u32::MAX)).ok()
+}
 
 impl Nonce {
     /// To whom it was sent.
@@ -173,6 +182,18 @@ impl Nonces {
 
     fn life(&self) -> u32 {
         u32::try_from(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX) / (1_000 / TICKS)).unwrap_or(u32::MAX)
+    }
+
+    /// Of a message that came first under this CSeq: the same in each run.
+    pub(super) fn trace(&self, call_id: &[u8], cseq: u32, body: &[u8]) -> u32 {
+        let mut hash = Sha256::new();
+        hash.update(self.key);
+        hash.update(b"a message that came first under this number");
+        hash.update(cseq.to_be_bytes());
+        hash.update(Sha256::digest(call_id));
+        hash.update(body);
+        let hash = hash.finalize();
+        u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
     }
 
     /// A hash with the key before a text of fixed length: what breaks such a MAC in general, lengthening the text, is

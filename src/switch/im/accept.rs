@@ -48,17 +48,17 @@ struct Content {
 }
 
 impl Im {
-    /// A MESSAGE from outside of any dialog whose sender is known and whose From is theirs.
-    /// What belongs to a session goes there.
+    /// A MESSAGE from outside of any dialog whose sender is known and whose From is theirs, with the CSeq under which it came
+    /// first. What belongs to a session goes there.
     pub(crate) fn handle_message(
         &mut self,
         cx: &mut Cx<'_>,
         sessions: &mut Sessions,
-        sender: UserIndex,
+        sender: (UserIndex, u32),
         flow: Flow,
         request: Message,
     ) {
-        if let Some(letter) = self.letter_in(cx, sender, flow, &request)
+        if let Some(letter) = self.letter_in(cx, sessions, sender, flow, &request)
             && !sessions.take_text(cx, flow, &request, &letter)
         {
             self.take(cx, flow, request, letter, None);
@@ -66,9 +66,16 @@ impl Im {
     }
 
     /// The message for a person in this request; `None`: it was something else or refused, and is answered.
-    fn letter_in(&mut self, cx: &mut Cx<'_>, sender: UserIndex, flow: Flow, request: &Message) -> Option<Letter> {
+    fn letter_in(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sessions: &mut Sessions,
+        (sender, cseq): (UserIndex, u32),
+        flow: Flow,
+        request: &Message,
+    ) -> Option<Letter> {
         let from = cx.core.users[sender].aor.clone();
-        match self.read(cx, sender, flow, request) {
+        match self.read(cx, (sender, cseq), flow, request) {
             Ok(Said::Letter(letter)) => match self.again(&letter) {
                 Some(status) => {
                     tracing::info!(call_id = &*letter.call_id, status, "message came again");
@@ -80,13 +87,17 @@ impl Im {
             // The switch is what these are for: it has them.
             Ok(Said::Composing(to, notice)) => {
                 cx.core.answer(cx.now, flow, request, &Reply::new(200));
-                self.compose(cx, &from, &to, &notice);
+                if !sessions.take_composing(cx, &from, &to, &notice) {
+                    self.compose(cx, &from, &to, &notice);
+                }
                 self.settle(cx);
                 None
             }
             Ok(Said::Report(to, report)) => {
                 cx.core.answer(cx.now, flow, request, &Reply::new(200));
-                self.on_report(cx, &from, &to, &report);
+                if !sessions.take_report(cx, &from, &to, &report) {
+                    self.on_report(cx, &from, &to, &report);
+                }
                 self.settle(cx);
                 None
             }
@@ -95,6 +106,11 @@ impl Im {
                 None
             }
         }
+    }
+
+    /// A message was accepted: should it come again it gets the same answer and has no second effect.
+    pub(super) fn note_accepted(&mut self, cx: &Cx<'_>, name: (&Aor, &Aor, &str, u32), status: u16) {
+        self.recent.note(cx.now.mono, name, status);
     }
 
     fn again(&self, letter: &Letter) -> Option<u16> {
@@ -113,7 +129,13 @@ impl Im {
     }
 
     /// What the request is, if we can take it.
-    fn read(&mut self, cx: &mut Cx<'_>, sender: UserIndex, flow: Flow, request: &Message) -> Result<Said, Reply> {
+    fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (sender, cseq): (UserIndex, u32),
+        flow: Flow,
+        request: &Message,
+    ) -> Result<Said, Reply> {
         let user = &cx.core.users[sender];
         if !user.im {
             return Err(Reply::new(403));
@@ -158,7 +180,7 @@ impl Im {
             from,
             from_display: if name.is_empty() { display_name(request) } else { name },
             call_id: String::from_utf8_lossy(request.call_id()).into(),
-            cseq: request.cseq(),
+            cseq,
             content_type: content.content_type,
             body: content.body,
             accepted_at: now,

@@ -96,6 +96,7 @@ impl Im {
             body: notice.write().into(),
             guise: None,
             keeps: false,
+            text: None,
             owner: None,
         };
         self.post(cx, post);

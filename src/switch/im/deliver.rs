@@ -74,7 +74,7 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        let (owner, id) = (delivery.owner, delivery.letter.id);
+        let (owner, id) = (delivery.owner, delivery.posted_as);
         if fork.form == Form::Envelope && self.is_retried_plain(cx, number, &fork, &verdict) {
             return;
         }
@@ -165,10 +165,11 @@ impl Im {
         delivery.owed.retain(|owed| **owed != *device);
         let letter = &delivery.letter;
         let (to, from, id, stage) = (letter.to.clone(), letter.from.clone(), letter.id, delivery.stage);
-        let is_news = letter.kind().is_none();
+        let (is_news, text) = (letter.kind().is_none(), letter.of_session());
         tracing::info!(call_id = &*letter.call_id, %from, %to, "message delivered");
         if let Some(slot) = delivery.slot.take() {
             cx.core.tally.messages_forwarded += 1;
+            post::tell_session(cx, text, id, &to);
             self.end(cx, number);
             self.on_queue_taken(cx, &slot, id);
             return self.note_delivered(cx, (id, &from, &to), is_news);
@@ -267,7 +268,7 @@ impl Im {
     }
 
     /// All that are owed it have it, or do not want it.
-    fn succeed(&mut self, cx: &mut Cx<'_>, number: u64) {
+    pub(super) fn succeed(&mut self, cx: &mut Cx<'_>, number: u64) {
         cx.core.tally.messages_delivered += 1;
         self.answer(cx, number, &Reply::new(200));
         self.end_live(cx, number);
@@ -323,7 +324,9 @@ impl Im {
         }
         self.stored += 1;
         self.keep_receipt(cx.core, stored.id);
-        self.ask(cx.core, StoreOp::AppendMessage(stored), Question::Append(number));
+        let id = stored.id;
+        let question = Question::Append { number, to, id };
+        self.ask(cx.core, StoreOp::AppendMessage(stored), question);
         if !is_early {
             self.release(number);
         }
@@ -469,7 +472,7 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        let owner = delivery.owner.take();
+        let (owner, id) = (delivery.owner.take(), delivery.posted_as);
         post::tell(cx, owner, id, || match reply.status {
             200 => Fate::Delivered,
             202 => Fate::Stored,
@@ -525,7 +528,7 @@ impl Im {
             return;
         };
         let ways = self.ways(cx, delivery);
-        let asks = !delivery.letter.imdn_id.is_empty();
+        let asks = !delivery.letter.imdn_id.is_empty() && delivery.letter.of_session().is_none();
         let to = delivery.letter.to.clone();
         // Who might want an envelope and did not say so is asked, for the next time.
         let open: SmallVec<[Box<str>; 2]> = ways

@@ -107,6 +107,10 @@ impl Devices {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.known.values().map(SmallVec::len).sum()
+    }
+
     /// Which bodies this device takes.
     pub(super) fn takes(&self, aor: &Aor, key: &str) -> Takes {
         let device = self

@@ -34,6 +34,23 @@ pub(super) struct Receipts {
     last_notice: u64,
 }
 
+/// What a sender wants to hear of a message, and what he calls it; neither is empty.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) imdn_id: Box<str>,
+    pub(super) marks: Marks,
+}
+
+impl Wish {
+    pub(super) fn of(letter: &Letter) -> Option<Wish> {
+        let is_one = letter.wants != Marks::NONE && !letter.imdn_id.is_empty();
+        is_one.then(|| Wish {
+            imdn_id: letter.imdn_id.clone(),
+            marks: letter.wants,
+        })
+    }
+}
+
 #[derive(Debug)]
 struct Followed {
     receipt: Receipt,
@@ -51,6 +68,30 @@ impl Receipts {
             notices: HashMap::with_hasher(hasher.clone()),
             last_notice: 0,
         }
+    }
+
+    /// A message turns out to be one that came before and has that id.
+    pub(super) fn rename(&mut self, core: &mut Core, from: MessageId, to: MessageId) {
+        let Some(mut followed) = self.by_id.remove(&from) else {
+            return;
+        };
+        self.by_name.insert(name(&followed.receipt), to);
+        if followed.is_kept {
+            core.store(StoreOp::DeleteReceipt(from));
+        }
+        // What is known of the first one counts.
+        if self.by_id.contains_key(&to) {
+            return;
+        }
+        followed.receipt.id = to;
+        if followed.is_kept {
+            core.store(StoreOp::PutReceipt(Box::new(followed.receipt.clone())));
+        }
+        self.by_id.insert(to, followed);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     fn insert(&mut self, core: &mut Core, receipt: Receipt, is_kept: bool) {
@@ -80,21 +121,41 @@ impl Receipts {
 impl Im {
     /// A message was taken in: if its sender wants to hear of it, it is followed.
     pub(super) fn follow(&mut self, cx: &mut Cx<'_>, letter: &Letter) {
-        if letter.wants == Marks::NONE || letter.imdn_id.is_empty() {
+        let Some(Wish { imdn_id, marks }) = Wish::of(letter) else {
             return;
-        }
+        };
         let receipt = Receipt {
             id: letter.id,
             sender: letter.from.clone(),
             reader: letter.to.clone(),
-            imdn_id: letter.imdn_id.clone(),
-            wants: letter.wants.0,
+            imdn_id,
+            wants: marks.0,
             seen: 0,
             told: 0,
             accepted_at: letter.accepted_at,
             expires_at: letter.expires_at.max(letter.accepted_at + cx.core.config.im.keep),
         };
         self.receipts.insert(cx.core, receipt, false);
+    }
+
+    /// A text was said in a session by a phone that wants to hear what becomes of it: it is followed for each reader.
+    pub(super) fn follow_text(&mut self, cx: &mut Cx<'_>, sender: &Aor, wish: &Wish, readers: Vec<Aor>) {
+        for reader in readers {
+            let id = self.next_id(cx.now.wall);
+            let receipt = Receipt {
+                id,
+                sender: sender.clone(),
+                reader,
+                imdn_id: wish.imdn_id.clone(),
+                wants: wish.marks.0,
+                seen: 0,
+                told: 0,
+                accepted_at: cx.now.wall,
+                expires_at: cx.now.wall + cx.core.config.im.keep,
+            };
+            self.receipts.insert(cx.core, receipt, false);
+            self.keep_receipt(cx.core, id);
+        }
     }
 
     /// The sender is told 200 or 202, or the message goes to the disk: from now on it is followed over a restart, too.
@@ -155,11 +216,19 @@ impl Im {
 
     /// A device of `reader` says what became of a message.
     pub(super) fn on_report(&mut self, cx: &mut Cx<'_>, reader: &Aor, sender: &Aor, report: &Report) {
-        let name = (sender.clone(), reader.clone(), report.message_id.clone());
-        let (Some(&id), Some(mark)) = (self.receipts.by_name.get(&name), report.mark) else {
-            return tracing::debug!(%reader, %sender, "notification of nothing that is followed");
-        };
-        self.mark(cx, (id, sender, reader), mark);
+        match report.mark {
+            Some(mark) => self.mark_named(cx, reader, sender, &report.message_id, mark),
+            None => tracing::debug!(%reader, %sender, "notification of no news"),
+        }
+    }
+
+    /// Something happened to the message that `sender` calls so.
+    pub(super) fn mark_named(&mut self, cx: &mut Cx<'_>, reader: &Aor, sender: &Aor, imdn_id: &str, mark: Mark) {
+        let name = (sender.clone(), reader.clone(), imdn_id.into());
+        match self.receipts.by_name.get(&name) {
+            Some(&id) => self.mark(cx, (id, sender, reader), mark),
+            None => tracing::debug!(%reader, %sender, "news of nothing that is followed"),
+        }
     }
 
     /// Sends what has happened, is wanted and was not told.
@@ -175,6 +244,7 @@ impl Im {
             self.receipts.last_notice += 1;
             let number = NOTICES | self.receipts.last_notice;
             self.receipts.notices.insert(number, (id, mark));
+            cx.core.tally.receipts_told += 1;
             let post = notice(cx.core, &receipt, mark, number);
             self.post(cx, post);
         }
@@ -287,6 +357,7 @@ fn notice(core: &mut Core, receipt: &Receipt, mark: Mark, number: u64) -> Post {
             headers: Headers::new(),
         }),
         keeps: true,
+        text: None,
         owner: Some(Room::Im.owner(number)),
     }
 }

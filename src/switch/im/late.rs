@@ -1,11 +1,11 @@
 //! Copies of stored messages that a device did not answer in time, and may answer yet: its 2xx then counts, or the reader
 //! would get the message again with the next try.
 
-use super::{Im, Question, Stage};
+use super::{Im, Question, Stage, post};
 use crate::core::Cx;
 use ahash::RandomState;
 use hashbrown::HashMap;
-use model::{Aor, MessageId, StoreOp};
+use model::{Aor, MessageId, SessionId, StoreOp};
 use sip::body::imdn::Mark;
 use sip::endpoint::ClientId;
 use smallvec::SmallVec;
@@ -31,6 +31,8 @@ struct GivenUp {
     id: MessageId,
     /// It is no notification.
     is_news: bool,
+    /// The text of a session that it is.
+    text: Option<(SessionId, u64)>,
     /// Who did not answer, by the key of the device where copies are counted.
     silent: SmallVec<[(ClientId, Box<str>); 1]>,
 }
@@ -82,6 +84,7 @@ impl Im {
                 to: letter.to.clone(),
                 id: letter.id,
                 is_news: letter.kind().is_none(),
+                text: letter.of_session(),
                 silent: silent.collect(),
             };
             self.late.insert(number, one);
@@ -96,6 +99,7 @@ impl Im {
             to,
             id,
             is_news,
+            text,
             silent,
         }) = self.late.deliveries.get(&number).cloned()
         else {
@@ -126,6 +130,7 @@ impl Im {
             cx.core.store(StoreOp::DeleteMessage(id));
             self.uncount(&to, id);
         }
+        post::tell_session(cx, text, id, &to);
         if is_news {
             self.mark(cx, (id, &from, &to), Mark::Delivered);
         }

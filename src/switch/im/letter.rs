@@ -1,25 +1,29 @@
 //! A message on its way: who, to whom, what; and the MESSAGE (RFC 3428) a device gets of it.
 
 use super::devices::Kind;
+use super::session;
 use crate::core::{Core, aor_uri};
 use crate::text::name_addr;
 use bytes::Bytes;
 use clock::Wall;
-use model::{Aor, MessageId, StoredMessage};
+use model::{Aor, MessageId, SessionId, StoredMessage};
+use sha2::{Digest, Sha256};
 use sip::body::cpim::{self, Cpim};
 use sip::body::imdn::{Mark, Marks};
 use sip::{Body, Draft, Headers, Method, Name};
+use std::fmt::Write;
 
 /// One accepted message.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
-    /// Rises in the order of acceptance. Names the message to devices that know repeats: it is in our Call-ID.
+    /// Rises in the order of acceptance. Devices know it by its name: [`Letter::name`].
     pub(super) id: MessageId,
     pub(super) to: Aor,
     pub(super) from: Aor,
     pub(super) from_display: Box<str>,
     /// Of the sender's request.
     pub(super) call_id: Box<str>,
+    /// Under which it came first, before any challenge.
     pub(super) cseq: u32,
     pub(super) content_type: Box<str>,
     pub(super) body: Bytes,
@@ -34,7 +38,7 @@ pub(super) struct Letter {
     pub(super) is_secure: bool,
     /// How its requests look, where that is not ours to choose. Not stored: a later try has our own look.
     pub(super) guise: Option<Box<Guise>>,
-    /// What its sender calls it, if he wants to hear of it; may be empty.
+    /// What its sender calls it, if he wants to hear of it, or the session it belongs to: [`Letter::of_session`]. May be empty.
     pub(super) imdn_id: Box<str>,
     /// What he wants to hear.
     pub(super) wants: Marks,
@@ -53,6 +57,9 @@ pub(super) enum Form {
 
 /// The header that tells an aware device our name of a message: with it a repeat is known for one.
 const MESSAGE_ID: &str = "X-Message-Id";
+
+/// The header that names the session to which a message belongs.
+pub(super) const SESSION: &str = "X-IM-Session";
 
 /// The look of a MESSAGE that belongs to something longer, as an IM session: one Call-ID with rising CSeq, so that a trace
 /// shows it as one conversation.
@@ -77,20 +84,27 @@ impl Letter {
             name_addr(&self.from_display, &aor_uri(&self.from)),
             format!("<{}>", aor_uri(&self.to)),
         );
-        let draft = match &self.guise {
-            Some(guise) => {
-                let from = format!("{from};tag={}", guise.tag);
+        let tagged = |tag: &dyn std::fmt::Display| format!("{from};tag={tag}");
+        let draft = match (&self.guise, self.of_session()) {
+            (Some(guise), _) => {
+                let from = tagged(&guise.tag);
                 Draft::new(Method::Message, "", &from, &to, &guise.call_id, guise.cseq).headers(&guise.headers)
             }
-            None => {
-                let from = format!("{from};tag={}", core.endpoint.new_tag());
-                let call_id = format!("{}@{}", self.id, self.to.domain());
+            // One that was stored looks as it did before.
+            (None, Some((session, _))) => {
+                let from = tagged(&core.endpoint.new_tag());
+                let draft = Draft::new(Method::Message, "", &from, &to, &self.call_id, self.cseq);
+                draft.headers(&Headers::new().named(SESSION, session.to_string()))
+            }
+            (None, None) => {
+                let from = tagged(&core.endpoint.new_tag());
+                let call_id = format!("{}@{}", self.name(), self.to.domain());
                 Draft::new(Method::Message, "", &from, &to, &call_id, 1)
             }
         };
         let mut draft = draft.header(Name::Date, sip::header::write_date(self.accepted_at));
         if form != Form::Plain {
-            draft.headers.add_named(MESSAGE_ID, self.id.to_string());
+            draft.headers.add_named(MESSAGE_ID, self.name());
         }
         if form == Form::Envelope {
             return draft.body(Body {
@@ -107,20 +121,50 @@ impl Letter {
         })
     }
 
+    /// Its name on the wire, made of what its sender calls it: when the sender repeats it to a switch that has lost its memory,
+    /// devices see that it is the same.
+    #[must_use]
+    pub(super) fn name(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.to.as_str(), self.from.as_str(), &*self.call_id] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        hash.update(self.cseq.to_be_bytes());
+        let mut name = String::from("m-");
+        for byte in &hash.finalize()[..16] {
+            // To write to a String does not fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        name
+    }
+
+    /// The session it is said in, and its number there.
+    #[must_use]
+    pub(super) fn of_session(&self) -> Option<(SessionId, u64)> {
+        session::text_of(&self.imdn_id)
+    }
+
     /// The body only those devices get who take it.
     pub(super) fn kind(&self) -> Option<Kind> {
         Kind::of(&self.content_type)
     }
 
-    /// That it was delivered the switch tells itself: a device is asked only to say when it is shown.
+    /// That it was delivered the switch tells itself: a device is asked only to say when it is shown. A session wants to know
+    /// that of all its texts.
     fn envelope(&self) -> Bytes {
         let asks = Marks::NONE.with(Mark::Displayed);
+        let wants = if self.of_session().is_some() {
+            asks
+        } else {
+            self.wants.both(asks)
+        };
         Cpim {
             from: Some(name_addr(&self.from_display, &aor_uri(&self.from)).into()),
             to: Some(format!("<{}>", aor_uri(&self.to)).into()),
             date: Some(rfc3339(self.accepted_at).into()),
             message_id: Some(self.imdn_id.to_string().into()),
-            wants: self.wants.both(asks),
+            wants,
             content_type: (!self.content_type.is_empty()).then(|| self.content_type.to_string().into()),
             is_notification: false,
             body: &self.body,

@@ -10,7 +10,9 @@ mod accept;
 mod composing;
 mod deliver;
 mod devices;
+mod discard;
 mod imdn;
+mod known;
 mod late;
 mod letter;
 mod post;
@@ -31,6 +33,7 @@ use crate::{Token, core};
 use ahash::RandomState;
 use clock::Mono;
 use clock::{Now, Wall};
+use discard::Dropping;
 use hashbrown::HashMap;
 use letter::Letter;
 use model::{Aor, MessageId, StoreOp, StoreReply};
@@ -90,7 +93,11 @@ pub(crate) struct Im {
 #[derive(Debug)]
 enum Question {
     /// To keep the message of this delivery.
-    Append(u64),
+    Append {
+        number: u64,
+        to: Aor,
+        id: MessageId,
+    },
     /// For the stored messages of a tray.
     Load(Slot),
     /// To forget the message that a run has brought from this tray.
@@ -99,6 +106,8 @@ enum Question {
     Take(Aor, MessageId),
     /// To forget a device and what it was owed.
     Forget,
+    /// To drop messages of a reader, this one or all; so many are gone.
+    Drop(Dropping),
     /// How much waits; numbers given since are not below this one.
     Recount(u64),
     Expire,
@@ -114,7 +123,7 @@ struct Slot {
 impl Question {
     fn append(&self) -> Option<u64> {
         match self {
-            Question::Append(number) => Some(*number),
+            Question::Append { number, .. } => Some(*number),
             _ => None,
         }
     }
@@ -132,6 +141,8 @@ impl Question {
 #[derive(Debug)]
 struct Delivery {
     letter: Letter,
+    /// What its owner knows it by.
+    posted_as: MessageId,
     stage: Stage,
     /// The sender's request, while it waits for its answer.
     sender: Option<ServerId>,
@@ -294,8 +305,11 @@ impl Im {
     /// The store's answer.
     pub(crate) fn handle_stored(&mut self, cx: &mut Cx<'_>, token: Token, reply: StoreReply) {
         match (self.questions.remove(&token), reply) {
-            (Some(Question::Append(number)), StoreReply::Failed(why)) => self.on_not_kept(cx, number, why),
-            (Some(Question::Append(number)), _) => self.on_kept(cx, number),
+            (Some(Question::Append { number, .. }), StoreReply::Failed(why)) => self.on_not_kept(cx, number, why),
+            (Some(Question::Append { number, to, id }), StoreReply::Known(known)) => {
+                self.on_known(cx, (number, &to, id), known);
+            }
+            (Some(Question::Append { number, .. }), _) => self.on_kept(cx, number),
             (Some(Question::Load(slot)), StoreReply::Messages(messages)) => self.on_loaded(cx, &slot, messages),
             (Some(Question::Load(slot)), _) => self.on_load_failed(cx, &slot),
             (Some(Question::Delete(slot, id)), reply) => self.on_deleted(cx, &slot, id, &reply),
@@ -306,6 +320,7 @@ impl Im {
                 }
             }
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
+            (Some(Question::Drop(dropping)), reply) => self.on_dropped(cx, dropping, reply),
             (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
                 self.on_recounted(number, per_user)
             }
@@ -318,6 +333,18 @@ impl Im {
     #[must_use]
     pub(crate) fn stored(&self) -> usize {
         self.stored
+    }
+
+    /// Devices that are remembered.
+    #[must_use]
+    pub(crate) fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Messages whose senders want to hear what becomes of them.
+    #[must_use]
+    pub(crate) fn receipts(&self) -> usize {
+        self.receipts.len()
     }
 
     /// Messages under way.
@@ -486,6 +513,7 @@ impl Im {
 impl Delivery {
     fn new(letter: Letter) -> Delivery {
         Delivery {
+            posted_as: letter.id,
             letter,
             stage: Stage::Behind,
             sender: None,

@@ -4,10 +4,11 @@
 //! happens; the last one is final.
 
 use super::letter::{Guise, Letter};
-use super::{Im, verdict};
+use super::{Im, session, verdict};
 use crate::core::Cx;
+use crate::room::Room;
 use bytes::Bytes;
-use model::{Aor, MessageId};
+use model::{Aor, MessageId, SessionId};
 use sip::Owner;
 use sip::body::imdn::Marks;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Post {
     pub(crate) guise: Option<Guise>,
     /// It is stored for a reader who is away; otherwise that ends it with 480.
     pub(crate) keeps: bool,
+    /// The text of a session that it is: its devices are asked to say when it is shown, if they can.
+    pub(crate) text: Option<(SessionId, u64)>,
     /// Who hears what comes of it.
     pub(crate) owner: Option<Owner>,
 }
@@ -44,7 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) what: Fate,
 }
 
-/// What happens to a message. `Delivered`, `Stored` and `Failed` are final: nothing follows.
+/// What happens to a message. `Delivered`, `Stored` and `Failed` are final: nothing follows, but for the text of a session
+/// `Forwarded` some time after `Stored`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The device at this contact took it; `Delivered` follows.
@@ -68,6 +72,13 @@ pub(crate) enum Fate {
     Delivered,
     /// It is on disk, and goes to the next device that comes.
     Stored,
+    /// Of a text of a session: a device of this user took it from those that were stored.
+    Forwarded {
+        /// Whose device.
+        to: Aor,
+        /// Its number in the session.
+        seq: u64,
+    },
     /// Nobody has it, for the reason of this status: 480 nobody there, 503 the store, or the best refusal of the devices.
     Failed {
         /// What a sender is told.
@@ -118,7 +129,7 @@ impl Im {
             is_transient: !post.keeps,
             is_secure: false,
             guise: post.guise.map(Box::new),
-            imdn_id: "".into(),
+            imdn_id: post.text.map_or_else(Box::default, session::text_name),
             wants: Marks::NONE,
         }
     }
@@ -129,6 +140,14 @@ pub(super) fn tell(cx: &mut Cx<'_>, owner: Option<Owner>, message: MessageId, wh
     if let Some(owner) = owner {
         let what = what();
         cx.core.outcomes.push_back(Outcome { owner, message, what });
+    }
+}
+
+/// Tells the session in which this was said that a device took it from those that were stored.
+pub(super) fn tell_session(cx: &mut Cx<'_>, text: Option<(SessionId, u64)>, message: MessageId, to: &Aor) {
+    if let Some((session, seq)) = text {
+        let owner = Some(Room::Session.owner(session.0));
+        tell(cx, owner, message, || Fate::Forwarded { to: to.clone(), seq });
     }
 }
 

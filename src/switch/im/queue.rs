@@ -42,6 +42,8 @@ pub(super) struct Run {
     refusals: u32,
     /// A device took these while the store was asked: they may come with the lot.
     passed: SmallVec<[MessageId; 1]>,
+    /// The lot that was asked for is out of date.
+    is_void: bool,
 }
 
 impl Default for Run {
@@ -54,6 +56,7 @@ impl Default for Run {
             failures: 0,
             refusals: 0,
             passed: SmallVec::new(),
+            is_void: false,
         }
     }
 }
@@ -94,6 +97,17 @@ impl Run {
         if matches!(self.state, State::Loading) {
             self.passed.push(id);
         }
+    }
+
+    /// Nothing that the store was asked for before now is to be sent: it is asked again.
+    pub(super) fn void(&mut self) {
+        self.lot.clear();
+        self.is_void |= matches!(self.state, State::Loading);
+    }
+
+    /// What could not be sent now is looked for again.
+    pub(super) fn look_again(&mut self) {
+        self.is_stale = true;
     }
 
     /// The delivery that is with the devices.
@@ -217,6 +231,9 @@ impl Im {
     pub(super) fn on_loaded(&mut self, cx: &mut Cx<'_>, slot: &Slot, messages: Vec<StoredMessage>) {
         cx.core.midst_of("load");
         let Some(tray) = self.tray(slot) else { return };
+        if std::mem::take(&mut tray.run.is_void) {
+            return self.load(cx, slot);
+        }
         let Some(last) = messages.last() else {
             if slot.device.is_empty() && !tray.run.is_stale {
                 self.recount(&slot.to);
@@ -467,6 +484,9 @@ impl Im {
     /// The store could not say what waits.
     pub(super) fn on_load_failed(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
         cx.core.tally.store_failures += 1;
+        if let Some(tray) = self.tray(slot) {
+            tray.run.is_void = false;
+        }
         self.set_state(slot, State::Idle);
         self.rest(cx, slot, None);
     }

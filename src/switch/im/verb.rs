@@ -60,12 +60,14 @@ pub enum ImVerb {
         /// Writes.
         on: bool,
     },
-    /// Everything up to this message was displayed.
+    /// Everything up to this message has come to a page.
     Read {
         /// Where.
         session: SessionId,
         /// Number of the message.
         seq: u64,
+        /// And was displayed there.
+        displayed: bool,
     },
     /// Asks somebody to join.
     Add {

@@ -21,12 +21,14 @@ mod script;
 pub mod stage;
 mod store;
 mod studio;
+mod tables;
 
 pub use network::{Faults, Network};
 pub use phone::{Call, OnInvite, OnMessage, Phone};
 pub use script::play;
 pub use store::MemoryStore;
 pub use studio::{STATS, Studio};
+pub use tables::Tables;
 
 use crate::config::{Action, Config, Pattern, Rule, User};
 use crate::{Admit, Answer, Command, Input, Notice, Output, Switch, config as settings};

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use model::{CallView, InteractionId, LegSoundView};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use switch::{Answer, Command};
 use utoipa::ToSchema;
 
@@ -159,16 +159,7 @@ pub(crate) async fn act(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered<Value> {
-    let mut fields: Map<String, Value> = match body.is_empty() {
-        true => Map::new(),
-        false => super::read(&body)?,
-    };
     let target = verbs::subject(&verb).ok_or_else(|| ApiError::new(Code::NotFound, format!("no verb {verb}")))?;
-    for (name, value) in [("command", verb), (target, id)] {
-        if fields.insert(name.to_owned(), Value::String(value)).is_some() {
-            return Err(ApiError::bad(format!("`{name}` stands in the path")));
-        }
-    }
-    let wish: Wish = serde_json::from_value(Value::Object(fields)).map_err(ApiError::bad)?;
+    let wish = verbs::named(&body, [("command", verb), (target, id)])?;
     verbs::by_http(context, caller, &headers, wish).await
 }

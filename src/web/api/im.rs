@@ -11,11 +11,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use clock::Wall;
-use model::{Aor, ImSession, ImTranscript, InteractionId, SessionId, transcript_text};
+use model::{Aor, ImSession, ImTranscript, InteractionId, MessageId, SessionId, WaitingMessage, transcript_text};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use store::{TranscriptQuery, TranscriptRow};
-use switch::{Answer, Command};
+use switch::{Answer, By, Command};
 use utoipa::{IntoParams, ToSchema};
 
 /// Records on a page if the question does not say.
@@ -46,6 +46,76 @@ pub(crate) async fn queue(_: Supervisor, State(context): State<Context>) -> Answ
         .map(|(aor, messages)| Waiting { aor, messages })
         .collect();
     Ok(Json(Queue { queue }))
+}
+
+/// Messages that wait for one user.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UserQueue {
+    messages: Vec<WaitingMessage>,
+}
+
+/// Which page of a queue.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct QueuePage {
+    /// At most so many: 1 to 1000, else 100.
+    limit: Option<u32>,
+    /// Only those accepted after this one: the next page.
+    #[param(value_type = Option<String>)]
+    after: Option<MessageId>,
+}
+
+/// Which messages wait for a user; who wrote them and since when, not what they say. Admins.
+#[utoipa::path(get, path = "/api/v1/im/queue/{user}", tag = "messages", params(
+        ("user" = String, Path, description = "Extension, or extension@domain."), QueuePage),
+    responses((status = 200, description = "The oldest first.", body = UserQueue)))]
+pub(crate) async fn queue_of(
+    _: Admin,
+    State(context): State<Context>,
+    Path(user): Path<String>,
+    page: Result<Query<QueuePage>, QueryRejection>,
+) -> Answered<UserQueue> {
+    let (user, page) = (aor(&context, &user)?, page?.0);
+    let limit = page.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let after = page.after.unwrap_or(MessageId(0));
+    let messages = read_store(context, move |reader| reader.waiting_of(&user, after, limit)).await?;
+    Ok(Json(UserQueue { messages }))
+}
+
+/// Drop all messages that wait for a user, but those that are with a device right now. Their senders are told, if they asked to
+/// be. Admins.
+#[utoipa::path(delete, path = "/api/v1/im/queue/{user}", tag = "messages",
+    params(("user" = String, Path, description = "Extension, or extension@domain.")),
+    responses((status = 200, description = "How many are gone.", body = Done)))]
+pub(crate) async fn drop_queue(
+    _: Admin,
+    caller: Caller,
+    State(context): State<Context>,
+    Path(user): Path<String>,
+) -> Answered<Done> {
+    drop_messages(&context, &caller, &user, None).await
+}
+
+/// Drop one message that waits for a user. Its sender is told, if he asked to be. Admins.
+#[utoipa::path(delete, path = "/api/v1/im/queue/{user}/{message}", tag = "messages", params(
+        ("user" = String, Path, description = "Extension, or extension@domain."),
+        ("message" = String, Path, description = "m-0123456789abcdef")),
+    responses((status = 200, description = "It is gone.", body = Done)))]
+pub(crate) async fn drop_message(
+    _: Admin,
+    caller: Caller,
+    State(context): State<Context>,
+    Path((user, message)): Path<(String, String)>,
+) -> Answered<Done> {
+    let message = message.parse().map_err(|wrong: String| ApiError::bad(wrong))?;
+    drop_messages(&context, &caller, &user, Some(message)).await
+}
+
+async fn drop_messages(context: &Context, caller: &Caller, user: &str, id: Option<MessageId>) -> Answered<Done> {
+    let to = aor(context, user)?;
+    let by = caller.user().map_or(By::Operator(None), |user| By::User(user.clone()));
+    done(context, Command::DropMessages { by, to, id }).await
 }
 
 /// Sessions of messages.
@@ -144,19 +214,10 @@ pub(crate) async fn act(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered<Value> {
-    let mut fields: Map<String, Value> = match body.is_empty() {
-        true => Map::new(),
-        false => super::read(&body)?,
-    };
     if !verbs::is_of_sessions(&verb) {
         return Err(ApiError::new(Code::NotFound, format!("no verb {verb}")));
     }
-    for (name, value) in [("command", format!("im-{verb}")), ("session", id)] {
-        if fields.insert(name.to_owned(), Value::String(value)).is_some() {
-            return Err(ApiError::bad(format!("`{name}` stands in the path")));
-        }
-    }
-    let wish: Wish = serde_json::from_value(Value::Object(fields)).map_err(ApiError::bad)?;
+    let wish = verbs::named(&body, [("command", format!("im-{verb}")), ("session", id)])?;
     verbs::by_http(context, caller, &headers, wish).await
 }
 

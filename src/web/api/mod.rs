@@ -57,6 +57,8 @@ pub(crate) fn router() -> OpenApiRouter<Context> {
         .routes(routes!(records::export))
         .routes(routes!(records::recordings))
         .routes(routes!(im::queue))
+        .routes(routes!(im::queue_of, im::drop_queue))
+        .routes(routes!(im::drop_message))
         .routes(routes!(im::sessions, im::open))
         .routes(routes!(im::session))
         .routes(routes!(im::act))

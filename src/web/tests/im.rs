@@ -80,6 +80,7 @@ impl Subject {
         let kept = Box::new(KeptSession {
             session,
             cseqs: Vec::new(),
+            asked: Vec::new(),
         });
         self.store.submit(None, StoreOp::PutSessionMessage(message)).unwrap();
         let close = StoreOp::CloseSession { kept, keep_text: true };
@@ -111,6 +112,11 @@ async fn every_verb_of_sessions_is_carried_over_http() {
     let session = SESSION;
     let (target, text): (Box<str>, Box<str>) = ("1002".into(), "hello".into());
     let party = PartyId(2);
+    let read = |seq, displayed| ImVerb::Read {
+        session,
+        seq,
+        displayed,
+    };
     for (verb, body, expected, status) in [
         ("send", json!({ "text": "hello" }), ImVerb::Send { session, text }, 200),
         ("accept", json!({}), ImVerb::Accept { session }, 200),
@@ -123,7 +129,8 @@ async fn every_verb_of_sessions_is_carried_over_http() {
             ImVerb::Typing { session, on: true },
             200,
         ),
-        ("read", json!({ "seq": 7 }), ImVerb::Read { session, seq: 7 }, 200),
+        ("read", json!({ "seq": 7 }), read(7, true), 200),
+        ("read", json!({ "seq": 7, "displayed": false }), read(7, false), 200),
         (
             "add",
             json!({ "target": "1002" }),

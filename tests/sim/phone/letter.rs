@@ -57,6 +57,12 @@ impl Phone {
 
     pub fn take(&mut self, cx: &mut Cx<'_>, key: &str) {
         let Some(letter) = self.request_of(key) else { return };
+        if !letter.get("X-IM-Session").is_empty() {
+            if let Err(why) = cx.ledger.talk.on_taken(&letter, self.user, self.index) {
+                cx.ledger.violated(cx.now, letter.call_id(), &why);
+            }
+            return self.respond(cx, key, 200, "", None);
+        }
         cx.ledger
             .on_taken(cx.now, letter.body.trim(), self.user, self.index, letter.call_id());
         self.respond(cx, key, 200, "", None);

@@ -161,6 +161,11 @@ impl Sessions {
         };
         entry.session.decline(who, standing, cx.now.wall);
         entry.active_at = cx.now.mono;
+        // Who did not answer in time may read it later.
+        if standing != ImStanding::NoAnswer {
+            self.note_failed(id, who, party.delivered + 1..=u64::MAX);
+        }
+        let Some(entry) = self.all.get(&id) else { return false };
         if !hunts_on {
             let name = name_of(&party);
             let text = match standing {

@@ -6,9 +6,9 @@ use super::phone::{Line, Parcel};
 use super::{Entry, Sessions, Waiter, timer};
 use crate::Token;
 use crate::core::Cx;
+use crate::im::imdn::Wish;
 use crate::room::Room;
-use model::{ImMessage, ImState, KeptSession, PartyId, SessionId, StoreOp};
-use std::collections::BTreeMap;
+use model::{Event, ImAsked, ImMessage, ImState, KeptSession, PartyId, SessionId, StoreOp};
 
 /// What the store was asked.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) message: ImMessage,
+    /// What the phone that said it wants to hear of it.
+    pub(super) wish: Option<Wish>,
     pub(super) waiter: Waiter,
 }
 
@@ -37,7 +39,7 @@ impl Sessions {
         let Some(entry) = self.all.get(&id).filter(|entry| entry.is_kept) else {
             return;
         };
-        let kept = Box::new(kept(&entry.session, &entry.lines));
+        let kept = Box::new(kept(entry));
         cx.core.store(StoreOp::PutSession(kept));
     }
 
@@ -70,6 +72,7 @@ impl Sessions {
             let entry = Entry {
                 is_kept: true,
                 told: Some(session.view().clone()),
+                asked: kept.asked.into_iter().map(|one| (one.seq, one.imdn_id)).collect(),
                 ..Entry::new(session, cx.now.mono)
             };
             self.all.insert(id, entry);
@@ -89,9 +92,12 @@ impl Sessions {
             }
         }
         for (party, cseq) in cseqs {
-            entry.lines.insert(*party, Line::new(cx, id, *cseq));
+            entry.lines.insert(*party, Line::resume(cx, id, *party, *cseq));
         }
         let users: Vec<_> = view.parties.iter().map(|party| party.user.clone()).collect();
+        // A page may have come before the store had said what there is.
+        let (session, left) = (view.clone(), Vec::new());
+        cx.core.announce(|| Event::ImChanged { session, left });
         let untaken: Vec<(PartyId, Parcel)> = self.untaken(id).collect();
         for (party, parcel) in untaken {
             self.send_to_phones(cx, id, party, parcel);
@@ -102,38 +108,44 @@ impl Sessions {
         self.changed(cx, id);
     }
 
-    /// What phones of a session that goes on have not said that they have.
+    /// What phones have not said that they have, also of a session that ended before they could.
     fn untaken(&self, id: SessionId) -> impl Iterator<Item = (PartyId, Parcel)> {
-        let entry = self
-            .all
-            .get(&id)
-            .filter(|entry| entry.session.state() != ImState::Ended);
+        let entry = self.all.get(&id);
         entry.into_iter().flat_map(|entry| {
             let view = entry.session.view();
             let by_phone = view
                 .parties
                 .iter()
-                .filter(|party| party.by_phone && party.standing.is_in());
+                .filter(|party| party.by_phone && (party.standing.is_in() || party.standing.was_in()));
             by_phone.flat_map(move |party| {
+                let until = party.until.unwrap_or(u64::MAX);
                 let messages = entry.session.messages().iter();
-                let new = messages.filter(move |message| message.seq > party.delivered && message.from != party.id);
+                let new = messages.filter(move |message| {
+                    message.seq > party.delivered && message.seq <= until && message.from != party.id
+                });
                 new.filter_map(move |message| Some((party.id, Parcel::message(message, view.party(message.from)?))))
             })
         })
     }
 }
 
-fn kept(session: &Session, lines: &BTreeMap<PartyId, Line>) -> KeptSession {
+fn kept(entry: &Entry) -> KeptSession {
+    let lines = entry.lines.iter();
+    let asked = entry.asked.iter().map(|(seq, imdn_id)| ImAsked {
+        seq: *seq,
+        imdn_id: imdn_id.clone(),
+    });
     KeptSession {
-        session: session.view().clone(),
-        cseqs: lines.iter().map(|(party, line)| (*party, line.cseq())).collect(),
+        session: entry.session.view().clone(),
+        cseqs: lines.map(|(party, line)| (*party, line.cseq())).collect(),
+        asked: asked.collect(),
     }
 }
 
 /// Everybody has closed it: the record stays, the text where the site keeps transcripts. What colleagues write to each other
 /// about a case belongs to the case while it is open and to nobody afterwards (R341).
-pub(super) fn close(cx: &mut Cx<'_>, session: &Session, lines: &BTreeMap<PartyId, Line>) {
-    let keep_text = cx.core.config.im.keep_transcripts && session.view().consult.is_none();
-    let kept = Box::new(kept(session, lines));
+pub(super) fn close(cx: &mut Cx<'_>, entry: &Entry) {
+    let keep_text = cx.core.config.im.keep_transcripts && entry.session.view().consult.is_none();
+    let kept = Box::new(kept(entry));
     cx.core.store(StoreOp::CloseSession { kept, keep_text });
 }

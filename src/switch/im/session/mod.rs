@@ -12,9 +12,11 @@ mod invite;
 mod keep;
 pub(crate) mod machine;
 mod phone;
+mod receipt;
 mod say;
 #[cfg(test)]
 mod tests;
+mod typing;
 mod verbs;
 
 use crate::agent::Lease;
@@ -30,6 +32,7 @@ use model::{
     Aor, Event, ImEnd, ImSession, ImStanding, ImState, ImTranscript, InteractionId, PartyId, SessionId, StoreReply,
 };
 use phone::Line;
+use receipt::{News, Origin};
 use sip::endpoint::{Alarm, Event as SipEvent, ServerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,8 +47,6 @@ const SWEEP: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(12 * 3_600);
 /// One that ended so long ago is closed for who has not closed it: a week of leave.
 const UNCLOSED: Duration = Duration::from_secs(7 * 86_400);
-/// RFC 3994 section 3.3: who has not written for so long writes no more.
-const TYPING: Duration = Duration::from_secs(15);
 
 /// Timers of [`Room::Session`]: the kind in the upper half, the party's place in the lower one.
 mod timer {
@@ -67,6 +68,8 @@ pub(crate) struct Sessions {
     due: BTreeSet<(SessionId, PartyId)>,
     /// Who writes, or no more, and whose phones are to show it.
     typing: Vec<(Aor, Aor, bool)>,
+    /// What senders who asked are to hear.
+    news: Vec<News>,
 }
 
 /// A session, and what is under way in it.
@@ -83,10 +86,21 @@ struct Entry {
     lines: BTreeMap<PartyId, Line>,
     /// Until the invitation is over.
     invitations: BTreeMap<PartyId, Alarm>,
-    /// Who writes, and until when that holds.
-    typing: BTreeMap<PartyId, Alarm>,
+    /// Who writes.
+    typing: BTreeMap<PartyId, Writing>,
+    /// Messages whose sender's phone asked to hear of them, and what it calls them.
+    asked: BTreeMap<u64, Box<str>>,
     /// When somebody last said or did something.
     active_at: Mono,
+}
+
+/// That somebody writes.
+#[derive(Debug)]
+struct Writing {
+    /// Until when it holds.
+    alarm: Alarm,
+    /// When phones were told last.
+    shown_at: Mono,
 }
 
 /// Who waits to hear that something was said.
@@ -94,9 +108,11 @@ struct Entry {
 enum Waiter {
     /// A command.
     Command(Token),
-    /// A phone's MESSAGE.
-    Phone(ServerId),
+    /// A phone's MESSAGE, and what tells it from others.
+    Phone(ServerId, Origin),
 }
+
+pub(super) use receipt::{text_name, text_of};
 
 type Did = Result<Answer, Refusal>;
 
@@ -113,6 +129,7 @@ impl Sessions {
             questions: HashMap::with_hasher(core.hasher.clone()),
             due: BTreeSet::new(),
             typing: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -270,8 +287,8 @@ impl Sessions {
         if entry.session.state() != ImState::Ended || was_over {
             return;
         }
-        for alarm in std::mem::take(&mut entry.typing).into_values() {
-            cx.core.endpoint.cancel_timer(alarm);
+        for writing in std::mem::take(&mut entry.typing).into_values() {
+            cx.core.endpoint.cancel_timer(writing.alarm);
         }
         self.say_ended(cx, id);
         self.close_phones(cx, id);
@@ -317,14 +334,15 @@ impl Sessions {
 
     fn forget(&mut self, cx: &mut Cx<'_>, id: SessionId) {
         let Some(entry) = self.all.remove(&id) else { return };
-        let alarms = entry.invitations.into_values().chain(entry.typing.into_values());
+        if entry.is_kept {
+            keep::close(cx, &entry);
+        }
+        let typing = entry.typing.into_values().map(|writing| writing.alarm);
+        let alarms = entry.invitations.into_values().chain(typing);
         alarms.for_each(|alarm| cx.core.endpoint.cancel_timer(alarm));
         for party in &entry.session.view().parties {
             self.index(id, &party.user);
             self.hold_agent(cx, &party.user);
-        }
-        if entry.is_kept {
-            keep::close(cx, &entry.session, &entry.lines);
         }
     }
 

@@ -1,8 +1,10 @@
 //! Parties with plain phones: each has one Call-ID and a rising CSeq for all that a session sends there, so that a trace shows
-//! a conversation as one flow; the next text goes when the fate of the one before is known.
+//! a conversation as one flow; the next text goes when the fate of the one before is known. The CSeq of a text follows from its
+//! number in the session: sent again after a restart it bears the same name.
 
 use super::Sessions;
 use crate::core::Cx;
+use crate::im::letter::SESSION;
 use crate::im::{Fate, Guise, Im, Outcome, Post};
 use crate::room::Room;
 use model::{Aor, Event, ImFailure, ImMessage, ImParty, ImStanding, ImState, MessageId, PartyId, SessionId};
@@ -12,6 +14,11 @@ use std::collections::VecDeque;
 
 /// Texts that wait for the phones of one party: what is written while one is on its way. More are said to have failed.
 const MAX_WAITING: usize = 256;
+
+/// CSeqs from one text to the next; words of the switch take those between. No session lives long enough for 8 million texts.
+const STRIDE: u32 = 256;
+/// Words that were said after the CSeq was kept last are fewer than this.
+const UNKEPT: u32 = 64;
 
 /// The way to one party's phones.
 #[derive(Debug)]
@@ -35,8 +42,8 @@ pub(super) struct Parcel {
 }
 
 impl Line {
-    pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, cseq: u32) -> Line {
-        let place = cx.core.random() & 0xffff_ffff;
+    pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, party: PartyId, cseq: u32) -> Line {
+        let place = party.0 & 0xffff_ffff;
         Line {
             call_id: format!("im-{:014x}-{place:08x}@{}", id.0, cx.core.config.domain).into(),
             tag: cx.core.endpoint.new_tag().to_string().into(),
@@ -44,6 +51,22 @@ impl Line {
             waiting: VecDeque::new(),
             flight: None,
         }
+    }
+
+    /// The same after a restart.
+    pub(super) fn resume(cx: &mut Cx<'_>, id: SessionId, party: PartyId, cseq: u32) -> Line {
+        Line::new(cx, id, party, last_word(cseq).min(cseq + UNKEPT))
+    }
+
+    /// The CSeq of what goes next.
+    fn next_cseq(&mut self, parcel: &Parcel) -> u32 {
+        let cseq = match parcel.seq {
+            // Fits: see STRIDE.
+            Some(seq) => u32::try_from(seq).unwrap_or(u32::MAX).min(i32::MAX as u32 / STRIDE) * STRIDE,
+            None => last_word(self.cseq).min(self.cseq + 1),
+        };
+        self.cseq = self.cseq.max(cseq);
+        cseq
     }
 
     /// Nothing waits and nothing is on its way.
@@ -54,6 +77,11 @@ impl Line {
     pub(super) fn cseq(&self) -> u32 {
         self.cseq
     }
+}
+
+/// The last CSeq before that of the next text.
+fn last_word(cseq: u32) -> u32 {
+    cseq - cseq % STRIDE + STRIDE - 1
 }
 
 impl Parcel {
@@ -98,7 +126,7 @@ impl Sessions {
     /// A text for the phones of a party. It goes when the switch has done what it is at: [`Sessions::post`].
     pub(super) fn send_to_phones(&mut self, cx: &mut Cx<'_>, id: SessionId, party: PartyId, parcel: Parcel) {
         let Some(entry) = self.all.get_mut(&id) else { return };
-        let line = entry.lines.entry(party).or_insert_with(|| Line::new(cx, id, 0));
+        let line = entry.lines.entry(party).or_insert_with(|| Line::new(cx, id, party, 0));
         if line.waiting.len() >= MAX_WAITING {
             return self.on_fate(cx, id, party, &parcel, 480);
         }
@@ -108,6 +136,8 @@ impl Sessions {
 
     /// Posts what is due. True if anything was.
     pub(crate) fn post(&mut self, cx: &mut Cx<'_>, im: &mut Im) -> bool {
+        let any = !self.due.is_empty() || !self.typing.is_empty() || !self.news.is_empty();
+        self.bring_news(cx, im);
         for (from, to, is_active) in std::mem::take(&mut self.typing) {
             let notice = Composing {
                 is_active,
@@ -116,9 +146,7 @@ impl Sessions {
             };
             im.compose(cx, &from, &to, &notice);
         }
-        let due = std::mem::take(&mut self.due);
-        let any = !due.is_empty();
-        for (id, party) in due {
+        for (id, party) in std::mem::take(&mut self.due) {
             self.post_next(cx, im, id, party);
         }
         any
@@ -134,14 +162,14 @@ impl Sessions {
             return;
         }
         let Some(parcel) = line.waiting.pop_front() else { return };
-        line.cseq += 1;
-        let mut headers = Headers::new().named("X-IM-Session", id.to_string());
+        let cseq = line.next_cseq(&parcel);
+        let mut headers = Headers::new().named(SESSION, id.to_string());
         if let Some(consult) = &view.consult {
             headers.add_named("X-Interaction-Id", consult.interaction.to_string());
         }
         let guise = Guise {
             call_id: line.call_id.clone(),
-            cseq: line.cseq,
+            cseq,
             tag: line.tag.clone(),
             headers,
         };
@@ -155,6 +183,7 @@ impl Sessions {
             // An invitation is for now; what was said is kept for a phone that is away for a moment; a word about the
             // session means nothing later.
             keeps: parcel.seq.is_some() && party.standing == ImStanding::Connected,
+            text: parcel.seq.map(|seq| (id, seq)),
             owner: Some(Room::Session.owner(id.0)),
         };
         // Before it is posted: its fate may be known at once.
@@ -169,20 +198,6 @@ impl Sessions {
         }
     }
 
-    /// A party writes, or no more: to the phones of the others that take such notices (RFC 3994).
-    pub(super) fn show_typing(&mut self, cx: &Cx<'_>, id: SessionId, who: PartyId, on: bool) {
-        let Some(entry) = self.all.get(&id) else { return };
-        let Some(from) = entry.session.view().party(who) else {
-            return;
-        };
-        let others = entry.session.connected().filter(|party| party.user != from.user);
-        let phones = others.filter(|party| self.goes_to_phones(cx, party));
-        let typing: Vec<_> = phones
-            .map(|party| (from.user.clone(), party.user.clone(), on))
-            .collect();
-        self.typing.extend(typing);
-    }
-
     /// What came of a text.
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, number: u64, outcome: &Outcome) {
         let id = SessionId(number);
@@ -190,6 +205,7 @@ impl Sessions {
             Fate::Delivered => 200,
             Fate::Stored => 202,
             Fate::Failed { status } => status,
+            Fate::Forwarded { ref to, seq } => return self.on_forwarded(cx, id, to, seq),
             Fate::Taken { .. } | Fate::Refused { .. } | Fate::Silent { .. } => return,
         };
         let Some(entry) = self.all.get_mut(&id) else { return };
@@ -210,14 +226,13 @@ impl Sessions {
     /// 200: a phone has it, which is all the acceptance there is; 202: it waits for one; else none has it.
     fn on_fate(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, parcel: &Parcel, status: u16) {
         let Some(entry) = self.all.get_mut(&id) else { return };
-        let Some(party) = entry.session.party_mut(who) else {
+        let Some(party) = entry.session.view().party(who) else {
             return;
         };
         let is_invited = party.standing == ImStanding::Invited;
         match (status, parcel.seq) {
             (200, seq) => {
-                party.delivered = party.delivered.max(seq.unwrap_or(0));
-                self.tell_marks(cx, id, who);
+                self.advance(cx, id, who, seq.unwrap_or(0), 0);
                 if is_invited {
                     self.on_accepted(cx, id, who);
                 }
@@ -237,6 +252,8 @@ impl Sessions {
     fn on_undelivered(&mut self, cx: &mut Cx<'_>, id: SessionId, seq: u64, failure: ImFailure) {
         let Some(entry) = self.all.get_mut(&id) else { return };
         entry.session.on_failed(seq, failure);
+        self.note_failed(id, failure.party, seq..=seq);
+        let Some(entry) = self.all.get(&id) else { return };
         let to = entry.users();
         cx.core.announce(|| Event::ImFailed {
             session: id,
@@ -254,22 +271,6 @@ impl Sessions {
             let word = Parcel::word(&about, format!("(not delivered to {})", name_of(&about)));
             self.send_to_phones(cx, id, sender.id, word);
         }
-    }
-
-    /// Tells how far the messages have come with a party.
-    pub(super) fn tell_marks(&self, cx: &mut Cx<'_>, id: SessionId, who: PartyId) {
-        let Some(entry) = self.all.get(&id) else { return };
-        let Some(party) = entry.session.view().party(who) else {
-            return;
-        };
-        let (delivered, displayed, to) = (party.delivered, party.displayed, entry.users());
-        cx.core.announce(|| Event::ImRead {
-            session: id,
-            party: who,
-            delivered,
-            displayed,
-            to,
-        });
     }
 }
 

@@ -3,8 +3,10 @@
 use super::keep::{Question, Said};
 use super::machine::{Asked, Newcomer, Session};
 use super::phone::{Parcel, name_of};
+use super::receipt::{News, Origin};
 use super::{Did, Entry, Sessions, Waiter, conflict};
 use crate::core::Cx;
+use crate::im::imdn::Wish;
 use crate::im::letter::Letter;
 use crate::room::Room;
 use crate::{Answer, Refusal, Token};
@@ -28,7 +30,7 @@ impl Sessions {
     ) -> Result<(), Refusal> {
         check(text, cx.core.config.im.max_size)?;
         self.may_say(cx, id, who)?;
-        self.keep_said(cx, id, who, text, Waiter::Command(token));
+        self.keep_said(cx, id, who, text, (None, Waiter::Command(token)));
         Ok(())
     }
 
@@ -55,7 +57,14 @@ impl Sessions {
         }
     }
 
-    fn keep_said(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, text: &str, waiter: Waiter) {
+    fn keep_said(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: SessionId,
+        who: PartyId,
+        text: &str,
+        (wish, waiter): (Option<Wish>, Waiter),
+    ) {
         let Some(entry) = self.all.get_mut(&id) else { return };
         let shown = entry.session.view().party(who).map(|party| party.shown.clone());
         let message = ImMessage {
@@ -74,12 +83,12 @@ impl Sessions {
             self.save(cx, id);
         }
         let op = StoreOp::PutSessionMessage(Box::new(message.clone()));
-        self.ask(cx, op, Question::Say(Box::new(Said { message, waiter })));
+        self.ask(cx, op, Question::Say(Box::new(Said { message, wish, waiter })));
     }
 
     /// The store has it, or not.
     pub(super) fn on_kept(&mut self, cx: &mut Cx<'_>, said: Said, reply: &StoreReply) {
-        let Said { message, waiter } = said;
+        let Said { message, wish, waiter } = said;
         let (id, who) = (message.session, message.from);
         let Some(entry) = self.all.get_mut(&id) else {
             return answer(cx, waiter, Err(super::gone()));
@@ -101,11 +110,19 @@ impl Sessions {
         }
         let is_first = view.state == ImState::NotConnected;
         entry.session.say(message.clone());
+        if let Waiter::Phone(_, origin) = &waiter {
+            self.news.push(News::Accepted(origin.clone()));
+        }
         answer(cx, waiter, Ok(Answer::Sent(Box::new(message.clone()))));
         self.stop_typing(cx, id, who);
+        if let Some(wish) = wish.as_ref().filter(|_| !is_first) {
+            self.note_asked(&message, wish);
+        }
         self.hand_out(cx, &message);
         if is_first {
             self.call_target(cx, id, who);
+            // Only now there is somebody whom it goes to.
+            wish.iter().for_each(|wish| self.note_asked(&message, wish));
         }
         self.changed(cx, id);
     }
@@ -220,14 +237,20 @@ impl Sessions {
             .endpoint
             .accept(cx.now.mono, flow, request.clone(), owner, &mut core.effects);
         match self.may_say(cx, id, who) {
-            Ok(()) => self.keep_said(cx, id, who, text, Waiter::Phone(server)),
-            Err(refusal) => answer(cx, Waiter::Phone(server), Err(refusal)),
+            Ok(()) => {
+                let waiter = Waiter::Phone(server, Origin::of(letter));
+                self.keep_said(cx, id, who, text, (Wish::of(letter), waiter));
+            }
+            Err(refusal) => {
+                let waiter = Waiter::Phone(server, Origin::of(letter));
+                answer(cx, waiter, Err(refusal));
+            }
         }
         true
     }
 
     /// The session in which these two are, the one in which somebody did something last.
-    fn going_on(&self, from: &Aor, to: &Aor) -> Option<(SessionId, PartyId)> {
+    pub(super) fn going_on(&self, from: &Aor, to: &Aor) -> Option<(SessionId, PartyId)> {
         let own = self.by_user.get(from)?.iter();
         let found = own.filter_map(|id| {
             let entry = self.all.get(id)?;
@@ -257,6 +280,8 @@ impl Sessions {
         let (id, who) = (self.new_id(cx), owner.id);
         let session = Session::open(id, owner, letter.to.user().into(), None, cx.now.wall);
         self.insert(cx, session);
+        // A page of who writes hears of the session before it hears what is said in it.
+        self.changed(cx, id);
         Some((id, who))
     }
 
@@ -289,70 +314,6 @@ impl Sessions {
             entry.session.end(None, ImEnd::Unreachable, cx.now.wall);
         }
     }
-
-    // Typing.
-
-    /// A party writes, or no more.
-    pub(super) fn on_typing(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, on: bool) -> Did {
-        let entry = self.all.get_mut(&id).ok_or_else(super::gone)?;
-        let place = entry.session.view().parties.iter().position(|party| party.id == who);
-        let is_in = entry.session.connected().any(|party| party.id == who);
-        let open = matches!(entry.session.state(), ImState::Connected);
-        let (Some(place), true, true) = (place, is_in, open) else {
-            // While nobody is there nobody sees it.
-            return Ok(Answer::Done(0));
-        };
-        if !on {
-            self.stop_typing(cx, id, who);
-            return Ok(Answer::Done(1));
-        }
-        let kind = super::timer::TYPING + u32::try_from(place).unwrap_or(0);
-        let endpoint = &mut cx.core.endpoint;
-        let alarm = endpoint.set_timer(cx.now.mono + super::TYPING, Room::Session.owner(id.0), kind);
-        match entry.typing.insert(who, alarm) {
-            Some(before) => endpoint.cancel_timer(before),
-            None => {
-                tell_typing(cx, entry, who, true);
-                self.show_typing(cx, id, who, true);
-            }
-        }
-        Ok(Answer::Done(1))
-    }
-
-    pub(super) fn stop_typing(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId) {
-        let Some(entry) = self.all.get_mut(&id) else { return };
-        if let Some(alarm) = entry.typing.remove(&who) {
-            cx.core.endpoint.cancel_timer(alarm);
-            tell_typing(cx, entry, who, false);
-            self.show_typing(cx, id, who, false);
-        }
-    }
-
-    /// Who wrote has not for a while.
-    pub(super) fn on_typed(&mut self, cx: &mut Cx<'_>, id: SessionId, place: u32) {
-        let Some(entry) = self.all.get(&id) else { return };
-        let party = entry.session.view().parties.get(place as usize);
-        if let Some(who) = party.map(|party| party.id) {
-            self.stop_typing(cx, id, who);
-        }
-    }
-}
-
-fn tell_typing(cx: &mut Cx<'_>, entry: &Entry, party: PartyId, typing: bool) {
-    let view = entry.session.view();
-    let own = view.party(party).map(|party| party.user.clone());
-    let to: Vec<Aor> = entry
-        .users()
-        .into_iter()
-        .filter(|user| Some(user) != own.as_ref())
-        .collect();
-    let session = view.id;
-    cx.core.announce(|| Event::ImTyping {
-        session,
-        party,
-        typing,
-        to,
-    });
 }
 
 impl Entry {
@@ -365,6 +326,7 @@ impl Entry {
             lines: std::collections::BTreeMap::new(),
             invitations: std::collections::BTreeMap::new(),
             typing: std::collections::BTreeMap::new(),
+            asked: std::collections::BTreeMap::new(),
             active_at: now,
         }
     }
@@ -375,7 +337,7 @@ fn answer(cx: &mut Cx<'_>, waiter: Waiter, did: Did) {
     match (waiter, did) {
         (Waiter::Command(token), Ok(answer)) => cx.core.tell(token, answer),
         (Waiter::Command(token), Err(refusal)) => cx.core.refuse(token, refusal),
-        (Waiter::Phone(server), did) => {
+        (Waiter::Phone(server, _), did) => {
             let reply = match did {
                 Ok(_) => Reply::new(202),
                 Err(Refusal::Unavailable(_)) => cx.core.overloaded(),

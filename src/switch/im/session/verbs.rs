@@ -86,8 +86,11 @@ impl Sessions {
             ImVerb::Reject { .. } => self.reject(cx, id, who)?,
             ImVerb::End { .. } => self.end(cx, id, who)?,
             ImVerb::Done { .. } => return self.close(cx, id, who, user),
-            ImVerb::Typing { on, .. } => return self.on_typing(cx, id, who, on),
-            ImVerb::Read { seq, .. } => self.read(cx, id, who, seq),
+            ImVerb::Typing { on, .. } => {
+                let on = on.then_some(super::typing::HOLDS);
+                return self.on_typing(cx, id, who, on);
+            }
+            ImVerb::Read { seq, displayed, .. } => self.read(cx, id, who, seq, displayed),
             ImVerb::Add { target, .. } => self.bring_in(cx, id, who, &target, None)?,
             ImVerb::Transfer { target, .. } => self.bring_in(cx, id, who, &target, Some(who))?,
             ImVerb::Drop { party, .. } => self.take_out(cx, id, who, party)?,
@@ -255,18 +258,14 @@ impl Sessions {
         Ok(Answer::Done(1))
     }
 
-    /// Everything up to a message has been displayed.
-    fn read(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, seq: u64) {
-        let Some(entry) = self.all.get_mut(&id) else { return };
+    /// Everything up to a message has come to a page, or was displayed there too.
+    fn read(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, seq: u64, displayed: bool) {
+        let Some(entry) = self.all.get(&id) else { return };
         let last = entry.session.messages().back().map_or(0, |message| message.seq);
-        let Some(party) = entry.session.party_mut(who) else {
-            return;
-        };
-        let seq = seq.min(last);
-        if seq > party.displayed && party.standing != ImStanding::Invited {
-            party.displayed = seq;
-            party.delivered = party.delivered.max(seq);
-            self.tell_marks(cx, id, who);
+        let party = entry.session.view().party(who);
+        if party.is_some_and(|party| party.standing != ImStanding::Invited) {
+            let seq = seq.min(last);
+            self.advance(cx, id, who, seq, if displayed { seq } else { 0 });
         }
     }
 

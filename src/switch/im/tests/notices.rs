@@ -10,11 +10,11 @@ use sip::body::imdn::{self, Mark, Marks, Report};
 use sip::{Headers, Message, Method, Name};
 use std::time::Duration;
 
-const CPIM: &str = "message/cpim";
-const COMPOSING: &str = "application/im-iscomposing+xml";
+pub(in crate::im) const CPIM: &str = "message/cpim";
+pub(in crate::im) const COMPOSING: &str = "application/im-iscomposing+xml";
 
 /// A text in an envelope that asks to be told all that becomes of it.
-fn envelope(id: &str, text: &str) -> Vec<u8> {
+pub(in crate::im) fn envelope(id: &str, text: &str) -> Vec<u8> {
     let all = Marks::NONE
         .with(Mark::Delivered)
         .with(Mark::Displayed)
@@ -33,7 +33,7 @@ fn envelope(id: &str, text: &str) -> Vec<u8> {
 }
 
 /// A device says what became of a message, in an envelope.
-fn report(id: &str, mark: Mark) -> Vec<u8> {
+pub(in crate::im) fn report(id: &str, mark: Mark) -> Vec<u8> {
     let xml = imdn::write(id, "2026-01-01T00:00:00Z", "sip:1001@example.com", mark);
     let cpim = Cpim {
         from: Some("<sip:1001@example.com>".into()),
@@ -49,13 +49,13 @@ fn report(id: &str, mark: Mark) -> Vec<u8> {
     cpim.write().to_vec()
 }
 
-fn send(world: &mut World, from: usize, to: &str, content_type: &str, body: &[u8]) -> u16 {
+pub(in crate::im) fn send(world: &mut World, from: usize, to: &str, content_type: &str, body: &[u8]) -> u16 {
     let number = world.with(from, |phone, now| phone.message(now, to, content_type, body));
     world.finish(from, number)
 }
 
 /// The notifications a phone got: of which message, and what.
-fn told(world: &World, phone: usize) -> Vec<(String, Mark)> {
+pub(in crate::im) fn told(world: &World, phone: usize) -> Vec<(String, Mark)> {
     let mut all = Vec::new();
     for (_, message) in &world.phones[phone].taken {
         if message.header(Name::ContentType) != Some(CPIM.as_bytes()) {
@@ -287,7 +287,7 @@ fn who_registers_with_accept_or_answers_options_gets_envelopes() {
     assert_eq!(kinds[0].as_deref(), Some(&b"text/plain;charset=utf-8"[..]));
 }
 
-fn composing(is_active: bool) -> Vec<u8> {
+pub(in crate::im) fn composing(is_active: bool) -> Vec<u8> {
     let notice = Composing {
         is_active,
         refresh: Duration::from_secs(60),

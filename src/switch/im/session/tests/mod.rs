@@ -6,12 +6,15 @@ mod group;
 mod party;
 mod phones;
 mod random;
+mod receipts;
 mod restart;
+mod typing;
 mod workspace;
 
 use crate::testing::{World, config};
 use crate::{Answer, By, Command, Config, ImAct, ImVerb, Notice, Refusal};
 use model::{Aor, Event, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, PartyId, SessionId};
+use sip::{Headers, Name};
 use std::time::Duration;
 
 /// A switch with people at it.
@@ -62,6 +65,16 @@ impl Desk {
     pub(super) fn phone(&mut self, user: &str) -> usize {
         let phone = self.world.phone(user);
         assert_eq!(self.world.register(phone), 200);
+        phone
+    }
+
+    /// A registered phone that takes these bodies, and says so.
+    pub(super) fn phone_that_takes(&mut self, user: &str, accept: &str) -> usize {
+        let phone = self.world.phone(user);
+        let contact = format!("<{}>", self.world.phones[phone].contact());
+        let headers = Headers::new().with(Name::Contact, contact).with(Name::Accept, accept);
+        let number = self.world.with(phone, |phone, now| phone.register_with(now, headers));
+        assert_eq!(self.world.finish(phone, number), 200);
         phone
     }
 
@@ -173,6 +186,16 @@ impl Desk {
     pub(super) fn figure(&self, name: &str) -> u64 {
         let counters = self.world.switch.counters();
         counters.values.iter().find(|value| value.0 == name).unwrap().1
+    }
+}
+
+/// Everything up to this message was displayed.
+pub(super) fn read(session: SessionId, seq: u64) -> ImVerb {
+    let displayed = true;
+    ImVerb::Read {
+        session,
+        seq,
+        displayed,
     }
 }
 

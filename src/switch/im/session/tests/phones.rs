@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::OnMessage;
 use model::ImEnd;
-use sip::{Message, Name};
+use sip::Message;
 
 fn named<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
     let value = message.header_named(name)?;
@@ -44,7 +44,7 @@ fn all_texts_to_a_phone_are_one_flow() {
     assert_eq!(shown(&desk, jim), ["one", "two", "three"]);
     assert!(taken.iter().all(|message| message.call_id() == taken[0].call_id()));
     let cseqs: Vec<u32> = taken.iter().map(Message::cseq).collect();
-    assert_eq!(cseqs, [1, 2, 3]);
+    assert_eq!(cseqs, [256, 512, 768], "each follows from the number of its text");
     for message in &taken {
         assert_eq!(named(message, "X-IM-Session"), Some(&*session.to_string()));
         assert_eq!(named(message, "X-Interaction-Id"), None, "only for consultations");
@@ -274,31 +274,23 @@ fn a_text_that_the_phone_refuses_in_mid_session_is_said_to_have_failed() {
 }
 
 #[test]
-fn typing_at_a_workspace_is_shown_by_phones_that_take_such_notices() {
-    let mut desk = Desk::with(&["1000"]);
-    let jim = desk.phone("1001");
-    let session = desk.invite("1000", "1001", "hello");
-    desk.run_s(1);
-    desk.act("1000", ImVerb::Typing { session, on: true });
-    desk.run_s(1);
-    assert_eq!(shown(&desk, jim), ["hello"], "a phone that never spoke of it gets none");
-    // One that sends such a notice takes them.
-    let media_type = sip::body::composing::MEDIA_TYPE;
-    let notice = sip::body::composing::Composing {
-        is_active: true,
-        refresh: sip::body::composing::REFRESH,
-        content_type: None,
-    };
-    let body = notice.write().into_bytes();
-    let number = desk
-        .world
-        .with(jim, |phone, now| phone.message(now, "1000", media_type, &body));
-    assert_eq!(desk.world.finish(jim, number), 200);
-    desk.act("1000", ImVerb::Typing { session, on: false });
-    desk.act("1000", ImVerb::Typing { session, on: true });
-    desk.run_s(1);
-    let last = shown(&desk, jim).pop().unwrap();
-    assert!(last.contains("isComposing") && last.contains("active"), "{last}");
+fn a_text_of_a_phone_that_comes_again_is_said_once() {
+    let mut desk = Desk::with(&["1001"]);
+    let kate = desk.phone("1000");
+    for _ in 0..2 {
+        let id = ("one-and-the-same", 7);
+        let sent = desk
+            .world
+            .with(kate, |phone, now| phone.message_as(now, id, "1001", "once"));
+        assert_eq!(desk.world.finish(kate, sent), 202);
+        desk.run_s(5);
+    }
+    let session = desk.bar("1001")[0].session.id;
+    desk.act("1001", ImVerb::Accept { session });
+    assert_eq!(
+        (desk.bar("1001").len(), desk.texts("1001", session)),
+        (1, vec!["once".to_owned()])
+    );
 }
 
 #[test]

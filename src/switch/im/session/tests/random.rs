@@ -137,7 +137,7 @@ impl Crowd {
                 })
             }),
             Step::Read(user, which, seq) => {
-                self.act(user, which, |one| Some(ImVerb::Read { session: one.id, seq }));
+                self.act(user, which, |one| Some(read(one.id, seq)));
             }
             Step::Text(user, target) => {
                 let text = self.text();

@@ -125,7 +125,7 @@ fn an_invitation_that_nobody_answers_is_over_after_30_s_and_stays_to_be_read() {
         desk.refusal("1001", ImVerb::Accept { session }),
         Refusal::Conflict(_)
     ));
-    desk.act("1001", ImVerb::Read { session, seq: 2 });
+    desk.act("1001", read(session, 2));
     assert_eq!(party(&desk.seen("1000", session).session, "1001").displayed, 2);
     desk.act("1001", ImVerb::Done { session });
     assert!(desk.bar("1001").is_empty());
@@ -226,7 +226,7 @@ fn who_is_not_in_it_learns_nothing() {
         ImVerb::Accept { session },
         ImVerb::End { session },
         ImVerb::Done { session },
-        ImVerb::Read { session, seq: 1 },
+        read(session, 1),
         ImVerb::Typing { session, on: true },
         ImVerb::Add {
             session,
@@ -279,13 +279,13 @@ fn what_was_displayed_is_told_to_the_others() {
     let session = desk.connect("1000", "1001");
     let said = desk.say("1000", session, "read this");
     desk.forget_told();
-    desk.act("1001", ImVerb::Read { session, seq: 99 });
+    desk.act("1001", read(session, 99));
     let told = desk.told("1000");
     let Event::ImRead { displayed, .. } = told[0] else {
         panic!("{told:?}")
     };
     assert_eq!(displayed, said.seq, "no more than there is");
     desk.forget_told();
-    desk.act("1001", ImVerb::Read { session, seq: 1 });
+    desk.act("1001", read(session, 1));
     assert!(desk.told("1000").is_empty(), "marks only rise");
 }

@@ -1,0 +1,55 @@
+//! Messages that the store knows: their senders had no answer before the switch died, and said them again.
+
+use super::{Im, Question};
+use crate::config::Copies;
+use crate::core::Cx;
+use model::{Aor, MessageId, StoreOp};
+
+impl Im {
+    /// What was to be kept under `id` came before. It waits as `known`, or has been delivered.
+    pub(super) fn on_known(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (number, to, id): (u64, &Aor, MessageId),
+        known: Option<MessageId>,
+    ) {
+        match (self.deliveries.contains_key(&number), known) {
+            (true, Some(known)) => {
+                // Counted twice: the store's count at the start has it.
+                self.uncount(to, id);
+                self.adopt(cx, number, known);
+                self.on_kept(cx, number);
+            }
+            (true, None) => {
+                self.uncount(to, id);
+                self.succeed(cx, number);
+                self.kick(cx, to);
+            }
+            // All that were to get it have it by now.
+            (false, Some(known)) => {
+                cx.core.store(StoreOp::DeleteMessage(known));
+                self.uncount(to, known);
+            }
+            (false, None) => {}
+        }
+    }
+
+    /// This delivery is of the message that waits as `known`: who took it meanwhile is owed it no more.
+    fn adopt(&mut self, cx: &mut Cx<'_>, number: u64, known: MessageId) {
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        let before = std::mem::replace(&mut delivery.letter.id, known);
+        self.receipts.rename(cx.core, before, known);
+        if !delivery.is_taken || cx.core.config.im.copies == Copies::User {
+            return;
+        }
+        let (to, owed) = (delivery.letter.to.clone(), delivery.owed.clone());
+        let expected = self.devices.expected(&to, cx.now.wall).map(Box::<str>::from);
+        let took: Vec<Box<str>> = expected.filter(|device| !owed.contains(device)).collect();
+        for device in took {
+            let take = StoreOp::TakeMessage { id: known, device };
+            self.ask(cx.core, take, Question::Take(to.clone(), known));
+        }
+    }
+}

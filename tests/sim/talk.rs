@@ -1,0 +1,529 @@
+//! Sessions of messages: people at pages, which lose nothing but go and come, and people with phones in the bad network. What
+//! was said has to reach each of them once, in one order, and what a page makes of its events has to be what is.
+
+use crate::director::{Script, finish, leave_and_come, letters_arrive, prepare};
+use crate::ledger::Ledger;
+use crate::phone::DOMAIN;
+use crate::text::{Text, uri_of};
+use crate::world::World;
+use clock::Mono;
+use model::{Aor, Event, ImParty, ImSession, ImStanding, ImState, ImTranscript, PartyId, SessionId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+use switch::{Answer, By, Command, ImAct, ImVerb, Token};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Pages say so often that they are there.
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// What is known of all sessions and texts.
+#[derive(Default)]
+pub struct Talk {
+    pages: Vec<Page>,
+    /// As they were told last.
+    views: HashMap<SessionId, ImSession>,
+    /// By their words: no two are alike.
+    said: BTreeMap<String, Said>,
+    /// What is waited for.
+    asked: HashMap<Token, Asked>,
+    last_token: Token,
+    written: u64,
+    /// Whom each phone heard last in a session.
+    partners: HashMap<usize, usize>,
+    /// Which phone has which text, under which name first.
+    names: HashMap<(usize, String), (String, u32)>,
+    /// The number of the text that each phone got last of each session.
+    last_taken: HashMap<(usize, SessionId), u64>,
+}
+
+/// A page of a user.
+struct Page {
+    user: usize,
+    is_here: bool,
+    /// What it shows, and the number of the last message there.
+    bar: BTreeMap<SessionId, (ImSession, u64)>,
+}
+
+/// A text that was told to all who are in the session: it is on disk.
+struct Said {
+    session: SessionId,
+    seq: u64,
+    /// Users who take part by their phones.
+    phones: BTreeSet<usize>,
+    /// Of them those who have it, or were said not to.
+    settled: BTreeSet<usize>,
+}
+
+enum Asked {
+    /// To say this.
+    Say(String),
+    /// What a page is to show that has come.
+    Bar(usize),
+    /// What a page shows, to see whether it shows what is.
+    Check(usize),
+    /// All sessions there are.
+    Views,
+    Any,
+}
+
+fn aor(user: usize) -> Aor {
+    Aor::new(&(1000 + user).to_string(), DOMAIN)
+}
+
+fn user_of(aor: &Aor) -> usize {
+    aor.user()
+        .parse::<usize>()
+        .map_or(usize::MAX, |user| user.wrapping_sub(1000))
+}
+
+impl Talk {
+    /// The switch died: pages lose their connections.
+    pub fn on_crash(&mut self) {
+        self.asked.clear();
+        self.views.clear();
+        for page in &mut self.pages {
+            page.leave();
+        }
+    }
+
+    /// An event: what it says that must not be.
+    pub fn on_event(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::ImInvited { user, invitation } => self.show(&user, invitation),
+            Event::ImJoined { user, transcript } => self.show(&user, transcript),
+            Event::ImChanged { session, left } => {
+                for page in self.pages.iter_mut().filter(|page| page.is_here) {
+                    let user = aor(page.user);
+                    if left.contains(&user) {
+                        page.bar.remove(&session.id);
+                    } else if session.concerns(&user) {
+                        let last = page.bar.get(&session.id).map_or(0, |(_, last)| *last);
+                        page.bar.insert(session.id, (session.clone(), last));
+                    }
+                }
+                self.views.insert(session.id, session);
+            }
+            Event::ImClosed { session, user } => {
+                for page in self.pages.iter_mut().filter(|page| aor(page.user) == user) {
+                    page.bar.remove(&session);
+                }
+            }
+            Event::ImMessage { message, to } => {
+                let (session, seq) = (message.session, message.seq);
+                for page in self
+                    .pages
+                    .iter_mut()
+                    .filter(|page| page.is_here && to.contains(&aor(page.user)))
+                {
+                    match page.bar.get_mut(&session) {
+                        Some((_, last)) if *last < seq => *last = seq,
+                        Some((_, last)) => return Err(format!("page {} is told {seq} after {last}", page.user)),
+                        None => return Err(format!("page {} is told of a session that it does not show", page.user)),
+                    }
+                }
+                let view = self.views.get(&session);
+                let sender = view
+                    .and_then(|view| view.party(message.from))
+                    .map(|party| party.user.clone());
+                let by_phone = |party: &&ImParty| {
+                    party.by_phone && party.standing == ImStanding::Connected && Some(&party.user) != sender.as_ref()
+                };
+                let parties = view.into_iter().flat_map(|view| &view.parties);
+                let phones = parties.filter(by_phone).map(|party| user_of(&party.user)).collect();
+                let settled = BTreeSet::new();
+                let said = Said {
+                    session,
+                    seq,
+                    phones,
+                    settled,
+                };
+                if self.said.insert(message.text.into(), said).is_some() {
+                    return Err(format!("{seq} of {session} is said twice"));
+                }
+            }
+            Event::ImFailed {
+                session, seq, failure, ..
+            } => {
+                let party = self.views.get(&session).and_then(|view| view.party(failure.party));
+                let user = party.map(|party| user_of(&party.user));
+                let said = self
+                    .said
+                    .values_mut()
+                    .find(|said| (said.session, said.seq) == (session, seq));
+                said.into_iter().for_each(|said| said.settled.extend(user));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, user: &Aor, transcript: ImTranscript) {
+        for page in self
+            .pages
+            .iter_mut()
+            .filter(|page| page.is_here && aor(page.user) == *user)
+        {
+            page.show(transcript.clone());
+        }
+    }
+
+    /// An answer to a command: what it says that must not be.
+    pub fn on_answer(&mut self, token: Token, answer: Answer) -> Result<(), String> {
+        match (self.asked.remove(&token), answer) {
+            (Some(Asked::Say(text)), Answer::Sent(message)) if *message.text != *text => {
+                Err(format!("{text} is answered as {}", message.text))
+            }
+            (Some(Asked::Say(text)), Answer::Refused(_)) if self.said.contains_key(&text) => {
+                Err(format!("{text} is refused, and was said"))
+            }
+            (Some(Asked::Bar(page)), Answer::Sessions(sessions)) => self.on_bar(page, sessions),
+            (Some(Asked::Check(page)), Answer::Sessions(sessions)) => self.check(page, &sessions),
+            (Some(Asked::Views), Answer::Sessions(sessions)) => {
+                let sessions = sessions.into_iter().map(|one| (one.session.id, one.session));
+                self.views = sessions.collect();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A page has come: nothing that its user said and that was answered is missing.
+    fn on_bar(&mut self, page: usize, sessions: Vec<ImTranscript>) -> Result<(), String> {
+        let page = &mut self.pages[page];
+        for transcript in sessions {
+            for (text, said) in self
+                .said
+                .iter()
+                .filter(|(_, said)| said.session == transcript.session.id)
+            {
+                let is_there = transcript.messages.iter().any(|message| *message.text == **text);
+                let takes_part = transcript.session.includes(&aor(page.user));
+                if takes_part && !is_there {
+                    return Err(format!("{text}, number {}, is lost for page {}", said.seq, page.user));
+                }
+            }
+            page.show(transcript);
+        }
+        Ok(())
+    }
+
+    /// What a page made of its events is what the switch would show it now.
+    fn check(&self, page: usize, sessions: &[ImTranscript]) -> Result<(), String> {
+        let page = &self.pages[page];
+        let plain = |session: &ImSession| {
+            let parties = session.parties.iter();
+            let parties: Vec<_> = parties.map(|party| (party.id, party.standing, party.state)).collect();
+            (session.id, session.state, session.end, parties)
+        };
+        let mut shown: Vec<_> = page.bar.values().map(|(session, _)| plain(session)).collect();
+        let mut present: Vec<_> = sessions.iter().map(|one| plain(&one.session)).collect();
+        shown.sort_by_key(|one| one.0);
+        present.sort_by_key(|one| one.0);
+        match shown == present {
+            true => Ok(()),
+            false => Err(format!(
+                "page {} shows\n{shown:?}\nand there is\n{present:?}",
+                page.user
+            )),
+        }
+    }
+
+    /// A phone has taken what a session sent it: what must not be about that.
+    pub fn on_taken(&mut self, text: &Text, user: usize, device: usize) -> Result<(), String> {
+        let words = text.body.trim().to_owned();
+        let session = text.get("X-IM-Session").parse::<SessionId>()?;
+        let from = uri_of(text.get("From")).trim_start_matches("sip:");
+        let partner = from.split('@').next().and_then(|user| user.parse::<usize>().ok());
+        self.partners
+            .extend(partner.map(|partner| (device, partner.wrapping_sub(1000))));
+        if words.starts_with('(') {
+            return Ok(());
+        }
+        let Some(said) = self.said.get_mut(&words).filter(|said| said.session == session) else {
+            return Err("a phone gets what nobody said in that session".to_owned());
+        };
+        said.settled.insert(user);
+        let name = (text.call_id().to_owned(), text.cseq());
+        match self.names.insert((device, words), name.clone()) {
+            None => {
+                let last = self.last_taken.insert((device, session), said.seq);
+                match last.filter(|last| *last > said.seq) {
+                    Some(last) => Err(format!("a phone gets number {} after number {last}", said.seq)),
+                    None => Ok(()),
+                }
+            }
+            Some(first) if first != name => Err(format!("a phone cannot know a text again: {first:?}, now {name:?}")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// At the end: who took part by phone has it all.
+    fn check_said(&self) -> Result<(), String> {
+        for (text, said) in &self.said {
+            if let Some(user) = said.phones.difference(&said.settled).next() {
+                return Err(format!(
+                    "user {user} never got {text}, number {} of {}",
+                    said.seq, said.session
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody who is asked, or takes part, as a page shows it.
+    fn some(&self, page: usize, wanted: impl Fn(&ImSession, &ImParty) -> bool) -> Vec<(SessionId, PartyId)> {
+        let page = &self.pages[page];
+        let own = page.bar.values().filter_map(|(session, _)| {
+            let party = session.party_of(&aor(page.user))?;
+            wanted(session, party).then_some((session.id, party.id))
+        });
+        own.collect()
+    }
+}
+
+impl Page {
+    fn show(&mut self, ImTranscript { session, messages }: ImTranscript) {
+        let last = messages.last().map_or(0, |message| message.seq);
+        self.bar.insert(session.id, (session, last));
+    }
+
+    fn leave(&mut self) {
+        self.is_here = false;
+        self.bar.clear();
+    }
+}
+
+impl World {
+    fn ask(&mut self, command: Command, asked: Asked) {
+        let talk = &mut self.ledger.talk;
+        talk.last_token += 1;
+        let token = talk.last_token;
+        talk.asked.insert(token, asked);
+        self.command(token, command);
+    }
+
+    fn act(&mut self, page: usize, verb: ImVerb, asked: Asked) {
+        self.ledger.count(verb.name());
+        let by = By::User(aor(self.ledger.talk.pages[page].user));
+        let client = "".into();
+        self.ask(Command::Im(Box::new(ImAct { by, client, verb })), asked);
+    }
+
+    /// From now on events are told.
+    pub fn watch(&mut self) {
+        let (scope, user) = (None, None);
+        self.ask(Command::Snapshot { scope, user }, Asked::Any);
+    }
+
+    fn new_text(&mut self) -> String {
+        self.ledger.talk.written += 1;
+        format!("text-{:09}", self.ledger.talk.written)
+    }
+
+    /// Says that a page is there, or no more.
+    fn say_aware(&mut self, page: usize, on: bool) {
+        let (user, lease) = (aor(self.ledger.talk.pages[page].user), page as u64);
+        self.ask(Command::Aware { user, lease, on }, Asked::Any);
+    }
+
+    fn renew(&mut self) {
+        for page in 0..self.ledger.talk.pages.len() {
+            if self.ledger.talk.pages[page].is_here {
+                self.say_aware(page, true);
+            }
+        }
+    }
+
+    fn come(&mut self, page: usize) {
+        self.ledger.talk.pages[page].is_here = true;
+        self.say_aware(page, true);
+        let user = Some(aor(self.ledger.talk.pages[page].user));
+        let session = None;
+        self.ask(Command::ImSessions { user, session }, Asked::Bar(page));
+    }
+
+    fn go(&mut self, page: usize) {
+        self.ledger.talk.pages[page].leave();
+        self.say_aware(page, false);
+    }
+
+    fn check_page(&mut self, page: usize) {
+        let user = Some(aor(self.ledger.talk.pages[page].user));
+        self.ask(Command::ImSessions { user, session: None }, Asked::Check(page));
+    }
+
+    /// Somebody at a page does something.
+    fn click(&mut self, page: usize) {
+        let talk = &self.ledger.talk;
+        let takes_part = |party: &ImParty| party.standing == ImStanding::Connected;
+        let invited = talk.some(page, |_, party| party.standing == ImStanding::Invited);
+        let open = talk.some(page, |session, party| {
+            session.state != ImState::Ended && takes_part(party)
+        });
+        let up = talk.some(page, |session, party| {
+            session.state == ImState::Connected && takes_part(party)
+        });
+        let over = talk.some(page, |session, _| session.state == ImState::Ended);
+        let random = &mut self.random;
+        let mut one_of = |list: &[(SessionId, PartyId)]| list.get(random.below(list.len())).copied();
+        let (invited, open, up, over) = (one_of(&invited), one_of(&open), one_of(&up), one_of(&over));
+        let target: Box<str> = (1000 + self.random.below(self.users)).to_string().into();
+        let whom = self.random.below(8);
+        match (self.random.below(100), invited, open, up, over) {
+            (0..=9, ..) => {
+                let words = self.new_text();
+                let (interaction, text) = (None, Some(words.clone().into()));
+                self.act(
+                    page,
+                    ImVerb::Open {
+                        target,
+                        interaction,
+                        text,
+                    },
+                    Asked::Say(words),
+                );
+            }
+            (10..=24, Some((session, _)), ..) => self.act(page, ImVerb::Accept { session }, Asked::Any),
+            (25..=27, Some((session, _)), ..) => self.act(page, ImVerb::Reject { session }, Asked::Any),
+            (10..=59, _, Some((session, _)), ..) => {
+                let words = self.new_text();
+                let text = words.clone().into();
+                self.act(page, ImVerb::Send { session, text }, Asked::Say(words));
+            }
+            (60..=67, _, _, Some((session, _)), _) => self.act(page, ImVerb::End { session }, Asked::Any),
+            (68..=77, _, _, _, Some((session, _))) => self.act(page, ImVerb::Done { session }, Asked::Any),
+            (78..=82, _, _, Some((session, _)), _) => {
+                let displayed = target.ends_with(['1', '3', '5']);
+                self.act(
+                    page,
+                    ImVerb::Read {
+                        session,
+                        seq: u64::MAX,
+                        displayed,
+                    },
+                    Asked::Any,
+                );
+            }
+            (83..=86, _, _, Some((session, _)), _) => self.act(page, ImVerb::Typing { session, on: true }, Asked::Any),
+            (87..=92, _, _, Some((session, _)), _) => self.act(page, ImVerb::Add { session, target }, Asked::Any),
+            (93..=94, _, _, Some((session, _)), _) => self.act(page, ImVerb::Transfer { session, target }, Asked::Any),
+            (95..=96, _, _, Some((session, _)), _) => {
+                let view = self.ledger.talk.views.get(&session);
+                let party = view.and_then(|view| view.parties.get(whom)).map(|party| party.id);
+                if let Some(party) = party {
+                    self.act(page, ImVerb::Drop { session, party }, Asked::Any);
+                }
+            }
+            (97..=98, ..) => self.check_page(page),
+            (99, ..) => self.go(page),
+            _ => {}
+        }
+    }
+
+    /// Somebody with a phone writes, mostly to who wrote to him.
+    fn reply(&mut self) {
+        let index = self.random.below(self.phones.len());
+        let partner = self.ledger.talk.partners.get(&index).copied();
+        let partner = partner.filter(|partner| *partner < self.users && self.random.permille(800));
+        let reader = partner.unwrap_or_else(|| self.random.below(self.users));
+        if self.phones[index].online && reader != self.phones[index].user {
+            self.with_phone(index, |phone, cx| phone.write(cx, reader));
+        }
+    }
+}
+
+/// Plays a script in which half the users have pages, until so much was said.
+pub fn play(script: &Script, texts: u64, test: &str) -> World {
+    let mut world = prepare(script, test);
+    let pages = (0..script.users / 2).map(|user| Page {
+        user,
+        is_here: false,
+        bar: BTreeMap::new(),
+    });
+    world.ledger.talk.pages = pages.collect();
+    world.watch();
+    let mut away: Vec<(Mono, usize)> = Vec::new();
+    let mut renewed = world.now;
+    while (world.ledger.talk.said.len() as u64) < texts {
+        world.run_for(TICK);
+        for page in 0..world.ledger.talk.pages.len() {
+            match (world.ledger.talk.pages[page].is_here, world.is_up()) {
+                (true, _) if world.random.permille(150) => world.click(page),
+                (false, true) if world.random.permille(20) => world.come(page),
+                _ => {}
+            }
+        }
+        if world.now.since(renewed) > RENEWAL {
+            renewed = world.now;
+            world.renew();
+        }
+        if world.random.permille(script.letter_rate) {
+            world.reply();
+        }
+        if leave_and_come(&mut world, script, &mut away) {
+            world.run_for(Duration::from_secs(2));
+            let (user, session) = (None, None);
+            world.ask(Command::ImSessions { user, session }, Asked::Views);
+        }
+    }
+    world.store.failing = 0;
+    wind_down(&mut world);
+    world
+}
+
+/// Everybody comes, gets what waits, ends what is open and closes it: nothing is left.
+fn wind_down(world: &mut World) {
+    let pages = world.ledger.talk.pages.len();
+    for page in 0..pages {
+        if !world.ledger.talk.pages[page].is_here {
+            world.come(page);
+        }
+    }
+    world.run_for(Duration::from_secs(60));
+    letters_arrive(world);
+    for page in 0..pages {
+        world.check_page(page);
+    }
+    let (user, session) = (None, None);
+    world.ask(Command::ImSessions { user, session }, Asked::Views);
+    // Nobody answers these any more.
+    let open: Vec<SessionId> = world.ledger.talk.views.keys().copied().collect();
+    for session in open {
+        let (by, client) = (By::Operator(None), "".into());
+        let verb = ImVerb::End { session };
+        world.ask(Command::Im(Box::new(ImAct { by, client, verb })), Asked::Any);
+    }
+    world.run_for(Duration::from_secs(60));
+    for page in 0..pages {
+        world.check_page(page);
+        for (session, _) in world.ledger.talk.some(page, |_, _| true) {
+            world.act(page, ImVerb::Done { session }, Asked::Any);
+        }
+    }
+    world.run_for(Duration::from_secs(600));
+    if let Err(why) = world.ledger.talk.check_said() {
+        world.violated("", &why);
+    }
+    let left = (world.figure("im_sessions"), world.store.sessions());
+    if left != (0, (0, 0)) {
+        world.violated(
+            "",
+            &format!("sessions are left, and sessions and texts on disk: {left:?}"),
+        );
+    }
+    for page in 0..pages {
+        world.go(page);
+    }
+    finish(world);
+}
+
+impl Ledger {
+    /// How much was said, and how much of it by phones.
+    pub fn said(&self) -> (usize, usize) {
+        let said = &self.talk.said;
+        (
+            said.len(),
+            said.keys().filter(|text| text.starts_with("letter-")).count(),
+        )
+    }
+}
