@@ -120,6 +120,9 @@ pub struct ImParty {
     pub delivered: u64,
     /// All messages up to this one have been displayed.
     pub displayed: u64,
+    /// A phone that was brought in gets what was said after this one.
+    #[serde(default)]
+    pub since: u64,
     /// Who has left sees nothing after this one.
     pub until: Option<u64>,
 }
@@ -219,11 +222,14 @@ impl ImSession {
         self.parties.iter().find(|party| party.id == id)
     }
 
-    /// The party that a user is: the one who takes part before those who do not any more.
+    /// The party that a user is: the one who takes part before those who do not any more, and of these one whose window is open.
     #[must_use]
     pub fn party_of(&self, user: &Aor) -> Option<&ImParty> {
         let own = || self.parties.iter().rev().filter(|party| party.user == *user);
-        own().find(|party| party.standing.is_in()).or_else(|| own().next())
+        let present = own().find(|party| party.standing.is_in());
+        present
+            .or_else(|| own().find(|party| !party.done))
+            .or_else(|| own().next())
     }
 
     /// Whether it is any business of this user: takes or took part, and has not closed the window.

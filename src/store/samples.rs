@@ -168,6 +168,7 @@ pub(crate) fn session(id: u64, users: &[&str], at: i64) -> KeptSession {
         group: Some("2000".into()),
         delivered: u64::MAX,
         displayed: 1,
+        since: 0,
         until: Some(1),
     };
     KeptSession {

@@ -57,6 +57,30 @@ fn lists_are_tables_for_people_and_json_for_programs() {
 }
 
 #[test]
+fn messages_that_wait_are_listed_and_dropped() {
+    let node = node();
+    let mut alice = crate::support::raw::Raw::new(node.sip(), "1000");
+    let mut message = alice.request("MESSAGE", "1001").body("text/plain", "between us");
+    assert_eq!(alice.ask(&mut message).status(), 202);
+    let listed = out(&ask(&node, &["im", "queue", "1001"]));
+    assert!(listed.contains("1000@") && listed.contains("text/plain"), "{listed}");
+    assert!(!listed.contains("between us"), "{listed}");
+    let id = listed
+        .split_whitespace()
+        .find(|word| word.starts_with("m-"))
+        .unwrap()
+        .to_owned();
+    let dropped = ask(&node, &["im", "drop", "1001", &id]);
+    assert_eq!((code(&dropped), out(&dropped).as_str()), (0, "1 message dropped\n"));
+    assert_eq!(code(&ask(&node, &["im", "drop", "1001", &id])), 1, "it is gone");
+    assert_eq!(
+        out(&ask(&node, &["im", "drop", "1001", "--all"])),
+        "0 messages dropped\n"
+    );
+    assert_eq!(out(&ask(&node, &["im", "queue", "1001"])), "no messages wait\n");
+}
+
+#[test]
 fn status_tells_how_it_is() {
     let node = node();
     let status = ask(&node, &["status"]);

@@ -28,11 +28,12 @@ pub struct Talk {
     asked: HashMap<Token, Asked>,
     last_token: Token,
     written: u64,
+    crashes: u32,
     /// Whom each phone heard last in a session.
     partners: HashMap<usize, usize>,
     /// Which phone has which text, under which name first.
     names: HashMap<(usize, String), (String, u32)>,
-    /// The number of the text that each phone got last of each session.
+    /// The number of the text that each user's phones got last of each session.
     last_taken: HashMap<(usize, SessionId), u64>,
 }
 
@@ -52,6 +53,8 @@ struct Said {
     phones: BTreeSet<usize>,
     /// Of them those who have it, or were said not to.
     settled: BTreeSet<usize>,
+    /// It is known for whom it failed.
+    is_open: bool,
 }
 
 enum Asked {
@@ -79,6 +82,7 @@ fn user_of(aor: &Aor) -> usize {
 impl Talk {
     /// The switch died: pages lose their connections.
     pub fn on_crash(&mut self) {
+        self.crashes += 1;
         self.asked.clear();
         self.views.clear();
         for page in &mut self.pages {
@@ -131,13 +135,21 @@ impl Talk {
                 let parties = view.into_iter().flat_map(|view| &view.parties);
                 let phones = parties.filter(by_phone).map(|party| user_of(&party.user)).collect();
                 let settled = BTreeSet::new();
+                let is_open = true;
                 let said = Said {
                     session,
                     seq,
                     phones,
                     settled,
+                    is_open,
                 };
-                if self.said.insert(message.text.into(), said).is_some() {
+                let text: String = message.text.into();
+                let may_come_again = self.crashes > 0 && text.starts_with("letter-");
+                if may_come_again {
+                    // A phone that had no answer before the crash says it again.
+                    self.names.retain(|(_, known), _| *known != text);
+                }
+                if self.said.insert(text, said).is_some() && !may_come_again {
                     return Err(format!("{seq} of {session} is said twice"));
                 }
             }
@@ -150,7 +162,11 @@ impl Talk {
                     .said
                     .values_mut()
                     .find(|said| (said.session, said.seq) == (session, seq));
-                said.into_iter().for_each(|said| said.settled.extend(user));
+                for said in said {
+                    said.settled.extend(user);
+                    // After a crash nobody here knows yet who that is.
+                    said.is_open &= user.is_some();
+                }
             }
             _ => {}
         }
@@ -239,27 +255,40 @@ impl Talk {
         if words.starts_with('(') {
             return Ok(());
         }
+        if self.crashes > 0 && !self.said.contains_key(&words) {
+            // It was on disk when the switch died, and nobody had been told.
+            let seq = u64::from(text.cseq() / 256);
+            let (phones, settled) = (BTreeSet::new(), BTreeSet::new());
+            let is_open = true;
+            let said = Said {
+                session,
+                seq,
+                phones,
+                settled,
+                is_open,
+            };
+            self.said.insert(words.clone(), said);
+        }
         let Some(said) = self.said.get_mut(&words).filter(|said| said.session == session) else {
             return Err("a phone gets what nobody said in that session".to_owned());
         };
-        said.settled.insert(user);
+        // Of several devices the first one counts; another may be behind.
+        if said.settled.insert(user) && said.is_open {
+            let last = self.last_taken.insert((user, session), said.seq);
+            if let Some(last) = last.filter(|last| *last > said.seq) {
+                return Err(format!("user {user} gets number {} after number {last}", said.seq));
+            }
+        }
         let name = (text.call_id().to_owned(), text.cseq());
         match self.names.insert((device, words), name.clone()) {
-            None => {
-                let last = self.last_taken.insert((device, session), said.seq);
-                match last.filter(|last| *last > said.seq) {
-                    Some(last) => Err(format!("a phone gets number {} after number {last}", said.seq)),
-                    None => Ok(()),
-                }
-            }
             Some(first) if first != name => Err(format!("a phone cannot know a text again: {first:?}, now {name:?}")),
-            Some(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
     /// At the end: who took part by phone has it all.
     fn check_said(&self) -> Result<(), String> {
-        for (text, said) in &self.said {
+        for (text, said) in self.said.iter().filter(|(_, said)| said.is_open) {
             if let Some(user) = said.phones.difference(&said.settled).next() {
                 return Err(format!(
                     "user {user} never got {text}, number {} of {}",

@@ -4,8 +4,8 @@ use super::socket::Page;
 use super::*;
 use clock::Wall;
 use model::{
-    Event, ImConsult, ImEnd, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, KeptSession, SessionId,
-    StoreOp,
+    Event, ImConsult, ImEnd, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, KeptSession, MessageId,
+    SessionId, StoreOp, StoredMessage,
 };
 use switch::{By, ImAct, ImVerb};
 
@@ -26,6 +26,7 @@ pub(super) fn transcript(users: &[&str]) -> ImTranscript {
         group: None,
         delivered: 1,
         displayed: 1,
+        since: 0,
         until: Some(1),
     };
     ImTranscript {
@@ -311,4 +312,65 @@ async fn records_are_shown_to_who_took_part_and_to_admins() {
     assert_eq!(s.public("DELETE", &path, &credentials("1001", "right")).await.0, 403);
     assert_eq!(s.public("DELETE", &path, &credentials("1000", "right")).await.0, 200);
     assert!(s.asked().contains(&Command::ImErase(SESSION)));
+}
+
+#[tokio::test]
+async fn what_waits_is_shown_without_its_text_and_dropped_by_its_name() {
+    let s = Subject::start(Fake::default(), Limits::default()).await;
+    let message = |id| StoredMessage {
+        id: MessageId(id),
+        to: aor("1002"),
+        from: aor("1001"),
+        from_display: "".into(),
+        call_id: format!("call-{id}").into(),
+        cseq: 1,
+        content_type: "text/plain".into(),
+        body: b"between us".to_vec(),
+        accepted_at: Wall(1_000),
+        expires_at: Wall(9_000),
+        is_taken: true,
+        owed: vec!["<urn:uuid:1>".into()],
+        imdn_id: "".into(),
+        wants: 0,
+    };
+    for id in [7, 8] {
+        let append = StoreOp::AppendMessage(Box::new(message(id)));
+        s.store.submit(None, append).unwrap();
+    }
+    let mut reader = s.store.reader().unwrap();
+    while reader.messages_waiting().unwrap() < 2 {
+        std::thread::yield_now();
+    }
+    let (status, answer) = s.local("GET", "/api/v1/im/queue/1002", "").await;
+    let shown = json!({
+        "id": "m-0000000000000007", "from": aor("1001"), "accepted_at": 1_000, "expires_at": 9_000,
+        "content_type": "text/plain", "bytes": 10, "is_taken": true, "owed": ["<urn:uuid:1>"],
+    });
+    let waiting = json_of(&answer)["messages"].clone();
+    assert_eq!(
+        (status, &waiting[0], waiting.as_array().unwrap().len()),
+        (200, &shown, 2)
+    );
+    assert!(!answer.contains("between us"));
+    let next = "/api/v1/im/queue/1002?after=m-0000000000000007&limit=1";
+    let page = json_of(&s.local("GET", next, "").await.1)["messages"].clone();
+    assert_eq!(
+        (&page[0]["id"], page.as_array().unwrap().len()),
+        (&json!("m-0000000000000008"), 1)
+    );
+
+    let one = "/api/v1/im/queue/1002/m-0000000000000007";
+    assert_eq!(s.local("DELETE", one, "").await.0, 200);
+    let credentials = credentials("1000", "right");
+    assert_eq!(s.public("DELETE", "/api/v1/im/queue/1002", &credentials).await.0, 200);
+    assert_eq!(s.local("DELETE", "/api/v1/im/queue/1002/seven", "").await.0, 400);
+    let to = aor("1002");
+    let dropped: Vec<Command> = s
+        .asked()
+        .into_iter()
+        .filter(|command| matches!(command, Command::DropMessages { .. }))
+        .collect();
+    let expected = [(By::Operator(None), Some(MessageId(7))), (By::User(aor("1000")), None)];
+    let expected = expected.map(|(by, id)| Command::DropMessages { by, to: to.clone(), id });
+    assert_eq!(dropped, expected);
 }

@@ -97,6 +97,13 @@ async fn everybody_gets_what_their_role_allows_and_no_more() {
         ("GET", "/api/v1/cdrs.csv", [200; 4]),
         ("GET", "/api/v1/status", [403, 403, 200, 200]),
         ("GET", "/api/v1/im/queue", [403, 403, 200, 200]),
+        ("GET", "/api/v1/im/queue/1001", [403, 403, 403, 200]),
+        ("DELETE", "/api/v1/im/queue/1001", [403, 403, 403, 200]),
+        (
+            "DELETE",
+            "/api/v1/im/queue/1001/m-0000000000000007",
+            [403, 403, 403, 200],
+        ),
         ("GET", "/api/v1/routes/test?from=1&to=2", [403, 403, 403, 200]),
         ("POST", "/api/v1/reload", [403, 403, 403, 422]),
         ("POST", "/api/v1/drain", [403, 403, 403, 400]),

@@ -234,6 +234,14 @@ async fn answers_are_as_described() {
         ("GET", "/api/v1/me", "/api/v1/me", ""),
         ("GET", "/api/v1/cdrs", "/api/v1/cdrs", ""),
         ("GET", "/api/v1/im/queue", "/api/v1/im/queue", ""),
+        ("GET", "/api/v1/im/queue/1001", "/api/v1/im/queue/{user}", ""),
+        ("DELETE", "/api/v1/im/queue/1001", "/api/v1/im/queue/{user}", ""),
+        (
+            "DELETE",
+            "/api/v1/im/queue/1001/m-7",
+            "/api/v1/im/queue/{user}/{message}",
+            "",
+        ),
         ("GET", "/api/v1/im/sessions", "/api/v1/im/sessions", ""),
         (
             "GET",

@@ -45,6 +45,11 @@ impl Sessions {
         if !entry.session.invite(who, asked, cx.now.wall) {
             return Err(conflict(format!("a session has at most {MAX_PARTIES} parties")));
         }
+        let said = entry.session.messages().back().map_or(0, |message| message.seq);
+        if let Some(party) = entry.session.party_mut(party).filter(|_| by_phone && was_connected) {
+            // A word is all that such a phone gets of what was said before.
+            party.since = said;
+        }
         entry.active_at = cx.now.mono;
         let kind = timer::INVITATION + u32::try_from(place).unwrap_or(0);
         let due = cx.now.mono + cx.core.config.im.invitation_timeout;

@@ -118,11 +118,10 @@ impl Sessions {
                 .iter()
                 .filter(|party| party.by_phone && (party.standing.is_in() || party.standing.was_in()));
             by_phone.flat_map(move |party| {
-                let until = party.until.unwrap_or(u64::MAX);
+                let (from, until) = (party.delivered.max(party.since), party.until.unwrap_or(u64::MAX));
                 let messages = entry.session.messages().iter();
-                let new = messages.filter(move |message| {
-                    message.seq > party.delivered && message.seq <= until && message.from != party.id
-                });
+                let new = messages
+                    .filter(move |message| message.seq > from && message.seq <= until && message.from != party.id);
                 new.filter_map(move |message| Some((party.id, Parcel::message(message, view.party(message.from)?))))
             })
         })

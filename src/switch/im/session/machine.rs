@@ -241,6 +241,12 @@ impl Session {
             return false;
         }
         party.done = true;
+        // Who was asked more than once has one window.
+        let user = party.user.clone();
+        let earlier = self.view.parties.iter_mut().filter(|other| other.user == user);
+        earlier
+            .filter(|other| over || !other.standing.is_in())
+            .for_each(|other| other.done = true);
         true
     }
 
@@ -294,6 +300,7 @@ impl Session {
             group: asked.group,
             delivered: 0,
             displayed: 0,
+            since: 0,
             until: None,
         });
     }

@@ -157,3 +157,36 @@ fn a_phone_takes_part_in_a_conference() {
     desk.run_s(1);
     assert_eq!(desk.world.phones[bob].texts().last().unwrap(), "(User 1001 left)");
 }
+
+#[test]
+fn who_was_asked_twice_in_vain_closes_one_window() {
+    let mut desk = Desk::with(&["1000", "1001", "1002"]);
+    let session = desk.connect("1000", "1001");
+    for _ in 0..2 {
+        let target = "1002".into();
+        desk.act("1000", ImVerb::Add { session, target });
+        desk.run_s(31);
+    }
+    desk.act("1000", ImVerb::End { session });
+    for user in ["1000", "1001", "1002"] {
+        desk.act(user, ImVerb::Done { session });
+    }
+    assert_eq!(desk.figure("im_sessions"), 0);
+}
+
+#[test]
+fn who_left_and_is_asked_back_in_vain_still_has_the_window_of_what_he_took_part_in() {
+    let mut desk = Desk::with(&["1000", "1001", "1002"]);
+    let session = desk.connect("1000", "1001");
+    desk.act("1000", add(session, "1002"));
+    desk.act("1002", ImVerb::Accept { session });
+    desk.act("1001", ImVerb::End { session });
+    desk.act("1000", add(session, "1001"));
+    desk.act("1001", ImVerb::Reject { session });
+    assert_eq!(desk.texts("1001", session), ["hello"]);
+    desk.act("1000", ImVerb::End { session });
+    for user in ["1000", "1001", "1002"] {
+        desk.act(user, ImVerb::Done { session });
+    }
+    assert_eq!(desk.figure("im_sessions"), 0);
+}

@@ -1,9 +1,10 @@
 //! Any order of verbs, of phones that answer this or that, of workspaces that come and go, and of restarts: no session without
-//! parties, all agree on state and order, and in the end nothing is left.
+//! parties, nobody asked for ever, every text to each once, all agree on state and order, and in the end nothing is left.
 
 use super::*;
 use crate::testing::OnMessage;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -60,13 +61,20 @@ struct Crowd {
     desk: Desk,
     phones: Vec<usize>,
     texts: u64,
+    restarts: u32,
 }
 
 impl Crowd {
     fn new() -> Crowd {
         let mut desk = Desk::with(&USERS[..4]);
         let phones = USERS.iter().map(|user| desk.phone(user)).collect();
-        Crowd { desk, phones, texts: 0 }
+        let (texts, restarts) = (0, 0);
+        Crowd {
+            desk,
+            phones,
+            texts,
+            restarts,
+        }
     }
 
     /// One of the sessions in a user's bar.
@@ -155,6 +163,7 @@ impl Crowd {
             Step::GetUp(user) => self.desk.get_up(USERS[user]),
             Step::Wait(seconds) => self.desk.run_s(seconds),
             Step::Restart => {
+                self.restarts += 1;
                 self.desk.world.restart();
                 let (scope, user) = (None, None);
                 self.desk.world.command(Command::Snapshot { scope, user });
@@ -190,6 +199,31 @@ impl Crowd {
         }
     }
 
+    /// Pages are told each text once; a phone that gets one twice, which a restart may bring about, knows it again.
+    fn each_text_came_once(&self) {
+        let mut told = BTreeSet::new();
+        for notice in &self.desk.world.notices {
+            if let Notice::Event(occurrence) = notice
+                && let Event::ImMessage { message, .. } = &occurrence.event
+            {
+                assert!(told.insert((message.session, message.seq)), "told twice: {message:?}");
+            }
+        }
+        for phone in &self.desk.world.phones {
+            let mut names: BTreeMap<String, (Vec<u8>, u32)> = BTreeMap::new();
+            let taken = phone.taken.iter().map(|(_, message)| message);
+            for message in taken.filter(|message| message.header_named("X-IM-Session").is_some()) {
+                let text = String::from_utf8_lossy(message.body_bytes()).into_owned();
+                let name = (message.call_id().to_vec(), message.cseq());
+                let is_new = self.restarts == 0 && names.contains_key(&text);
+                if text.starts_with("text ") {
+                    let first = names.entry(text).or_insert_with(|| name.clone());
+                    assert!(*first == name && !is_new, "{} cannot know a text again", phone.user);
+                }
+            }
+        }
+    }
+
     /// Everybody goes home.
     fn close(&mut self) {
         self.desk.world.store.failing = None;
@@ -197,6 +231,13 @@ impl Crowd {
             self.desk.world.phones[phone].on_message = OnMessage::Take;
         }
         self.desk.run_s(90);
+        let bars: Vec<ImTranscript> = USERS.iter().flat_map(|user| self.desk.bar(user)).collect();
+        let mut parties = bars.iter().flat_map(|one| &one.session.parties);
+        assert!(
+            parties.all(|party| party.standing != ImStanding::Invited),
+            "asked for ever"
+        );
+        self.each_text_came_once();
         for _ in 0..3 {
             for user in USERS {
                 for one in self.desk.bar(user) {

@@ -146,3 +146,39 @@ fn the_text_is_forgotten_when_all_have_closed_it_unless_the_site_keeps_it() {
         assert_eq!((store.closed.len(), store.said.len()), (1, usize::from(keeps)));
     }
 }
+
+#[test]
+fn a_phone_that_was_brought_in_does_not_get_after_a_restart_what_was_said_before() {
+    let mut desk = Desk::with(&["1000", "1001"]);
+    let ann = desk.phone("1002");
+    let session = desk.connect("1000", "1001");
+    let target = "1002".into();
+    desk.act("1000", ImVerb::Add { session, target });
+    desk.run_s(1);
+    desk.world.phones[ann].on_message = crate::testing::OnMessage::Ignore;
+    desk.say("1000", session, "welcome");
+    desk.world.run_ms(500);
+    desk.world.phones[ann].taken.clear();
+    restart(&mut desk, &["1000", "1001"]);
+    desk.world.phones[ann].on_message = crate::testing::OnMessage::Take;
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[ann].texts(), ["welcome"]);
+}
+
+#[test]
+fn what_was_said_before_the_end_reaches_a_phone_after_a_restart() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "one");
+    desk.run_s(1);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
+    desk.say("1000", session, "two");
+    desk.act("1000", ImVerb::End { session });
+    desk.act("1000", ImVerb::Done { session });
+    desk.world.run_ms(500);
+    restart(&mut desk, &["1000"]);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[jim].texts(), ["one", "two"]);
+    assert_eq!(desk.figure("im_sessions"), 0);
+}
