@@ -3,8 +3,8 @@
 
 use clock::Wall;
 use model::{
-    Aor, Binding, BindingKey, Cdr, EndReason, ImMessage, KeptSession, KeptSubscription, KnownDevice, LegId, MessageId, Receipt,
-    SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
+    Aor, Binding, BindingKey, Cdr, EndReason, ImMessage, KeptSession, KeptSubscription, KnownDevice, LegId, MessageId,
+    Receipt, SessionId, StoreError, StoreOp, StoreReply, StoredMessage, UserSettings,
 };
 use std::collections::BTreeMap;
 
