@@ -217,6 +217,21 @@ fn under_tls_the_certificate_is_to_be_for_the_name() {
 }
 
 #[test]
+fn an_ack_to_a_name_under_tls_is_for_that_name_too() {
+    let mut b = Bench::new();
+    let way = service("sips:secure.example.net");
+    b.endpoint.send_ack(b.now, way, &draft(Method::Ack), &mut b.out);
+    b.resolve();
+    let connects: Vec<Output> = std::mem::take(&mut b.out);
+    let [Output::Connect { token, name, .. }] = &connects[..] else {
+        panic!("{connects:?}");
+    };
+    assert_eq!(name.as_deref(), Some("secure.example.net"));
+    b.endpoint.handle_connect_failed(b.now, *token, &mut b.out);
+    b.ends();
+}
+
+#[test]
 fn a_stream_that_comes_too_late_is_of_no_use() {
     let mut b = Bench::new();
     b.send(service("sip:example.net;transport=tcp"), &draft(Method::Message));
