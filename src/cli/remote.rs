@@ -554,6 +554,32 @@ mod tests {
     }
 
     #[test]
+    fn the_sound_of_a_call_is_told_leg_by_leg() {
+        let tone = json!({ "hz": 440.2, "dbm0": -10.0, "ms": 100, "ago_ms": 0 });
+        let leg = json!({
+            "leg": "l-0000000000000002", "user": "1000@a", "uri": "sip:1000@a", "codec": "PCMU/8000", "mode": "relay",
+            "packets_in": 30, "packets_out": 40, "lost": 1, "duplicates": 0, "strangers": 0, "jitter_ms": 2.4,
+            "remote_lost": 5, "remote_jitter_ms": 0.0, "round_trip_ms": null, "mos": 4.36,
+            "received": { "level_dbov": -26.0, "tones": [tone] }, "sent": { "level_dbov": null, "tones": [] },
+        });
+        let told = told(&verb("calls media i-0000000000000001"), &json!({ "legs": [leg] })).unwrap();
+        let words: Vec<_> = told.lines().last().unwrap().split_whitespace().collect();
+        let expected = [
+            "sip:1000@a",
+            "PCMU/8000",
+            "relay",
+            "30/40",
+            "1/5",
+            "2",
+            "4.4",
+            "-26/-",
+            "440",
+            "-",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
     fn a_record_says_why_a_call_ended() {
         let cdr = json!({
             "seq": 7, "interaction": "i-0000000000000001", "leg": "l-0000000000000002", "direction": "in",

@@ -3,7 +3,8 @@
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::TestNode;
 use crate::support::served::{TANDEM, text};
-use crate::support::{node, wait_for};
+use crate::support::{http, log_in, node, wait_for};
+use serde_json::json;
 use std::process::Command;
 
 /// Tones whose harmonics do not meet.
@@ -45,6 +46,8 @@ fn three_phones_in_a_room_hear_each_other_and_not_themselves() {
     let room = node.get("/api/v1/rooms/3000");
     let members = room["members"].as_array().unwrap();
     assert!(members.iter().all(|member| member["talking"] == true), "{room:#}");
+    let speakers = members.iter().filter(|member| member["speaker"] == true).count();
+    assert_eq!(speakers, 1, "{room:#}");
 
     // Who is which member depends on whose INVITE came first.
     let user = |member: &serde_json::Value| member["user"].as_str().unwrap_or_default().to_owned();
@@ -54,6 +57,24 @@ fn three_phones_in_a_room_hear_each_other_and_not_themselves() {
     phones[1].hears_mix(&[TONES[2]], &[TONES[0], TONES[1]]);
     phones[0].hears_mix(&[TONES[1], TONES[2]], &[TONES[0]]);
     assert!(operator(&node, &["rooms", "list"]).contains("3000  3"));
+
+    // The same and more by HTTP: heard again, and deaf; and the door.
+    let token = log_in(&node, "1005");
+    let patch = |path: String, wish: serde_json::Value| {
+        let (status, answer) = http(node.http(), "PATCH", &path, Some(&token), &wish);
+        assert_eq!(status, 200, "{answer}");
+    };
+    let of_room = "/api/v1/rooms/3000".to_owned();
+    patch(
+        format!("{of_room}/members/{id}"),
+        json!({ "muted": false, "deaf": true }),
+    );
+    phones[1].hears_mix(&[TONES[0], TONES[2]], &[TONES[1]]);
+    phones[0].hears_nothing();
+    patch(of_room, json!({ "locked": true }));
+    assert!(operator(&node, &["rooms", "list"]).contains("locked"));
+    operator(&node, &["rooms", "lock", "3000", "--off"]);
+    assert!(operator(&node, &["rooms", "list"]).contains("open"));
 
     operator(&node, &["rooms", "drop", "3000", &id]);
     phones[0].logged("session closed");

@@ -166,6 +166,14 @@ impl Baresip {
         });
     }
 
+    /// Waits until half a second of what it heard is silence.
+    pub fn hears_nothing(&self) {
+        wait_for("silence", || {
+            let (last, _) = self.last_half_second()?;
+            last.iter().all(|sample| sample.unsigned_abs() <= 16).then_some(())
+        });
+    }
+
     /// From now on it hears these tones, and for half a second none of those; what was on its way is let pass first.
     pub fn goes_on_hearing(&self, tones: &[f64], silent: &[f64]) {
         let (heard, rate) = self.heard();

@@ -2,6 +2,7 @@
 
 use super::device::*;
 use super::*;
+use crate::codec::OpusParameters;
 
 fn has_state(format: Format) -> bool {
     matches!(format.codec, Codec::G722 | Codec::Opus)
@@ -172,6 +173,40 @@ fn opus_is_sent_in_packets_of_the_length_that_was_asked_for() {
         let (low, _) = device.steadiness(scene.devices[1].hz, 300);
         assert!(low > -19.0, "{ptime_ms}: {low}");
     }
+}
+
+#[test]
+fn each_listener_of_opus_is_sent_no_more_than_it_asked_for() {
+    let mut scene = Scene::new(vec![Device::new(0, PCMU, -15.0)], Matrix::Everyone);
+    for (n, limit) in [(1, 0), (2, 8_000)] {
+        let mut listener = Device::new(n, OPUS, -15.0);
+        listener.silence(true);
+        let (leg, address) = (listener.leg, listener.address.clone());
+        scene.join(listener, &[]);
+        let opus = OpusParameters {
+            max_average_bitrate: limit,
+            ..OpusParameters::default()
+        };
+        let media = LegMedia {
+            opus,
+            ..media(&address, &[OPUS])
+        };
+        let media_timeout = None;
+        scene.apply(Plan::UpdateLeg {
+            leg,
+            media,
+            media_timeout,
+        });
+    }
+    scene.run(6_000);
+    let bits_a_second = |n: usize| {
+        let payloads = &scene.devices[n].payloads;
+        let last = &payloads[payloads.len() - 250..];
+        last.iter().map(|payload| payload.len() * 8).sum::<usize>() / 5
+    };
+    assert!(bits_a_second(2) <= 8_800, "{}", bits_a_second(2));
+    assert!(bits_a_second(1) > 10_000, "{}", bits_a_second(1));
+    assert!((scene.level(2, 0) + 15.0).abs() < 2.0, "{}", scene.level(2, 0));
 }
 
 #[test]
