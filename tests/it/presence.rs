@@ -1,6 +1,7 @@
 //! Agents and presence over real sockets: what is said by HTTP or websocket is told to softphones, pages and the command line, and
 //! the other way round.
 
+use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode, node};
 use crate::support::page::Page;
 use crate::support::raw::{Raw, Request, text};
@@ -201,6 +202,39 @@ fn a_group_is_hidden_from_those_who_may_not_watch_it_by_every_way() {
         (&snapshot["groups"], &snapshot["presence"].as_array().unwrap().len()),
         (&json!([]), &1)
     );
+}
+
+#[test]
+fn a_softphone_shows_when_another_comes_hides_and_is_gone() {
+    let node = node();
+    let phone = |user, peer| {
+        let account = Account {
+            user,
+            password: &format!("demo-{user}"),
+            server: node.sip(),
+            tone_hz: 440.0,
+            answers: false,
+            writes_to: peer,
+            speech: Speech::PLAIN,
+        };
+        Baresip::start_with_presence(&account).registered()
+    };
+    let (kate, mut jim) = (phone("1010", "1011"), phone("1011", "1010"));
+    jim.says_to_be_there(true);
+    kate.shows_contact("Online");
+    jim.says_to_be_there(false);
+    kate.shows_contact("Offline");
+    jim.says_to_be_there(true);
+    kate.shows_contact("Online");
+    let client = cli::Client::new(&node.socket());
+    let path = "/api/v1/registrations/1011";
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(client.ask(hyper::Method::DELETE, path, None)).unwrap();
+    kate.shows_contact("Offline");
+    assert!(node.metric("tandem_publications") >= 1.0);
 }
 
 /// Status and names of the headers of what is said to a stranger.

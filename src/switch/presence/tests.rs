@@ -280,6 +280,22 @@ fn a_device_publishes_refreshes_changes_and_withdraws() {
 }
 
 #[test]
+fn who_says_to_be_there_is_there_whatever_was_left_behind() {
+    let (mut world, kate) = watching(config(), "presence", "1011");
+    let jim = world.phone("1011");
+    world.register(jim);
+    for basic in ["closed", "closed", "open"] {
+        publish(&mut world, jim, "1011", Headers::new(), &pidf(basic, "unknown", ""));
+        world.run_ms(600);
+    }
+    let told = told(&mut world, kate, "1011");
+    assert_eq!(
+        told[1..],
+        ["open: available", "closed: not available", "open: available"]
+    );
+}
+
+#[test]
 fn what_is_published_runs_out_and_a_call_counts_more() {
     let (mut world, kate) = watching(config(), "presence", "1011");
     let (jim, carol) = (world.phone("1011"), world.phone("1012"));

@@ -61,9 +61,33 @@ impl Speech {
 impl Baresip {
     /// Starts it and waits until its control port answers. Registration is waited for with [`Baresip::registered`].
     pub fn start(account: &Account<'_>) -> Baresip {
+        Baresip::launch(account, |_| {})
+    }
+
+    /// The same, and it publishes whether it is there and watches whom it writes to.
+    pub fn start_with_presence(account: &Account<'_>) -> Baresip {
+        Baresip::launch(account, |home| {
+            for (file, more) in [
+                ("config", "module_app presence.so\n"),
+                ("accounts", ";pubint=60\n"),
+                ("contacts", ";presence=p2p\n"),
+            ] {
+                let text = fs::read_to_string(home.join(file)).unwrap();
+                let text = if file == "config" {
+                    text
+                } else {
+                    text.trim_end().to_owned()
+                };
+                fs::write(home.join(file), text + more).unwrap();
+            }
+        })
+    }
+
+    fn launch(account: &Account<'_>, change: impl FnOnce(&Path)) -> Baresip {
         let home = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         write_home(home.path(), account, port);
+        change(home.path());
         let log = fs::File::create(home.path().join("log")).unwrap();
         let child = Command::new("stdbuf")
             .args(["-oL", "-eL", "baresip", "-f"])
@@ -99,6 +123,27 @@ impl Baresip {
     /// Sends a MESSAGE to whom it writes to.
     pub fn write(&mut self, text: &str) {
         self.command("message", text);
+    }
+
+    /// Publishes that it is there, or is not.
+    pub fn says_to_be_there(&mut self, is_there: bool) {
+        self.command(
+            if is_there {
+                "presence_online"
+            } else {
+                "presence_offline"
+            },
+            "",
+        );
+    }
+
+    /// Waits until it shows its contact as `Online`, `Offline` or `Busy`.
+    pub fn shows_contact(&self, status: &str) {
+        wait_for(&format!("the contact to be {status}"), || {
+            let log = self.log();
+            let last = log.lines().rfind(|line| line.contains(" changed status from "))?;
+            last.split(" to ").last()?.contains(status).then_some(())
+        });
     }
 
     /// Waits until `text` stands in its log.
