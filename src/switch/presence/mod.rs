@@ -37,13 +37,13 @@ pub(crate) fn view(cx: &Cx<'_>, calls: &Calls, user: &User) -> PresenceView {
     view
 }
 
-/// What the devices say. A device that publishes nothing is there if it is registered; who hides does so with all of them. One
-/// that says to be there counts more than any number that do not: baresip leaves a publication behind that it never takes back.
+/// What the devices say. A device that publishes nothing is there if it is registered; who hides does so with all of them. Of
+/// more publications than devices the newest count: baresip leaves one behind at its start that it never takes back.
 fn add_published(cx: &Cx<'_>, view: &mut PresenceView) {
     let published = || cx.core.published.of(&view.aor);
-    let closed = published().filter(|one| one.is_open == Some(false)).count();
-    let is_there = published().any(|one| one.is_open == Some(true));
-    let hides = closed > 0 && !is_there && closed >= cx.registrar.bindings(&view.aor, cx.now).len();
+    let devices = cx.registrar.bindings(&view.aor, cx.now).len().max(1);
+    let newest = published().take(devices);
+    let hides = newest.filter(|one| one.is_open == Some(false)).count() == devices;
     let note = published().map(|one| &one.note).find(|note| !note.is_empty());
     let note = note.cloned().unwrap_or_default();
     let activity = published().find_map(|one| one.activity.clone());

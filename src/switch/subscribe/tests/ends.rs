@@ -263,6 +263,27 @@ fn presence_goes_on_after_a_restart_with_what_is_so_then() {
 }
 
 #[test]
+fn after_a_restart_watchers_are_told_five_hundred_a_second() {
+    let mut config = config();
+    config.subscriptions.per_user = 10_000;
+    let mut world = World::new(config, 1);
+    let kate = world.phone("1000");
+    world.register(kate);
+    for _ in 0..300 {
+        subscribe(&mut world, kate, "1001", wishes("presence", 3_600));
+    }
+    world.run_ms(600);
+    world.phones[kate].requests.clear();
+    world.restart();
+    world.run_ms(100);
+    let told = world.phones[kate].requests.len();
+    assert!((45..=55).contains(&told), "{told} in a tenth of a second");
+    world.run_ms(600);
+    assert_eq!((world.phones[kate].requests.len(), alive(&world)), (300, 300));
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
 fn a_room_that_is_not_called_as_it_is_dialled_is_watched_on_after_a_restart() {
     use crate::config::{Action, Pattern, Rule};
     let mut config = config();
