@@ -98,7 +98,7 @@ impl Ticket {
     }
 
     /// The call is up: what its records say if nobody ever hangs up.
-    pub(super) fn answered(self: Box<Ticket>, cx: &mut Cx<'_>, status: u16) {
+    pub(super) fn answered(self, cx: &mut Cx<'_>, status: u16) {
         let now = cx.now.wall;
         for direction in [Direction::In, Direction::Out] {
             let end = (now, EndedBy::Switch, EndReason::SignallingTimeout);
@@ -111,7 +111,7 @@ impl Ticket {
     }
 
     /// It came to nothing. The caller may try again in the same dialog, so this record has a number of its own.
-    pub(super) fn refused(self: Box<Ticket>, cx: &mut Cx<'_>, status: u16, (by, reason): (EndedBy, EndReason)) {
+    pub(super) fn refused(self, cx: &mut Cx<'_>, status: u16, (by, reason): (EndedBy, EndReason)) {
         let number = cx.core.random();
         let cdr = self.cdr(Direction::In, number, (cx.now.wall, by, reason), status);
         cx.core.store(StoreOp::PutCdr(Box::new(cdr)));
