@@ -162,7 +162,7 @@ impl Talk {
                     .said
                     .values_mut()
                     .find(|said| (said.session, said.seq) == (session, seq));
-                for said in said {
+                if let Some(said) = said {
                     said.settled.extend(user);
                     // After a crash nobody here knows yet who that is.
                     said.is_open &= user.is_some();
