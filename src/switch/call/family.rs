@@ -77,8 +77,11 @@ impl Calls {
                 party.holds = false;
             }
         }
-        for watcher in self.watchers_of(parent, by) {
-            self.adopt(cx, parent, side, watcher);
+        // At a service there is nobody to be overheard: who watched goes with the interaction.
+        if self.is_up(side) || matches!(self.state(side), Some(State::Ringing(_))) {
+            for watcher in self.watchers_of(parent, by) {
+                self.adopt(cx, parent, side, watcher);
+            }
         }
     }
 

@@ -408,3 +408,16 @@ fn a_supervisor_of_who_consults_a_room_hears_nothing_of_it() {
     assert_eq!(stage.hears(BOSS), heard(&[]));
     stage.end();
 }
+
+#[test]
+fn who_watched_over_an_agent_at_a_service_goes_with_the_contact() {
+    for number in ["3001", "9196"] {
+        let (mut stage, id) = Stage::talking();
+        consult(&mut stage, id, number);
+        stage.dial(BOSS, "*11000");
+        stage.hang_up(CUSTOMER, 0);
+        assert!(stage.is_in_a_call(KATE) && !stage.is_in_a_call(BOSS), "{number}");
+        stage.hang_up(KATE, 0);
+        stage.end();
+    }
+}
