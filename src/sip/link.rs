@@ -400,6 +400,7 @@ pub(crate) fn short(event: &invite::Event) -> String {
         } => format!("answer {} {wants_answer}", body(b)),
         OfferRefused { status, .. } => format!("refused {status}"),
         OfferWithdrawn => "withdrawn".into(),
+        Settled => "settled".into(),
         Request { message, .. } => format!(
             "request {} {}",
             String::from_utf8_lossy(message.method_bytes()),
