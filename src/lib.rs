@@ -290,7 +290,7 @@ impl Sockets {
     fn listen(&mut self, listen: &Listen, counts: &Counts) -> io::Result<SocketAddr> {
         match listen.transport {
             Transport::Udp => {
-                let udp = Udp::bind(listen.address, UdpSettings::default(), counts.udp.clone())?;
+                let udp = bind_udp(listen.address, counts)?;
                 let local = udp.local();
                 self.udp.push(udp);
                 Ok(local)
@@ -321,6 +321,23 @@ impl Sockets {
             .collect();
         let http = http.map(|http| http.local_addr()).transpose().map_err(failed("http"))?;
         Ok(Addresses { sip, http })
+    }
+}
+
+/// Ports tried where the system may choose one: that one of them is free for TCP too is as good as sure.
+const CHOICES: usize = 16;
+
+/// With port 0 the system chooses, until it has chosen one that is free for the TCP listener as well.
+fn bind_udp(address: SocketAddr, counts: &Counts) -> io::Result<Udp> {
+    let mut taken = Vec::new();
+    loop {
+        let udp = Udp::bind(address, UdpSettings::default(), counts.udp.clone())?;
+        let is_free = address.port() != 0 || std::net::TcpListener::bind(udp.local()).is_ok();
+        if is_free || taken.len() == CHOICES {
+            return Ok(udp);
+        }
+        // Kept until another is found: else the system might choose it again.
+        taken.push(udp);
     }
 }
 
