@@ -93,7 +93,8 @@ impl Calls {
         self.forget_seat(from, key);
     }
 
-    /// Where a leg is to be: with the party it watches over, in the side call that its party is in, or at home.
+    /// Where a leg is to be: in the side call that its party hears by it, with the party it watches over, or at home. Who has
+    /// barged in may consult, too.
     fn place_of(&self, home: Key<Interaction>, key: LegKey) -> Key<Interaction> {
         let Some(interaction) = self.interactions.get(home) else {
             return home;
@@ -101,13 +102,12 @@ impl Calls {
         let Some(party) = interaction.party_of(key).map(|at| &interaction.parties[at]) else {
             return home;
         };
-        match party.role {
-            Role::Supervisor { of, .. } => {
-                let watched = interaction.party(of).and_then(|party| self.answering(party));
-                watched.map_or(home, |leg| self.place_of(home, leg))
-            }
-            Role::Member => self.foreground(home, key).unwrap_or(home),
-        }
+        let own = self.foreground(home, key);
+        let watched = || match party.role {
+            Role::Supervisor { of, .. } => Some(self.place_of(home, self.answering(interaction.party(of)?)?)),
+            Role::Member => None,
+        };
+        own.or_else(watched).unwrap_or(home)
     }
 
     /// The side call that a leg hears as a line, if its party is in one and not on hold there.
@@ -212,7 +212,12 @@ impl Calls {
         let parent = self.parent_of(room).and_then(|parent| self.interactions.get(parent));
         let watchers = parent.into_iter().flat_map(|parent| &parent.parties);
         for party in watchers.filter(|party| matches!(party.role, Role::Supervisor { .. })) {
-            seats.extend(party.legs.iter().copied().filter(here).map(|leg| Seat { leg, party }));
+            for leg in party.legs.iter().copied().filter(here) {
+                // Unless it is there by a line of its own.
+                if !seats.iter().any(|seat| seat.leg == leg) {
+                    seats.push(Seat { leg, party });
+                }
+            }
         }
         seats
     }

@@ -801,6 +801,38 @@ fn a_supervisor_goes_where_the_agent_goes_and_whispers_only_to_him() {
 }
 
 #[test]
+fn who_barged_in_consults_by_his_line_and_is_in_two_calls_no_more() {
+    for (target, heard) in [("1001", vec!["1001"]), ("9196", vec!["itself"]), ("3001", vec![])] {
+        let (mut stage, id) = Stage::talking();
+        stage.dial(BOSS, "*21000");
+        let both = vec!["1000", "1005"];
+        assert_eq!(stage.hears(BOSS), both);
+        let (interaction, target, medium) = (id, target.into(), Medium::Voice);
+        stage.act(
+            BOSS,
+            Verb::Consult {
+                interaction,
+                target,
+                medium,
+            },
+        );
+        if heard == ["1001"] {
+            stage.answer(JIM);
+            assert_eq!(stage.hears(JIM), ["1009"]);
+        }
+        let hear = |stage: &Stage| [BOSS, KATE, CUSTOMER].map(|who| stage.hears(who));
+        assert_eq!(hear(&stage), [heard.clone(), vec!["1005"], vec!["1000"]]);
+        stage.act(BOSS, Verb::Toggle { interaction });
+        assert_eq!(hear(&stage), [both, vec!["1005", "1009"], vec!["1000", "1009"]]);
+        stage.act(BOSS, Verb::Toggle { interaction });
+        stage.hang_up(CUSTOMER, 0);
+        assert_eq!(hear(&stage), [heard, vec!["music"], vec![]]);
+        stage.hang_up(KATE, 0);
+        stage.end();
+    }
+}
+
+#[test]
 fn an_agent_may_not_supervise() {
     let (mut stage, id) = Stage::talking();
     let verb = Verb::Supervise {
