@@ -174,6 +174,9 @@ pub struct ImMessage {
     pub text: Box<str>,
     /// Parties whose devices refused it, with the SIP status.
     pub failed: Vec<ImFailure>,
+    /// A hash of the phone's request that brought it, 0 for a page's: kept, so that the same request after a restart is known.
+    #[serde(skip)]
+    pub request: u64,
 }
 
 /// A party that a message did not reach.
@@ -201,6 +204,9 @@ pub struct KeptSession {
     pub session: ImSession,
     /// CSeq of the last MESSAGE to each party that has phones.
     pub cseqs: Vec<(PartyId, u32)>,
+    /// The number of the last text to each of them whose fate is known: the later ones are sent again after a restart.
+    #[serde(default)]
+    pub settled: Vec<(PartyId, u64)>,
     /// Messages whose sender's phone asked to be told what becomes of them.
     #[serde(default)]
     pub asked: Vec<ImAsked>,

@@ -187,6 +187,7 @@ pub(crate) fn session(id: u64, users: &[&str], at: i64) -> KeptSession {
             last_seq: 2,
         },
         cseqs: vec![(PartyId(2), 7)],
+        settled: vec![(PartyId(2), 1)],
         asked: vec![ImAsked {
             seq: 2,
             imdn_id: "34jk324j".into(),
@@ -216,6 +217,7 @@ pub(crate) fn said(session: u64, seq: u64, text: &str) -> ImMessage {
         shown: "\"Alice\" <alice>".into(),
         text: text.into(),
         failed: Vec::new(),
+        request: u64::MAX >> 1,
     }
 }
 

@@ -143,13 +143,7 @@ impl Talk {
                     settled,
                     is_open,
                 };
-                let text: String = message.text.into();
-                let may_come_again = self.crashes > 0 && text.starts_with("letter-");
-                if may_come_again {
-                    // A phone that had no answer before the crash says it again.
-                    self.names.retain(|(_, known), _| *known != text);
-                }
-                if self.said.insert(text, said).is_some() && !may_come_again {
+                if self.said.insert(message.text.into(), said).is_some() {
                     return Err(format!("{seq} of {session} is said twice"));
                 }
             }

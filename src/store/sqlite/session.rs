@@ -10,12 +10,12 @@ const PUT: &str = "INSERT INTO im_session (id, closed, ended_at, interaction, ha
     VALUES (?1, 0, ?2, ?3, 1, ?4)
     ON CONFLICT (id) DO UPDATE SET ended_at = ?2, interaction = ?3, data = ?4 WHERE closed = 0";
 
-const PUT_MESSAGE: &str = "INSERT OR IGNORE INTO im_message (session, seq, at, party, shown, text)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const PUT_MESSAGE: &str = "INSERT OR IGNORE INTO im_message (session, seq, at, party, shown, text, request)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const LOAD: &str = "SELECT data FROM im_session WHERE closed = 0 ORDER BY id";
 
-const LOAD_MESSAGES: &str = "SELECT session, seq, at, party, shown, text FROM
+const LOAD_MESSAGES: &str = "SELECT session, seq, at, party, shown, text, request FROM
     (SELECT * FROM im_message WHERE session = ?1 ORDER BY seq DESC LIMIT ?2) ORDER BY seq";
 
 const CLOSE: &str = "INSERT INTO im_session (id, closed, ended_at, interaction, has_text, data)
@@ -53,6 +53,7 @@ pub(super) fn put_message(connection: &Connection, message: &ImMessage) -> Resul
         message.from.0.cast_signed(),
         message.shown,
         message.text,
+        message.request.cast_signed(),
     ])?;
     Ok(StoreReply::Done)
 }
@@ -218,6 +219,7 @@ fn message(row: &Row<'_>) -> Result<ImMessage> {
         shown: row.get(4)?,
         text: row.get(5)?,
         failed: Vec::new(),
+        request: unsigned(6)?,
     })
 }
 

@@ -344,6 +344,9 @@ impl Im {
             for device in &delivery.owed {
                 reader.tray(device).is_owed = true;
             }
+            for tray in &mut reader.trays {
+                tray.run.put_back(&delivery.letter);
+            }
         }
         let next = self.next_behind(&delivery.letter.to, &delivery.letter.from);
         self.due.extend(next);

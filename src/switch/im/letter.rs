@@ -76,6 +76,12 @@ pub(crate) struct Guise {
 }
 
 impl Letter {
+    /// Whether a stored message must not overtake this one: a later one of the same sender, or of the same conversation.
+    pub(super) fn comes_before(&self, message: &StoredMessage) -> bool {
+        let is_one_conversation = || self.of_session().is_some() && self.call_id == message.call_id;
+        self.id < message.id && (self.from == message.from || is_one_conversation())
+    }
+
     /// The request for the devices of its reader, yet without Request-URI. Each try has a From-tag of its own; the
     /// Call-ID stays, so that a device can tell a repeat.
     #[must_use]
@@ -125,18 +131,34 @@ impl Letter {
     /// devices see that it is the same.
     #[must_use]
     pub(super) fn name(&self) -> String {
+        let mut name = String::from("m-");
+        for byte in &self.digest()[..16] {
+            // To write to a String does not fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        name
+    }
+
+    /// The same in short, for a session that is to know the request again; never 0.
+    #[must_use]
+    pub(super) fn short_name(&self) -> u64 {
+        let digest = self.digest();
+        let first = digest
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        // The disk's numbers have a sign.
+        (first >> 1).max(1)
+    }
+
+    fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         for part in [self.to.as_str(), self.from.as_str(), &*self.call_id] {
             hash.update(part);
             hash.update([0]);
         }
         hash.update(self.cseq.to_be_bytes());
-        let mut name = String::from("m-");
-        for byte in &hash.finalize()[..16] {
-            // To write to a String does not fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name
+        hash.finalize().into()
     }
 
     /// The session it is said in, and its number there.

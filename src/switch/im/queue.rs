@@ -34,6 +34,8 @@ pub(super) struct Run {
     lot: VecDeque<StoredMessage>,
     /// The last one loaded.
     cursor: MessageId,
+    /// Before the cursor, and to be looked for again: they were with devices while the run went past.
+    put_back: Option<MessageId>,
     /// Something was stored while the run was on: it may lie before the cursor.
     is_stale: bool,
     /// Tries in a row that failed.
@@ -52,6 +54,7 @@ impl Default for Run {
             state: State::Idle,
             lot: VecDeque::new(),
             cursor: MessageId(0),
+            put_back: None,
             is_stale: false,
             failures: 0,
             refusals: 0,
@@ -102,6 +105,13 @@ impl Run {
     /// Nothing that the store was asked for before now is to be sent: it is asked again.
     pub(super) fn void(&mut self) {
         self.lot.clear();
+        self.is_void |= matches!(self.state, State::Loading);
+    }
+
+    /// A message that was with devices waits here from now on: it goes before what comes after it.
+    pub(super) fn put_back(&mut self, letter: &Letter) {
+        self.put_back = Some(self.put_back.map_or(letter.id, |first| first.min(letter.id)));
+        self.lot.retain(|message| !letter.comes_before(message));
         self.is_void |= matches!(self.state, State::Loading);
     }
 
@@ -218,6 +228,9 @@ impl Im {
     fn load(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
         let Some(tray) = self.tray(slot) else { return };
         tray.run.state = State::Loading;
+        if let Some(first) = tray.run.put_back.take() {
+            tray.run.cursor = tray.run.cursor.min(MessageId(first.0.saturating_sub(1)));
+        }
         let op = StoreOp::LoadMessages {
             to: slot.to.clone(),
             device: slot.device.clone(),
@@ -285,13 +298,18 @@ impl Im {
         let Some(message) = tray.run.lot.pop_front() else {
             return self.load(cx, slot);
         };
-        // One that a device refused for good, or that is with devices right now from before it was stored.
-        let is_refused = tray.refused.contains_key(&message.id);
-        let is_under_way = |number: &u64| {
-            let live = self.deliveries.get(number);
-            live.is_some_and(|live| live.letter.id == message.id && live.is_with(&slot.device))
+        // With devices from before they were stored.
+        let live = || {
+            let live = reader.live.iter().filter_map(|number| self.deliveries.get(number));
+            live.filter(|live| live.is_with(&slot.device)).map(|live| &live.letter)
         };
-        if is_refused || reader.live.iter().any(is_under_way) {
+        if live().any(|letter| letter.comes_before(&message)) {
+            // Another run follows when it is known what comes of that one: who wrote this one, or the same conversation, goes
+            // in order, and so does whoever is behind.
+            return self.set_state(slot, State::Idle);
+        }
+        let is_under_way = live().any(|letter| letter.id == message.id);
+        if is_under_way || reader.tray(&slot.device).refused.contains_key(&message.id) {
             return self.send_next(cx, slot);
         }
         let (number, id) = (self.next_number(), message.id);

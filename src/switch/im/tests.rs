@@ -406,6 +406,36 @@ fn a_new_message_does_not_overtake_stored_ones() {
     assert_eq!(world.phones[jim].texts(), ["first", "second"]);
 }
 
+/// What is with a device when it is stored may lie before what a run of the queue has loaded already.
+#[test]
+fn a_run_of_the_queue_waits_for_what_is_with_a_device_and_came_before() {
+    let (mut world, kate, jim) = pair();
+    let ann = world.phone("1002");
+    world.register(ann);
+    let (take, ignore) = (OnMessage::Take, OnMessage::Ignore);
+    world.phones[jim].on_message = ignore;
+    world.message(ann, "1001", "ann 1");
+    world.run_ms(4_200);
+    world.message(kate, "1001", "kate 1");
+    world.run_ms(100);
+    world.message(ann, "1001", "ann 2");
+    world.run_ms(7_150);
+    world.store.delay = Duration::from_secs(1);
+    // Ann's first one is taken as it comes again at 11.5 s: the run begins, and the disk is slow.
+    world.phones[jim].on_message = take;
+    world.run_ms(150);
+    // Kate's comes again at 11.7 s and 15.7 s; at 12.1 s it is stored.
+    world.phones[jim].on_message = ignore;
+    world.run_ms(600);
+    world.phones[jim].on_message = take;
+    world.message(kate, "1001", "kate 2");
+    world.run_ms(3_300);
+    assert_eq!(world.phones[jim].texts(), ["ann 1", "ann 2"]);
+    world.run_ms(6_000);
+    assert_eq!(world.phones[jim].texts(), ["ann 1", "ann 2", "kate 1", "kate 2"]);
+    assert_quiet(&mut world);
+}
+
 #[test]
 fn messages_of_others_do_not_wait_for_a_slow_one() {
     let (mut world, kate, jim) = pair();

@@ -52,6 +52,7 @@ pub(super) fn transcript(users: &[&str]) -> ImTranscript {
             shown: format!("<{}>", users[0]).into(),
             text: "the violin is ready\nplease come".into(),
             failed: Vec::new(),
+            request: 0,
         }],
     }
 }
@@ -81,6 +82,7 @@ impl Subject {
         let kept = Box::new(KeptSession {
             session,
             cseqs: Vec::new(),
+            settled: Vec::new(),
             asked: Vec::new(),
         });
         self.store.submit(None, StoreOp::PutSessionMessage(message)).unwrap();

@@ -75,12 +75,13 @@ impl Sessions {
                 asked: kept.asked.into_iter().map(|one| (one.seq, one.imdn_id)).collect(),
                 ..Entry::new(session, cx.now.mono)
             };
+            self.heard.know(cx.now, entry.session.messages());
             self.all.insert(id, entry);
-            self.resume(cx, id, &kept.cseqs);
+            self.resume(cx, id, &kept.cseqs, &kept.settled);
         }
     }
 
-    fn resume(&mut self, cx: &mut Cx<'_>, id: SessionId, cseqs: &[(PartyId, u32)]) {
+    fn resume(&mut self, cx: &mut Cx<'_>, id: SessionId, cseqs: &[(PartyId, u32)], settled: &[(PartyId, u64)]) {
         let Some(entry) = self.all.get_mut(&id) else { return };
         let view = entry.session.view();
         for (place, party) in view.parties.iter().enumerate() {
@@ -92,7 +93,11 @@ impl Sessions {
             }
         }
         for (party, cseq) in cseqs {
-            entry.lines.insert(*party, Line::resume(cx, id, *party, *cseq));
+            let known = settled.iter().find(|(of, _)| of == party).map(|(_, seq)| *seq);
+            // Kept before there was such a number.
+            let settled = known.or(view.party(*party).map(|party| party.delivered));
+            let line = Line::resume(cx, id, *party, (*cseq, settled.unwrap_or(0)));
+            entry.lines.insert(*party, line);
         }
         let users: Vec<_> = view.parties.iter().map(|party| party.user.clone()).collect();
         // A page may have come before the store had said what there is.
@@ -108,7 +113,8 @@ impl Sessions {
         self.changed(cx, id);
     }
 
-    /// What phones have not said that they have, also of a session that ended before they could.
+    /// What phones have not said that they have, also of a session that ended before they could. What somebody has seen at a
+    /// page, or written, says nothing of his phone.
     fn untaken(&self, id: SessionId) -> impl Iterator<Item = (PartyId, Parcel)> {
         let entry = self.all.get(&id);
         entry.into_iter().flat_map(|entry| {
@@ -118,7 +124,8 @@ impl Sessions {
                 .iter()
                 .filter(|party| party.by_phone && (party.standing.is_in() || party.standing.was_in()));
             by_phone.flat_map(move |party| {
-                let (from, until) = (party.delivered.max(party.since), party.until.unwrap_or(u64::MAX));
+                let settled = entry.lines.get(&party.id).map_or(0, Line::settled);
+                let (from, until) = (settled.max(party.since), party.until.unwrap_or(u64::MAX));
                 let messages = entry.session.messages().iter();
                 let new = messages
                     .filter(move |message| message.seq > from && message.seq <= until && message.from != party.id);
@@ -136,7 +143,8 @@ fn kept(entry: &Entry) -> KeptSession {
     });
     KeptSession {
         session: entry.session.view().clone(),
-        cseqs: lines.map(|(party, line)| (*party, line.cseq())).collect(),
+        cseqs: lines.clone().map(|(party, line)| (*party, line.cseq())).collect(),
+        settled: lines.map(|(party, line)| (*party, line.settled())).collect(),
         asked: asked.collect(),
     }
 }

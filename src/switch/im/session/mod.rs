@@ -7,6 +7,7 @@
 //! sender hears so, and goes to the others after that, in one order for all.
 
 mod aware;
+mod heard;
 mod hunt;
 mod invite;
 mod keep;
@@ -70,6 +71,8 @@ pub(crate) struct Sessions {
     typing: Vec<(Aor, Aor, bool)>,
     /// What senders who asked are to hear.
     news: Vec<News>,
+    /// What phones said before the restart, and may say again.
+    heard: heard::Heard,
 }
 
 /// A session, and what is under way in it.
@@ -112,6 +115,16 @@ enum Waiter {
     Phone(ServerId, Origin),
 }
 
+impl Waiter {
+    /// A hash of the phone's request; 0 for none.
+    fn request(&self) -> u64 {
+        match self {
+            Waiter::Command(_) => 0,
+            Waiter::Phone(_, origin) => origin.request,
+        }
+    }
+}
+
 pub(super) use receipt::{text_name, text_of};
 
 type Did = Result<Answer, Refusal>;
@@ -130,6 +143,7 @@ impl Sessions {
             due: BTreeSet::new(),
             typing: Vec::new(),
             news: Vec::new(),
+            heard: heard::Heard::default(),
         }
     }
 

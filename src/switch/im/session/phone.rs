@@ -26,6 +26,8 @@ pub(super) struct Line {
     call_id: Box<str>,
     tag: Box<str>,
     cseq: u32,
+    /// The number of the last text whose fate is known, or that is not for this line.
+    settled: u64,
     waiting: VecDeque<Parcel>,
     /// With the devices.
     flight: Option<(MessageId, Parcel)>,
@@ -42,20 +44,21 @@ pub(super) struct Parcel {
 }
 
 impl Line {
-    pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, party: PartyId, cseq: u32) -> Line {
+    pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, party: PartyId, (cseq, settled): (u32, u64)) -> Line {
         let place = party.0 & 0xffff_ffff;
         Line {
             call_id: format!("im-{:014x}-{place:08x}@{}", id.0, cx.core.config.domain).into(),
             tag: cx.core.endpoint.new_tag().to_string().into(),
             cseq,
+            settled,
             waiting: VecDeque::new(),
             flight: None,
         }
     }
 
     /// The same after a restart.
-    pub(super) fn resume(cx: &mut Cx<'_>, id: SessionId, party: PartyId, cseq: u32) -> Line {
-        Line::new(cx, id, party, last_word(cseq).min(cseq + UNKEPT))
+    pub(super) fn resume(cx: &mut Cx<'_>, id: SessionId, party: PartyId, (cseq, settled): (u32, u64)) -> Line {
+        Line::new(cx, id, party, (last_word(cseq).min(cseq + UNKEPT), settled))
     }
 
     /// The CSeq of what goes next.
@@ -76,6 +79,10 @@ impl Line {
 
     pub(super) fn cseq(&self) -> u32 {
         self.cseq
+    }
+
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
     }
 }
 
@@ -126,7 +133,9 @@ impl Sessions {
     /// A text for the phones of a party. It goes when the switch has done what it is at: [`Sessions::post`].
     pub(super) fn send_to_phones(&mut self, cx: &mut Cx<'_>, id: SessionId, party: PartyId, parcel: Parcel) {
         let Some(entry) = self.all.get_mut(&id) else { return };
-        let line = entry.lines.entry(party).or_insert_with(|| Line::new(cx, id, party, 0));
+        let before = parcel.seq.unwrap_or(1) - 1;
+        let new_line = || Line::new(cx, id, party, (0, before));
+        let line = entry.lines.entry(party).or_insert_with(new_line);
         if line.waiting.len() >= MAX_WAITING {
             return self.on_fate(cx, id, party, &parcel, 480);
         }
@@ -218,6 +227,7 @@ impl Sessions {
             return;
         };
         let Some((_, parcel)) = line.flight.take() else { return };
+        line.settled = line.settled.max(parcel.seq.unwrap_or(0));
         self.due.insert((id, party));
         self.on_fate(cx, id, party, &parcel, status);
         self.changed(cx, id);

@@ -21,6 +21,8 @@ pub(super) struct Origin {
     from: Aor,
     call_id: Box<str>,
     cseq: u32,
+    /// All of this as a hash.
+    pub(super) request: u64,
 }
 
 impl Origin {
@@ -30,6 +32,7 @@ impl Origin {
             from: letter.from.clone(),
             call_id: letter.call_id.clone(),
             cseq: letter.cseq,
+            request: letter.short_name(),
         }
     }
 }
@@ -144,6 +147,7 @@ impl Sessions {
                     from,
                     call_id,
                     cseq,
+                    ..
                 }) => im.note_accepted(cx, (&to, &from, &call_id, cseq), 202),
                 News::Said { sender, wish, readers } => im.follow_text(cx, &sender, &wish, readers),
                 News::Became {

@@ -65,6 +65,7 @@ impl Sessions {
         text: &str,
         (wish, waiter): (Option<Wish>, Waiter),
     ) {
+        let request = waiter.request();
         let Some(entry) = self.all.get_mut(&id) else { return };
         let shown = entry.session.view().party(who).map(|party| party.shown.clone());
         let message = ImMessage {
@@ -75,6 +76,7 @@ impl Sessions {
             shown: shown.unwrap_or_default(),
             text: text.into(),
             failed: Vec::new(),
+            request,
         };
         entry.pending += 1;
         entry.active_at = cx.now.mono;
@@ -213,6 +215,11 @@ impl Sessions {
         let Some(text) = plain_text(letter) else { return false };
         if text.is_empty() {
             return false;
+        }
+        if self.heard.knows(cx.now.mono, || letter.short_name()) {
+            tracing::info!(call_id = &*letter.call_id, "message came again after a restart");
+            cx.core.answer(cx.now, flow, request, &Reply::new(202));
+            return true;
         }
         let found = self.going_on(&letter.from, &letter.to);
         let place = match found {

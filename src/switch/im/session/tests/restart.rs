@@ -65,6 +65,44 @@ fn a_phone_gets_after_a_restart_what_it_had_not_taken() {
 }
 
 #[test]
+fn a_phone_gets_after_a_restart_what_it_had_not_taken_though_its_user_has_written_since() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "one");
+    desk.run_s(1);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
+    desk.say("1000", session, "two");
+    let sent = desk.world.message(jim, "1000", "three");
+    assert_eq!(desk.world.finish(jim, sent), 202);
+    restart(&mut desk, &["1000"]);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+    desk.say("1000", session, "four");
+    desk.run_s(20);
+    assert_eq!(desk.world.phones[jim].texts(), ["one", "two", "four"]);
+}
+
+#[test]
+fn what_a_phone_had_no_answer_to_before_a_restart_is_heard_once() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "one");
+    desk.run_s(1);
+    // It is on disk, and nobody hears of it.
+    desk.world.store.delay = Duration::from_secs(1);
+    let sent = desk.world.message(jim, "1000", "two");
+    desk.world.run_ms(400);
+    assert_eq!(desk.world.status(jim, sent), None);
+    desk.world.store.delay = Duration::ZERO;
+    restart(&mut desk, &["1000"]);
+    assert_eq!(desk.world.finish(jim, sent), 202);
+    assert_eq!(desk.texts("1000", session), ["one", "two"]);
+    // The same words later are said again.
+    let sent = desk.world.message(jim, "1000", "two");
+    assert_eq!(desk.world.finish(jim, sent), 202);
+    assert_eq!(desk.texts("1000", session), ["one", "two", "two"]);
+}
+
+#[test]
 fn what_the_disk_does_not_have_was_not_said() {
     let mut desk = Desk::with(&["1000", "1001"]);
     let session = desk.connect("1000", "1001");
