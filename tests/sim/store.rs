@@ -89,6 +89,11 @@ impl Store {
         self.said.contains(text)
     }
 
+    /// All of these.
+    pub fn said(&self) -> impl Iterator<Item = &str> {
+        self.said.iter().map(|text| &**text)
+    }
+
     /// What a message that was kept says.
     pub fn text_of(&self, id: MessageId) -> Option<&str> {
         self.texts.get(&id).map(String::as_str)

@@ -254,6 +254,8 @@ impl World {
         // Whatever was on its way from the old one means nothing to the new one.
         self.generation += 1;
         self.store.crash(&mut self.random);
+        // Nobody may have been told that these were said, and they were.
+        self.store.said().for_each(|text| self.ledger.on_said(text));
         self.media = MediaPlane::default();
         self.ledger.forget_confirmations();
         self.ledger.talk.on_crash();
