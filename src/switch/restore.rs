@@ -9,11 +9,13 @@ use model::{StoreOp, StoreReply};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A store that takes longer does not keep the phones waiting: what it says later is still taken in.
+/// A store that takes longer, or fails for so long, does not keep the phones waiting: what it says later is still taken in.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages and commands held: what arrives in that time. Phones send again what is dropped; no command is.
 const MAX_HELD: usize = 4_096;
-/// A store that failed is asked again after this.
+/// A store that failed is asked again after this while others wait for it.
+const RETRY_SOON: Duration = Duration::from_millis(250);
+/// The same when nobody waits any more.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Timers of [`Room::Switch`].
@@ -52,6 +54,8 @@ enum Wanted {
 #[derive(Debug)]
 pub(crate) struct Restoring {
     questions: Vec<(Token, Wanted)>,
+    /// Questions that failed and are to be asked again.
+    failed: usize,
     held: VecDeque<Input>,
     is_over: bool,
 }
@@ -64,6 +68,7 @@ impl Restoring {
             .set_timer(now.mono + PATIENCE, Room::Switch.owner(timer::PATIENCE), 0);
         let mut restoring = Restoring {
             questions: Vec::new(),
+            failed: 0,
             held: VecDeque::new(),
             is_over: false,
         };
@@ -88,6 +93,11 @@ impl Restoring {
             Wanted::Receipts => StoreOp::LoadReceipts,
         };
         self.questions.push((core.ask(Room::Switch, op), wanted));
+    }
+
+    fn ask_again(&mut self, core: &mut Core, wanted: Wanted) {
+        self.failed -= 1;
+        self.ask(core, wanted);
     }
 
     /// What an answer is to; it is asked no longer.
@@ -117,7 +127,7 @@ impl Switch {
         }
     }
 
-    /// An answer of the store. One that failed is asked for again; nobody waits for that.
+    /// An answer of the store. One that failed is asked for again.
     pub(crate) fn on_restored(&mut self, now: Now, token: Token, reply: StoreReply) {
         let Some(wanted) = self.restoring.take(token) else {
             return;
@@ -135,7 +145,7 @@ impl Switch {
             StoreReply::Receipts(all) => self.im.restore_receipts(cx!(self, now), all),
             StoreReply::Failed(why) => {
                 self.core.tally.store_failures += 1;
-                tracing::error!(%why, "what was stored cannot be read yet: going on without it");
+                tracing::error!(%why, "what was stored cannot be read yet");
                 let number = match wanted {
                     Wanted::Bindings => timer::BINDINGS,
                     Wanted::Messages => timer::MESSAGES,
@@ -145,13 +155,15 @@ impl Switch {
                     Wanted::Devices => timer::DEVICES,
                     Wanted::Receipts => timer::RECEIPTS,
                 };
+                self.restoring.failed += 1;
+                let pause = if self.restoring.is_over { RETRY } else { RETRY_SOON };
                 self.core
                     .endpoint
-                    .set_timer(now.mono + RETRY, Room::Switch.owner(number), 0);
+                    .set_timer(now.mono + pause, Room::Switch.owner(number), 0);
             }
             _ => {}
         }
-        if self.restoring.questions.is_empty() {
+        if self.restoring.questions.is_empty() && self.restoring.failed == 0 {
             self.im.on_restored(cx!(self, now));
             self.release(now);
         }
@@ -173,13 +185,13 @@ impl Switch {
                 tracing::error!("the store does not answer: going on without what it holds");
                 self.release(now);
             }
-            timer::BINDINGS => self.restoring.ask(&mut self.core, Wanted::Bindings),
-            timer::SESSIONS => self.restoring.ask(&mut self.core, Wanted::Sessions),
-            timer::SUBSCRIPTIONS => self.restoring.ask(&mut self.core, Wanted::Subscriptions),
-            timer::DEVICES => self.restoring.ask(&mut self.core, Wanted::Devices),
-            timer::RECEIPTS => self.restoring.ask(&mut self.core, Wanted::Receipts),
-            timer::SETTINGS => self.restoring.ask(&mut self.core, Wanted::Settings),
-            timer::MESSAGES => self.restoring.ask(&mut self.core, Wanted::Messages),
+            timer::BINDINGS => self.restoring.ask_again(&mut self.core, Wanted::Bindings),
+            timer::SESSIONS => self.restoring.ask_again(&mut self.core, Wanted::Sessions),
+            timer::SUBSCRIPTIONS => self.restoring.ask_again(&mut self.core, Wanted::Subscriptions),
+            timer::DEVICES => self.restoring.ask_again(&mut self.core, Wanted::Devices),
+            timer::RECEIPTS => self.restoring.ask_again(&mut self.core, Wanted::Receipts),
+            timer::SETTINGS => self.restoring.ask_again(&mut self.core, Wanted::Settings),
+            timer::MESSAGES => self.restoring.ask_again(&mut self.core, Wanted::Messages),
             _ => {}
         }
     }

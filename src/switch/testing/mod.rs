@@ -512,7 +512,8 @@ impl World {
             self.now,
         );
         self.obey();
-        self.run_ms(1);
+        // A store that fails is waited for.
+        self.run_ms(if self.store.failing.is_some() { 2_001 } else { 1 });
     }
 
     /// Puts a new configuration in force.
