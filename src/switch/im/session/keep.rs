@@ -9,6 +9,7 @@ use crate::core::Cx;
 use crate::im::imdn::Wish;
 use crate::room::Room;
 use model::{Event, ImAsked, ImMessage, ImState, KeptSession, PartyId, SessionId, StoreOp};
+use std::time::Duration;
 
 /// What the store was asked.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub(super) struct Said {
     pub(super) wish: Option<Wish>,
     pub(super) waiter: Waiter,
 }
+
+/// After a restart pages are back in this time, as a rule.
+const PAGES_COME: Duration = Duration::from_secs(5);
 
 impl Sessions {
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, op: StoreOp, question: Question) {
@@ -65,19 +69,42 @@ impl Sessions {
                 continue;
             }
             let mut session = Session::restore(kept.session, messages);
-            // A first message that was kept and never handed out: nobody was told that it was said.
-            if session.state() == ImState::NotConnected {
-                session.end(None, model::ImEnd::Withdrawn, cx.now.wall);
+            let told = Some(session.view().clone());
+            match (session.state(), session.messages().is_empty()) {
+                // What it was to begin with is not on disk.
+                (ImState::NotConnected, true) => {
+                    session.end(None, model::ImEnd::Withdrawn, cx.now.wall);
+                    let owner = session.view().owner;
+                    if session.view().party(owner).is_some_and(|party| party.by_phone) {
+                        session.close(owner);
+                    }
+                }
+                // It was said, and its sender may have heard so.
+                (ImState::NotConnected, false) => {
+                    let (at, owner) = (cx.now.mono + PAGES_COME, Room::Session.owner(id.0));
+                    cx.core.endpoint.set_timer(at, owner, timer::CALL);
+                }
+                _ => {}
             }
             let entry = Entry {
                 is_kept: true,
-                told: Some(session.view().clone()),
+                told,
                 asked: kept.asked.into_iter().map(|one| (one.seq, one.imdn_id)).collect(),
                 ..Entry::new(session, cx.now.mono)
             };
             self.heard.know(cx.now, entry.session.messages());
             self.all.insert(id, entry);
             self.resume(cx, id, &kept.cseqs, &kept.settled);
+        }
+    }
+
+    /// A session whose first text had not been handed out goes on with that.
+    pub(super) fn call_after_restart(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        let session = self.all.get(&id).map(|entry| &entry.session);
+        let first = session.filter(|session| session.state() == ImState::NotConnected);
+        if let Some(from) = first.and_then(|session| Some(session.messages().front()?.from)) {
+            self.call_target(cx, id, from);
+            self.changed(cx, id);
         }
     }
 

@@ -54,6 +54,8 @@ mod timer {
     pub(super) const SWEEP: u32 = 0;
     pub(super) const INVITATION: u32 = 1 << 16;
     pub(super) const TYPING: u32 = 2 << 16;
+    /// To invite whom a session was opened to before the restart.
+    pub(super) const CALL: u32 = 3 << 16;
 }
 
 /// All sessions.
@@ -153,6 +155,7 @@ impl Sessions {
         let id = SessionId(number);
         match *kind {
             timer::SWEEP => self.sweep(cx),
+            timer::CALL => self.call_after_restart(cx, id),
             kind if kind >= timer::TYPING => self.on_typed(cx, id, kind - timer::TYPING),
             kind => self.on_no_answer(cx, id, kind - timer::INVITATION),
         }

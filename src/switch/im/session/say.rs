@@ -310,7 +310,7 @@ impl Sessions {
     }
 
     /// The first message has been said: whoever the session was opened to is invited.
-    fn call_target(&mut self, cx: &mut Cx<'_>, id: SessionId, by: PartyId) {
+    pub(super) fn call_target(&mut self, cx: &mut Cx<'_>, id: SessionId, by: PartyId) {
         let Some(entry) = self.all.get(&id) else { return };
         let target = entry.session.view().target.clone();
         let asked = Asked::default();

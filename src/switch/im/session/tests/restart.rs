@@ -103,6 +103,29 @@ fn what_a_phone_had_no_answer_to_before_a_restart_is_heard_once() {
 }
 
 #[test]
+fn what_a_session_was_to_begin_with_before_a_restart_begins_it_or_leaves_nothing() {
+    for is_on_disk in [true, false] {
+        let mut desk = Desk::with(&["1001"]);
+        let kate = desk.phone("1000");
+        desk.world.store.delay = Duration::from_secs(1);
+        let sent = desk.world.message(kate, "1001", "hello");
+        desk.world.run_ms(400);
+        if !is_on_disk {
+            desk.world.store.said.clear();
+        }
+        desk.world.store.delay = Duration::ZERO;
+        restart(&mut desk, &["1001"]);
+        assert_eq!(desk.world.finish(kate, sent), 202);
+        desk.run_s(6);
+        let bar = desk.bar("1001");
+        let [session] = &*bar else { panic!("{bar:?}") };
+        assert_eq!(session.session.state, ImState::Establishing);
+        assert_eq!(desk.texts("1001", session.session.id), ["hello"]);
+        assert_eq!(desk.figure("im_sessions"), 1);
+    }
+}
+
+#[test]
 fn what_the_disk_does_not_have_was_not_said() {
     let mut desk = Desk::with(&["1000", "1001"]);
     let session = desk.connect("1000", "1001");
