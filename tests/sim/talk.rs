@@ -85,6 +85,9 @@ impl Talk {
         self.crashes += 1;
         self.asked.clear();
         self.views.clear();
+        // What a page shows is sent to a phone once at most, and a slow phone may show that of the old switch later.
+        let pages = self.pages.len();
+        self.last_taken.retain(|(user, _), _| *user >= pages);
         for page in &mut self.pages {
             page.leave();
         }
