@@ -11,7 +11,7 @@ use crate::interaction::{Interaction, Role};
 use crate::users::UserIndex;
 use media::plan::Matrix;
 use media::sdp::{Direction, SessionDescription};
-use model::{EndReason, EndedBy, PartyId};
+use model::{EndReason, EndedBy, InteractionId, PartyId};
 use sip::header::Replaces;
 use sip::{Body, Headers, Message, Name};
 use smallvec::SmallVec;
@@ -32,9 +32,10 @@ impl Calls {
     pub(super) fn entry(&self, cx: &Cx<'_>, key: Key<Interaction>, asked: &Asked) -> Result<Option<Entry>, Failure> {
         let of = |name| asked.invite.lines(name).collect::<SmallVec<[&[u8]; 1]>>();
         match (of(Name::Replaces).as_slice(), of(Name::Join).as_slice()) {
-            ([], []) => match asked.caller.user() {
-                Some(user) => self.star_code(cx, key, user),
-                None => Ok(None),
+            ([], []) => match (asked.caller.user(), self.focus(key)) {
+                (Some(user), Some((call, of))) => self.beside(cx, asked, user, (call, of)).map(Some),
+                (Some(user), None) => self.star_code(cx, key, user),
+                (None, _) => Ok(None),
             },
             // Into our calls only users of ours enter.
             ([value], []) => self.replaced(cx, inside(asked)?, value).map(Some),
@@ -80,11 +81,28 @@ impl Calls {
         let dialog = Replaces::parse(value).map_err(|_| Failure::of(400))?;
         let found = self.own_dialog(cx, &dialog).filter(|(_, leg)| leg.is_up());
         let (key, leg) = found.ok_or_else(|| Failure::of(481))?;
-        let (user, call) = (&cx.core.users[caller], leg.interaction);
-        let (_, of) = self
-            .seat_of(key)
-            .filter(|_| self.is_up(call))
-            .ok_or_else(|| Failure::of(481))?;
+        let call = leg.interaction;
+        let seat = self.seat_of(key).filter(|_| self.is_up(call));
+        self.beside(cx, asked, caller, seat.ok_or_else(|| Failure::of(481))?)
+    }
+
+    /// The conference whose focus is dialled (RFC 4579 section 5.4), and its owner.
+    fn focus(&self, key: Key<Interaction>) -> Option<(Key<Interaction>, PartyId)> {
+        let id: InteractionId = self.interactions.get(key)?.dialled.parse().ok()?;
+        let (call, interaction) = self.find(id)?;
+        let is_focus = interaction.call.is_conference && self.is_up(call);
+        Some((call, interaction.owner.filter(|_| is_focus)?))
+    }
+
+    /// Who takes part may come with another device; a supervisor barges in, or listens if that is all he offers.
+    fn beside(
+        &self,
+        cx: &Cx<'_>,
+        asked: &Asked,
+        caller: UserIndex,
+        (call, of): (Key<Interaction>, PartyId),
+    ) -> Result<Entry, Failure> {
+        let user = &cx.core.users[caller];
         let parties = self.interactions.get(call).map(|call| &call.parties);
         let takes_part =
             parties.is_some_and(|parties| parties.iter().any(|party| party.user.as_ref() == Some(&user.aor)));

@@ -935,6 +935,24 @@ fn join_is_for_supervisors_and_those_who_take_part() {
 }
 
 #[test]
+fn the_focus_of_a_conference_is_dialled_by_those_who_may_join_it() {
+    let (mut stage, id, consultation) = consulting();
+    stage.dial(BOSS, &id.to_string());
+    assert_eq!(stage.last_reply(BOSS), 404, "no conference yet");
+    stage.act(KATE, Verb::CompleteConference { consultation });
+    stage.dial(ANN, &id.to_string());
+    assert_eq!(stage.last_reply(ANN), 403);
+    stage.dial(BOSS, &id.to_string());
+    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
+    assert_eq!(stage.hears(CUSTOMER), ["1000", "1001", "1009"]);
+    // A second device of hers.
+    stage.dial(KATE, &id.to_string());
+    assert!(stage.is_in_a_call(KATE));
+    assert_eq!(stage.view(id).parties.len(), 5);
+    stage.end();
+}
+
+#[test]
 fn a_colleague_picks_up_what_rings_elsewhere() {
     let mut stage = Stage::new();
     stage.dial(CUSTOMER, "1000");
