@@ -50,7 +50,7 @@ mod eventloop_overload_tests;
 mod eventloop_tests;
 
 pub use data::socket_path;
-pub use process::raise_descriptor_limit;
+pub use process::{raise_descriptor_limit, refuse_huge_pages};
 pub use users_file::{Refused, UsersFile};
 pub use web::Reloaded;
 

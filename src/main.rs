@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tandem::config::{Config, Source};
 use tandem::local::{self, Told};
-use tandem::{Node, log, raise_descriptor_limit};
+use tandem::{Node, log, raise_descriptor_limit, refuse_huge_pages};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Decision 0038.
@@ -53,6 +53,7 @@ fn serve(source: &Source, pid_file: Option<&Path>) -> Told {
         Ok(logging) => logging,
         Err(error) => return Told::failed(Exit::Refused, error),
     };
+    refuse_huge_pages();
     raise_descriptor_limit();
     match run(config, pid_file) {
         Ok(told) => told,

@@ -15,6 +15,13 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Wants no huge pages: one that is hardly used is resident as a whole all the same (decision 0038).
+pub fn refuse_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::warn!(%error, "memory comes in huge pages where the system likes");
+    }
+}
+
 /// File descriptors that we may have once the limit is raised.
 pub(crate) fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
