@@ -24,6 +24,8 @@ pub struct Talk {
     views: HashMap<SessionId, ImSession>,
     /// By their words: no two are alike.
     said: BTreeMap<String, Said>,
+    /// Texts that failed, and nobody had been told of.
+    failed: BTreeSet<(SessionId, u64)>,
     /// What is waited for.
     asked: HashMap<Token, Asked>,
     last_token: Token,
@@ -159,6 +161,9 @@ impl Talk {
                     .said
                     .values_mut()
                     .find(|said| (said.session, said.seq) == (session, seq));
+                if said.is_none() {
+                    self.failed.insert((session, seq));
+                }
                 if let Some(said) = said {
                     said.settled.extend(user);
                     // After a crash nobody here knows yet who that is.
@@ -256,7 +261,7 @@ impl Talk {
             // It was on disk when the switch died, and nobody had been told.
             let seq = u64::from(text.cseq() / 256);
             let (phones, settled) = (BTreeSet::new(), BTreeSet::new());
-            let (is_open, crashes) = (true, self.crashes);
+            let (is_open, crashes) = (!self.failed.contains(&(session, seq)), self.crashes);
             let said = Said {
                 session,
                 seq,

@@ -12,6 +12,16 @@ use crate::room::Room;
 use crate::users::UserIndex;
 use model::{Event, ImParty, ImStanding, ImState, PartyId, SessionId};
 
+/// Made of session and place: who was asked before a crash and is asked again after it is the same to his phones, which know
+/// texts by their Call-ID. SplitMix64, so that no two of a session are alike.
+fn party_id(id: SessionId, place: usize) -> PartyId {
+    // Sessions have 56 bits.
+    let mixed = (id.0 ^ (place as u64) << 56).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    PartyId(mixed ^ (mixed >> 31))
+}
+
 impl Sessions {
     /// Asks whoever is dialled to take part. Nothing has changed if it cannot be done.
     pub(super) fn call(&mut self, cx: &mut Cx<'_>, id: SessionId, dialled: &str, asked: Asked) -> Result<(), Refusal> {
@@ -32,8 +42,9 @@ impl Sessions {
         if !self.make_room(cx, &aor) {
             return Err(Refusal::Unreachable(486));
         }
+        let place = self.all.get(&id).map_or(0, |entry| entry.session.view().parties.len());
         let who = Newcomer {
-            id: PartyId(cx.core.random()),
+            id: party_id(id, place),
             by_phone: !self.aware.is(&aor, cx.now),
             user: aor,
             shown,
@@ -41,7 +52,6 @@ impl Sessions {
         let (party, by_phone, inviter) = (who.id, who.by_phone, asked.by);
         let entry = self.all.get_mut(&id).ok_or_else(super::gone)?;
         let was_connected = entry.session.view().connected_at.is_some();
-        let place = entry.session.view().parties.len();
         if !entry.session.invite(who, asked, cx.now.wall) {
             return Err(conflict(format!("a session has at most {MAX_PARTIES} parties")));
         }

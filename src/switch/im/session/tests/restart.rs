@@ -125,6 +125,29 @@ fn what_a_session_was_to_begin_with_before_a_restart_begins_it_or_leaves_nothing
     }
 }
 
+/// The disk has the text, and not yet who was asked.
+#[test]
+fn a_phone_that_was_asked_before_a_restart_knows_the_text_again() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "hello");
+    desk.run_s(1);
+    let kept = desk.world.store.sessions.get_mut(&session).expect("kept");
+    kept.session.parties.truncate(1);
+    kept.session.state = ImState::NotConnected;
+    kept.session.connected_at = None;
+    restart(&mut desk, &["1000"]);
+    desk.run_s(10);
+    let names = |desk: &Desk| {
+        let taken = desk.world.phones[jim].taken.iter();
+        let name = |m: &sip::Message| (String::from_utf8_lossy(m.call_id()).into_owned(), m.cseq());
+        taken.map(|(_, message)| name(message)).collect::<Vec<_>>()
+    };
+    let names = names(&desk);
+    assert_eq!((names.len(), names.first()), (2, names.last()));
+    assert_eq!(desk.state("1000", session), ImState::Connected);
+}
+
 #[test]
 fn what_the_disk_does_not_have_was_not_said() {
     let mut desk = Desk::with(&["1000", "1001"]);
