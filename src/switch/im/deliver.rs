@@ -334,9 +334,8 @@ impl Im {
 
     /// From now on it counts as stored for whoever has not taken it: what waits behind it goes on.
     fn release(&mut self, number: u64) {
-        if let Some(delivery) = self.deliveries.get_mut(&number) {
-            delivery.is_released = true;
-        }
+        let delivery = self.deliveries.get_mut(&number);
+        let was_known = delivery.is_some_and(|delivery| std::mem::replace(&mut delivery.is_released, true));
         let Some(delivery) = self.deliveries.get(&number) else {
             return;
         };
@@ -345,7 +344,7 @@ impl Im {
                 reader.tray(device).is_owed = true;
             }
             for tray in &mut reader.trays {
-                tray.run.put_back(&delivery.letter);
+                tray.run.put_back(&delivery.letter, was_known);
             }
         }
         let next = self.next_behind(&delivery.letter.to, &delivery.letter.from);

@@ -108,11 +108,14 @@ impl Run {
         self.is_void |= matches!(self.state, State::Loading);
     }
 
-    /// A message that was with devices waits here from now on: it goes before what comes after it.
-    pub(super) fn put_back(&mut self, letter: &Letter) {
+    /// A message that was with devices waits here from now on: it goes before what comes after it. `was_known`: it waited here
+    /// already, so that what comes after it may wait behind it, and be loaded.
+    pub(super) fn put_back(&mut self, letter: &Letter, was_known: bool) {
         self.put_back = Some(self.put_back.map_or(letter.id, |first| first.min(letter.id)));
-        self.lot.retain(|message| !letter.comes_before(message));
-        self.is_void |= matches!(self.state, State::Loading);
+        if was_known {
+            self.lot.retain(|message| !letter.comes_before(message));
+            self.is_void |= matches!(self.state, State::Loading);
+        }
     }
 
     /// What could not be sent now is looked for again.

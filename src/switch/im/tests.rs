@@ -437,6 +437,27 @@ fn a_run_of_the_queue_waits_for_what_is_with_a_device_and_came_before() {
 }
 
 #[test]
+fn a_queue_goes_out_while_more_is_written_than_the_disk_takes_at_a_time() {
+    let (mut world, kate, _) = pair();
+    for n in 0..3 {
+        let sent = world.message(kate, "1005", &format!("text {n}"));
+        assert_eq!(world.finish(kate, sent), 202);
+    }
+    let writers: Vec<usize> = (2..5).map(|n| world.phone(&format!("100{n}"))).collect();
+    writers.iter().for_each(|writer| {
+        world.register(*writer);
+    });
+    world.store.delay = Duration::from_millis(100);
+    let ann = world.phone("1005");
+    world.register(ann);
+    for turn in 0..40 {
+        world.message(writers[turn % 3], "1005", "more");
+        world.run_ms(50);
+    }
+    assert_eq!(world.phones[ann].texts()[..3], texts(0..3));
+}
+
+#[test]
 fn messages_of_others_do_not_wait_for_a_slow_one() {
     let (mut world, kate, jim) = pair();
     let ann = world.phone("1002");
