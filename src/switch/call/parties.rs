@@ -145,14 +145,22 @@ impl Calls {
         &mut self,
         cx: &mut Cx<'_>,
         side: Key<Interaction>,
-        role: Role,
+        served_as: Role,
     ) -> Option<(Key<Interaction>, PartyId)> {
         self.outcome(cx, side, 200);
         let interaction = self.interactions.get_mut(side)?;
         let (served, from) = (interaction.side.take()?, interaction.id);
         let (parent, by) = (served.parent, served.by);
         self.midst_of("merge");
-        for id in self.others(side, by) {
+        let mut coming = self.others(side, by);
+        let watchers: SmallVec<[PartyId; 2]> = coming.iter().flat_map(|&id| self.watchers_of(side, id)).collect();
+        // Who has barged in is there already.
+        for watcher in watchers {
+            if !coming.contains(&watcher) {
+                coming.push(watcher);
+            }
+        }
+        for id in coming {
             for leg in self.legs_of_party(side, id) {
                 if let Some(leg) = self.legs.get_mut(leg) {
                     leg.link = Some(CdrLink {
@@ -162,7 +170,10 @@ impl Calls {
                 }
             }
             self.adopt(cx, side, parent, id);
-            self.seat_as(cx, parent, id, role);
+            // Who watches over one who comes goes on with that.
+            let own = self.interactions.get(parent).and_then(|parent| parent.party(id));
+            let role = own.map(|party| party.role).filter(|own| *own != Role::Member);
+            self.seat_as(cx, parent, id, role.unwrap_or(served_as));
         }
         self.detach_side(parent, side);
         if let Some(interaction) = self.interactions.get_mut(side) {

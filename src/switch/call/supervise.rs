@@ -3,8 +3,9 @@
 use super::act::{Actor, Did, Outcome, conflict, gone};
 use super::ending::reason_header;
 use super::{Calls, State};
+use crate::arena::Key;
 use crate::core::Cx;
-use crate::interaction::{Asker, Role};
+use crate::interaction::{Asker, Interaction, Role};
 use crate::{Refusal, Supervision};
 use model::{EndReason, EndedBy, PartyId, Purpose};
 
@@ -41,9 +42,11 @@ impl Calls {
         let there = actor.party.and_then(|id| interaction.party_mut(id));
         match there.map(|party| &mut party.role) {
             Some(Role::Supervisor { of: whom, mode: now }) => {
+                let conversed = *now == Supervision::Barge;
                 (*whom, *now) = (of, mode);
                 if let Some(id) = actor.party {
                     self.note_supervision(cx, actor.call, id);
+                    self.record_as_he_talks(cx, actor.call, id, conversed);
                 }
                 // Who barged in was one of two, perhaps.
                 self.on_left(cx, actor.call, EndReason::Normal, &reason_header(EndReason::Normal));
@@ -77,13 +80,32 @@ impl Calls {
             .and_then(|id| interaction.party_mut(id));
         match there {
             Some(party) => {
+                let (id, conversed) = (party.id, party.converses());
                 party.role = Role::Member;
                 interaction.owner = actor.party;
+                self.record_as_he_talks(cx, actor.call, id, conversed);
                 self.write_down(cx, actor, "take-over", "");
                 self.part(cx, actor.call, owner, EndedBy::Other);
                 Ok(Did::Done(actor.call))
             }
             None => self.call_own_phone(cx, actor, owner, Purpose::TakeOver, asked),
+        }
+    }
+
+    /// Who talks to the others from now on is on the recording, and who does so no more is not.
+    fn record_as_he_talks(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, id: PartyId, conversed: bool) {
+        let converses = self
+            .interactions
+            .get(call)
+            .and_then(|call| call.party(id))
+            .is_some_and(crate::interaction::Party::converses);
+        for leg in self.legs_of_party(call, id) {
+            let is_here = self.legs.get(leg).is_some_and(|leg| leg.place == call);
+            match (conversed, converses) {
+                (false, true) if is_here => self.record_newcomer(cx, leg),
+                (true, false) => self.record_absent(cx, leg),
+                _ => {}
+            }
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Studio {
     rooms: Vec<(WorkerId, RoomId)>,
     legs: BTreeMap<u64, OpenLeg>,
     /// Recordings being made, with the legs in them.
-    tapes: Vec<(RecordingId, Vec<LegId>)>,
+    pub tapes: Vec<(RecordingId, Vec<LegId>)>,
     /// Named edges: room, who hears, who is heard.
     edges: BTreeMap<(RoomId, LegId, Source), Gain>,
     /// Sounds: room and player.

@@ -50,6 +50,23 @@ fn hold_by_command_gives_the_contact_music_and_resume_takes_it_away() {
 }
 
 #[test]
+fn by_setting_who_is_held_hears_nothing() {
+    let mut config = super::stage::config();
+    config.calls.hold = crate::config::HoldMode::Silence;
+    let mut stage = Stage::with(config);
+    let interaction = stage.call(CUSTOMER, KATE);
+    stage.act(KATE, Verb::Hold { interaction });
+    assert_eq!((stage.hears(KATE), stage.hears(CUSTOMER)), (vec![], vec![]));
+    assert!(stage.party(interaction, CUSTOMER).held);
+    stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+    assert_eq!(stage.hears(CUSTOMER), [""; 0]);
+    stage.reinvite(KATE, 0, Method::Invite, "sendrecv");
+    stage.act(KATE, Verb::Resume { interaction });
+    assert_eq!(stage.hears(CUSTOMER), ["1000"]);
+    stage.end();
+}
+
+#[test]
 fn hold_by_the_phone_is_the_same_and_the_other_phone_hears_of_it_only_as_music() {
     for method in [Method::Invite, Method::Update] {
         for direction in ["sendonly", "inactive"] {
@@ -993,6 +1010,78 @@ fn a_recording_goes_on_with_the_contact_and_is_deaf_to_consultations_and_whisper
     stage.act(JIM, Verb::Record { interaction, on: false });
     assert!(!stage.view(interaction).recording);
     stage.end();
+}
+
+#[test]
+fn who_barges_in_or_takes_over_is_recorded_from_then_on_and_who_whispers_no_more() {
+    let (mut stage, interaction) = Stage::talking();
+    stage.dial(BOSS, "*01000");
+    stage.act(KATE, Verb::Record { interaction, on: true });
+    let on_tape = |stage: &Stage| stage.lab.studio.tapes[0].1.len();
+    let supervise = |mode| Verb::Supervise {
+        interaction,
+        party: None,
+        mode,
+    };
+    assert_eq!(on_tape(&stage), 2);
+    for (mode, legs) in [
+        (Supervision::Barge, 3),
+        (Supervision::Whisper, 2),
+        (Supervision::Barge, 3),
+        (Supervision::Listen, 2),
+    ] {
+        stage.act(BOSS, supervise(mode));
+        assert_eq!(on_tape(&stage), legs, "{mode:?}");
+    }
+    stage.act(BOSS, Verb::TakeOver { interaction });
+    assert!(!stage.is_in_a_call(KATE));
+    let boss = stage
+        .lab
+        .studio
+        .towards(stage.actors[BOSS].dialogs[0].rtp)
+        .map(|leg| leg.leg);
+    assert!(stage.lab.studio.tapes[0].1.contains(&boss.expect("a leg")));
+    stage.end();
+}
+
+#[test]
+fn a_supervisor_goes_along_with_whom_he_watches_when_a_consultation_is_completed() {
+    for purpose in ["transfer", "conference"] {
+        for (code, mode) in [("*01001", Supervision::Listen), ("*11001", Supervision::Whisper)] {
+            let (mut stage, interaction, consultation) = consulting();
+            stage.dial(BOSS, code);
+            assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
+            let verb = match purpose {
+                "transfer" => Verb::CompleteTransfer { consultation },
+                _ => Verb::CompleteConference { consultation },
+            };
+            stage.act(KATE, verb);
+            let is_whispered_to = mode == Supervision::Whisper;
+            match purpose {
+                "transfer" => {
+                    assert_eq!(stage.hears(BOSS), ["1001", "1005"]);
+                    assert_eq!(stage.hears(CUSTOMER), ["1001"]);
+                }
+                _ => {
+                    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
+                    assert_eq!(stage.hears(CUSTOMER), ["1000", "1001"]);
+                }
+            }
+            assert_eq!(stage.hears(JIM).contains(&"1009".into()), is_whispered_to);
+            // Further changes need no new call.
+            let (party, mode) = (None, Supervision::Barge);
+            stage.act(
+                BOSS,
+                Verb::Supervise {
+                    interaction,
+                    party,
+                    mode,
+                },
+            );
+            assert!(stage.hears(CUSTOMER).contains(&"1009".into()));
+            stage.end();
+        }
+    }
 }
 
 #[test]
