@@ -4,6 +4,7 @@ use super::devices::Kind;
 use super::letter::Letter;
 use super::session::Sessions;
 use super::{Delivery, Im, timer};
+use crate::agent::group;
 use crate::core::Cx;
 use crate::registrar;
 use crate::room::Room;
@@ -352,6 +353,10 @@ fn display_name(request: &Message) -> Box<str> {
 /// Whom the Request-URI names, by the dial plan as for calls. What is there but reads nothing says so.
 fn recipient(cx: &Cx<'_>, request: &Message) -> Result<Aor, Reply> {
     let dialled = cx.core.dialled(request).unwrap_or_default();
+    // One of its members is found when the session begins.
+    if group::team(cx.core, &dialled).is_some() {
+        return Ok(Aor::new(&dialled, &cx.core.config.domain));
+    }
     match route::target(cx.core, &dialled) {
         Target::User(user) => Ok(cx.core.users[user].aor.clone()),
         Target::Echo

@@ -5,6 +5,7 @@ use super::machine::{Asked, Newcomer, Session};
 use super::phone::{Parcel, name_of};
 use super::receipt::{News, Origin};
 use super::{Did, Entry, Sessions, Waiter, conflict};
+use crate::agent::group;
 use crate::core::Cx;
 use crate::im::imdn::Wish;
 use crate::im::letter::Letter;
@@ -212,10 +213,16 @@ impl Sessions {
 
     /// A text that a phone sends: true if it belongs to a session, or begins one, and is dealt with.
     pub(in crate::im) fn take_text(&mut self, cx: &mut Cx<'_>, flow: Flow, request: &Message, letter: &Letter) -> bool {
-        let Some(text) = plain_text(letter) else { return false };
-        if text.is_empty() {
-            return false;
-        }
+        // To a group or a skill there are sessions only (R052).
+        let is_for_team = group::team(cx.core, letter.to.user()).is_some();
+        let Some(text) = plain_text(letter).filter(|text| !text.is_empty()) else {
+            if is_for_team {
+                cx.core.tally.messages_refused += 1;
+                let reply = Reply::new(415).header(Name::Accept, "text/plain");
+                cx.core.answer(cx.now, flow, request, &reply);
+            }
+            return is_for_team;
+        };
         if self.heard.knows(cx.now.mono, || letter.short_name()) {
             tracing::info!(call_id = &*letter.call_id, "message came again after a restart");
             cx.core.answer(cx.now, flow, request, &Reply::new(202));
@@ -224,7 +231,7 @@ impl Sessions {
         let found = self.going_on(&letter.from, &letter.to);
         let place = match found {
             Some(place) => Some(place),
-            None if self.aware.is(&letter.to, cx.now) && letter.to != letter.from => {
+            None if is_for_team || self.aware.is(&letter.to, cx.now) && letter.to != letter.from => {
                 let reply = || Reply::new(480).header(Name::RetryAfter, RETRY_AFTER_S.to_string());
                 match self.begin_by_phone(cx, letter) {
                     Some(place) => Some(place),
@@ -251,6 +258,7 @@ impl Sessions {
             Err(refusal) => {
                 let waiter = Waiter::Phone(server, Origin::of(letter));
                 answer(cx, waiter, Err(refusal));
+                self.forget_if_unsaid(cx, id);
             }
         }
         true
@@ -265,7 +273,8 @@ impl Sessions {
             let sender = view
                 .party_of(from)
                 .filter(|party| party.standing == ImStanding::Connected)?;
-            let is_there = view.party_of(to).is_some_and(|party| party.standing.is_in());
+            let is_there = view.party_of(to).is_some_and(|party| party.standing.is_in())
+                || view.owner == sender.id && *view.target == *to.user();
             let goes_on = matches!(view.state, ImState::Establishing | ImState::Connected);
             (is_there && goes_on).then_some((entry.active_at, *id, sender.id))
         });
@@ -274,8 +283,12 @@ impl Sessions {
 
     /// A phone's text to somebody with a workspace opens a session.
     fn begin_by_phone(&mut self, cx: &mut Cx<'_>, letter: &Letter) -> Option<(SessionId, PartyId)> {
-        let target = cx.core.users.find(letter.to.user())?;
-        if !cx.core.users[target].im || !self.make_room(cx, &letter.from) || !self.make_room(cx, &letter.to) {
+        let target = cx.core.users.find(letter.to.user());
+        let takes_texts = match target {
+            Some(target) => cx.core.users[target].im && self.make_room(cx, &letter.to),
+            None => group::team(cx.core, letter.to.user()).is_some(),
+        };
+        if !takes_texts || !self.make_room(cx, &letter.from) {
             return None;
         }
         let owner = Newcomer {

@@ -76,6 +76,67 @@ fn the_member_who_was_idle_longest_is_asked_and_shown() {
 }
 
 #[test]
+fn a_phone_writes_to_a_group_and_goes_on_with_who_takes_it() {
+    let mut desk = team();
+    let ann = desk.phone("1005");
+    let write = |desk: &mut Desk, to: &str, text: &str| {
+        let sent = desk.world.message(ann, to, text);
+        desk.world.finish(ann, sent)
+    };
+    assert_eq!(write(&mut desk, "2000", "I need strings"), 202);
+    let [invitation] = &*desk.bar("1001") else {
+        panic!("one is asked")
+    };
+    let session = invitation.session.id;
+    assert!(desk.bar("1002").is_empty() && desk.bar("1003").is_empty());
+    desk.act("1001", ImVerb::Accept { session });
+    desk.say("1001", session, "which?");
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[ann].texts(), ["which?"]);
+    // To the group and to who took it is the same conversation.
+    assert_eq!(write(&mut desk, "2000", "E"), 202);
+    assert_eq!(write(&mut desk, "1001", "and A"), 202);
+    assert_eq!(desk.texts("1001", session), ["I need strings", "which?", "E", "and A"]);
+    desk.act("1001", ImVerb::End { session });
+    // Nobody is ready: it is refused, and nothing is left of it.
+    for user in ["1001", "1002", "1003"] {
+        desk.set(user, Willing::NotReady);
+    }
+    let before = desk.figure("im_sessions");
+    assert_eq!(write(&mut desk, "2000", "anybody?"), 480);
+    assert_eq!(desk.figure("im_sessions"), before);
+    let html = desk
+        .world
+        .with(ann, |phone, now| phone.message(now, "2000", "text/html", b"<b>"));
+    assert_eq!(desk.world.finish(ann, html), 415);
+}
+
+#[test]
+fn a_member_with_a_phone_alone_takes_what_a_phone_writes_to_the_group() {
+    let mut settings = config();
+    settings.users[1].roles.push(Role::Agent);
+    settings.groups.im_sessions = 1;
+    settings.groups.list = vec![Group {
+        number: "2000".into(),
+        name: "Violins".into(),
+        members: Members::List([Box::from("1001")].into()),
+        strategy: Strategy::LongestIdle,
+    }];
+    let mut desk = Desk::new(settings);
+    let (jim, ann) = (desk.phone("1001"), desk.phone("1005"));
+    desk.set("1001", Willing::Ready);
+    let sent = desk.world.message(ann, "2000", "I need strings");
+    assert_eq!(desk.world.finish(ann, sent), 202);
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[jim].texts(), ["I need strings"]);
+    assert_eq!(desk.status("1001"), AgentStatus::Busy);
+    let sent = desk.world.message(jim, "1005", "which?");
+    assert_eq!(desk.world.finish(jim, sent), 202);
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[ann].texts(), ["which?"]);
+}
+
+#[test]
 fn who_declines_or_does_not_answer_is_passed_over_until_nobody_is_left() {
     let mut desk = team();
     let session = desk.invite("1000", "2000", "anybody?");
