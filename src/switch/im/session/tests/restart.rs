@@ -45,48 +45,39 @@ fn an_invitation_waits_on_after_a_restart_and_ends_in_time() {
     assert_eq!(desk.texts("1001", session), ["hello"]);
 }
 
-#[test]
-fn a_phone_gets_after_a_restart_what_it_had_not_taken() {
+/// Kate at a page has written "one" to Jim, who has a phone alone.
+fn with_a_phone() -> (Desk, usize, SessionId) {
     let mut desk = Desk::with(&["1000"]);
     let jim = desk.phone("1001");
     let session = desk.invite("1000", "1001", "one");
     desk.run_s(1);
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
-    desk.say("1000", session, "two");
-    desk.world.run_ms(500);
-    restart(&mut desk, &["1000"]);
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
-    desk.say("1000", session, "three");
-    desk.run_s(20);
-    let texts = desk.world.phones[jim].texts();
-    assert_eq!(texts, ["one", "two", "three"]);
-    let cseqs: Vec<u32> = desk.world.phones[jim].taken.iter().map(|(_, m)| m.cseq()).collect();
-    assert!(cseqs.is_sorted(), "{cseqs:?}");
+    (desk, jim, session)
 }
 
 #[test]
-fn a_phone_gets_after_a_restart_what_it_had_not_taken_though_its_user_has_written_since() {
-    let mut desk = Desk::with(&["1000"]);
-    let jim = desk.phone("1001");
-    let session = desk.invite("1000", "1001", "one");
-    desk.run_s(1);
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
-    desk.say("1000", session, "two");
-    let sent = desk.world.message(jim, "1000", "three");
-    assert_eq!(desk.world.finish(jim, sent), 202);
-    restart(&mut desk, &["1000"]);
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
-    desk.say("1000", session, "four");
-    desk.run_s(20);
-    assert_eq!(desk.world.phones[jim].texts(), ["one", "two", "four"]);
+fn a_phone_gets_after_a_restart_what_it_had_not_taken_whatever_its_user_has_written_since() {
+    for has_written in [false, true] {
+        let (mut desk, jim, session) = with_a_phone();
+        desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
+        desk.say("1000", session, "two");
+        desk.world.run_ms(500);
+        if has_written {
+            let sent = desk.world.message(jim, "1000", "his own");
+            assert_eq!(desk.world.finish(jim, sent), 202);
+        }
+        restart(&mut desk, &["1000"]);
+        desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+        desk.say("1000", session, "three");
+        desk.run_s(20);
+        assert_eq!(desk.world.phones[jim].texts(), ["one", "two", "three"]);
+        let cseqs: Vec<u32> = desk.world.phones[jim].taken.iter().map(|(_, m)| m.cseq()).collect();
+        assert!(cseqs.is_sorted(), "{cseqs:?}");
+    }
 }
 
 #[test]
 fn what_a_phone_had_no_answer_to_before_a_restart_is_heard_once() {
-    let mut desk = Desk::with(&["1000"]);
-    let jim = desk.phone("1001");
-    let session = desk.invite("1000", "1001", "one");
-    desk.run_s(1);
+    let (mut desk, jim, session) = with_a_phone();
     // It is on disk, and nobody hears of it.
     desk.world.store.delay = Duration::from_secs(1);
     let sent = desk.world.message(jim, "1000", "two");
