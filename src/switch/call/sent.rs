@@ -156,6 +156,10 @@ impl Calls {
         self.midst_of("send");
         self.tell_outcome(cx, (call, by), asked, &served.dialled, 200);
         let headers = reason_header(EndReason::Normal);
+        // First: without those who were to come by side calls it would end.
+        if let Some(interaction) = self.interactions.get_mut(call) {
+            interaction.call.state = State::Service(service);
+        }
         for side in self.sides_of(call) {
             self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
         }
@@ -168,7 +172,6 @@ impl Calls {
         let Some(interaction) = self.interactions.get_mut(call) else {
             return;
         };
-        interaction.call.state = State::Service(service);
         interaction.call.served = Some(served);
         interaction.owner = None;
         interaction.unheard.clear();

@@ -3,7 +3,7 @@
 use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
 use super::*;
 use crate::config::conference::{Pin, RoomSettings};
-use crate::{Answer, Command, Input, Refusal, Verb};
+use crate::{Act, Answer, By, Command, Input, Refusal, Verb};
 use model::{InteractionId, RoomView};
 
 fn room(stage: &mut Stage, name: &str) -> RoomView {
@@ -120,6 +120,30 @@ fn a_contact_is_transferred_into_a_conference_room_by_command_and_by_refer() {
         assert_eq!(&*kate.unwrap().transferred_to, "3001");
         stage.end();
     }
+}
+
+#[test]
+fn a_contact_goes_into_a_room_although_somebody_else_was_to_take_it() {
+    let (mut stage, id) = Stage::talking();
+    stage.act(KATE, Verb::Hold { interaction: id });
+    stage.act(KATE, transfer(id, "1001"));
+    stage.dial(KATE, "3001");
+    let consultation = *stage.view(id).consultations.last().expect("a second call");
+    stage.hang_up(KATE, 0);
+    assert!(stage.is_in_a_call(CUSTOMER), "Jim may still answer");
+    let verb = Verb::CompleteTransfer { consultation };
+    let act = Act {
+        by: By::Operator(None),
+        client: "".into(),
+        verb,
+    };
+    let answer = stage.lab.ask(Command::Act(Box::new(act)));
+    assert!(matches!(answer, Answer::Acted(_)), "{answer:?}");
+    stage.settle();
+    assert_eq!(room(&mut stage, "3001").members.len(), 1);
+    assert!(stage.is_in_a_call(CUSTOMER) && !stage.is_in_a_call(KATE));
+    stage.assert_sense();
+    stage.end();
 }
 
 #[test]
