@@ -23,6 +23,7 @@ mod service;
 mod setup;
 mod sips;
 mod star;
+mod supervise;
 mod verbs;
 mod video;
 mod watch;

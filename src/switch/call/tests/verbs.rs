@@ -2,10 +2,10 @@
 
 use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage, aor};
 use super::*;
-use crate::{Answer, By, Command, Look, Mute, Refusal, Supervision, Verb};
+use crate::{Answer, By, Command, Look, Mute, Refusal, Verb};
 use model::{InteractionId, InteractionState, Medium, PartyState};
 
-fn consult(stage: &mut Stage, interaction: InteractionId, target: &str) -> InteractionId {
+pub(super) fn consult(stage: &mut Stage, interaction: InteractionId, target: &str) -> InteractionId {
     let (target, medium) = (target.into(), Medium::Voice);
     let acted = stage.act(
         KATE,
@@ -20,7 +20,7 @@ fn consult(stage: &mut Stage, interaction: InteractionId, target: &str) -> Inter
 }
 
 /// The customer talks to Kate, who asks Jim.
-fn consulting() -> (Stage, InteractionId, InteractionId) {
+pub(super) fn consulting() -> (Stage, InteractionId, InteractionId) {
     let (mut stage, id) = Stage::talking();
     let consultation = consult(&mut stage, id, "1001");
     stage.answer(JIM);
@@ -730,163 +730,6 @@ fn mute_is_for_all_or_for_one_and_in_each_direction() {
 }
 
 #[test]
-fn a_supervisor_listens_whispers_and_barges_in_without_a_new_call() {
-    for way in ["command", "star code"] {
-        let (mut stage, id) = Stage::talking();
-        let supervise = |mode| Verb::Supervise {
-            interaction: id,
-            party: None,
-            mode,
-        };
-        match way {
-            "command" => {
-                assert!(!stage.act(BOSS, supervise(Supervision::Listen)).done);
-                stage.answer(BOSS);
-            }
-            _ => stage.dial(BOSS, "*01000"),
-        }
-        let heard = |stage: &Stage| (stage.hears(KATE), stage.hears(CUSTOMER), stage.hears(BOSS));
-        let both = || vec!["1000".to_owned(), "1005".to_owned()];
-        assert_eq!(
-            heard(&stage),
-            (vec!["1005".into()], vec!["1000".into()], both()),
-            "{way}"
-        );
-        stage.act(BOSS, supervise(Supervision::Whisper));
-        assert_eq!(
-            heard(&stage),
-            (vec!["1005".into(), "1009".into()], vec!["1000".into()], both())
-        );
-        stage.act(BOSS, supervise(Supervision::Barge));
-        assert_eq!(stage.hears(CUSTOMER), ["1000", "1009"]);
-        stage.act(BOSS, supervise(Supervision::Listen));
-        assert_eq!(heard(&stage), (vec!["1005".into()], vec!["1000".into()], both()));
-        stage.hang_up(BOSS, 0);
-        assert_eq!(stage.hears(KATE), ["1005"]);
-        stage.end();
-    }
-}
-
-#[test]
-fn a_supervisor_turns_to_another_agent_and_whispers_to_nobody_outside() {
-    let (mut stage, id, consultation) = consulting();
-    stage.act(KATE, Verb::CompleteConference { consultation });
-    stage.dial(BOSS, "*11000");
-    let [jim, customer, boss] = [JIM, CUSTOMER, BOSS].map(|who| stage.party_id(id, who));
-    let supervise = |of, mode| Verb::Supervise {
-        interaction: id,
-        party: Some(of),
-        mode,
-    };
-    assert!(stage.hears(KATE).contains(&"1009".to_owned()));
-    stage.act(BOSS, supervise(jim, Supervision::Whisper));
-    let hear_boss = |stage: &Stage| {
-        let hears = |who: &usize| stage.hears(*who).contains(&"1009".to_owned());
-        [KATE, JIM, CUSTOMER].into_iter().filter(hears).collect::<Vec<_>>()
-    };
-    assert_eq!(hear_boss(&stage), [JIM]);
-    super::races::outside(&mut stage, CUSTOMER);
-    let refusal = stage.refused(BOSS, supervise(customer, Supervision::Whisper));
-    assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal:?}");
-    let refusal = stage.refused(BOSS, supervise(boss, Supervision::Listen));
-    assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal:?}");
-    assert_eq!(hear_boss(&stage), [JIM], "nothing has changed");
-    // He goes with whom he watches now.
-    stage.act(JIM, Verb::Leave { interaction: id });
-    assert!(!stage.is_in_a_call(BOSS));
-    stage.end();
-}
-
-#[test]
-fn a_supervisor_goes_where_the_agent_goes_and_whispers_only_to_him() {
-    let (mut stage, id) = Stage::talking();
-    stage.dial(BOSS, "*11000");
-    let consultation = consult(&mut stage, id, "1001");
-    stage.answer(JIM);
-    assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
-    assert_eq!(
-        (stage.hears(JIM), stage.hears(CUSTOMER)),
-        (vec!["1000".into()], vec!["music".into()])
-    );
-    assert_eq!(stage.hears(KATE), ["1001", "1009"]);
-    stage.act(KATE, Verb::CompleteConference { consultation });
-    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
-    assert_eq!(stage.hears(CUSTOMER), ["1000", "1001"]);
-    stage.act(KATE, Verb::Leave { interaction: id });
-    assert!(!stage.is_in_a_call(BOSS));
-    stage.end();
-}
-
-#[test]
-fn who_barged_in_consults_by_his_line_and_is_in_two_calls_no_more() {
-    for (target, heard) in [("1001", vec!["1001"]), ("9196", vec!["itself"]), ("3001", vec![])] {
-        let (mut stage, id) = Stage::talking();
-        stage.dial(BOSS, "*21000");
-        let both = vec!["1000", "1005"];
-        assert_eq!(stage.hears(BOSS), both);
-        let (interaction, target, medium) = (id, target.into(), Medium::Voice);
-        stage.act(
-            BOSS,
-            Verb::Consult {
-                interaction,
-                target,
-                medium,
-            },
-        );
-        if heard == ["1001"] {
-            stage.answer(JIM);
-            assert_eq!(stage.hears(JIM), ["1009"]);
-        }
-        let hear = |stage: &Stage| [BOSS, KATE, CUSTOMER].map(|who| stage.hears(who));
-        assert_eq!(hear(&stage), [heard.clone(), vec!["1005"], vec!["1000"]]);
-        stage.act(BOSS, Verb::Toggle { interaction });
-        assert_eq!(hear(&stage), [both, vec!["1005", "1009"], vec!["1000", "1009"]]);
-        stage.act(BOSS, Verb::Toggle { interaction });
-        stage.hang_up(CUSTOMER, 0);
-        assert_eq!(hear(&stage), [heard, vec!["music"], vec![]]);
-        stage.hang_up(KATE, 0);
-        stage.end();
-    }
-}
-
-#[test]
-fn an_agent_may_not_supervise() {
-    let (mut stage, id) = Stage::talking();
-    let verb = Verb::Supervise {
-        interaction: id,
-        party: None,
-        mode: Supervision::Listen,
-    };
-    assert!(matches!(stage.refused(JIM, verb), Refusal::NotFound(_)));
-    stage.dial(JIM, "*01000");
-    assert_eq!(stage.last_reply(JIM), 403);
-    assert_eq!(stage.hears(KATE), ["1005"]);
-    stage.end();
-}
-
-#[test]
-fn a_supervisor_takes_over() {
-    for listening in [true, false] {
-        let (mut stage, id) = Stage::talking();
-        if listening {
-            stage.dial(BOSS, "*01000");
-        }
-        stage.act(BOSS, Verb::TakeOver { interaction: id });
-        if !listening {
-            stage.answer(BOSS);
-        }
-        assert!(!stage.is_in_a_call(KATE));
-        assert_eq!(
-            (stage.hears(CUSTOMER), stage.hears(BOSS)),
-            (vec!["1009".into()], vec!["1005".into()])
-        );
-        assert_eq!(stage.view(id).owner, Some(stage.party_id(id, BOSS)));
-        assert_eq!(stage.shown(CUSTOMER), "\"User 1009\" <sip:1009@example.com>");
-        stage.end();
-    }
-}
-
-#[test]
 fn replaces_moves_a_call_to_another_phone_of_the_same_user() {
     let (mut stage, id) = Stage::talking();
     let replaces = stage.replaces(KATE, 0);
@@ -1013,78 +856,6 @@ fn a_recording_goes_on_with_the_contact_and_is_deaf_to_consultations_and_whisper
 }
 
 #[test]
-fn who_barges_in_or_takes_over_is_recorded_from_then_on_and_who_whispers_no_more() {
-    let (mut stage, interaction) = Stage::talking();
-    stage.dial(BOSS, "*01000");
-    stage.act(KATE, Verb::Record { interaction, on: true });
-    let on_tape = |stage: &Stage| stage.lab.studio.tapes[0].1.len();
-    let supervise = |mode| Verb::Supervise {
-        interaction,
-        party: None,
-        mode,
-    };
-    assert_eq!(on_tape(&stage), 2);
-    for (mode, legs) in [
-        (Supervision::Barge, 3),
-        (Supervision::Whisper, 2),
-        (Supervision::Barge, 3),
-        (Supervision::Listen, 2),
-    ] {
-        stage.act(BOSS, supervise(mode));
-        assert_eq!(on_tape(&stage), legs, "{mode:?}");
-    }
-    stage.act(BOSS, Verb::TakeOver { interaction });
-    assert!(!stage.is_in_a_call(KATE));
-    let boss = stage
-        .lab
-        .studio
-        .towards(stage.actors[BOSS].dialogs[0].rtp)
-        .map(|leg| leg.leg);
-    assert!(stage.lab.studio.tapes[0].1.contains(&boss.expect("a leg")));
-    stage.end();
-}
-
-#[test]
-fn a_supervisor_goes_along_with_whom_he_watches_when_a_consultation_is_completed() {
-    for purpose in ["transfer", "conference"] {
-        for (code, mode) in [("*01001", Supervision::Listen), ("*11001", Supervision::Whisper)] {
-            let (mut stage, interaction, consultation) = consulting();
-            stage.dial(BOSS, code);
-            assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
-            let verb = match purpose {
-                "transfer" => Verb::CompleteTransfer { consultation },
-                _ => Verb::CompleteConference { consultation },
-            };
-            stage.act(KATE, verb);
-            let is_whispered_to = mode == Supervision::Whisper;
-            match purpose {
-                "transfer" => {
-                    assert_eq!(stage.hears(BOSS), ["1001", "1005"]);
-                    assert_eq!(stage.hears(CUSTOMER), ["1001"]);
-                }
-                _ => {
-                    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
-                    assert_eq!(stage.hears(CUSTOMER), ["1000", "1001"]);
-                }
-            }
-            assert_eq!(stage.hears(JIM).contains(&"1009".into()), is_whispered_to);
-            // Further changes need no new call.
-            let (party, mode) = (None, Supervision::Barge);
-            stage.act(
-                BOSS,
-                Verb::Supervise {
-                    interaction,
-                    party,
-                    mode,
-                },
-            );
-            assert!(stage.hears(CUSTOMER).contains(&"1009".into()));
-            stage.end();
-        }
-    }
-}
-
-#[test]
 fn a_command_that_comes_again_is_answered_as_before() {
     let (mut stage, id) = Stage::talking();
     let act = |client: &str| {
@@ -1131,29 +902,6 @@ fn a_strangers_command_finds_nothing() {
         stage.refused(KATE, Verb::EndConsult { consultation: id }),
         Refusal::Conflict(_)
     ));
-    stage.end();
-}
-
-#[test]
-fn who_answers_one_of_two_phones_is_supervised_there_and_shown_there_whom_he_talks_to() {
-    let mut stage = Stage::new();
-    // The phone that was there first rings too, and never confirms that it has stopped.
-    let mut silent = Handset::registered(&mut stage.lab, "1001", 6950);
-    std::mem::swap(&mut stage.actors[JIM].phone, &mut silent);
-    let id = stage.call(CUSTOMER, JIM);
-    stage.dial(BOSS, "*01001");
-    assert_eq!(stage.hears(BOSS), ["1001", "1005"]);
-    let verb = Verb::Consult {
-        interaction: id,
-        target: "1002".into(),
-        medium: Medium::Voice,
-    };
-    let consultation = stage.act(JIM, verb).view.id;
-    stage.answer(ANN);
-    assert_eq!(stage.hears(BOSS), ["1001", "1002"]);
-    stage.act(JIM, Verb::CompleteConference { consultation });
-    let contact = header(stage.actors[JIM].got.last().unwrap(), Name::Contact);
-    assert!(contact.ends_with(";isfocus"), "{contact}");
     stage.end();
 }
 
