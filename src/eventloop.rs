@@ -166,6 +166,8 @@ struct EventLoop<C> {
     lanes: Lanes,
     /// What the switch is still to be told by the shell itself: sending that failed, operations that were refused.
     own: VecDeque<Input>,
+    /// What others are told of one step.
+    telling: VecDeque<Output>,
     answers: HashMap<Token, oneshot::Sender<Answer>>,
     last_token: Token,
     panics: VecDeque<Mono>,
@@ -234,6 +236,7 @@ impl<C: Core> EventLoop<C> {
             rung: false,
             lanes: Lanes::default(),
             own: VecDeque::new(),
+            telling: VecDeque::new(),
             answers: HashMap::new(),
             last_token: 0,
             panics: VecDeque::new(),
@@ -254,6 +257,7 @@ impl<C: Core> EventLoop<C> {
         while end.is_ok() {
             end = self.turn();
         }
+        self.backlog.hand_over();
         self.sockets.flush();
         self.tcp.stop();
         self.backlog.write_last(&self.counters.turns);
@@ -460,6 +464,7 @@ impl<C: Core> EventLoop<C> {
 
     fn flush(&mut self) {
         self.backlog.wake();
+        self.backlog.hand_over();
         self.sockets.flush();
         self.own
             .extend(self.sockets.take_failed().map(|flow| Input::SendFailed { flow }));
@@ -481,6 +486,7 @@ impl<C: Core> EventLoop<C> {
         if let Some(occurrence) = self.unheard.take() {
             self.announce(occurrence);
         }
+        self.backlog.rest();
         self.backlog.check().map_err(Stop::Failed)
     }
 
@@ -522,40 +528,54 @@ impl<C: Core> EventLoop<C> {
 
     // What it wants done.
 
+    /// The store comes first: who is told that a call is over must find its record, however soon we are killed.
     fn obey(&mut self) -> Turn {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
-                Output::Connect {
-                    token,
-                    transport,
-                    local,
-                    peer,
-                    name,
-                } => self.connect(token, transport, (local, peer), name),
-                Output::Resolve { token, question } => self.dns.ask(token, question),
-                Output::Close { flow } => self.tcp.close(&flow),
-                Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
-                Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
-                Output::Notice(Notice::Event(occurrence)) => self.announce(*occurrence),
-                Output::Notice(Notice::Drained) => {
-                    self.drained.send_replace(true);
-                }
-                Output::Notice(Notice::Verb(outcome)) => tracing::info!(
-                    call = %outcome.interaction,
-                    verb = %outcome.verb,
-                    status = outcome.status,
-                    "verb over"
-                ),
+                Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
+                telling => self.telling.push_back(telling),
             }
         }
+        while let Some(output) = self.telling.pop_front() {
+            self.tell(output);
+        }
         Ok(())
+    }
+
+    fn tell(&mut self, output: Output) {
+        match output {
+            Output::Store { .. } | Output::Media(..) => {}
+            Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+            Output::Connect {
+                token,
+                transport,
+                local,
+                peer,
+                name,
+            } => self.connect(token, transport, (local, peer), name),
+            Output::Resolve { token, question } => self.dns.ask(token, question),
+            Output::Close { flow } => self.tcp.close(&flow),
+            Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
+            Output::Notice(Notice::Event(occurrence)) => self.announce(*occurrence),
+            Output::Notice(Notice::Drained) => {
+                self.drained.send_replace(true);
+            }
+            Output::Notice(Notice::Verb(outcome)) => tracing::info!(
+                call = %outcome.interaction,
+                verb = %outcome.verb,
+                status = outcome.status,
+                "verb over"
+            ),
+        }
     }
 
     fn transmit(&mut self, flow: Flow, bytes: bytes::Bytes) {
         if self.tracing {
             trace("sent to", &flow, &bytes);
+        }
+        if flow.transport != Transport::Udp || self.sockets.is_batch_due(&flow) {
+            self.backlog.hand_over();
         }
         let sent = match flow.transport {
             Transport::Udp => self.sockets.send(&flow, bytes),
@@ -599,6 +619,7 @@ impl<C: Core> EventLoop<C> {
 
     fn answer(&mut self, token: Token, answer: Answer) {
         if let Some(reply) = self.answers.remove(&token) {
+            self.backlog.hand_over();
             // An error means that nobody waits any more.
             let _ = reply.send(answer);
         }

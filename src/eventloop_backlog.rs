@@ -101,6 +101,16 @@ impl Backlog {
         }
     }
 
+    /// Before anybody is told anything: what call records say of it outlives a kill.
+    pub(crate) fn hand_over(&self) {
+        self.store.hand_over();
+    }
+
+    /// For a slow timer.
+    pub(crate) fn rest(&self) {
+        self.store.rest();
+    }
+
     fn wait_to_write(&mut self, op: StoreOp, counters: &TurnCounters) {
         if self.writes.len() >= MAX_WRITES {
             self.writes.pop_front();

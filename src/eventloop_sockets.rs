@@ -104,6 +104,12 @@ impl Sockets {
         Ok(())
     }
 
+    /// The next datagram for a flow goes out at once, with those that are in line.
+    pub(crate) fn is_batch_due(&self, flow: &Flow) -> bool {
+        let socket = self.list.iter().find(|socket| socket.udp.local() == flow.local);
+        socket.is_some_and(|socket| socket.udp.queued() + 1 >= udp::BATCH)
+    }
+
     /// Puts a datagram in line; false if there is no socket for the flow.
     pub(crate) fn send(&mut self, flow: &Flow, bytes: Bytes) -> bool {
         let Some(place) = self.list.iter().position(|socket| socket.udp.local() == flow.local) else {

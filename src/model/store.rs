@@ -89,6 +89,9 @@ pub enum StoreOp {
     /// Keeps what the record of a leg that is up would say if the switch died now; replaces what was kept of it before.
     /// [`StoreOp::PutCdr`] of the leg takes it away.
     OpenCdr(Box<Cdr>),
+    /// What the record of a leg that is over says while its figures are still to come: its record if the process is killed before
+    /// [`StoreOp::PutCdr`] of the leg. Nobody waits for it, and the database never has it.
+    LeaveCdr(Box<Cdr>),
     /// The legs that were up when the switch died get their records: as kept, ended at this moment. Asked once at start. Calls
     /// that are passed on do not end with the switch ([`Cdr::outlives_the_switch`]).
     CloseOpenCdrs(Wall),

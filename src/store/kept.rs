@@ -21,6 +21,9 @@ pub(crate) struct Kept {
     bytes: usize,
     /// How many of them are not to wait for company.
     urgent: usize,
+    /// How many were ever queued, and taken.
+    pushed: u64,
+    popped: u64,
 }
 
 impl Kept {
@@ -44,6 +47,7 @@ impl Kept {
         self.bytes += bytes;
         self.urgent += usize::from(is_urgent(&op, token));
         self.entries.push_back((op, token));
+        self.pushed += 1;
         Ok(())
     }
 
@@ -51,7 +55,13 @@ impl Kept {
         let (op, token) = self.entries.pop_front()?;
         self.bytes -= footprint(&op);
         self.urgent -= usize::from(is_urgent(&op, token));
+        self.popped += 1;
         Some((op, token))
+    }
+
+    /// How many were ever queued, and how many of the first of them were taken.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (self.pushed, self.popped)
     }
 
     /// Something in it is not to wait for company.
@@ -84,7 +94,9 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
         StoreOp::DropMessages { except, .. } => size_of_val(except.as_slice()),
         StoreOp::PutDevice(d) => d.key.len(),
         StoreOp::PutReceipt(r) => r.imdn_id.len(),
-        StoreOp::PutCdr(c) | StoreOp::OpenCdr(c) => c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len(),
+        StoreOp::PutCdr(c) | StoreOp::OpenCdr(c) | StoreOp::LeaveCdr(c) => {
+            c.caller.len() + c.callee.len() + c.call_id.len() + c.codec.len()
+        }
         StoreOp::PutRecording(r) => r.name.len() + r.error.as_ref().map_or(0, |error| error.len()),
         StoreOp::PutSessionMessage(m) => m.shown.len() + m.text.len(),
         StoreOp::PutSession(kept) | StoreOp::CloseSession { kept, .. } => {

@@ -7,8 +7,10 @@
 //!
 //! The promise: what was answered [`StoreReply::Done`] survives a power cut. What was answered [`StoreReply::Failed`] is not
 //! on disk; one exception cannot be excluded: a disk that reports a failed write but keeps it, and then the machine dies
-//! before the next commit. An append that is repeated for that reason is still kept once.
+//! before the next commit. An append that is repeated for that reason is still kept once. Call records, for which nobody waits,
+//! survive a kill from [`Store::hand_over`] on.
 
+mod ahead;
 mod backend;
 mod behind;
 mod error;
@@ -35,10 +37,12 @@ pub use faults::Faults;
 pub use health::Health;
 pub use reader::{CdrQuery, CdrRow, Reader, TranscriptQuery, TranscriptRow};
 
+use ahead::Ahead;
+use backend::Backend;
 use location::Location;
 use model::{StoreError, StoreOp, StoreReply};
 use queue::Queue;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use writer::Writer;
 
@@ -47,8 +51,13 @@ pub struct Store {
     queue: Arc<Queue>,
     location: Location,
     memory: memory::Shared,
+    /// `None` where nothing outlives the process.
+    ahead: Mutex<Option<Ahead>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Operations found at an opening that are carried out in one transaction.
+const FOUND_AT_ONCE: usize = 2_048;
 
 impl Store {
     /// Opens what `url` names, creating it if it is not there: `sqlite:///absolute/path`, `sqlite:relative/path` or `memory:`.
@@ -75,7 +84,8 @@ impl Store {
     ) -> Result<Store, OpenError> {
         let location: Location = url.parse()?;
         let memory = memory::Shared::default();
-        let backend = location.open(&memory)?;
+        let mut backend = location.open(&memory)?;
+        let ahead = catch_up(&location, backend.as_mut())?;
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(queue.clone(), backend, faults, Box::new(on_reply));
         let thread = std::thread::Builder::new()
@@ -86,6 +96,7 @@ impl Store {
             queue,
             location,
             memory,
+            ahead: Mutex::new(ahead),
             thread: Some(thread),
         })
     }
@@ -97,7 +108,43 @@ impl Store {
     /// Gives the operation back with [`StoreError::Busy`] when the queue is full (a write may be submitted again later), or
     /// [`StoreError::Io`] when the store's thread has died.
     pub fn submit(&self, token: Option<u64>, op: StoreOp) -> Result<(), Refused> {
-        self.queue.push(token, op)
+        if !ahead::concerns(&op) {
+            return self.queue.push(token, op);
+        }
+        let mut ahead = self.ahead();
+        let before = ahead.as_mut().map(|ahead| ahead.note(&op));
+        if let (None, StoreOp::LeaveCdr(_)) = (token, &op) {
+            return Ok(());
+        }
+        let pushed = self.queue.push(token, op);
+        if let (Err(_), Some(ahead), Some(before)) = (&pushed, ahead.as_mut(), before) {
+            ahead.take_back(before);
+        }
+        pushed
+    }
+
+    /// From here on a kill of the process loses no call record that was submitted: to be asked before anybody learns what they
+    /// say. A power cut may still lose those of the last moment.
+    pub fn hand_over(&self) {
+        if let Some(ahead) = self.ahead().as_mut()
+            && !ahead.is_handed_over()
+        {
+            let (submitted, settled) = self.queue.progress();
+            ahead.hand_over(submitted, settled);
+        }
+    }
+
+    /// For a slow timer: what [`Store::hand_over`] wrote and is committed is kept no longer.
+    pub fn rest(&self) {
+        if let Some(ahead) = self.ahead().as_mut() {
+            let (submitted, settled) = self.queue.progress();
+            ahead.rest(submitted, settled);
+        }
+    }
+
+    /// A thread that panicked with the lock held has at worst left half a line.
+    fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A second, read-only way in for other threads. It sees what is committed.
@@ -128,8 +175,30 @@ impl Store {
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has said so: health() shows it as failing.
             let _ = thread.join();
+            self.hand_over();
+            self.rest();
         }
     }
+}
+
+/// Carries out what an earlier process had said about calls and not committed.
+fn catch_up(location: &Location, backend: &mut dyn Backend) -> Result<Option<Ahead>, OpenError> {
+    let Some(path) = location.file() else { return Ok(None) };
+    let (mut ahead, found) = Ahead::open(path)?;
+    if !found.is_empty() {
+        tracing::info!(operations = found.len(), "call records of a process that was killed");
+    }
+    for some in found.chunks(FOUND_AT_ONCE) {
+        backend
+            .transact(some, &mut || Ok(()))
+            .map_err(|kind| OpenError::Database {
+                path: path.to_owned(),
+                kind,
+                detail: "call records of before could not be written".to_owned(),
+            })?;
+    }
+    ahead.clear();
+    Ok(Some(ahead))
 }
 
 impl Drop for Store {

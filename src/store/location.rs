@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::memory::{Memory, Shared};
 use crate::sqlite::Sqlite;
 use crate::{OpenError, Reader, sqlite};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A parsed store URL.
@@ -22,6 +22,14 @@ impl Location {
             Location::Sqlite(path) => Box::new(Sqlite::open(path)?),
             Location::Memory => Box::new(Memory::new(memory.clone())),
         })
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Location::Sqlite(path) => Some(path),
+            Location::Memory => None,
+        }
     }
 
     pub(crate) fn reader(&self, memory: &Shared) -> Result<Reader, OpenError> {

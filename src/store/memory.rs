@@ -232,6 +232,7 @@ impl Tables {
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
             StoreOp::OpenCdr(cdr) => self.change_open(cdr.leg, Some(cdr.as_ref().clone())),
+            StoreOp::LeaveCdr(_) => StoreReply::Done,
             StoreOp::CloseOpenCdrs(now) => self.close_open(*now, |cdr| !cdr.outlives_the_switch()),
             StoreOp::EndCdr { leg, at, by } => self.end_open(*leg, *at, *by),
             StoreOp::GiveUpCdrs { answered_until, at } => {

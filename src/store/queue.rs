@@ -35,6 +35,8 @@ struct Lanes {
     again: Kept,
     /// Set by a failed commit: when `again`, the bindings and a probe are due. A commit that works resets it.
     retry_at: Option<Mono>,
+    /// How many of the first operations ever put into `kept` are on the disk, or can never be.
+    settled: u64,
     closing: bool,
     /// The writer is gone.
     dead: bool,
@@ -139,6 +141,20 @@ impl Queue {
         lanes.health.failed += failed as u64;
         lanes.retry_at = Some(now + RETRY_AFTER);
         lanes.put_all_back(again);
+    }
+
+    /// The writer holds no batch: what was taken and does not wait to be tried again has been dealt with.
+    pub(crate) fn on_idle(&self) {
+        let mut lanes = self.lanes();
+        if lanes.again.len() == 0 && lanes.health.failing.is_none() {
+            lanes.settled = lanes.kept.progress().1;
+        }
+    }
+
+    /// How many operations were ever queued that are not about bindings, and how many of the first of them are on the disk.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let lanes = self.lanes();
+        (lanes.kept.progress().0, lanes.settled)
     }
 
     /// Lets the writer empty the queue and end.

@@ -252,6 +252,23 @@ fn closing_says_what_did_not_get_to_disk() {
 }
 
 #[test]
+fn records_that_a_full_disk_did_not_take_are_there_after_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("t.db").display());
+    let bench = open(&url);
+    bench.faults.fail(StoreError::Full);
+    bench.store.submit(None, put_cdr(1)).unwrap();
+    bench.store.hand_over();
+    assert_eq!(bench.store.close(), Err(StoreError::Full));
+    let bench = open(&url);
+    let rows = bench.store.reader().unwrap().cdrs(10, None).unwrap();
+    assert_eq!(rows.iter().map(|row| &row.cdr).collect::<Vec<_>>(), [&cdr(1)]);
+    bench.store.close().unwrap();
+    let sizes = ["t.db.calls-0", "t.db.calls-1"].map(|name| directory.path().join(name).metadata().unwrap().len());
+    assert_eq!(sizes, [0, 0], "what is in the database is kept nowhere else");
+}
+
+#[test]
 fn a_store_whose_thread_died_refuses_and_does_not_hang() {
     let store = Store::open("memory:", |_, _| {
         panic!("a fault in the caller's reply (this panic is part of the test)")

@@ -44,6 +44,7 @@ impl Writer {
             Ok(replies) => self.on_commit(batch, replies, began),
             Err(why) => self.on_failure(batch, why),
         }
+        self.queue.on_idle();
     }
 
     fn transact(&mut self, ops: &[StoreOp]) -> Result<Vec<StoreReply>, StoreError> {

@@ -8,6 +8,7 @@ mod bad_input;
 mod baresip;
 mod cli;
 mod crash;
+mod crash_calls;
 mod descriptors;
 mod health;
 mod ipv6;

@@ -205,6 +205,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),
         StoreOp::OpenCdr(cdr) => cdr::open(connection, cdr),
+        StoreOp::LeaveCdr(_) => Ok(StoreReply::Done),
         StoreOp::CloseOpenCdrs(now) => cdr::close_all(connection, *now),
         StoreOp::EndCdr { leg, at, by } => cdr::end(connection, *leg, *at, *by),
         StoreOp::GiveUpCdrs { answered_until, at } => cdr::give_up(connection, *answered_until, *at),

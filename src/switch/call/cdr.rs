@@ -29,6 +29,15 @@ impl Calls {
 }
 
 impl Calls {
+    /// What the record of a leg that is over will say, but for the figures that the engine is still to give.
+    pub(super) fn keep_left(&self, cx: &mut Cx<'_>, key: LegKey) {
+        let Some(leg) = self.legs.get(key) else { return };
+        let interaction = self.interactions.get(leg.interaction);
+        if let Some(cdr) = interaction.and_then(|interaction| leg.cdr(interaction)) {
+            cx.core.store(StoreOp::LeaveCdr(Box::new(cdr)));
+        }
+    }
+
     /// What the records of legs that have just been answered would say if the switch died now: kept until they end.
     pub(super) fn keep_risen(&mut self, core: &mut Core) {
         for key in self.legs.risen() {

@@ -255,6 +255,7 @@ impl Calls {
         if self.silence(cx, key) {
             self.record(cx, key, None, &LegStats::default());
         }
+        self.keep_left(cx, key);
         self.vacate(cx, key);
     }
 

@@ -26,6 +26,8 @@ pub struct Lab {
     pub records: Vec<Cdr>,
     /// What is kept of legs that are up.
     pub open: BTreeMap<model::LegId, Cdr>,
+    /// What is kept of legs that are over and have no record yet.
+    pub left: BTreeMap<model::LegId, Cdr>,
     /// Rows of recordings written, in order.
     pub recordings: Vec<model::RecordingRow>,
     /// All other store operations, in order.
@@ -80,6 +82,7 @@ impl Lab {
             studio: Studio::default(),
             records: vec![],
             open: BTreeMap::new(),
+            left: BTreeMap::new(),
             recordings: vec![],
             stored: vec![],
             notices: vec![],
@@ -194,6 +197,7 @@ impl Lab {
         assert_eq!(legs.len(), written, "a leg with two records");
         let is_lost = |cdr: &Cdr| !cdr.outlives_the_switch();
         assert!(!self.open.values().any(is_lost), "legs that the store thinks are up");
+        assert!(self.left.is_empty(), "legs without a record");
     }
 
     /// Carries out what the switch asks for, until it asks for no more.
@@ -256,6 +260,7 @@ impl Lab {
         };
         match op {
             StoreOp::OpenCdr(cdr) => drop(self.open.insert(cdr.leg, *cdr)),
+            StoreOp::LeaveCdr(cdr) => drop(self.left.insert(cdr.leg, *cdr)),
             StoreOp::CloseOpenCdrs(_) => self.open.retain(|_, cdr| cdr.outlives_the_switch()),
             StoreOp::EndCdr { leg, at, by } => {
                 if let Some(cdr) = self.open.remove(&leg) {
@@ -269,6 +274,7 @@ impl Lab {
             }
             StoreOp::PutCdr(cdr) => {
                 self.open.remove(&cdr.leg);
+                self.left.remove(&cdr.leg);
                 self.records.push(*cdr);
             }
             StoreOp::PutRecording(row) => self.recordings.push(*row),

@@ -38,6 +38,8 @@ pub struct Tables {
     pub cdrs: BTreeMap<LegId, Cdr>,
     /// Of legs that are up.
     pub open: BTreeMap<LegId, Cdr>,
+    /// Of legs that are over, until their records come: what is said ahead of them outlives a crash.
+    pub left: BTreeMap<LegId, Cdr>,
     /// Bindings written so far.
     pub bindings_written: u64,
     /// Something that a switch must not ask for.
@@ -150,7 +152,14 @@ impl Tables {
             StoreOp::OpenCdr(cdr) => {
                 self.open.insert(cdr.leg, *cdr);
             }
+            StoreOp::LeaveCdr(cdr) => {
+                self.left.insert(cdr.leg, *cdr);
+            }
             StoreOp::CloseOpenCdrs(now) => {
+                for (leg, cdr) in std::mem::take(&mut self.left) {
+                    self.open.remove(&leg);
+                    self.cdrs.entry(leg).or_insert(cdr);
+                }
                 let lost = self.open.extract_if(.., |_, cdr| !cdr.outlives_the_switch());
                 for (leg, cdr) in lost {
                     self.cdrs.entry(leg).or_insert(Cdr { ended_at: now, ..cdr });
@@ -178,6 +187,7 @@ impl Tables {
             }
             StoreOp::PutCdr(cdr) => {
                 self.open.remove(&cdr.leg);
+                self.left.remove(&cdr.leg);
                 if let Some(before) = self.cdrs.get(&cdr.leg) {
                     self.fault = Some(format!("two records of one leg, Call-ID {}", before.call_id));
                 }

@@ -173,7 +173,7 @@ pub fn heard(socket: &UdpSocket) -> Vec<u8> {
     marks
 }
 
-fn contact(message: &Message) -> String {
+pub fn contact(message: &Message) -> String {
     let contact = text(message.header(Name::Contact).unwrap());
     contact.split('<').nth(1).unwrap().split('>').next().unwrap().to_owned()
 }
