@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// An operation without its end for this long has failed; above T1 so that one lost datagram shows as a failure.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
+/// Calls set up, and hung up, at the same time while others are held.
+const AT_ONCE: usize = 128;
+
 const SDP: &[u8] =
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8 101\r\n\
 a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
@@ -155,25 +158,25 @@ impl Run {
     /// Begins as many calls as there are slots; each waits in [`Run::held`] when it is up.
     fn hold(&mut self, until: Instant) {
         let wanted = self.slots.len();
-        // No more than these are set up at the same time.
         while self.held.len() + (self.outcome.failed as usize) < wanted && Instant::now() < until {
-            while !self.free.is_empty() && self.slots.len() - self.free.len() - self.held.len() < 128 {
+            while !self.free.is_empty() && self.slots.len() - self.free.len() - self.held.len() < AT_ONCE {
                 self.begin(Instant::now());
             }
             self.turn(1);
         }
     }
 
+    /// Hangs up as they were set up, for nothing is repeated here: what all said at once would be lost to full queues.
     fn hang_up_all(&mut self) -> Outcome {
-        for (n, (index, message)) in std::mem::take(&mut self.held).into_iter().enumerate() {
-            (self.slots[index].up, self.slots[index].began) = (false, Some(Instant::now()));
-            self.hang_up(index, &message);
-            if n % 64 == 63 {
-                self.turn(0);
-            }
-        }
-        let until = Instant::now() + Duration::from_secs(5);
+        let mut up = std::mem::take(&mut self.held).into_iter();
+        let until = Instant::now() + Duration::from_secs(30);
         while self.free.len() < self.slots.len() && Instant::now() < until {
+            while self.slots.len() - self.free.len() - up.len() < AT_ONCE
+                && let Some((index, message)) = up.next()
+            {
+                (self.slots[index].up, self.slots[index].began) = (false, Some(Instant::now()));
+                self.hang_up(index, &message);
+            }
             self.turn(1);
         }
         self.drain()

@@ -208,29 +208,25 @@ impl Input {
         }
         self.rate = rate;
         self.frame = vec![0; rate.frame()];
-        self.other = None;
-        if let Some(Stage { pt, codec, .. }) = self.stage.take() {
-            self.pending.clear();
-            self.stage = Stage::new(pt, codec, rate);
+        self.pending.clear();
+        for slot in [&mut self.stage, &mut self.other] {
+            *slot = slot
+                .take()
+                .and_then(|Stage { pt, codec, .. }| Stage::new(pt, codec, rate));
         }
     }
 
     /// Makes the next frame; true if the member talks in it.
     pub fn advance(&mut self, how: Treatment) -> bool {
-        let Some(wanted) = self.stage.as_ref().map(|stage| stage.decoder.rate().frame()) else {
+        // The stage may change with each turn, and with it what a frame takes.
+        while self.wanted().is_some_and(|wanted| self.pending.len() < wanted) {
+            self.take_turn(how);
+        }
+        let Some(wanted) = self.wanted() else {
             // Nothing ever came, or nothing but comfort noise.
             self.rest(how);
             return false;
         };
-        while self.pending.len() < wanted {
-            self.take_turn(how);
-        }
-        // The stage may have changed with the last turn; what is pending was brought to its rate then.
-        let wanted = self
-            .stage
-            .as_ref()
-            .map_or(wanted, |stage| stage.decoder.rate().frame())
-            .min(self.pending.len());
         match self.stage.as_mut().and_then(|stage| stage.resampler.as_mut()) {
             Some(resampler) => resampler.process(&self.pending[..wanted], &mut self.frame),
             None => self.frame.copy_from_slice(&self.pending[..wanted]),
@@ -238,6 +234,11 @@ impl Input {
         self.pending.drain(..wanted);
         self.judge(how);
         self.talks()
+    }
+
+    /// Samples in a frame at the decoder's rate.
+    fn wanted(&self) -> Option<usize> {
+        self.stage.as_ref().map(|stage| stage.decoder.rate().frame())
     }
 
     pub fn talks(&self) -> bool {
@@ -285,10 +286,15 @@ impl Input {
         if fits(&self.stage) || fits(&self.other) {
             return true;
         }
-        let slot = if self.stage.is_none() {
-            &mut self.stage
-        } else {
-            &mut self.other
+        let slot = match &self.stage {
+            None => &mut self.stage,
+            // The payload type means another codec from now on: what was not played yet cannot be told from what comes.
+            Some(stage) if stage.pt == pt => {
+                self.jitter.clear();
+                self.pending.clear();
+                &mut self.stage
+            }
+            Some(_) => &mut self.other,
         };
         *slot = Stage::new(pt, codec, self.rate);
         slot.is_some()
@@ -394,7 +400,8 @@ impl Input {
                 self.fill_quiet();
             }
             Turn::Packet(packet) => {
-                if stage.as_ref().is_some_and(|stage| stage.pt != packet.pt) {
+                let plays = |stage: &Option<Stage>| stage.as_ref().is_some_and(|stage| stage.pt == packet.pt);
+                if !plays(stage) && plays(other) {
                     std::mem::swap(stage, other);
                     // What is pending has the other decoder's rate; it is less than a frame.
                     pending.clear();
@@ -402,6 +409,10 @@ impl Input {
                 let start = start.min(pending.len());
                 let Some(stage) = stage else { return };
                 self.played += 1;
+                if stage.pt != packet.pt {
+                    // A third codec has taken its decoder's place before its turn.
+                    return stage.conceal(None, self.turn, pending);
+                }
                 let silent = how.gated && self.hangover == 0 && stage.decoder.is_silent(packet.payload, TALK_LEVEL);
                 if silent {
                     let samples = stage.decoder.samples(packet.payload);

@@ -9,6 +9,7 @@ use crate::rtp::rtcp::{self, Report, ReportBlock};
 use crate::sdp::Direction;
 use crate::tone::Tone;
 
+mod changes;
 mod device;
 mod keys;
 mod matrix;
