@@ -126,6 +126,8 @@ pub struct Negotiation {
     version: u64,
     text: Option<String>,
     lines: Lines,
+    /// Which of them is the sound that was agreed last: a device may have offered several.
+    sound_at: Option<usize>,
     numbers: Vec<SdpFormat>,
     state: State,
     agreed: Option<Agreed>,
@@ -225,6 +227,7 @@ impl Negotiation {
             version: 0,
             text: None,
             lines: Lines::default(),
+            sound_at: None,
             numbers: Vec::new(),
             state: State::Stable { answered: None },
             agreed: None,
@@ -282,6 +285,7 @@ impl Negotiation {
         let direction = ours.direction.and(theirs.direction.reversed());
         self.agreed = Some(theirs.agreed(formats, direction, srtp));
         self.lines = ours.lines.clone();
+        self.sound_at = Some(ours.at);
         let answered = Some(ours.clone());
         self.crypto = crypto;
         self.state = State::Stable { answered };
@@ -464,17 +468,24 @@ impl Negotiation {
         let formats = self.numbered(wanted);
         let mut all = self.lines.clone();
         let lines = Arc::make_mut(&mut all);
-        let at = lines
-            .iter()
-            .position(|line| &*line.kind == "audio")
-            .unwrap_or(lines.len());
+        let at = self.sound_at.unwrap_or(lines.len());
         let audio = Line::audio(&formats, &protocol);
         match lines.get_mut(at) {
             Some(line) => *line = audio,
             None => lines.push(audio),
         }
         self.remember(&formats);
-        let mut stream = audio_stream(&lines[at], self.local.port, &formats, direction, ptime, maxptime, false);
+        // RFC 5761 section 5.1.1: a later offer without it would take back what was agreed.
+        let rtcp_mux = self.agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux);
+        let mut stream = audio_stream(
+            &lines[at],
+            self.local.port,
+            &formats,
+            direction,
+            ptime,
+            maxptime,
+            rtcp_mux,
+        );
         stream.attributes.extend(crypto.iter().map(Crypto::attribute));
         let video = video.filter(|_| crypto.is_empty()).map(|video| video.placed(lines));
         let taken = [Some((at, stream)), self.shown(video.as_ref())];
@@ -542,6 +553,7 @@ impl Negotiation {
         let taken = [Some((at, stream)), self.shown(said.as_ref())];
         self.agreed = Some(theirs.agreed(agreed, direction, srtp));
         self.lines = all.clone();
+        self.sound_at = Some(at);
         Ok(self.describe(&all, taken))
     }
 

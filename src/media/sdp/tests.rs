@@ -624,6 +624,38 @@ a=rtcp-fb:97 transport-cc";
     }
 
     #[test]
+    fn what_was_agreed_of_port_and_profile_stands_in_our_next_offer() {
+        let (mut a, _) = legs();
+        let theirs = parse(&phone("192.0.2.1", "m=audio 4000 RTP/AVPF 0\na=rtcp-mux"));
+        a.handle_offer(&theirs).unwrap();
+        a.answer(&[Codec::Pcmu], Direction::SendRecv).unwrap();
+        let offer = a.offer(&[Codec::Pcmu], Direction::SendRecv).unwrap();
+        assert!(
+            offer.contains("m=audio 16384 RTP/AVPF 0") && offer.contains("a=rtcp-mux"),
+            "{offer}"
+        );
+        let without = parse(&phone("192.0.2.1", "m=audio 4000 RTP/AVPF 0"));
+        a.handle_answer(&without).unwrap();
+        assert_eq!(a.leg_media().unwrap().remote_rtcp, "192.0.2.1:4001".parse().ok());
+        let offer = a.offer(&[Codec::Pcmu], Direction::SendRecv).unwrap();
+        assert!(!offer.contains("a=rtcp-mux"), "{offer}");
+    }
+
+    #[test]
+    fn a_device_that_answers_in_another_order_has_its_own_first_choice() {
+        let (mut a, _) = legs();
+        a.offer(&[Codec::Pcmu, Codec::Pcma], Direction::SendRecv).unwrap();
+        a.handle_answer(&parse(&phone("192.0.2.1", "m=audio 4000 RTP/AVP 8 0")))
+            .unwrap();
+        assert_eq!(a.agreed().unwrap().codec_name().as_deref(), Some("PCMA/8000"));
+        let formats = a.leg_media().unwrap().formats;
+        assert_eq!(
+            formats.iter().map(|format| format.codec).collect::<Vec<_>>(),
+            [Codec::Pcma, Codec::Pcmu]
+        );
+    }
+
+    #[test]
     fn we_answer_with_the_first_codec_we_share() {
         let (mut a, _) = legs();
         a.handle_offer(&parse(&phone("192.0.2.1", OFFER_A))).unwrap();

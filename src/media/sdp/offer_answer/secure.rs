@@ -64,18 +64,25 @@ impl Negotiation {
 
     /// Protocol and keys of our offer: what is in use, else what is wanted.
     pub(super) fn offered_keys(&self) -> (Box<str>, Vec<Crypto>) {
-        let in_use = self.lines.iter().find(|line| &*line.kind == "audio");
+        let in_use = self
+            .sound_at
+            .and_then(|at| self.lines.get(at))
+            .map(|line| &line.protocol);
+        let of_kind = |usual: &str, secure: bool| {
+            let same = in_use.filter(|protocol| is_secure(protocol) == secure);
+            same.cloned().unwrap_or_else(|| usual.into())
+        };
         let Some(keys) = &self.keys else {
-            return ("RTP/AVP".into(), Vec::new());
+            return (of_kind("RTP/AVP", false), Vec::new());
         };
         match (&self.crypto, self.policy.wanted) {
-            (Some(crypto), _) => {
-                let protocol = in_use.map_or_else(|| "RTP/SAVP".into(), |line| line.protocol.clone());
-                (protocol, keys.offered(Some(crypto)))
-            }
-            (None, SrtpUse::Off) => ("RTP/AVP".into(), Vec::new()),
-            (None, SrtpUse::Optional) => ("RTP/AVP".into(), keys.offered(None)),
-            (None, SrtpUse::Required) => ("RTP/SAVP".into(), keys.offered(None)),
+            (Some(crypto), _) => (
+                in_use.cloned().unwrap_or_else(|| "RTP/SAVP".into()),
+                keys.offered(Some(crypto)),
+            ),
+            (None, SrtpUse::Off) => (of_kind("RTP/AVP", false), Vec::new()),
+            (None, SrtpUse::Optional) => (of_kind("RTP/AVP", false), keys.offered(None)),
+            (None, SrtpUse::Required) => (of_kind("RTP/SAVP", true), keys.offered(None)),
         }
     }
 }

@@ -98,6 +98,14 @@ fn of_two_streams_the_encrypted_one_is_taken_where_that_can_be() {
             answer.lines().filter(|line| line.starts_with("m=")).collect::<Vec<_>>(),
             lines
         );
+        // Our own offer later speaks of the same stream.
+        let offer = leg.offer(&[Codec::Pcmu], Direction::SendRecv).unwrap();
+        assert_eq!(
+            offer.lines().filter(|line| line.starts_with("m=")).collect::<Vec<_>>(),
+            lines
+        );
+        assert_eq!(offer.contains("a=crypto"), policy == allowed(SrtpUse::Off));
+        leg.handle_answer(&parse(&phone("192.0.2.1", &both))).unwrap();
     }
 }
 
