@@ -12,6 +12,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Nothing came yet.
+    pub fn is_new(&self) -> bool {
+        self.highest.is_none()
+    }
+
     /// The index of a sequence number: of those that end in it the nearest to the highest so far. `None` for one before
     /// the stream began.
     pub fn index_of(&self, sequence: u16) -> Option<u64> {

@@ -72,6 +72,27 @@ fn every_suite_carries_sound_over_three_rollovers_with_loss_and_reordering() {
 }
 
 #[test]
+fn a_stream_that_is_first_heard_after_rollovers_is_understood() {
+    for suite in Suite::ALL {
+        let (mut sender, _) = pair(suite);
+        let mut late = Receiver::new(&master(suite)).unwrap();
+        for n in (0..0x3_0010u32).filter(|n| n % 16_384 == 0 || *n > 0x3_0000) {
+            let plain = packet(9, n as u16, b"sound");
+            let sent = protect(&mut sender, &plain);
+            if n <= 0x3_0000 {
+                continue;
+            }
+            assert!(late.is_authentic(&sent), "{suite:?} {n}");
+            let mut forged = sent.clone();
+            *forged.last_mut().unwrap() ^= 1;
+            assert_eq!(open(&mut late, &forged), Err(Rejected::Forged));
+            assert_eq!(open(&mut late, &sent), Ok(plain), "{suite:?} {n}");
+            assert_eq!(open(&mut late, &sent), Err(Rejected::Replayed));
+        }
+    }
+}
+
+#[test]
 fn forged_damaged_and_repeated_packets_change_nothing() {
     for suite in Suite::ALL {
         let (mut sender, mut receiver) = pair(suite);
