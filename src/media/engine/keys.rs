@@ -80,6 +80,8 @@ impl Engine {
     /// Presses keys towards a device.
     pub(super) fn dial(&mut self, now: Mono, id: LegId, digits: &str, duration: Duration) -> Option<()> {
         let slot = *self.leg_slots.get(&id)?;
+        let longest = self.legs[slot].own_key_format().map(|format| longest(format.codec));
+        let duration = duration.min(longest.unwrap_or(duration));
         let taken = self.legs[slot].dialer.dial(now, digits, duration);
         if !self.dialling.slots.contains(&slot) {
             self.dialling.slots.push(slot);
@@ -142,6 +144,11 @@ impl Engine {
         }
         None
     }
+}
+
+/// What the duration of a press can say (RFC 4733 section 2.3.5); longer ones are not made.
+fn longest(keys: Codec) -> Duration {
+    Duration::from_millis(u64::from(u16::MAX) * 1_000 / u64::from(keys.clock_rate().max(1)))
 }
 
 /// One packet of a press (RFC 4733 section 2.3).

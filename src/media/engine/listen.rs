@@ -363,7 +363,8 @@ impl Engine {
                 }
                 Of::Room(room) => {
                     let Some(&room) = room_slots.get(room) else { return };
-                    for &(leg, slot) in &rooms[room].members {
+                    let room = &rooms[room];
+                    for &(leg, slot) in room.members.iter().filter(|(leg, _)| !room.is_muted(*leg)) {
                         let sound = frame(slot);
                         sound
                             .into_iter()

@@ -10,6 +10,10 @@ const SILENCE: Duration = Duration::from_millis(400);
 /// Presses a second that are reported; a device that sends more is broken or hostile.
 const RATE: u32 = 20;
 
+/// Clock units in which a repetition may come behind another press: ten seconds of the fastest clock. Beyond it the device has
+/// begun to count anew.
+const PAST: u32 = 480_000;
+
 /// A key that was pressed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct KeyPress {
@@ -67,9 +71,8 @@ impl KeyPresses {
 
     /// A repetition of a press that was said, or of one before it.
     fn is_past(&self, header: &RtpHeader) -> bool {
-        self.last.is_some_and(|(ssrc, timestamp)| {
-            ssrc == header.ssrc && header.timestamp.wrapping_sub(timestamp).cast_signed() <= 0
-        })
+        self.last
+            .is_some_and(|(ssrc, timestamp)| ssrc == header.ssrc && timestamp.wrapping_sub(header.timestamp) <= PAST)
     }
 
     /// Takes the packet into the present press; returns the one before if its end was lost.
@@ -88,8 +91,7 @@ impl KeyPresses {
             }
             // A late packet of the press before the present one.
             Some(present)
-                if present.ssrc == header.ssrc
-                    && header.timestamp.wrapping_sub(present.timestamp).cast_signed() < 0 =>
+                if present.ssrc == header.ssrc && present.timestamp.wrapping_sub(header.timestamp) <= PAST =>
             {
                 return None;
             }
@@ -206,6 +208,12 @@ mod tests {
     fn the_same_key_twice_is_two_presses_and_repetition_is_none() {
         let twice = [press(7, 0), press(7, 4000), press(7, 4000), press(7, 0)].concat();
         assert_eq!(digits(&twice), "77");
+    }
+
+    #[test]
+    fn a_device_that_counts_anew_is_heard_on() {
+        let anew = [press(1, 3_000_000_000), press(2, 0), press(3, 4_000), press(3, 4_000)].concat();
+        assert_eq!(digits(&anew), "123");
     }
 
     #[test]

@@ -210,6 +210,20 @@ fn a_room_is_recorded_with_all_who_come() {
 }
 
 #[test]
+fn a_member_who_is_muted_is_not_in_the_recording_of_the_room() {
+    let mut studio = call();
+    start(&mut studio, Recorded::Room(ROOM));
+    studio.join(C, ROOM, Some(900.0));
+    studio.apply(Plan::Restrict {
+        leg: C,
+        muted: true,
+        deaf: false,
+    });
+    studio.run(200);
+    assert_heard(&stop(&mut studio), 0, &[400.0, 600.0], &[900.0]);
+}
+
+#[test]
 fn what_cannot_be_recorded_has_ended_at_once() {
     let mut studio = call();
     start(&mut studio, Recorded::Leg(LegId(77)));

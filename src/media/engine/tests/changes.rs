@@ -173,7 +173,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
     #[test]
     fn whatever_comes_in_whatever_order_each_frame_is_made(all in vec(happens(), 1..200)) {
         let mut line = Line::at(Rate::Narrow);

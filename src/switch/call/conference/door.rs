@@ -15,28 +15,54 @@ use std::time::Duration;
 /// a PIN of four digits in a week at the earliest.
 const FAILURES_MAX: u32 = 10;
 
+/// The same of all who call one room from outside, where a number is no name to count by: a PIN of four digits in two days,
+/// and callers who mistype close no door to others.
+const FAILURES_OUTSIDE_MAX: u32 = 30;
+
 /// For so long after the last one.
 pub(super) const FAILURES_COUNT_FOR: Duration = Duration::from_secs(600);
 
-/// Users with failures at one time; of more the one that would be forgotten first is forgotten now.
+/// Users and rooms with failures at one time; of more the one that would be forgotten first is forgotten now.
 const FAILING_USERS_MAX: usize = 4_096;
 
 /// Who entered wrong PINs lately.
 #[derive(Debug, Default)]
-pub(super) struct Failures(BTreeMap<Aor, (u32, Mono)>);
+pub(super) struct Failures(BTreeMap<Guesser, (u32, Mono)>);
 
-impl Failures {
-    pub(super) fn are_too_many(&mut self, now: Mono, user: &Aor) -> bool {
-        self.0.retain(|_, (_, until)| *until > now);
-        self.0.get(user).is_some_and(|(count, _)| *count >= FAILURES_MAX)
+/// Whose failures are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Guesser {
+    User(Aor),
+    /// Callers of this room who are no users.
+    Outside(Box<str>),
+}
+
+impl Guesser {
+    pub(super) fn of(user: Option<&Aor>, room: &str) -> Guesser {
+        user.map_or_else(|| Guesser::Outside(room.into()), |user| Guesser::User(user.clone()))
     }
 
-    fn count(&mut self, now: Mono, user: &Aor) {
-        let entry = self.0.entry(user.clone()).or_insert((0, now));
+    fn limit(&self) -> u32 {
+        match self {
+            Guesser::User(_) => FAILURES_MAX,
+            Guesser::Outside(_) => FAILURES_OUTSIDE_MAX,
+        }
+    }
+}
+
+impl Failures {
+    pub(super) fn are_too_many(&mut self, now: Mono, guesser: &Guesser) -> bool {
+        self.0.retain(|_, (_, until)| *until > now);
+        let failed = self.0.get(guesser);
+        failed.is_some_and(|(count, _)| *count >= guesser.limit())
+    }
+
+    fn count(&mut self, now: Mono, guesser: Guesser) {
+        let entry = self.0.entry(guesser).or_insert((0, now));
         *entry = (entry.0 + 1, forgotten_at(now));
         if self.0.len() > FAILING_USERS_MAX {
             let first = self.0.iter().min_by_key(|(_, (_, until))| *until);
-            if let Some(first) = first.map(|(user, _)| user.clone()) {
+            if let Some(first) = first.map(|(guesser, _)| guesser.clone()) {
                 self.0.remove(&first);
             }
         }
@@ -124,10 +150,13 @@ impl Calls {
         let last = entry.wrong >= settings.pin_attempts;
         entry.alarm = pin_alarm(cx, leg, settings.pin_timeout);
         let user = member.user.clone();
-        if let Some(user) = user {
-            tracing::info!(%user, "wrong PIN of a conference room");
-            self.conferences.failures.count(cx.now.mono, &user);
-        }
+        let Some(room) = self.conferences.room_of(leg) else {
+            return;
+        };
+        tracing::info!(user = user.as_ref().map(Aor::as_str), %room, "wrong PIN of a conference room");
+        self.conferences
+            .failures
+            .count(cx.now.mono, Guesser::of(user.as_ref(), &room));
         match last {
             true => self.turn_out(cx, leg),
             false => self.play_at_door(cx, leg, Sound::Tone(says_wrong())),

@@ -21,7 +21,7 @@ use crate::route;
 use crate::subscribe::Watched;
 use crate::text::split_shown;
 use clock::{Mono, Wall};
-use door::Failures;
+use door::{Failures, Guesser};
 use media::plan::{Audience, Matrix, Sound};
 use media::tone::Tone;
 use media::{Plan, PlayerId, RoomId, WorkerId};
@@ -194,6 +194,10 @@ impl Conferences {
         self.open.get_mut(name)
     }
 
+    fn room_of(&self, leg: LegKey) -> Option<Arc<str>> {
+        self.seats.get(&leg.pack()).cloned()
+    }
+
     /// The member a leg is, and its room.
     fn member(&mut self, leg: LegKey) -> Option<(&RoomSettings, &mut Member)> {
         let conference = self.at(leg)?;
@@ -223,7 +227,8 @@ impl Calls {
         name: &str,
         user: Option<&Aor>,
     ) -> Result<Option<WorkerId>, Failure> {
-        if user.is_some_and(|user| self.conferences.failures.are_too_many(cx.now.mono, user)) {
+        let guesser = Guesser::of(user, name);
+        if self.conferences.failures.are_too_many(cx.now.mono, &guesser) {
             return Err(turned_away(403, "too many wrong PINs"));
         }
         let Some(conference) = self.conferences.open.get(name) else {

@@ -277,3 +277,43 @@ fn a_forward_leads_outside_only_where_the_forwarder_may_dial() {
     let invite = carrier("x").expect_request(&mut lab, Method::Invite);
     assert_eq!(invite.request_uri(), b"sip:+49301234@203.0.113.5:5070");
 }
+
+#[test]
+fn who_guesses_pins_from_outside_under_ever_other_numbers_is_turned_away() {
+    let (mut lab, ..) = lab_with(|config| {
+        let mut rule = Rule::new(Pattern::Exact("3000".into()), Action::Room(None));
+        rule.contexts = vec!["incoming".into()];
+        config.dialplan.insert(0, rule);
+        config.conferences.default.pin = crate::config::conference::Pin::new("4711");
+    });
+    for call in 0..10 {
+        let mut guesser = carrier(&format!("+49170{call}"));
+        let mut theirs = guesser.invite(&mut lab, "3000", Some(&sdp(7000, &[0, 101])));
+        let ok = guesser.expect(&mut lab, 200);
+        guesser.ack(&mut lab, &mut theirs, &ok, None);
+        let leg = lab.studio.towards(7000).expect("a leg in the engine").leg;
+        for digit in "1111#2222#3333#".chars() {
+            lab.input(crate::Input::Media(media::Event::Dtmf {
+                leg,
+                digit,
+                duration: std::time::Duration::from_millis(100),
+                by: media::DtmfBy::Packets,
+                passed_on: false,
+            }));
+        }
+        told_bye(&mut lab, &guesser);
+        lab.pass_s(1);
+    }
+    let mut guesser = carrier("+491799");
+    let theirs = guesser.invite(&mut lab, "3000", Some(&sdp(7000, &[0, 101])));
+    let refusal = guesser.expect(&mut lab, 403);
+    guesser.ack_failure(&mut lab, &theirs, &refusal);
+    // A user is not concerned.
+    let mut jim = Handset::registered(&mut lab, "1001", 6100);
+    let mut jims = jim.invite(&mut lab, "3000", Some(&sdp(7000, &[0, 101])));
+    let ok = jim.expect(&mut lab, 200);
+    jim.ack(&mut lab, &mut jims, &ok, None);
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    jim.expect(&mut lab, 200);
+    lab.assert_clean();
+}
