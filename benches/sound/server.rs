@@ -2,7 +2,8 @@
 
 use std::fs;
 
-/// CPU time so far and resident memory.
+/// CPU time so far and resident memory of its own: pages of the program's file that are read for the first time while the load runs
+/// are nobody's.
 #[derive(Copy, Clone, Default)]
 pub struct Usage {
     pub cpu_ns: u64,
@@ -41,6 +42,6 @@ fn ticks(pid: u32) -> u64 {
 
 fn rss_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
