@@ -2,6 +2,7 @@
 
 use super::display::AGAIN;
 use super::ending::reason_header;
+use super::side::SIDES_MAX;
 use super::{Calls, LegKey, State, TIMER_ASK_BACK, leg_timer};
 use crate::Supervision;
 use crate::arena::Key;
@@ -179,10 +180,35 @@ impl Calls {
         if let Some(interaction) = self.interactions.get_mut(side) {
             interaction.parties.iter_mut().for_each(|party| party.line = None);
         }
+        self.bring_calls_along(side, parent);
         self.plumb(cx, parent);
         let headers = reason_header(EndReason::Normal);
         self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
         Some((parent, by))
+    }
+
+    /// Supervisors' phones that ring on behalf of somebody who came ring on, for where he is now.
+    fn bring_calls_along(&mut self, side: Key<Interaction>, parent: Key<Interaction>) {
+        for calling in self.sides_of(side) {
+            let by = self
+                .interactions
+                .get(calling)
+                .and_then(|call| Some(call.side.as_ref()?.by));
+            let is_there = |parent: &Interaction| by.is_some_and(|by| parent.party(by).is_some());
+            let has_room = |parent: &Interaction| parent.call.sides.len() < SIDES_MAX;
+            if !self
+                .interactions
+                .get(parent)
+                .is_some_and(|parent| is_there(parent) && has_room(parent))
+            {
+                continue;
+            }
+            self.detach_side(side, calling);
+            if let Some(served) = self.interactions.get_mut(calling).and_then(|call| call.side.as_mut()) {
+                served.parent = parent;
+            }
+            self.attach_side(parent, calling);
+        }
     }
 
     /// A party that came takes part as this; it is written down.

@@ -15,7 +15,7 @@ use sip::{Headers, Name};
 use smallvec::SmallVec;
 
 /// Side calls of one interaction at a time: more than anybody can keep apart.
-const SIDES_MAX: usize = 8;
+pub(super) const SIDES_MAX: usize = 8;
 
 /// What a side call is to be.
 pub(super) struct Wish<'w> {

@@ -4,7 +4,7 @@ use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
 use super::verbs::{consult, consulting};
 use super::*;
 use crate::{Refusal, Supervision, Verb};
-use model::Medium;
+use model::{InteractionId, Medium, PartyId};
 
 #[test]
 fn a_supervisor_listens_whispers_and_barges_in_without_a_new_call() {
@@ -255,5 +255,120 @@ fn who_answers_one_of_two_phones_is_supervised_there_and_shown_there_whom_he_tal
     stage.act(JIM, Verb::CompleteConference { consultation });
     let contact = header(stage.actors[JIM].got.last().unwrap(), Name::Contact);
     assert!(contact.ends_with(";isfocus"), "{contact}");
+    stage.end();
+}
+
+fn supervise(interaction: InteractionId, party: Option<PartyId>, mode: Supervision) -> Verb {
+    Verb::Supervise {
+        interaction,
+        party,
+        mode,
+    }
+}
+
+#[test]
+fn who_is_in_a_consultation_is_supervised_by_command_as_by_star_code() {
+    for (mode, star) in [
+        (Supervision::Listen, "*0"),
+        (Supervision::Whisper, "*1"),
+        (Supervision::Barge, "*2"),
+    ] {
+        for (whom, extension) in [(KATE, "1000"), (JIM, "1001")] {
+            let heard = ["star code", "command"].map(|way| {
+                let (mut stage, _, consultation) = consulting();
+                let party = Some(stage.party_id(consultation, whom));
+                match way {
+                    "command" => {
+                        assert!(!stage.act(BOSS, supervise(consultation, party, mode)).done);
+                        stage.answer(BOSS);
+                    }
+                    _ => stage.dial(BOSS, &format!("{star}{extension}")),
+                }
+                stage.assert_sense();
+                let heard = [KATE, JIM, CUSTOMER, BOSS].map(|who| stage.hears(who));
+                stage.end();
+                heard
+            });
+            assert_eq!(heard[0], heard[1], "{star}{extension}");
+            assert_eq!(heard[0][2], ["music"], "the contact hears nothing of it");
+        }
+    }
+}
+
+#[test]
+fn a_supervisor_who_went_along_changes_his_mode_by_the_consultation_that_he_hears() {
+    let (mut stage, id) = Stage::talking();
+    stage.dial(BOSS, "*01000");
+    let consultation = consult(&mut stage, id, "1001");
+    stage.answer(JIM);
+    let whisper = supervise(consultation, None, Supervision::Whisper);
+    assert!(stage.act(BOSS, whisper).done, "no new call");
+    assert_eq!(stage.hears(KATE), ["1001", "1009"]);
+    assert_eq!(stage.hears(JIM), ["1000"]);
+    assert_eq!(stage.actors[BOSS].dialogs.len(), 1);
+    stage.end();
+}
+
+#[test]
+fn a_supervisors_phone_that_rings_for_a_consultation_rings_on_when_that_is_completed() {
+    for purpose in ["transfer", "conference"] {
+        let (mut stage, interaction, consultation) = consulting();
+        stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+        let verb = match purpose {
+            "transfer" => Verb::CompleteTransfer { consultation },
+            _ => Verb::CompleteConference { consultation },
+        };
+        stage.act(KATE, verb);
+        stage.answer(BOSS);
+        let expected: &[&str] = match purpose {
+            "transfer" => &["1001", "1005"],
+            _ => &["1000", "1001", "1005"],
+        };
+        assert_eq!(stage.hears(BOSS), expected, "{purpose}");
+        assert_eq!(stage.party(interaction, BOSS).role, model::PartyRole::Listen);
+        stage.assert_sense();
+        stage.end();
+    }
+}
+
+#[test]
+fn a_supervisors_phone_stops_ringing_with_the_consultation_and_not_with_the_contact() {
+    let (mut stage, _, consultation) = consulting();
+    stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+    stage.act(KATE, Verb::EndConsult { consultation });
+    assert!(stage.actors[BOSS].ringing.is_empty());
+    assert_eq!(stage.outcomes().last(), Some(&("monitor".to_owned(), 487)));
+    stage.end();
+    let (mut stage, _, consultation) = consulting();
+    stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+    stage.hang_up(CUSTOMER, 0);
+    stage.answer(BOSS);
+    assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
+    stage.end();
+}
+
+#[test]
+fn a_supervisor_takes_over_from_who_is_consulted() {
+    let (mut stage, interaction, consultation) = consulting();
+    assert!(
+        !stage
+            .act(
+                BOSS,
+                Verb::TakeOver {
+                    interaction: consultation
+                }
+            )
+            .done
+    );
+    stage.answer(BOSS);
+    assert!(!stage.is_in_a_call(JIM));
+    assert_eq!(
+        (stage.hears(KATE), stage.hears(BOSS)),
+        (vec!["1009".into()], vec!["1000".into()])
+    );
+    assert_eq!(stage.hears(CUSTOMER), ["music"]);
+    stage.act(KATE, Verb::CompleteTransfer { consultation });
+    assert_eq!(stage.hears(CUSTOMER), ["1009"]);
+    assert_eq!(stage.view(interaction).owner, Some(stage.party_id(interaction, BOSS)));
     stage.end();
 }
