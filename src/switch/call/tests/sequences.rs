@@ -229,7 +229,7 @@ fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[mo
         .find(|view| view.parent.is_some())
         .map_or(interaction, |view| view.id);
     let on = dice.roll(2) == 0;
-    match dice.roll(20) {
+    match dice.roll(22) {
         0 => Verb::Hold { interaction },
         1 => Verb::Resume { interaction },
         2 => Verb::Toggle { interaction },
@@ -267,6 +267,26 @@ fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[mo
         }
         17 => Verb::Record { interaction, on },
         18 => Verb::SendToVoicemail { interaction, target },
-        _ => Verb::TakeOver { interaction },
+        19 => Verb::TakeOver { interaction },
+        20 => {
+            let interaction = consultation;
+            let mode = [Supervision::Listen, Supervision::Whisper, Supervision::Barge][dice.roll(3)];
+            match dice.roll(3) {
+                0 => Verb::TakeOver { interaction },
+                _ => Verb::Supervise {
+                    interaction,
+                    party: None,
+                    mode,
+                },
+            }
+        }
+        _ => {
+            let (key, value) = ("order".into(), if on { "77" } else { "" }.into());
+            Verb::SetCaseData {
+                interaction,
+                key,
+                value,
+            }
+        }
     }
 }
