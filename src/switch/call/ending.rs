@@ -268,6 +268,9 @@ impl Calls {
             parted: false,
         });
         tracing::debug!(leg = %leg.id, call_id = %loggable(leg.session.call_id().as_bytes()), ?reason, "leg leaves");
+        for (_, alarm) in std::mem::take(&mut leg.again) {
+            cx.core.endpoint.cancel_timer(alarm);
+        }
         self.drop_exchange(cx, key);
         self.drop_relayed(cx, key);
         if let Some(leg) = self.legs.get_mut(key) {

@@ -1,9 +1,8 @@
 //! Who takes part in a call that is up: parties come from side calls, go, hold and attend; what that means for the others.
 
-use super::display::AGAIN;
 use super::ending::reason_header;
 use super::side::SIDES_MAX;
-use super::{Calls, LegKey, State, TIMER_ASK_BACK, leg_timer};
+use super::{Calls, LegKey, State, TIMER_ASK_BACK};
 use crate::Supervision;
 use crate::arena::Key;
 use crate::core::Cx;
@@ -72,8 +71,7 @@ impl Calls {
             leg.is_wanted_back = !asked;
         }
         if !asked {
-            let at = cx.now.mono + AGAIN;
-            cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_ASK_BACK);
+            self.try_again(cx, key, TIMER_ASK_BACK);
         }
     }
 

@@ -54,6 +54,11 @@ impl Studio {
         if self.is_dead { 0 } else { self.rooms.len() }
     }
 
+    /// Their names.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.iter().map(|(_, room)| *room)
+    }
+
     /// The leg on this RTP port.
     #[must_use]
     pub fn on_port(&self, port: u16) -> Option<&OpenLeg> {
