@@ -93,6 +93,30 @@ fn hold_by_the_phone_is_the_same_and_the_other_phone_hears_of_it_only_as_music()
 }
 
 #[test]
+fn what_a_phone_holds_in_one_form_it_resumes_in_the_other() {
+    use Method::{Invite, Update};
+    for who in [KATE, CUSTOMER] {
+        let other = if who == KATE { CUSTOMER } else { KATE };
+        for (hold, resume) in [(Update, Invite), (Invite, Update)] {
+            for direction in ["sendonly", "inactive"] {
+                let (mut stage, interaction) = Stage::talking();
+                let talk = [who, other].map(|who| stage.hears(who));
+                assert_eq!(stage.reinvite(who, 0, hold.clone(), direction), 200);
+                assert!(stage.party(interaction, who).holds && stage.party(interaction, other).held);
+                assert_eq!(stage.hears(other), ["music"]);
+                assert_eq!(stage.reinvite(who, 0, resume.clone(), "sendrecv"), 200);
+                let answer = body(stage.actors[who].replies.last().unwrap());
+                assert!(answer.contains("a=sendrecv\r\n"), "{answer}");
+                assert!(!stage.party(interaction, who).holds && !stage.party(interaction, other).held);
+                assert_eq!([who, other].map(|who| stage.hears(who)), talk);
+                assert!(stage.actors[other].got.is_empty(), "the other phone is told nothing");
+                stage.end();
+            }
+        }
+    }
+}
+
+#[test]
 fn both_sides_hold_and_each_takes_back_its_own() {
     let (mut stage, interaction) = Stage::talking();
     stage.reinvite(CUSTOMER, 0, Method::Invite, "sendonly");
