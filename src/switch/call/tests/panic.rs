@@ -108,7 +108,7 @@ fn while_a_call_ends() {
 fn while_a_supervisor_comes_into_a_consultation() {
     use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE};
     use crate::Verb;
-    let (mut stage, interaction, consultation) = super::verbs::consulting();
+    let (mut stage, interaction, consultation) = super::consult::consulting();
     let listen = Verb::Supervise {
         interaction: consultation,
         party: None,

@@ -1,7 +1,7 @@
 //! Supervisors: whom they hear, who hears them, where they go along, and what is recorded of them.
 
+use super::consult::{consult, consulting};
 use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
-use super::verbs::{consult, consulting};
 use super::*;
 use crate::{Refusal, Supervision, Verb};
 use model::{InteractionId, Medium, PartyId};
