@@ -1,13 +1,15 @@
 //! What comes of a side call: its target answers, and its purpose is carried out; or it comes to nothing. Who asked for it
 //! hears which.
 
+use super::identity::Identity;
 use super::{Bridge, Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
-use crate::core::Cx;
+use crate::core::{Core, Cx};
 use crate::interaction::{Asker, Interaction};
+use crate::route::{self, Callee, Target};
 use crate::{Notice, Output};
 use media::plan::Matrix;
-use model::{EndedBy, Event, PartyId, Purpose, VerbOutcome};
+use model::{Aor, EndedBy, Event, PartyId, Purpose, VerbOutcome};
 use sip::{Message, Reply};
 
 impl Calls {
@@ -114,14 +116,19 @@ impl Calls {
             return;
         };
         let party = interaction.party(by);
-        let (user, who) = party
+        let (owner, shown) = party
             .map(|party| (party.user.clone(), party.shown.clone()))
             .unwrap_or_default();
-        let user = asked.user.or(user);
-        let detail = if status < 300 {
-            dialled.to_owned()
-        } else {
-            format!("{dialled}: {status}")
+        let user = asked.user.or_else(|| owner.clone());
+        // A supervisor, whose own phone was called on behalf of somebody.
+        let supervisor = user.as_ref().filter(|user| owner.as_ref() != Some(user));
+        let who = supervisor.map_or(shown, |user| shown_of(cx.core, user));
+        let is_transfer = ["instant-transfer", "complete-transfer"].contains(&asked.verb);
+        let voicemail = mailbox_instead(cx.core, dialled, status).filter(|_| is_transfer);
+        let detail = match (status < 300, supervisor) {
+            (true, None) => dialled.to_owned(),
+            (true, Some(_)) => String::new(),
+            (false, _) => format!("{dialled}: {status}"),
         };
         // What supervisors do is written down when they are there.
         if asked.supervision.is_none() {
@@ -133,6 +140,7 @@ impl Calls {
             verb: asked.verb.into(),
             client: asked.client,
             status,
+            voicemail,
         };
         cx.core.announce(|| Event::Verb {
             outcome: outcome.clone(),
@@ -140,5 +148,23 @@ impl Calls {
         cx.core
             .outputs
             .push_back(Output::Notice(Notice::Verb(Box::new(outcome))));
+    }
+}
+
+/// A user as others are shown him.
+fn shown_of(core: &Core, user: &Aor) -> Box<str> {
+    let known = core.users.find(user.user());
+    known.map_or_else(
+        || user.as_str().into(),
+        |user| Identity::of_called(core, &Callee::User(user)).shown,
+    )
+}
+
+/// Whose mailbox a contact may be offered when the way to this target comes to nothing: that of a user of ours who is busy,
+/// absent, does not answer or declines (R110).
+pub(super) fn mailbox_instead(core: &Core, dialled: &str, status: u16) -> Option<Box<str>> {
+    match (route::target(core, dialled), status) {
+        (Target::User(user), 408 | 480 | 486 | 600 | 603) => Some(core.users[user].aor.user().into()),
+        _ => None,
     }
 }

@@ -1,9 +1,10 @@
 //! Transfers: at once and after a consultation, by command and by REFER, and what is told and recorded of them.
 
 use super::consult::{consult, consulting};
-use super::stage::{ANN, CUSTOMER, JIM, KATE, Stage};
+use super::stage::{ANN, CUSTOMER, JIM, KATE, Stage, aor};
 use super::*;
-use crate::Verb;
+use crate::{Answer, By, Command, Notice, Refusal, SetAgent, Verb};
+use model::{InteractionId, Medium};
 
 #[test]
 fn a_completed_transfer_joins_contact_and_target_and_both_displays_change() {
@@ -160,6 +161,111 @@ fn a_transfer_that_fails_leaves_the_contact_with_the_agent_on_hold() {
             stage.end();
         }
     }
+}
+
+/// The outcome that was told last: status, and whose mailbox may be offered.
+fn told(stage: &Stage) -> (u16, Option<&str>) {
+    let outcomes = stage.lab.notices.iter().filter_map(|notice| match notice {
+        Notice::Verb(outcome) => Some((outcome.status, outcome.voicemail.as_deref())),
+        _ => None,
+    });
+    outcomes.last().expect("an outcome")
+}
+
+/// Kate transfers the contact: what she is told at once, if it comes to nothing at once.
+fn transfers(stage: &mut Stage, way: &str, interaction: InteractionId, target: &str) -> Option<Refusal> {
+    let refer_to = format!("Refer-To: <sip:{target}@example.com>\r\n");
+    let target = target.into();
+    match way {
+        "command" => match stage.ask(KATE, Verb::InstantTransfer { interaction, target }) {
+            Answer::Refused(refusal) => return Some(refusal),
+            answer => assert!(matches!(answer, Answer::Acted(acted) if !acted.done)),
+        },
+        _ => stage.request(KATE, 0, Method::Refer, &refer_to, None),
+    }
+    None
+}
+
+#[test]
+fn a_transfer_to_who_is_absent_leaves_the_contact_where_it_was_and_offers_voicemail() {
+    for way in ["command", "refer"] {
+        for held in [true, false] {
+            let (mut stage, interaction) = Stage::talking();
+            if held {
+                stage.act(KATE, Verb::Hold { interaction });
+            }
+            let refusal = transfers(&mut stage, way, interaction, "1008");
+            match way {
+                "command" => {
+                    let (status, voicemail) = (480, "1008".into());
+                    assert_eq!(refusal, Some(Refusal::NotTransferred { status, voicemail }));
+                }
+                _ => {
+                    let notified = stage.notified(KATE);
+                    assert_eq!(notified.last().unwrap(), "SIP/2.0 480 Temporarily Unavailable");
+                    assert_eq!(told(&stage), (480, Some("1008")));
+                }
+            }
+            // Who was on hold stays so until she resumes (R109); else she talks on.
+            let heard = if held { "music" } else { "1000" };
+            assert_eq!(stage.hears(CUSTOMER), [heard], "{way}");
+            stage.pass_s(120);
+            assert_eq!(stage.hears(CUSTOMER), [heard], "{way}");
+            stage.act(KATE, Verb::Resume { interaction });
+            assert_eq!(stage.hears(CUSTOMER), ["1000"]);
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn who_is_not_ready_may_decline_a_transfer_and_the_contact_stays_on_hold_and_is_offered_voicemail() {
+    for way in ["command", "refer"] {
+        for status in [486, 603, 480] {
+            let (mut stage, interaction) = Stage::talking();
+            let not_ready = SetAgent {
+                by: By::User(aor(JIM)),
+                user: aor(JIM),
+                willing: model::Willing::NotReady,
+                medium: Some(Medium::Voice),
+                reason: "meal".into(),
+            };
+            let answer = stage.lab.ask(Command::SetAgent(Box::new(not_ready)));
+            assert!(matches!(answer, Answer::Agents(_)), "{answer:?}");
+            assert_eq!(transfers(&mut stage, way, interaction, "1001"), None);
+            match status {
+                480 => stage.pass_s(61),
+                status => stage.refuse(JIM, status),
+            }
+            assert_eq!(told(&stage), (status, Some("1001")), "{way}");
+            assert_eq!(stage.hears(CUSTOMER), ["music"]);
+            stage.pass_s(120);
+            assert_eq!(stage.hears(CUSTOMER), ["music"]);
+            stage.act(KATE, Verb::Resume { interaction });
+            assert_eq!(stage.hears(CUSTOMER), ["1000"]);
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn voicemail_is_offered_for_transfers_to_users_that_come_to_nothing_and_for_nothing_else() {
+    let (mut stage, interaction) = Stage::talking();
+    // A group has no mailbox.
+    assert_eq!(
+        transfers(&mut stage, "command", interaction, "2000"),
+        Some(Refusal::Unreachable(480))
+    );
+    assert_eq!(transfers(&mut stage, "refer", interaction, "2000"), None);
+    assert_eq!(told(&stage), (480, None));
+    let target = "1001".into();
+    stage.act(KATE, Verb::InstantConference { interaction, target });
+    stage.refuse(JIM, 486);
+    assert_eq!(told(&stage), (486, None));
+    transfers(&mut stage, "command", interaction, "1001");
+    stage.answer(JIM);
+    assert_eq!(told(&stage), (200, None));
+    stage.end();
 }
 
 #[test]
