@@ -32,6 +32,7 @@ mod transfer;
 mod verbs;
 mod video;
 mod watch;
+mod written;
 
 use crate::config::HoldMode;
 pub(crate) use crate::testing::{handset, lab, stage};
