@@ -2,7 +2,7 @@
 
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode};
-use crate::support::{http, log_in, tone, wait_for};
+use crate::support::{http, log_in, tape, tone, wait_for};
 use serde_json::{Value, json};
 
 /// Tones whose harmonics do not meet, and the music of who is on hold.
@@ -92,6 +92,12 @@ impl Office {
         self.customer.goes_on_hearing(&[MUSIC], &[AGENT, COLLEAGUE]);
     }
 
+    /// What was recorded of the call, which ends.
+    fn recorded(mut self) -> [Vec<i16>; 2] {
+        self.customer.hang_up();
+        tape::channels(&self.node)
+    }
+
     fn close(mut self) {
         self.customer.hang_up();
         wait_for("the end of all calls", || {
@@ -173,4 +179,26 @@ fn a_supervisor_listens_unheard_whispers_to_the_agent_alone_and_barges_in() {
     office.two_talk();
     office.boss.hears_mix(&[CUSTOMER, AGENT], &[BOSS]);
     office.close();
+}
+
+#[test]
+fn what_a_supervisor_whispers_is_on_no_channel_of_a_recording_whenever_that_began() {
+    for began in ["before", "meanwhile"] {
+        let office = Office::open();
+        let record = || drop(office.does("1001", "record", &office.call, &json!({ "state": "on" })));
+        if began == "before" {
+            record();
+            tape::a_second_more(&office.node);
+        }
+        office.does("1000", "whisper", &office.call, &Value::Null);
+        office.agent.hears_mix(&[CUSTOMER, BOSS], &[AGENT]);
+        if began == "meanwhile" {
+            record();
+        }
+        tape::a_second_more(&office.node);
+        office.agent.goes_on_hearing(&[CUSTOMER, BOSS], &[AGENT]);
+        let [customers, agents] = office.recorded();
+        tape::assert_only(&customers, CUSTOMER, &[AGENT, BOSS, MUSIC]);
+        tape::assert_only(&agents, AGENT, &[CUSTOMER, BOSS, MUSIC]);
+    }
 }
