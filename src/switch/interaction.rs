@@ -7,6 +7,7 @@
 use crate::arena::Key;
 use crate::call::{Call, LegKey};
 use clock::Wall;
+use media::tone::Progress;
 use model::{
     Aor, CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, CdrLink, HISTORY_MAX, HistoryView, InteractionId, PartyId,
     Purpose,
@@ -123,6 +124,8 @@ pub(crate) struct Party {
     pub(crate) muted: bool,
     /// Hears nobody.
     pub(crate) deaf: bool,
+    /// By which it is told that its consultation has come to nothing, until it turns to something else or has heard it.
+    pub(crate) tone: Option<Progress>,
 }
 
 /// How a party takes part.
@@ -154,6 +157,7 @@ impl Party {
             holds: false,
             muted: false,
             deaf: false,
+            tone: None,
         }
     }
 

@@ -160,7 +160,7 @@ impl Calls {
     }
 
     /// Somebody hears this side call by a line of its parent.
-    fn is_heard(&self, side: Key<Interaction>) -> bool {
+    pub(super) fn is_heard(&self, side: Key<Interaction>) -> bool {
         let parties = self.interactions.get(side).map(|side| &side.parties);
         parties.is_some_and(|parties| parties.iter().any(|party| party.line.is_some() && !party.holds))
     }

@@ -9,6 +9,7 @@ use crate::interaction::{Asker, Interaction};
 use crate::route::{self, Callee, Target};
 use crate::{Notice, Output};
 use media::plan::Matrix;
+use media::tone::Progress;
 use model::{Aor, EndedBy, Event, PartyId, Purpose, VerbOutcome};
 use sip::{Message, Reply};
 
@@ -82,7 +83,30 @@ impl Calls {
     /// A side call comes to nothing: who asked for it hears why.
     pub(super) fn on_side_failed(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, status: u16) {
         if matches!(self.state(call), Some(State::Ringing(_) | State::Routing)) {
+            self.tell_by_tone(call, status);
             self.outcome(cx, call, status);
+        }
+    }
+
+    /// Who waits for whom he consults by the line of his one call is told what his phone would tell him of a call of its own.
+    fn tell_by_tone(&mut self, side: Key<Interaction>, status: u16) {
+        let tone = match status {
+            // He gave up himself, or there is nobody to consult about.
+            487 => return,
+            486 | 600 | 603 => Progress::Busy,
+            _ => Progress::Congestion,
+        };
+        let served = self.interactions.get(side).and_then(|side| side.side.as_ref());
+        let Some(served) = served.filter(|served| served.purpose == Purpose::Consult && self.is_heard(side)) else {
+            return;
+        };
+        let (parent, by) = (served.parent, served.by);
+        if let Some(party) = self
+            .interactions
+            .get_mut(parent)
+            .and_then(|parent| parent.party_mut(by))
+        {
+            party.tone = Some(tone);
         }
     }
 

@@ -32,7 +32,7 @@ impl Calls {
     /// A party puts the others of one call on hold, or takes them off.
     pub(super) fn set_holds(&mut self, call: Key<Interaction>, by: PartyId, holds: bool) {
         if let Some(party) = self.interactions.get_mut(call).and_then(|call| call.party_mut(by)) {
-            party.holds = holds;
+            (party.holds, party.tone) = (holds, None);
         }
         let party = self.interactions.get(call).and_then(|call| call.party(by));
         let device = party.filter(|_| holds).and_then(|party| self.device_of(party));
@@ -92,7 +92,7 @@ impl Calls {
         let Some(party) = party.filter(|party| party.holds != holds) else {
             return;
         };
-        party.holds = holds;
+        (party.holds, party.tone) = (holds, None);
         let who = party.shown.clone();
         interaction.note(cx.now.wall, &who, if holds { "hold" } else { "resume" }, "");
         self.plumb(cx, place);

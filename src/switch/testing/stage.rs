@@ -4,7 +4,7 @@
 use super::handset::{Dialog, Handset, sdp};
 use super::lab::{self, Lab};
 use crate::config::Role;
-use crate::{Act, Acted, Answer, By, Command, Notice, Refusal, Verb};
+use crate::{Act, Acted, Answer, By, Command, Input, Notice, Refusal, Verb};
 use model::{Aor, InteractionId, InteractionView, LegId, PartyId, PartyView};
 use sip::{Message, Method, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -502,6 +502,14 @@ impl Stage {
             self.lab.pass_s(1);
             self.settle();
         }
+    }
+
+    /// Tones that do not sound for ever come to their end.
+    pub fn end_tones(&mut self) {
+        for event in self.lab.studio.end_tones() {
+            self.lab.input(Input::Media(event));
+        }
+        self.settle();
     }
 
     fn react(&mut self, who: usize, message: &Message) {

@@ -1,8 +1,11 @@
 //! Consultations: who hears whom, change between them, and what becomes of them.
 
-use super::stage::{CUSTOMER, JIM, KATE, Stage, aor};
+use super::stage::{ANN, CUSTOMER, JIM, KATE, Stage, aor};
 use super::*;
 use crate::{Answer, By, Command, Look, Refusal, Verb};
+use media::Plan;
+use media::plan::Sound;
+use media::tone::{Country, Progress, Tone};
 use model::{InteractionId, Medium, PartyState};
 
 pub(super) fn consult(stage: &mut Stage, interaction: InteractionId, target: &str) -> InteractionId {
@@ -151,6 +154,7 @@ fn a_refused_consultation_leaves_the_contact_on_hold_until_the_agent_resumes() {
         let (mut stage, id) = Stage::talking();
         consult(&mut stage, id, "1001");
         stage.refuse(JIM, status);
+        stage.end_tones();
         assert_eq!(
             (stage.hears(KATE), stage.hears(CUSTOMER)),
             (vec![], vec!["music".into()])
@@ -166,6 +170,121 @@ fn a_refused_consultation_leaves_the_contact_on_hold_until_the_agent_resumes() {
         );
         stage.end();
     }
+}
+
+/// The tone that somebody was played last.
+fn played(stage: &Stage) -> Tone {
+    let mut plans = stage.lab.studio.plans.iter().rev();
+    let tone = plans.find_map(|plan| match plan {
+        Plan::Play {
+            sound: Sound::Tone(tone),
+            ..
+        } => Some(tone.clone()),
+        _ => None,
+    });
+    tone.expect("a tone")
+}
+
+#[test]
+fn who_consults_hears_busy_or_congestion_for_some_seconds_when_it_comes_to_nothing() {
+    for (status, progress) in [
+        (486, Progress::Busy),
+        (600, Progress::Busy),
+        (603, Progress::Busy),
+        (480, Progress::Congestion),
+        // Nobody answers.
+        (0, Progress::Congestion),
+    ] {
+        let (mut stage, id) = Stage::talking();
+        consult(&mut stage, id, "1001");
+        match status {
+            0 => stage.pass_s(61),
+            status => stage.refuse(JIM, status),
+        }
+        let told = if status == 0 { 480 } else { status };
+        assert_eq!(stage.outcomes(), [("consult".to_owned(), told)], "at once");
+        assert_eq!(
+            (stage.hears(KATE), stage.hears(CUSTOMER)),
+            (vec!["tone".into()], vec!["music".into()])
+        );
+        let (tone, expected) = (played(&stage), Tone::progress(Country::default(), progress));
+        assert_eq!(
+            (&tone.hz, &tone.cadence_ms),
+            (&expected.hz, &expected.cadence_ms),
+            "{status}"
+        );
+        let lasts_ms = tone.cadence_ms.iter().sum::<u16>() * tone.repeat.unwrap();
+        assert!((4_000..=5_000).contains(&lasts_ms), "{lasts_ms}");
+        stage.end_tones();
+        assert_eq!(
+            (stage.hears(KATE), stage.hears(CUSTOMER)),
+            (vec![], vec!["music".into()])
+        );
+        stage.assert_sense();
+        stage.end();
+    }
+}
+
+#[test]
+fn what_the_agent_does_next_ends_the_tone_and_it_does_not_come_again() {
+    let failed = || {
+        let (mut stage, id) = Stage::talking();
+        consult(&mut stage, id, "1001");
+        stage.refuse(JIM, 486);
+        (stage, id)
+    };
+    for way in ["command", "phone"] {
+        let (mut stage, interaction) = failed();
+        match way {
+            "command" => drop(stage.act(KATE, Verb::Resume { interaction })),
+            _ => {
+                stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+                stage.reinvite(KATE, 0, Method::Invite, "sendrecv");
+            }
+        }
+        assert_eq!(
+            (stage.hears(KATE), stage.hears(CUSTOMER)),
+            (vec!["1005".into()], vec!["1000".into()])
+        );
+        stage.act(KATE, Verb::Hold { interaction });
+        assert_eq!(stage.hears(KATE), [""; 0], "{way}");
+        stage.end();
+    }
+    let (mut stage, interaction) = failed();
+    let consultation = consult(&mut stage, interaction, "1002");
+    stage.answer(ANN);
+    assert_eq!(stage.hears(KATE), ["1002"]);
+    stage.act(
+        KATE,
+        Verb::Hold {
+            interaction: consultation,
+        },
+    );
+    assert_eq!(stage.hears(KATE), [""; 0]);
+    stage.end();
+    let (mut stage, _) = failed();
+    stage.hang_up(CUSTOMER, 0);
+    assert!(!stage.is_in_a_call(KATE));
+    stage.end();
+}
+
+#[test]
+fn who_does_not_wait_for_whom_he_consults_hears_no_tone() {
+    let (mut stage, interaction) = Stage::talking();
+    consult(&mut stage, interaction, "1001");
+    stage.act(KATE, Verb::Resume { interaction });
+    stage.refuse(JIM, 486);
+    assert_eq!(stage.hears(KATE), ["1005"]);
+    stage.act(KATE, Verb::Hold { interaction });
+    assert_eq!(stage.hears(KATE), [""; 0]);
+    stage.end();
+    // Her phone is told 486 of a second call, and plays what it likes.
+    let (mut stage, _) = Stage::talking();
+    stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+    stage.dial(KATE, "1001");
+    stage.refuse(JIM, 486);
+    assert_eq!((stage.last_reply(KATE), stage.hears_in_all(KATE)), (486, vec![]));
+    stage.end();
 }
 
 #[test]

@@ -16,6 +16,8 @@ enum State {
     HeldByBoth,
     /// Jim rings.
     Asking,
+    /// Jim was busy, and Kate hears that.
+    Refused,
     Consulting,
     /// Kate asked by a second call of her phone.
     ConsultingByPhone,
@@ -80,6 +82,10 @@ fn set(state: State) -> (Stage, InteractionId) {
             stage.act(KATE, Verb::Hold { interaction });
         }
         State::Asking => drop(stage.act(KATE, consult("1001"))),
+        State::Refused => {
+            stage.act(KATE, consult("1001"));
+            stage.refuse(JIM, 486);
+        }
         State::Consulting | State::Conference => {
             let consultation = stage.act(KATE, consult("1001")).view.id;
             stage.answer(JIM);
@@ -343,6 +349,11 @@ fn every_verb_while_the_contact_is_held_survives_every_trouble() {
 #[test]
 fn every_verb_while_the_consulted_party_rings_survives_every_trouble() {
     all_of(State::Asking);
+}
+
+#[test]
+fn every_verb_after_a_consultation_that_was_refused_survives_every_trouble() {
+    all_of(State::Refused);
 }
 
 #[test]

@@ -106,7 +106,10 @@ fn step(stage: &mut Stage, dice: &mut Dice) {
                 dial(stage, dice, who, &extra);
             }
         }
-        8 => stage.pass_s([1, 1, 1, 61][dice.roll(4)]),
+        8 => {
+            stage.pass_s([1, 1, 1, 61][dice.roll(4)]);
+            stage.end_tones();
+        }
         // Two at once: what one of them does is on its way while the other acts.
         9 => {
             if let Some(line) = some_line(stage, dice, who) {
