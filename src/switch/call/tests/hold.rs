@@ -78,10 +78,10 @@ fn what_a_phone_holds_in_one_form_it_resumes_in_the_other() {
             for direction in ["sendonly", "inactive"] {
                 let (mut stage, interaction) = Stage::talking();
                 let talk = [who, other].map(|who| stage.hears(who));
-                assert_eq!(stage.reinvite(who, 0, hold.clone(), direction), 200);
+                assert_eq!(stage.reinvite(who, 0, hold, direction), 200);
                 assert!(stage.party(interaction, who).holds && stage.party(interaction, other).held);
                 assert_eq!(stage.hears(other), ["music"]);
-                assert_eq!(stage.reinvite(who, 0, resume.clone(), "sendrecv"), 200);
+                assert_eq!(stage.reinvite(who, 0, resume, "sendrecv"), 200);
                 let answer = body(stage.actors[who].replies.last().unwrap());
                 assert!(answer.contains("a=sendrecv\r\n"), "{answer}");
                 assert!(!stage.party(interaction, who).holds && !stage.party(interaction, other).held);

@@ -165,11 +165,11 @@ fn a_transfer_that_fails_leaves_the_contact_with_the_agent_on_hold() {
 
 /// The outcome that was told last: status, and whose mailbox may be offered.
 fn told(stage: &Stage) -> (u16, Option<&str>) {
-    let outcomes = stage.lab.notices.iter().filter_map(|notice| match notice {
+    let mut outcomes = stage.lab.notices.iter().filter_map(|notice| match notice {
         Notice::Verb(outcome) => Some((outcome.status, outcome.voicemail.as_deref())),
         _ => None,
     });
-    outcomes.last().expect("an outcome")
+    outcomes.next_back().expect("an outcome")
 }
 
 /// Kate transfers the contact: what she is told at once, if it comes to nothing at once.
