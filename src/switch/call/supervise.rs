@@ -72,7 +72,7 @@ impl Calls {
         else {
             return as_said();
         };
-        let is_own = |party: &&Party| party.user.is_some() && party.user == actor.user;
+        let is_own = |party: &&Party| Some(party.id) == actor.party || party.user.is_some() && party.user == actor.user;
         let seat = parent.parties.iter().find(is_own);
         let watches = seat.and_then(|seat| match seat.role {
             Role::Supervisor { of, .. } => Some(of),

@@ -3,7 +3,7 @@
 use super::consult::{consult, consulting};
 use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
 use super::*;
-use crate::{Refusal, Supervision, Verb};
+use crate::{Act, Answer, By, Command, Refusal, Supervision, Verb};
 use model::{InteractionId, Medium, PartyId};
 
 #[test]
@@ -306,6 +306,16 @@ fn a_supervisor_who_went_along_changes_his_mode_by_the_consultation_that_he_hear
     assert_eq!(stage.hears(KATE), ["1001", "1009"]);
     assert_eq!(stage.hears(JIM), ["1000"]);
     assert_eq!(stage.actors[BOSS].dialogs.len(), 1);
+    // The same for him by an operator.
+    let boss = stage.party_id(id, BOSS);
+    let act = Act {
+        by: By::Operator(Some(boss)),
+        client: "".into(),
+        verb: supervise(consultation, None, Supervision::Barge),
+    };
+    let answer = stage.lab.ask(Command::Act(Box::new(act)));
+    assert!(matches!(answer, Answer::Acted(ref acted) if acted.done), "{answer:?}");
+    assert_eq!(stage.hears(JIM), ["1000", "1009"]);
     stage.end();
 }
 
