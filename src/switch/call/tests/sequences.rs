@@ -154,7 +154,12 @@ fn dial(stage: &mut Stage, dice: &mut Dice, who: usize, extra: &str) {
     }
     let number = [
         "1000", "1005", "1001", "1002", "1009", "*01000", "*11000", "*21001", "*81001", "9196", "4711", "3001", "9664",
-    ][dice.roll(13)];
+        "*78", "*79", "*921002", "*93",
+    ][dice.roll(17)];
+    // Each sequence begins with a call that rings at the first phone.
+    if who == 0 && ["*78", "*921002"].contains(&number) {
+        return;
+    }
     stage.log.push(format!("{who} dials {number} {extra:?}"));
     stage.dial_with(who, number, extra);
 }

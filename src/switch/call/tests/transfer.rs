@@ -441,3 +441,81 @@ fn the_target_of_a_transfer_is_told_who_referred_and_nobody_believes_the_refer()
         stage.end();
     }
 }
+
+/// Somebody switches something by a star code, and hears that it is done.
+fn sets(stage: &mut Stage, who: usize, code: &str) {
+    stage.dial(who, code);
+    stage.end_tones();
+    assert!(!stage.is_in_a_call(who));
+}
+
+#[test]
+fn who_does_not_want_to_be_disturbed_is_busy_for_whatever_he_is_called_for() {
+    let (mut stage, interaction) = Stage::talking();
+    sets(&mut stage, JIM, "*78");
+    let target = || "1001".into();
+    let medium = Medium::Voice;
+    let (status, voicemail) = (486, target());
+    for (verb, refusal) in [
+        (
+            Verb::Consult {
+                interaction,
+                target: target(),
+                medium,
+            },
+            Refusal::Unreachable(486),
+        ),
+        (
+            Verb::InstantConference {
+                interaction,
+                target: target(),
+            },
+            Refusal::Unreachable(486),
+        ),
+        (
+            Verb::InstantTransfer {
+                interaction,
+                target: target(),
+            },
+            Refusal::NotTransferred { status, voicemail },
+        ),
+    ] {
+        assert_eq!(stage.refused(KATE, verb), refusal);
+    }
+    transfers(&mut stage, "refer", interaction, "1001");
+    assert_eq!(told(&stage), (486, Some("1001")));
+    assert!(stage.actors[JIM].ringing.is_empty());
+    assert_eq!(stage.hears(CUSTOMER), ["1000"]);
+    sets(&mut stage, JIM, "*79");
+    transfers(&mut stage, "refer", interaction, "1001");
+    stage.answer(JIM);
+    stage.end();
+}
+
+#[test]
+fn whoever_is_called_for_an_interaction_has_his_calls_forwarded_as_he_has_set() {
+    for code in ["*721002", "*901002", "*921002"] {
+        for way in ["command", "refer", "consult"] {
+            let (mut stage, interaction) = Stage::talking();
+            sets(&mut stage, JIM, code);
+            match way {
+                "consult" => {
+                    consult(&mut stage, interaction, "1001");
+                }
+                way => assert_eq!(transfers(&mut stage, way, interaction, "1001"), None),
+            }
+            match code {
+                "*901002" => stage.refuse(JIM, 486),
+                "*921002" => stage.pass_s(61),
+                _ => {}
+            }
+            assert!(stage.actors[JIM].ringing.is_empty(), "{code}");
+            stage.answer(ANN);
+            assert_eq!(told(&stage), (200, None), "{code} by {way}");
+            let talks = if way == "consult" { KATE } else { CUSTOMER };
+            assert_eq!(stage.hears(talks), ["1002"], "{code} by {way}");
+            stage.assert_sense();
+            stage.end();
+        }
+    }
+}
