@@ -2,6 +2,7 @@
 
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode};
+use crate::support::phone::Phone;
 use crate::support::{http, log_in, tape, tone, wait_for};
 use serde_json::{Value, json};
 
@@ -11,6 +12,8 @@ const AGENT: f64 = 440.0;
 const COLLEAGUE: f64 = 1_140.0;
 const BOSS: f64 = 1_790.0;
 const MUSIC: f64 = 2_500.0;
+/// The busy tone of the shipped configuration's country.
+const BUSY: f64 = 425.0;
 
 /// A node that plays [`MUSIC`] to who is on hold, and four phones, of which the customer's has called the agent's.
 struct Office {
@@ -201,4 +204,21 @@ fn what_a_supervisor_whispers_is_on_no_channel_of_a_recording_whenever_that_bega
         tape::assert_only(&customers, CUSTOMER, &[AGENT, BOSS, MUSIC]);
         tape::assert_only(&agents, AGENT, &[CUSTOMER, BOSS, MUSIC]);
     }
+}
+
+#[test]
+fn whom_an_agent_consults_is_busy_and_that_is_heard_for_some_seconds_by_nobody_else() {
+    let office = Office::open();
+    let mut busy = Phone::new(office.node.sip(), "1003");
+    assert_eq!(busy.register().status(), 200);
+    office.does("1001", "consult", &office.call, &json!({ "target": "1003" }));
+    let invite = busy.receive();
+    busy.answer(&invite, 486);
+    office.agent.hears_mix(&[BUSY], &[CUSTOMER, MUSIC]);
+    office.customer.goes_on_hearing(&[MUSIC], &[BUSY, AGENT]);
+    office.agent.is_sent_no_more();
+    office.customer.goes_on_hearing(&[MUSIC], &[BUSY, AGENT]);
+    office.agent_does("resume");
+    office.two_talk();
+    office.close();
 }
