@@ -223,6 +223,20 @@ impl Interaction {
         self.parties.iter_mut().find(|party| party.id == id)
     }
 
+    /// A party has another id from now on, as it is known in what this serves: whatever names it does so by that.
+    pub(crate) fn call_anew(&mut self, before: PartyId, now: PartyId) {
+        let renamed = |id: PartyId| if id == before { now } else { id };
+        self.owner = self.owner.map(renamed);
+        let unheard = std::mem::take(&mut self.unheard).into_iter();
+        self.unheard = unheard.map(|(from, to)| (renamed(from), renamed(to))).collect();
+        for party in &mut self.parties {
+            party.id = renamed(party.id);
+            if let Role::Supervisor { of, .. } = &mut party.role {
+                *of = renamed(*of);
+            }
+        }
+    }
+
     /// A device is gone for good.
     pub(crate) fn remove(&mut self, leg: LegKey) {
         for party in &mut self.parties {

@@ -152,7 +152,11 @@ impl Calls {
         let (parent, by) = (served.parent, served.by);
         self.midst_of("merge");
         let mut coming = self.others(side, by);
-        let watchers: SmallVec<[PartyId; 2]> = coming.iter().flat_map(|&id| self.watchers_of(side, id)).collect();
+        let mut watchers: SmallVec<[PartyId; 2]> = coming.iter().flat_map(|&id| self.watchers_of(side, id)).collect();
+        // Who wanted it stays with the interaction, unless that is transferred.
+        if served.purpose != Purpose::Transfer {
+            watchers.extend(self.watchers_of(side, by));
+        }
         // Who has barged in is there already.
         for watcher in watchers {
             if !coming.contains(&watcher) {

@@ -220,8 +220,12 @@ impl Calls {
         } else {
             (one, other)
         };
-        // A consultation has none of its own.
-        let fits = |side: Key<Interaction>| self.sides_of(side).is_empty();
+        // A consultation has none of its own; only supervisors' phones may ring for it.
+        let is_supervision = |side: &Key<Interaction>| {
+            let side = self.interactions.get(*side).and_then(|side| side.side.as_ref());
+            side.is_some_and(|side| matches!(side.purpose, Purpose::Supervise | Purpose::TakeOver))
+        };
+        let fits = |side: Key<Interaction>| self.sides_of(side).iter().all(is_supervision);
         match (fits(second), fits(first) && parent(second).is_none()) {
             (true, _) => Some((first, second)),
             (false, true) => Some((second, first)),

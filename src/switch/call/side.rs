@@ -202,10 +202,8 @@ impl Calls {
         let (Some(own), true) = (own, sides < SIDES_MAX && interaction.side.is_none()) else {
             return false;
         };
-        if interaction.owner == Some(own.id) {
-            interaction.owner = Some(by);
-        }
-        own.id = by;
+        let before = std::mem::replace(&mut own.id, by);
+        interaction.call_anew(before, by);
         let (purpose, asked) = (Purpose::Consult, Asker::default());
         (interaction.grew_from, interaction.grew_for) = (Some(grew_from), Some(purpose));
         interaction.side = Some(Side {
@@ -215,6 +213,19 @@ impl Calls {
             asked,
         });
         self.attach_side(parent, key);
+        // So does who is called on its behalf.
+        for called in self.sides_of(key) {
+            let served = self.interactions.get_mut(called).and_then(|call| call.side.as_mut());
+            if let Some(served) = served.filter(|served| served.by == before) {
+                served.by = by;
+                if let Some((_, of)) = served.asked.supervision.as_mut().filter(|(_, of)| *of == before) {
+                    *of = by;
+                }
+            }
+            if let Some(called) = self.interactions.get_mut(called) {
+                called.call_anew(before, by);
+            }
+        }
         true
     }
 

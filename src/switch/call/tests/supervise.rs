@@ -382,3 +382,46 @@ fn a_supervisor_takes_over_from_who_is_consulted() {
     assert_eq!(stage.view(interaction).owner, Some(stage.party_id(interaction, BOSS)));
     stage.end();
 }
+
+#[test]
+fn who_watches_an_agent_in_a_call_of_its_own_goes_along_when_that_becomes_a_conference() {
+    let (mut stage, interaction) = Stage::talking();
+    stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+    stage.dial(KATE, "1001");
+    stage.answer(JIM);
+    let consultation = stage.newest();
+    let kate = Some(stage.party_id(consultation, KATE));
+    stage.act(BOSS, supervise(consultation, kate, Supervision::Listen));
+    stage.answer(BOSS);
+    assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
+    stage.act(KATE, Verb::CompleteConference { consultation });
+    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
+    assert_eq!(stage.party(interaction, BOSS).role, model::PartyRole::Listen);
+    stage.assert_sense();
+    stage.end();
+}
+
+#[test]
+fn who_watches_the_colleague_of_a_call_that_becomes_a_consultation_goes_on_with_him() {
+    for rings in [true, false] {
+        let (mut stage, first) = Stage::talking();
+        let second = stage.call(ANN, KATE);
+        let ann = Some(stage.party_id(second, ANN));
+        stage.act(BOSS, supervise(second, ann, Supervision::Listen));
+        if !rings {
+            stage.answer(BOSS);
+        }
+        let to = format!(
+            "Refer-To: <sip:1002@example.com?Replaces={}>\r\n",
+            stage.escaped(KATE, 1)
+        );
+        stage.request(KATE, 0, Method::Refer, &to, None);
+        assert!(!stage.is_in_a_call(KATE), "rings: {rings}");
+        if rings {
+            stage.answer(BOSS);
+        }
+        assert_eq!(stage.hears(BOSS), ["1002", "1005"], "rings: {rings}");
+        assert_eq!(stage.party(first, BOSS).role, model::PartyRole::Listen);
+        stage.end();
+    }
+}
