@@ -22,8 +22,7 @@ impl Calls {
         if !actor.rules {
             return Err(Refusal::Forbidden("this needs the role of a supervisor".into()));
         }
-        let (actor, of) = &self.where_watched(actor, of);
-        let of = *of;
+        let (ref actor, of) = self.where_watched(actor, of);
         let interaction = self.interactions.get_mut(actor.call).ok_or_else(gone)?;
         let role = actor.party.and_then(|id| interaction.party(id)).map(|party| party.role);
         let before = match role {

@@ -425,3 +425,23 @@ fn who_watches_the_colleague_of_a_call_that_becomes_a_consultation_goes_on_with_
         stage.end();
     }
 }
+
+#[test]
+fn a_supervisors_phone_stops_ringing_when_whom_it_rings_for_has_gone() {
+    for verb in ["monitor", "take-over"] {
+        let (mut stage, interaction) = Stage::talking();
+        match verb {
+            "monitor" => stage.act(BOSS, supervise(interaction, None, Supervision::Listen)),
+            _ => stage.act(BOSS, Verb::TakeOver { interaction }),
+        };
+        let target = "1001".into();
+        stage.act(KATE, Verb::InstantTransfer { interaction, target });
+        assert_eq!(stage.actors[BOSS].ringing.len(), 1);
+        stage.answer(JIM);
+        assert!(stage.actors[BOSS].ringing.is_empty(), "{verb}");
+        assert_eq!(stage.outcomes().last(), Some(&(verb.to_owned(), 487)));
+        assert_eq!(stage.hears(CUSTOMER), ["1001"]);
+        stage.assert_sense();
+        stage.end();
+    }
+}
