@@ -273,6 +273,9 @@ pub enum CallsVerb {
         id: String,
         /// Extension of the supervisor.
         user: String,
+        /// Whom to watch over, as `calls parties` shows it; else the owner.
+        #[arg(long)]
+        party: Option<String>,
     },
     /// The same, and the agent alone hears the supervisor.
     Whisper {
@@ -280,6 +283,9 @@ pub enum CallsVerb {
         id: String,
         /// Extension of the supervisor.
         user: String,
+        /// Whom to watch over, as `calls parties` shows it; else the owner.
+        #[arg(long)]
+        party: Option<String>,
     },
     /// The same, and all hear the supervisor.
     Barge {
@@ -287,6 +293,9 @@ pub enum CallsVerb {
         id: String,
         /// Extension of the supervisor.
         user: String,
+        /// Whom to watch over, as `calls parties` shows it; else the owner.
+        #[arg(long)]
+        party: Option<String>,
     },
     /// A supervisor takes the owner's place.
     TakeOver {

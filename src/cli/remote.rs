@@ -437,6 +437,10 @@ mod tests {
                 "POST /api/v1/calls/i-1/whisper {\"user\":\"1009\"}",
             ),
             (
+                "calls whisper i-1 1009 --party p-2",
+                "POST /api/v1/calls/i-1/whisper {\"party\":\"p-2\",\"user\":\"1009\"}",
+            ),
+            (
                 "calls barge i-1 1009",
                 "POST /api/v1/calls/i-1/barge {\"user\":\"1009\"}",
             ),

@@ -53,10 +53,13 @@ pub(crate) fn body(verb: &CallsVerb) -> Option<Value> {
             target: Some(target), ..
         } => json!({ "target": target }),
         CallsVerb::Drop { party, .. } => json!({ "party": party }),
-        CallsVerb::Monitor { user, .. }
-        | CallsVerb::Whisper { user, .. }
-        | CallsVerb::Barge { user, .. }
-        | CallsVerb::TakeOver { user, .. } => json!({ "user": user }),
+        CallsVerb::Monitor { user, party, .. }
+        | CallsVerb::Whisper { user, party, .. }
+        | CallsVerb::Barge { user, party, .. } => match party {
+            Some(party) => json!({ "user": user, "party": party }),
+            None => json!({ "user": user }),
+        },
+        CallsVerb::TakeOver { user, .. } => json!({ "user": user }),
         CallsVerb::Mute {
             party,
             listener,

@@ -207,6 +207,11 @@ pub struct VerbOutcome {
     /// 200: done. Any other SIP status says why it came to nothing: then everything is as it was, but a contact that was put
     /// on hold for it stays on hold until the agent resumes (R109).
     pub status: u16,
+    /// Of a transfer whose target is busy, absent, does not answer or declines: whose mailbox the contact may be sent to
+    /// instead (R110), if there are mailboxes, which `/api/v1/me` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub voicemail: Option<Box<str>>,
 }
 
 /// Most pairs of case data: a form of a business application has some dozens of fields.

@@ -426,6 +426,14 @@ impl Endpoint {
         self.core.wheel.cancel(alarm.0);
     }
 
+    /// Owners and kinds of all timers that are set with [`Endpoint::set_timer`], in no order.
+    pub fn alarms(&self) -> impl Iterator<Item = (Owner, u32)> {
+        self.core.wheel.keys().filter_map(|due| match due {
+            Due::User { owner, kind } => Some((owner, kind)),
+            _ => None,
+        })
+    }
+
     /// What to write as `host:port`, as in Via, so in a Contact, for a listener.
     #[must_use]
     pub fn sent_by(&self, local: SocketAddr) -> String {

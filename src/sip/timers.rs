@@ -104,6 +104,11 @@ impl<K: Copy> Wheel<K> {
         self.len == 0
     }
 
+    /// The keys of all timers that are set, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.entries.iter().filter_map(|entry| entry.key)
+    }
+
     /// Sets a timer. One that is late already fires at the next [`Wheel::pop`].
     pub fn insert(&mut self, deadline: Mono, key: K) -> TimerId {
         let tick = deadline.0.div_ceil(NANOS_PER_TICK).min(FAR);

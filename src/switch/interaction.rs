@@ -7,6 +7,7 @@
 use crate::arena::Key;
 use crate::call::{Call, LegKey};
 use clock::Wall;
+use media::tone::Progress;
 use model::{
     Aor, CASE_DATA_MAX, CASE_KEY_MAX, CASE_VALUE_MAX, CdrLink, HISTORY_MAX, HistoryView, InteractionId, PartyId,
     Purpose,
@@ -123,6 +124,8 @@ pub(crate) struct Party {
     pub(crate) muted: bool,
     /// Hears nobody.
     pub(crate) deaf: bool,
+    /// By which it is told that its consultation has come to nothing, until it turns to something else or has heard it.
+    pub(crate) tone: Option<Progress>,
 }
 
 /// How a party takes part.
@@ -154,6 +157,7 @@ impl Party {
             holds: false,
             muted: false,
             deaf: false,
+            tone: None,
         }
     }
 
@@ -217,6 +221,20 @@ impl Interaction {
     /// The party with this id.
     pub(crate) fn party_mut(&mut self, id: PartyId) -> Option<&mut Party> {
         self.parties.iter_mut().find(|party| party.id == id)
+    }
+
+    /// A party has another id from now on, as it is known in what this serves: whatever names it does so by that.
+    pub(crate) fn call_anew(&mut self, before: PartyId, now: PartyId) {
+        let renamed = |id: PartyId| if id == before { now } else { id };
+        self.owner = self.owner.map(renamed);
+        let unheard = std::mem::take(&mut self.unheard).into_iter();
+        self.unheard = unheard.map(|(from, to)| (renamed(from), renamed(to))).collect();
+        for party in &mut self.parties {
+            party.id = renamed(party.id);
+            if let Role::Supervisor { of, .. } = &mut party.role {
+                *of = renamed(*of);
+            }
+        }
     }
 
     /// A device is gone for good.

@@ -185,6 +185,6 @@ impl Switch {
         self.subscriptions.audit()?;
         self.agents.audit(&self.calls)?;
         self.proxy.audit()?;
-        self.calls.audit()
+        self.calls.audit(&self.core.endpoint)
     }
 }

@@ -130,6 +130,14 @@ pub enum Refusal {
     Forbidden(Box<str>),
     /// Whom it needs cannot be reached: the SIP status that a call there gets.
     Unreachable(u16),
+    /// The same of who should take a contact over, who may be sent to this user's mailbox instead (R110), if there are
+    /// mailboxes.
+    NotTransferred {
+        /// The SIP status that a call there gets.
+        status: u16,
+        /// Whose mailbox.
+        voicemail: Box<str>,
+    },
     /// It cannot be done for now, through no fault of who asks: again later.
     Unavailable(Box<str>),
     /// A text is longer than so many bytes.

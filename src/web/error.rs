@@ -74,6 +74,8 @@ pub struct ApiError {
     pub message: String,
     /// One line for each problem of a configuration.
     pub problems: Vec<String>,
+    /// Of a transfer: whose mailbox may be offered instead.
+    pub voicemail: Option<String>,
 }
 
 /// A failed request as it is written (RFC 9457 section 3).
@@ -92,6 +94,10 @@ pub struct Problem {
     pub code: Code,
     /// One line for each problem of a configuration; empty for all others.
     pub problems: Vec<String>,
+    /// Of a transfer whose target cannot be reached: whose mailbox the contact may be sent to instead, if there are mailboxes,
+    /// which `/api/v1/me` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<String>,
 }
 
 impl ApiError {
@@ -101,6 +107,7 @@ impl ApiError {
             code,
             message,
             problems,
+            voicemail: None,
         }
     }
 
@@ -123,6 +130,7 @@ impl ApiError {
             detail: self.message,
             code: self.code,
             problems: self.problems,
+            voicemail: self.voicemail,
         }
     }
 }
@@ -136,6 +144,10 @@ impl From<Refusal> for ApiError {
             Refusal::Unavailable(why) => ApiError::new(Code::Unavailable, why),
             Refusal::TooLarge(most) => ApiError::new(Code::TooLarge, format!("a message has at most {most} bytes")),
             Refusal::Unreachable(status) => ApiError::new(Code::Conflict, format!("a call there gets {status}")),
+            Refusal::NotTransferred { status, voicemail } => ApiError {
+                voicemail: Some(voicemail.into()),
+                ..Refusal::Unreachable(status).into()
+            },
         }
     }
 }
@@ -158,5 +170,22 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_transfer_that_is_refused_says_whose_mailbox_may_be_offered() {
+        let (status, voicemail) = (480, "1008".into());
+        let problem = |refusal: Refusal| serde_json::to_value(ApiError::from(refusal).problem()).unwrap();
+        let told = problem(Refusal::NotTransferred { status, voicemail });
+        assert_eq!(told["voicemail"], json!("1008"));
+        let mut plain = told.clone();
+        plain.as_object_mut().unwrap().remove("voicemail");
+        assert_eq!(problem(Refusal::Unreachable(480)), plain);
     }
 }

@@ -89,7 +89,7 @@ fn gives_up_ringing_when_nobody_answers() {
 
 #[test]
 fn holds_and_resumes_in_each_form() {
-    sipp(&Setup::new().start(), &["hold"]);
+    sipp(&Setup::new().start(), &["hold", "hold_update"]);
 }
 
 #[test]

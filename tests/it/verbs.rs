@@ -2,7 +2,8 @@
 
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode};
-use crate::support::{http, log_in, tone, wait_for};
+use crate::support::phone::Phone;
+use crate::support::{http, log_in, tape, tone, wait_for};
 use serde_json::{Value, json};
 
 /// Tones whose harmonics do not meet, and the music of who is on hold.
@@ -11,6 +12,8 @@ const AGENT: f64 = 440.0;
 const COLLEAGUE: f64 = 1_140.0;
 const BOSS: f64 = 1_790.0;
 const MUSIC: f64 = 2_500.0;
+/// The busy tone of the shipped configuration's country.
+const BUSY: f64 = 425.0;
 
 /// A node that plays [`MUSIC`] to who is on hold, and four phones, of which the customer's has called the agent's.
 struct Office {
@@ -90,6 +93,12 @@ impl Office {
         self.agent.hears_mix(&[COLLEAGUE], &[CUSTOMER]);
         self.colleague.hears_mix(&[AGENT], &[CUSTOMER, MUSIC]);
         self.customer.goes_on_hearing(&[MUSIC], &[AGENT, COLLEAGUE]);
+    }
+
+    /// What was recorded of the call, which ends.
+    fn recorded(mut self) -> [Vec<i16>; 2] {
+        self.customer.hang_up();
+        tape::channels(&self.node)
     }
 
     fn close(mut self) {
@@ -172,5 +181,44 @@ fn a_supervisor_listens_unheard_whispers_to_the_agent_alone_and_barges_in() {
     supervise("monitor");
     office.two_talk();
     office.boss.hears_mix(&[CUSTOMER, AGENT], &[BOSS]);
+    office.close();
+}
+
+#[test]
+fn what_a_supervisor_whispers_is_on_no_channel_of_a_recording_whenever_that_began() {
+    for began in ["before", "meanwhile"] {
+        let office = Office::open();
+        let record = || drop(office.does("1001", "record", &office.call, &json!({ "state": "on" })));
+        if began == "before" {
+            record();
+            tape::a_second_more(&office.node);
+        }
+        office.does("1000", "whisper", &office.call, &Value::Null);
+        office.agent.hears_mix(&[CUSTOMER, BOSS], &[AGENT]);
+        if began == "meanwhile" {
+            record();
+        }
+        tape::a_second_more(&office.node);
+        office.agent.goes_on_hearing(&[CUSTOMER, BOSS], &[AGENT]);
+        let [customers, agents] = office.recorded();
+        tape::assert_only(&customers, CUSTOMER, &[AGENT, BOSS, MUSIC]);
+        tape::assert_only(&agents, AGENT, &[CUSTOMER, BOSS, MUSIC]);
+    }
+}
+
+#[test]
+fn whom_an_agent_consults_is_busy_and_that_is_heard_for_some_seconds_by_nobody_else() {
+    let office = Office::open();
+    let mut busy = Phone::new(office.node.sip(), "1003");
+    assert_eq!(busy.register().status(), 200);
+    office.does("1001", "consult", &office.call, &json!({ "target": "1003" }));
+    let invite = busy.receive();
+    busy.answer(&invite, 486);
+    office.agent.hears_mix(&[BUSY], &[CUSTOMER, MUSIC]);
+    office.customer.goes_on_hearing(&[MUSIC], &[BUSY, AGENT]);
+    office.agent.is_sent_no_more();
+    office.customer.goes_on_hearing(&[MUSIC], &[BUSY, AGENT]);
+    office.agent_does("resume");
+    office.two_talk();
     office.close();
 }

@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command as Process;
 use std::sync::{Arc, Mutex};
-use switch::config::Role;
+use switch::config::{Action, Pattern, Role, Rule};
 use switch::testing::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage, aor, config};
 use switch::{Answer, Command, Supervision, Verb};
 use tokio::net::{TcpListener, UnixListener};
@@ -28,22 +28,33 @@ use web::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Reloaded, Server, State}
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Way {
     Gesture,
+    OtherGesture,
     Http,
     Websocket,
     CommandLine,
 }
 
-const WAYS: [Way; 4] = [Way::Gesture, Way::Http, Way::Websocket, Way::CommandLine];
+const WAYS: [Way; 5] = [
+    Way::Gesture,
+    Way::OtherGesture,
+    Way::Http,
+    Way::Websocket,
+    Way::CommandLine,
+];
 
 /// What is going on before.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Before {
+    /// The customer's call rings at Kate's phone.
+    Ringing,
     /// The customer talks to Kate.
     Talking,
     /// She has put him on hold.
     Held,
     /// She consults Jim.
     Consulting,
+    /// She consults Jim by the line of her one call, whichever way others say what they want.
+    ConsultingByLine,
     /// The three confer.
     Conference,
     /// The supervisor listens.
@@ -67,8 +78,12 @@ struct Row {
     /// The other fields of the command.
     fields: fn(&Cast) -> Value,
     gesture: Result<Gesture, &'static str>,
+    /// Another gesture that means the same.
+    other_gesture: Option<Gesture>,
+    /// Whether there is a command for it.
+    commanded: Result<(), &'static str>,
     /// What is typed after `calls`: `I` stands for the interaction, `C` for the consultation, `J` for Jim's party, `K` for the
-    /// contact's.
+    /// contact's, `A` for Kate's, who is the agent.
     typed: Result<&'static str, &'static str>,
     /// What phones do then.
     then: fn(&mut Stage),
@@ -107,10 +122,24 @@ fn table() -> Vec<Row> {
         by: KATE,
         fields: none,
         gesture,
+        other_gesture: None,
+        commanded: Ok(()),
         typed,
         then: nothing,
         refused: None,
     };
+    let by_phone_alone = |verb, before, why, gesture: Gesture, other: Gesture| Row {
+        other_gesture: Some(other),
+        commanded: Err(why),
+        ..row(verb, before, Ok(gesture), Err(why))
+    };
+    let in_consultation = |verb, fields: fn(&Cast) -> Value, typed, gesture: Gesture| Row {
+        by: BOSS,
+        fields,
+        then: answer_if_it_rings,
+        ..row(verb, Before::ConsultingByLine, Ok(gesture), Ok(typed))
+    };
+    let of_kate: fn(&Cast) -> Value = |cast| json!({ "party": cast.parties[&KATE] });
     let g = |gesture: Gesture| Ok(gesture);
     let to_jim: fn(&Cast) -> Value = |_| json!({ "target": "1001" });
     let to_ann: fn(&Cast) -> Value = |_| json!({ "target": "1002" });
@@ -297,6 +326,43 @@ fn table() -> Vec<Row> {
         },
         Row {
             by: BOSS,
+            then: answer_if_it_rings,
+            ..row(
+                "barge",
+                Before::Talking,
+                g(|stage, _| {
+                    let join = format!("Join: {}\r\n", stage.replaces(KATE, 0));
+                    stage.dial_with(BOSS, "1000", &join);
+                }),
+                Ok("barge I 1009"),
+            )
+        },
+        by_phone_alone(
+            "pick-up",
+            Before::Ringing,
+            "what rings is answered at a phone",
+            |stage, _| stage.dial(JIM, "*81000"),
+            |stage, _| {
+                let replaces = format!("Replaces: {};early-only\r\n", rings(stage, KATE));
+                stage.dial_with(JIM, "1000", &replaces);
+            },
+        ),
+        by_phone_alone(
+            "go on at another phone",
+            Before::Talking,
+            "which of their phones somebody takes is their own business",
+            |stage, _| {
+                let replaces = format!("Replaces: {}\r\n", stage.replaces(KATE, 0));
+                stage.dial_with(KATE, "1005", &replaces);
+            },
+            |stage, _| {
+                let join = format!("Join: {}\r\n", stage.replaces(KATE, 0));
+                stage.dial_with(KATE, "1005", &join);
+                stage.hang_up(KATE, 0);
+            },
+        ),
+        Row {
+            by: BOSS,
             ..row(
                 "whisper",
                 Before::Supervised,
@@ -304,9 +370,31 @@ fn table() -> Vec<Row> {
                 Ok("whisper I 1009"),
             )
         },
+        in_consultation("monitor", none, "monitor C 1009", |stage, _| stage.dial(BOSS, "*01001")),
+        in_consultation("whisper", none, "whisper C 1009", |stage, _| stage.dial(BOSS, "*11001")),
+        in_consultation("barge", none, "barge C 1009", |stage, _| stage.dial(BOSS, "*21001")),
+        in_consultation("monitor", of_kate, "monitor C 1009 --party A", |stage, _| {
+            stage.dial(BOSS, "*01000")
+        }),
+        in_consultation("whisper", of_kate, "whisper C 1009 --party A", |stage, _| {
+            stage.dial(BOSS, "*11000")
+        }),
+        in_consultation("barge", of_kate, "barge C 1009 --party A", |stage, _| {
+            stage.dial(BOSS, "*21000")
+        }),
         Row {
             by: BOSS,
             ..row("take-over", Before::Supervised, Err(NO_STAR), Ok("take-over I 1009"))
+        },
+        Row {
+            by: BOSS,
+            then: answer_if_it_rings,
+            ..row(
+                "take-over",
+                Before::ConsultingByLine,
+                Err(NO_STAR),
+                Ok("take-over C 1009"),
+            )
         },
         Row {
             fields: |_| json!({ "state": "on" }),
@@ -318,11 +406,33 @@ fn table() -> Vec<Row> {
             ..row(
                 "send-to-voicemail",
                 Before::Talking,
-                g(|stage, _| refer(stage, 0, "<sip:2000@example.com>")),
+                g(|stage, _| refer(stage, 0, "<sip:*991001@example.com>")),
                 Ok("voicemail I 1001"),
             )
         },
+        Row {
+            fields: |_| json!({ "key": "order", "value": "77" }),
+            ..row("set-case-data", Before::Talking, Err(NO_STAR), Ok("attach I order 77"))
+        },
     ]
+}
+
+/// The dialog that rings at a phone, as its lamp shows it to others.
+fn rings(stage: &Stage, who: usize) -> String {
+    let invite = &stage.actors[who].ringing[0];
+    let ours = String::from_utf8_lossy(invite.from().unwrap().tag()).into_owned();
+    let theirs = stage.actors[who].phone.dialog_of(invite).local;
+    let theirs = theirs.split(";tag=").nth(1).unwrap();
+    let call_id = String::from_utf8_lossy(invite.call_id());
+    format!("{call_id};to-tag={theirs};from-tag={ours}")
+}
+
+/// The usual switch, where a mailbox is dialled as in the shipped configuration, once there are any.
+fn office() -> switch::Config {
+    let mut config = config();
+    let mailbox = Rule::new(Pattern::Digits("*99.".into()), Action::Voicemail("".into()));
+    config.dialplan.insert(0, mailbox);
+    config
 }
 
 fn answer_if_it_rings(stage: &mut Stage) {
@@ -339,8 +449,9 @@ fn every_verb_ends_the_same_whichever_way_it_is_said() {
         for way in WAYS {
             let possible = match way {
                 Way::Gesture => row.gesture.err(),
+                Way::OtherGesture => row.other_gesture.is_none().then_some("one gesture is enough"),
                 Way::CommandLine => row.typed.err(),
-                Way::Http | Way::Websocket => None,
+                Way::Http | Way::Websocket => row.commanded.err(),
             };
             if let Some(why) = possible {
                 assert!(!why.is_empty());
@@ -360,8 +471,8 @@ fn every_verb_ends_the_same_whichever_way_it_is_said() {
             }
         }
     }
-    // 26 rows, of which phones can say 18.
-    assert_eq!(said, 26 * 3 + 18);
+    // 35 rows with commands, of which phones can say 25; and two that phones alone can say, in two ways.
+    assert_eq!(said, 35 * 3 + 25 + 2 * 2);
 }
 
 /// The row's verb, said this way: what is so then, and what is recorded in the end.
@@ -392,11 +503,15 @@ fn played(row: &Row, way: Way) -> String {
 
 /// The customer and Kate as the row wants them. What can be brought about by phones is, where phones go on.
 fn scene(before: Before, way: Way) -> (Stage, Cast) {
-    let mut stage = Stage::with(config());
-    let interaction = stage.call(CUSTOMER, KATE);
+    let mut stage = Stage::with(office());
+    stage.dial(CUSTOMER, "1000");
+    let interaction = stage.newest();
+    if before != Before::Ringing {
+        stage.answer(KATE);
+    }
     let mut consultation = None;
     match (before, way) {
-        (Before::Talking, _) => {}
+        (Before::Ringing | Before::Talking, _) => {}
         (Before::Held, Way::Gesture) => phone_offers(&mut stage, "sendonly"),
         (Before::Held, _) => drop(stage.act(KATE, Verb::Hold { interaction })),
         (Before::Consulting, Way::Gesture) => {
@@ -405,7 +520,7 @@ fn scene(before: Before, way: Way) -> (Stage, Cast) {
             stage.answer(JIM);
             consultation = Some(stage.newest());
         }
-        (Before::Consulting | Before::Conference, _) => {
+        (Before::Consulting | Before::ConsultingByLine | Before::Conference, _) => {
             let (target, medium) = ("1001".into(), model::Medium::Voice);
             let verb = Verb::Consult {
                 interaction,
@@ -481,12 +596,13 @@ fn described(view: &InteractionView) -> String {
         .collect();
     parties.sort();
     format!(
-        "{:?} {:?} for {:?}, {} beside, recording {}: {}",
+        "{:?} {:?} for {:?}, {} beside, recording {}, case {:?}: {}",
         view.state,
         view.medium,
         view.purpose,
         view.consultations.len(),
         view.recording,
+        view.case_data,
         parties.join(", ")
     )
 }
@@ -514,12 +630,14 @@ fn recorded(stage: &Stage, interaction: InteractionId) -> String {
             )
         })
         .collect();
-    // A supervisor's phone is called, or calls: the same leg the other way round.
+    // A supervisor's phone is called, or calls: the same leg the other way round, made for the supervision or, as all of a
+    // consultation, for that.
     lines
         .iter_mut()
         .filter(|line| line.starts_with("1009"))
         .for_each(|line| {
-            *line = line.replace(" In ", " ").replace(" Out ", " ");
+            let same = line.replace(" In ", " ").replace(" Out ", " ");
+            *line = same.replace("Some(Consult)", "None");
         });
     lines.sort();
     lines.join("\n")
@@ -570,16 +688,16 @@ impl Office {
     /// Says the verb; the status it is refused with, if it is.
     fn say(&self, row: &Row, way: Way, cast: &Cast) -> Option<u16> {
         match way {
-            Way::Gesture => self.show(row, cast),
+            Way::Gesture => self.show(row.gesture.unwrap(), cast),
+            Way::OtherGesture => self.show(row.other_gesture.unwrap(), cast),
             Way::Http => self.post(row, cast),
             Way::Websocket => self.send(row, cast),
             Way::CommandLine => self.type_in(row, cast),
         }
     }
 
-    fn show(&self, row: &Row, cast: &Cast) -> Option<u16> {
+    fn show(&self, gesture: Gesture, cast: &Cast) -> Option<u16> {
         let mut stage = self.stage.lock().unwrap();
-        let gesture = row.gesture.unwrap();
         gesture(&mut stage, cast);
         let notified = stage.notified(KATE).pop()?;
         let status: u16 = notified.split(' ').nth(1)?.parse().ok()?;
@@ -632,6 +750,7 @@ impl Office {
             "C" => consultation.clone().unwrap(),
             "J" => cast.parties[&JIM].clone(),
             "K" => cast.parties[&CUSTOMER].clone(),
+            "A" => cast.parties[&KATE].clone(),
             word => word.to_owned(),
         });
         let output = Process::new(TANDEM)
@@ -669,9 +788,10 @@ impl Office {
 
 /// The interaction or consultation that a verb is about.
 fn subject(row: &Row, cast: &Cast) -> String {
-    match row.verb {
-        "end-consult" | "complete-transfer" | "complete-conference" => cast.consultation.unwrap().to_string(),
-        _ => cast.interaction.to_string(),
+    let ends = ["end-consult", "complete-transfer", "complete-conference"].contains(&row.verb);
+    match ends || row.before == Before::ConsultingByLine {
+        true => cast.consultation.unwrap().to_string(),
+        false => cast.interaction.to_string(),
     }
 }
 

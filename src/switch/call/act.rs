@@ -1,9 +1,10 @@
 //! Verbs by command: who asks, for which party, and what is answered. A phone's gesture ends in the same verbs. The verbs
 //! themselves stand in [`super::hold`], [`super::consult`], [`super::members`], [`super::supervise`].
 
+use super::outcome::mailbox_instead;
 use super::{Calls, State};
 use crate::arena::Key;
-use crate::core::Cx;
+use crate::core::{Core, Cx};
 use crate::interaction::{Asker, Interaction};
 use crate::{ACTS_REMEMBERED, Act, Acted, Answer, By, RecordWish, Refusal, Verb};
 use model::{PartyId, Purpose};
@@ -111,7 +112,10 @@ impl Calls {
             Verb::EndConsult { .. } => self.end_consult(cx, actor),
             Verb::CompleteTransfer { .. } => self.complete(cx, actor, Purpose::Transfer, asked),
             Verb::CompleteConference { .. } => self.complete(cx, actor, Purpose::Join, asked),
-            Verb::InstantTransfer { target, .. } => self.call_for(cx, actor, Purpose::Transfer, target, asked),
+            Verb::InstantTransfer { target, .. } => {
+                let outcome = self.call_for(cx, actor, Purpose::Transfer, target, asked);
+                outcome.map_err(|refusal| offering_voicemail(cx.core, target, refusal))
+            }
             Verb::InstantConference { target, .. } | Verb::Add { target, .. } => {
                 self.call_for(cx, actor, Purpose::Join, target, asked)
             }
@@ -197,6 +201,17 @@ impl Remembered {
 
 /// Longest id of a client's command that is remembered.
 const CLIENT_MAX: usize = 64;
+
+/// A transfer that its target does not take.
+fn offering_voicemail(core: &Core, target: &str, refusal: Refusal) -> Refusal {
+    let Refusal::Unreachable(status) = refusal else {
+        return refusal;
+    };
+    match mailbox_instead(core, target, status) {
+        Some(voicemail) => Refusal::NotTransferred { status, voicemail },
+        None => refusal,
+    }
+}
 
 fn takes_no_part() -> Refusal {
     conflict("the call is not up, or no part is taken in it")

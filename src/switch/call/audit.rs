@@ -1,20 +1,34 @@
 //! The invariants of calls: every leg belongs to a call and every call has legs, every port to a leg, and no count is off.
 
-use super::{Calls, LegKey, Stage, State};
+use super::room::Engine;
+#[cfg(any(test, feature = "testing"))]
+use super::room::room_id;
+use super::{
+    Calls, Leg, LegKey, OF_ALL, OF_CALL, OF_LEG, Stage, State, TIMER_ASK_BACK, TIMER_DISPLAY, TIMER_FORMER,
+    TIMER_LINGER,
+};
 use crate::arena::Key;
 use crate::interaction::Interaction;
+use crate::room::Room;
+#[cfg(any(test, feature = "testing"))]
+use media::RoomId;
+use sip::Owner;
+use sip::endpoint::Endpoint;
 
 impl Calls {
     /// Checks the invariants of legs, calls and ports.
     ///
     /// # Errors
     /// What is wrong, for the log.
-    pub(crate) fn audit(&self) -> Result<(), String> {
+    pub(crate) fn audit(&self, endpoint: &Endpoint) -> Result<(), String> {
         self.interactions
             .iter()
             .try_for_each(|(key, call)| self.audit_call(call).and_then(|()| self.audit_family(key, call)))?;
         self.legs.iter().try_for_each(|(key, _)| self.audit_leg(key))?;
         self.audit_conferences()?;
+        endpoint
+            .alarms()
+            .try_for_each(|(owner, kind)| self.audit_alarm(owner, kind))?;
         let over = |call: &Interaction| matches!(call.call.state, State::Over);
         let active = self.interactions.iter().filter(|(_, call)| !over(call)).count();
         if active != self.active {
@@ -98,6 +112,41 @@ impl Calls {
         Ok(())
     }
 
+    /// A timer that is set is one that somebody waits for.
+    fn audit_alarm(&self, owner: Owner, kind: u32) -> Result<(), String> {
+        let Some((Room::Call, number)) = Room::of(owner) else {
+            return Ok(());
+        };
+        let is_awaited = match number & OF_ALL {
+            OF_ALL => true,
+            OF_CALL => matches!(self.state(Key::unpack(number)), Some(State::Ringing(_))),
+            OF_LEG => self.legs.get(Key::unpack(number)).is_some_and(|leg| awaits(leg, kind)),
+            // Of its session.
+            _ => self.legs.get(Key::unpack(number)).is_some(),
+        };
+        match is_awaited {
+            true => Ok(()),
+            false => Err(format!("a timer of kind {kind} that nobody waits for")),
+        }
+    }
+
+    /// The kinds of timers that are set for calls and legs.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn alarms(endpoint: &Endpoint) -> Vec<u32> {
+        let of_one = |owner| matches!(Room::of(owner), Some((Room::Call, number)) if number & OF_ALL != OF_ALL);
+        let alarms = endpoint.alarms().filter(|(owner, _)| of_one(*owner));
+        alarms.map(|(_, kind)| kind).collect()
+    }
+
+    /// The rooms that the media plane was told to open, with what each is for.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn rooms_in_use(&self) -> Vec<(RoomId, String)> {
+        let calls = self.interactions.iter().filter(|(_, call)| call.call.open);
+        let mut rooms: Vec<_> = calls.map(|(key, call)| (room_id(key), purpose_of(call))).collect();
+        rooms.extend(self.standing_rooms());
+        rooms
+    }
+
     fn audit_leg(&self, key: LegKey) -> Result<(), String> {
         let Some(leg) = self.legs.get(key) else { return Ok(()) };
         let call = self.interactions.get(leg.interaction);
@@ -115,5 +164,30 @@ impl Calls {
             Stage::Over(over) if over.recorded && over.parted => Err(format!("leg {} should be forgotten", leg.id)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a leg has set a timer of this kind.
+fn awaits(leg: &Leg, kind: u32) -> bool {
+    match kind {
+        TIMER_LINGER => leg
+            .sound
+            .as_ref()
+            .is_some_and(|sound| matches!(sound.engine, Engine::Closing(_))),
+        TIMER_FORMER => !leg.former.is_empty(),
+        TIMER_DISPLAY | TIMER_ASK_BACK => leg.again.iter().any(|(waits, _)| *waits == kind),
+        _ => !leg.is_over(),
+    }
+}
+
+/// What a call and its room are there for.
+#[cfg(any(test, feature = "testing"))]
+fn purpose_of(call: &Interaction) -> String {
+    let id = call.id;
+    match (&call.side, &call.call.state) {
+        (_, State::Over) => String::new(),
+        (Some(side), _) => format!("{:?} {id}", side.purpose),
+        (None, State::Service(service)) => format!("call {id} of {service:?}"),
+        (None, _) => format!("call {id}"),
     }
 }

@@ -11,7 +11,7 @@ use sip::{Headers, Name};
 use std::time::Duration;
 
 /// A device that is in the midst of something else is told this much later.
-pub(super) const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What a device is shown when it talks to several.
 const FOCUS: &str = "Conference";
@@ -54,12 +54,29 @@ impl Calls {
         let sent = leg.inform(cx, &headers) || self.offer_with(cx, key, &headers);
         match self.legs.get_mut(key) {
             Some(leg) if sent => leg.told = Some(shown),
-            Some(_) => drop(
-                cx.core
-                    .endpoint
-                    .set_timer(cx.now.mono + AGAIN, leg_timer(key), TIMER_DISPLAY),
-            ),
+            Some(_) => self.try_again(cx, key, TIMER_DISPLAY),
             None => {}
+        }
+    }
+
+    /// Sets a timer of this kind for a device that is in the midst of something else; one, however often that is found.
+    pub(super) fn try_again(&mut self, cx: &mut Cx<'_>, key: LegKey, kind: u32) {
+        let Some(leg) = self.legs.get_mut(key).filter(|leg| !leg.is_over()) else {
+            return;
+        };
+        if leg.again.iter().all(|(waits, _)| *waits != kind) {
+            let alarm = cx.core.endpoint.set_timer(cx.now.mono + AGAIN, leg_timer(key), kind);
+            leg.again.push((kind, alarm));
+        }
+    }
+
+    /// The moment has come.
+    pub(super) fn on_again(&mut self, cx: &mut Cx<'_>, key: LegKey, kind: u32) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        leg.again.retain(|(waits, _)| *waits != kind);
+        match kind {
+            TIMER_DISPLAY => self.refresh_display(cx, key),
+            _ => self.on_settled(cx, key),
         }
     }
 

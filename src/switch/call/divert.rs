@@ -4,6 +4,7 @@
 use super::history::{Left, Path, Stop};
 use super::identity::Identity;
 use super::ring::Calling;
+use super::side::HOPS;
 use super::{Calls, Failure, State};
 use crate::arena::Key;
 use crate::core::Cx;
@@ -49,6 +50,19 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// What is called by command, by who is in a call already.
+    pub(super) fn inside(caller: Dialler, identity: Identity) -> Origin {
+        Origin {
+            caller,
+            identity,
+            named: None,
+            flow: None,
+            hops: HOPS,
+            is_reliable: false,
+            is_secure: false,
+        }
+    }
+
     /// The devices that his call may ring.
     fn secured(&self, mut devices: Devices) -> Devices {
         devices.retain(|device| !self.is_secure || device.destination.is_secure());
@@ -160,7 +174,9 @@ impl Calls {
             let sound = leg.sound.as_ref().filter(|_| !leg.is_up());
             sound.is_some_and(|sound| sound.negotiation.agreed().is_some())
         };
-        if caller.is_none_or(settled) {
+        // For who is called for a side call nobody waits with a phone of his own.
+        let is_aside = self.parent_of(call).is_some();
+        if caller.map_or(!is_aside, settled) {
             return false;
         }
         let Onward { mut origin, mut past } = *onward;
@@ -171,7 +187,10 @@ impl Calls {
             Why::NoAnswer => settings.forward_no_answer.clone(),
         });
         // Indices do not outlive a reload.
-        let (Some(next), Some(caller), Some(forwarder)) = (next, self.dialler_of(cx.core, call), forwarder) else {
+        let dialler = self
+            .dialler_of(cx.core, call)
+            .or_else(|| self.asker_dials(cx.core, call));
+        let (Some(next), Some(caller), Some(forwarder)) = (next, dialler, forwarder) else {
             return false;
         };
         origin.caller = caller;

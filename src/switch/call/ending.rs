@@ -160,7 +160,7 @@ impl Calls {
     }
 
     /// Somebody hears this side call by a line of its parent.
-    fn is_heard(&self, side: Key<Interaction>) -> bool {
+    pub(super) fn is_heard(&self, side: Key<Interaction>) -> bool {
         let parties = self.interactions.get(side).map(|side| &side.parties);
         parties.is_some_and(|parties| parties.iter().any(|party| party.line.is_some() && !party.holds))
     }
@@ -186,9 +186,7 @@ impl Calls {
     /// Ends a call that a panic has left half-way: whatever state it is in, its legs leave, and what had not been done to
     /// those that were leaving is done.
     pub(super) fn end_broken(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
-        let mut family = self.sides_of(call);
-        family.extend(self.parent_of(call));
-        family.push(call);
+        let family = self.family_of(call);
         for &member in &family {
             if let Some(interaction) = self.interactions.get_mut(member) {
                 interaction.side = None;
@@ -199,6 +197,29 @@ impl Calls {
         for member in family {
             self.end_one_broken(cx, member);
         }
+    }
+
+    /// A call with what it serves and all that serves the same, which first: devices are heard in the rooms of what serves
+    /// their own call, and are to leave before those close.
+    fn family_of(&self, call: Key<Interaction>) -> Vec<Key<Interaction>> {
+        // What was half done may be known at one end only.
+        let serving = |member: Key<Interaction>| {
+            self.interactions
+                .iter()
+                .find(|(_, call)| call.call.sides.contains(&member))
+        };
+        let above = |&member: &_| {
+            self.parent_of(member)
+                .or_else(|| serving(member).map(|(parent, _)| parent))
+        };
+        let root = std::iter::successors(Some(call), above).last();
+        let mut family = vec![root.unwrap_or(call)];
+        let mut at = 0;
+        while let Some(&member) = family.get(at) {
+            family.extend(self.sides_of(member));
+            at += 1;
+        }
+        family
     }
 
     fn end_one_broken(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
@@ -247,6 +268,9 @@ impl Calls {
             parted: false,
         });
         tracing::debug!(leg = %leg.id, call_id = %loggable(leg.session.call_id().as_bytes()), ?reason, "leg leaves");
+        for (_, alarm) in std::mem::take(&mut leg.again) {
+            cx.core.endpoint.cancel_timer(alarm);
+        }
         self.drop_exchange(cx, key);
         self.drop_relayed(cx, key);
         if let Some(leg) = self.legs.get_mut(key) {

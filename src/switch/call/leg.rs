@@ -9,7 +9,7 @@ use crate::interaction::Interaction;
 use clock::Wall;
 use media::LegStats;
 use model::{Aor, CdrLink, Direction, EndReason, EndedBy, LegId};
-use sip::endpoint::{ClientId, ServerId};
+use sip::endpoint::{Alarm, ClientId, ServerId};
 use sip::invite::{Refused, Session};
 use sip::{Body, Headers, Method, Reply};
 use smallvec::SmallVec;
@@ -61,6 +61,8 @@ pub(crate) struct Leg {
     pub(crate) holds: bool,
     /// It is to be offered again to speak, as soon as it has done with what it is in the midst of.
     pub(crate) is_wanted_back: bool,
+    /// What is tried again with it in a moment, by the kinds of the timers; each once.
+    pub(super) again: SmallVec<[(u32, Alarm); 2]>,
     /// Whom the device was last told it talks to, if that changed since its INVITE.
     pub(crate) told: Option<Box<str>>,
     /// The side call it came from, by which it got into its interaction.
@@ -140,6 +142,7 @@ impl Leg {
             is_kept: false,
             renews: false,
             is_wanted_back: false,
+            again: SmallVec::new(),
             holds: false,
             told: None,
             link: None,

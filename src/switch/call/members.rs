@@ -74,8 +74,12 @@ impl Calls {
                 }
             }
         }
+        let shown = interaction
+            .party(id)
+            .map(|party| party.shown.clone())
+            .unwrap_or_default();
         self.plumb(cx, actor.call);
-        self.write_down(cx, actor, if on { "mute" } else { "unmute" }, "");
+        self.write_down(cx, actor, if on { "mute" } else { "unmute" }, &shown);
         Ok(Did::Done(actor.call))
     }
 }

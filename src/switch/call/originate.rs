@@ -10,6 +10,7 @@ use super::history::Path;
 use super::identity::Identity;
 use super::ring::Calling;
 use super::setup::{DIALLED_MAX, LEGS_MAX};
+use super::side::HOPS;
 use super::{Calls, Failure, LegKey, State};
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx};
@@ -99,7 +100,7 @@ impl Calls {
             identity: &shown,
             headers: self.wake_up(cx),
             past: &[],
-            hops: 70,
+            hops: HOPS,
             is_reliable: false,
         };
         if let Err(failure) = self.ring(cx, key, &calling, Callee::User(user), devices) {
@@ -210,15 +211,7 @@ impl Calls {
             Goal::Called(callee) => callee,
             Goal::Answered(service) => return self.serve_owner(cx, call, key, service, caller),
         };
-        let origin = Origin {
-            named: None,
-            caller: Dialler::User(caller),
-            identity: Identity::of_callee(cx.core, caller),
-            flow: None,
-            hops: 70,
-            is_reliable: false,
-            is_secure: false,
-        };
+        let origin = Origin::inside(Dialler::User(caller), Identity::of_callee(cx.core, caller));
         let mut past = Path::new();
         let (callee, devices) = self.called(cx, &origin, first, &mut past)?;
         self.ring(cx, call, &origin.calling(Headers::new(), &past), callee, devices)?;

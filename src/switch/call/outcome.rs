@@ -1,13 +1,16 @@
 //! What comes of a side call: its target answers, and its purpose is carried out; or it comes to nothing. Who asked for it
 //! hears which.
 
+use super::identity::Identity;
 use super::{Bridge, Calls, Failure, LegKey, State, body};
 use crate::arena::Key;
-use crate::core::Cx;
+use crate::core::{Core, Cx};
 use crate::interaction::{Asker, Interaction};
+use crate::route::{self, Callee, Target};
 use crate::{Notice, Output};
 use media::plan::Matrix;
-use model::{EndedBy, Event, PartyId, Purpose, VerbOutcome};
+use media::tone::Progress;
+use model::{Aor, EndedBy, Event, PartyId, Purpose, VerbOutcome};
 use sip::{Message, Reply};
 
 impl Calls {
@@ -80,7 +83,30 @@ impl Calls {
     /// A side call comes to nothing: who asked for it hears why.
     pub(super) fn on_side_failed(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, status: u16) {
         if matches!(self.state(call), Some(State::Ringing(_) | State::Routing)) {
+            self.tell_by_tone(call, status);
             self.outcome(cx, call, status);
+        }
+    }
+
+    /// Who waits for whom he consults by the line of his one call is told what his phone would tell him of a call of its own.
+    fn tell_by_tone(&mut self, side: Key<Interaction>, status: u16) {
+        let tone = match status {
+            // He gave up himself, or there is nobody to consult about.
+            487 => return,
+            486 | 600 | 603 => Progress::Busy,
+            _ => Progress::Congestion,
+        };
+        let served = self.interactions.get(side).and_then(|side| side.side.as_ref());
+        let Some(served) = served.filter(|served| served.purpose == Purpose::Consult && self.is_heard(side)) else {
+            return;
+        };
+        let (parent, by) = (served.parent, served.by);
+        if let Some(party) = self
+            .interactions
+            .get_mut(parent)
+            .and_then(|parent| parent.party_mut(by))
+        {
+            party.tone = Some(tone);
         }
     }
 
@@ -114,14 +140,19 @@ impl Calls {
             return;
         };
         let party = interaction.party(by);
-        let (user, who) = party
+        let (owner, shown) = party
             .map(|party| (party.user.clone(), party.shown.clone()))
             .unwrap_or_default();
-        let user = asked.user.or(user);
-        let detail = if status < 300 {
-            dialled.to_owned()
-        } else {
-            format!("{dialled}: {status}")
+        let user = asked.user.or_else(|| owner.clone());
+        // A supervisor, whose own phone was called on behalf of somebody.
+        let supervisor = user.as_ref().filter(|user| owner.as_ref() != Some(user));
+        let who = supervisor.map_or(shown, |user| shown_of(cx.core, user));
+        let is_transfer = ["instant-transfer", "complete-transfer"].contains(&asked.verb);
+        let voicemail = mailbox_instead(cx.core, dialled, status).filter(|_| is_transfer);
+        let detail = match (status < 300, supervisor) {
+            (true, None) => dialled.to_owned(),
+            (true, Some(_)) => String::new(),
+            (false, _) => format!("{dialled}: {status}"),
         };
         // What supervisors do is written down when they are there.
         if asked.supervision.is_none() {
@@ -133,6 +164,7 @@ impl Calls {
             verb: asked.verb.into(),
             client: asked.client,
             status,
+            voicemail,
         };
         cx.core.announce(|| Event::Verb {
             outcome: outcome.clone(),
@@ -140,5 +172,23 @@ impl Calls {
         cx.core
             .outputs
             .push_back(Output::Notice(Notice::Verb(Box::new(outcome))));
+    }
+}
+
+/// A user as others are shown him.
+fn shown_of(core: &Core, user: &Aor) -> Box<str> {
+    let known = core.users.find(user.user());
+    known.map_or_else(
+        || user.as_str().into(),
+        |user| Identity::of_called(core, &Callee::User(user)).shown,
+    )
+}
+
+/// Whose mailbox a contact may be offered when the way to this target comes to nothing: that of a user of ours who is busy,
+/// absent, does not answer or declines (R110).
+pub(super) fn mailbox_instead(core: &Core, dialled: &str, status: u16) -> Option<Box<str>> {
+    match (route::target(core, dialled), status) {
+        (Target::User(user), 408 | 480 | 486 | 600 | 603) => Some(core.users[user].aor.user().into()),
+        _ => None,
     }
 }

@@ -15,6 +15,12 @@ impl Calls {
         self.party_dials(core, call, first)
     }
 
+    /// In whose name a side call was dialled.
+    pub(super) fn asker_dials(&self, core: &Core, call: Key<Interaction>) -> Option<Dialler> {
+        let side = self.interactions.get(call)?.side.as_ref()?;
+        self.party_dials(core, side.parent, side.by)
+    }
+
     /// In whose name a party of a call dials; `None` if the configuration does not know him any more.
     pub(super) fn party_dials(&self, core: &Core, call: Key<Interaction>, party: PartyId) -> Option<Dialler> {
         let party = self.interactions.get(call)?.party(party)?;

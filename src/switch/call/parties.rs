@@ -1,12 +1,12 @@
 //! Who takes part in a call that is up: parties come from side calls, go, hold and attend; what that means for the others.
 
-use super::display::AGAIN;
 use super::ending::reason_header;
-use super::{Calls, LegKey, State, TIMER_ASK_BACK, leg_timer};
+use super::side::SIDES_MAX;
+use super::{Calls, LegKey, State, TIMER_ASK_BACK};
 use crate::Supervision;
 use crate::arena::Key;
 use crate::core::Cx;
-use crate::interaction::{Interaction, Party, Role};
+use crate::interaction::{Interaction, Party, Role, Side};
 use model::{CdrLink, EndReason, EndedBy, PartyId, Purpose};
 use smallvec::SmallVec;
 
@@ -32,7 +32,7 @@ impl Calls {
     /// A party puts the others of one call on hold, or takes them off.
     pub(super) fn set_holds(&mut self, call: Key<Interaction>, by: PartyId, holds: bool) {
         if let Some(party) = self.interactions.get_mut(call).and_then(|call| call.party_mut(by)) {
-            party.holds = holds;
+            (party.holds, party.tone) = (holds, None);
         }
         let party = self.interactions.get(call).and_then(|call| call.party(by));
         let device = party.filter(|_| holds).and_then(|party| self.device_of(party));
@@ -71,8 +71,7 @@ impl Calls {
             leg.is_wanted_back = !asked;
         }
         if !asked {
-            let at = cx.now.mono + AGAIN;
-            cx.core.endpoint.set_timer(at, leg_timer(key), TIMER_ASK_BACK);
+            self.try_again(cx, key, TIMER_ASK_BACK);
         }
     }
 
@@ -93,7 +92,7 @@ impl Calls {
         let Some(party) = party.filter(|party| party.holds != holds) else {
             return;
         };
-        party.holds = holds;
+        (party.holds, party.tone) = (holds, None);
         let who = party.shown.clone();
         interaction.note(cx.now.wall, &who, if holds { "hold" } else { "resume" }, "");
         self.plumb(cx, place);
@@ -152,15 +151,7 @@ impl Calls {
         let (served, from) = (interaction.side.take()?, interaction.id);
         let (parent, by) = (served.parent, served.by);
         self.midst_of("merge");
-        let mut coming = self.others(side, by);
-        let watchers: SmallVec<[PartyId; 2]> = coming.iter().flat_map(|&id| self.watchers_of(side, id)).collect();
-        // Who has barged in is there already.
-        for watcher in watchers {
-            if !coming.contains(&watcher) {
-                coming.push(watcher);
-            }
-        }
-        for id in coming {
+        for id in self.coming(side, &served) {
             for leg in self.legs_of_party(side, id) {
                 if let Some(leg) = self.legs.get_mut(leg) {
                     leg.link = Some(CdrLink {
@@ -179,10 +170,44 @@ impl Calls {
         if let Some(interaction) = self.interactions.get_mut(side) {
             interaction.parties.iter_mut().for_each(|party| party.line = None);
         }
+        self.bring_calls_along(side, parent);
         self.plumb(cx, parent);
         let headers = reason_header(EndReason::Normal);
         self.end(cx, side, EndedBy::Switch, EndReason::Normal, &headers);
         Some((parent, by))
+    }
+
+    /// All but who wanted it, and who watches over them; over who wanted it too, if he stays with the interaction.
+    fn coming(&self, side: Key<Interaction>, served: &Side) -> SmallVec<[PartyId; 4]> {
+        let mut coming = self.others(side, served.by);
+        let stays = (served.purpose != Purpose::Transfer).then_some(served.by);
+        let watched: SmallVec<[PartyId; 4]> = coming.iter().copied().chain(stays).collect();
+        for watcher in watched.into_iter().flat_map(|id| self.watchers_of(side, id)) {
+            // Who has barged in is there already.
+            if !coming.contains(&watcher) {
+                coming.push(watcher);
+            }
+        }
+        coming
+    }
+
+    /// Supervisors' phones that ring on behalf of somebody who came ring on, for where he is now.
+    fn bring_calls_along(&mut self, side: Key<Interaction>, parent: Key<Interaction>) {
+        for calling in self.sides_of(side) {
+            let served = self.interactions.get(calling).and_then(|call| call.side.as_ref());
+            let by = served.map(|served| served.by);
+            let takes = |parent: &Interaction| {
+                by.is_some_and(|by| parent.party(by).is_some()) && parent.call.sides.len() < SIDES_MAX
+            };
+            if !self.interactions.get(parent).is_some_and(takes) {
+                continue;
+            }
+            self.detach_side(side, calling);
+            if let Some(served) = self.interactions.get_mut(calling).and_then(|call| call.side.as_mut()) {
+                served.parent = parent;
+            }
+            self.attach_side(parent, calling);
+        }
     }
 
     /// A party that came takes part as this; it is written down.
@@ -248,14 +273,24 @@ impl Calls {
         self.on_moved(cx, call);
     }
 
-    /// Consultations whose line has left the interaction end: who consulted is not there any more.
+    /// Whether who consults in a side call has left its line, or who is to be watched over or replaced has gone.
+    fn is_deserted(&self, side: &Interaction, present: &[PartyId]) -> bool {
+        let is_gone = |line| self.legs.get(line).is_none_or(super::Leg::is_over);
+        let is_left = side.parties.iter().filter_map(|party| party.line).any(is_gone);
+        let is_for_nothing = |served: &Side| {
+            let supervises = matches!(served.purpose, Purpose::Supervise | Purpose::TakeOver);
+            supervises && !present.contains(&served.by)
+        };
+        is_left || side.side.as_ref().is_some_and(is_for_nothing)
+    }
+
+    /// Side calls of those who are not there any more end.
     fn end_deserted(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>) {
         let headers = reason_header(EndReason::Normal);
+        let present = self.present(call);
         for side in self.sides_of(call) {
-            let parties = self.interactions.get(side).map(|side| &side.parties);
-            let mut lines = parties.into_iter().flatten().filter_map(|party| party.line);
-            let deserted = lines.any(|line| self.legs.get(line).is_none_or(super::Leg::is_over));
-            if deserted {
+            let is_deserted = |side| self.is_deserted(side, &present);
+            if self.interactions.get(side).is_some_and(is_deserted) {
                 self.on_side_failed(cx, side, 487);
                 self.cut_lines(cx, side);
                 self.end(cx, side, EndedBy::Other, EndReason::Normal, &headers);

@@ -32,7 +32,12 @@ pub(super) enum Heard {
     Hold,
     /// The consulted party's phone rings.
     Ringback,
+    /// The consultation has come to nothing.
+    Failure(Progress),
 }
+
+/// How long that is told: enough to know the tone, and then it is quiet for who thinks of what to do with the contact.
+const FAILURE_MS: u32 = 5_000;
 
 /// One leg in a room, with the party whose flags count there.
 struct Seat<'p> {
@@ -226,6 +231,7 @@ impl Calls {
         match interaction.call.state {
             State::Ringing(_) if self.legs.get(seat.leg).is_some_and(super::Leg::is_up) => Some(Heard::Ringback),
             State::Bridged(_) if self.is_held(room, seat.party.id) => Some(Heard::Hold),
+            State::Bridged(_) if seat.party.holds => seat.party.tone.map(Heard::Failure),
             _ => None,
         }
     }
@@ -275,6 +281,16 @@ impl Calls {
         let plumbed = &mut interaction.call.plumbed;
         plumbed.mute.retain(|&(from, to)| from != key && to != key);
         plumbed.sounds.remove(&key);
+    }
+
+    /// A player has come to its end: if it told a party that its consultation has come to nothing, that has been heard.
+    pub(super) fn on_told(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, player: PlayerId) {
+        let parties = self.interactions.get_mut(call).map(|call| &mut call.parties);
+        let told = |party: &&mut Party| party.tone.is_some() && party.legs.iter().any(|leg| player_of(*leg) == player);
+        if let Some(party) = parties.into_iter().flatten().find(told) {
+            party.tone = None;
+            self.plumb(cx, call);
+        }
     }
 
     /// The sound that a leg hears in its room ends.
@@ -347,12 +363,21 @@ fn player_of(key: LegKey) -> PlayerId {
 
 /// What that sounds like; nothing, by setting.
 fn sound_of(cx: &Cx<'_>, heard: Heard) -> Option<Sound> {
+    let tone = |progress| Tone::progress(cx.core.config.media.tones, progress);
     match (heard, cx.core.config.calls.hold) {
         (Heard::Hold, HoldMode::Silence) => None,
         (Heard::Hold, HoldMode::Music | HoldMode::Pass) => Some(Sound::hold_music()),
-        (Heard::Ringback, _) => Some(Sound::Tone(Tone::progress(
-            cx.core.config.media.tones,
-            Progress::Ringback,
-        ))),
+        (Heard::Ringback, _) => Some(Sound::Tone(tone(Progress::Ringback))),
+        (Heard::Failure(progress), _) => Some(Sound::Tone(for_a_while(tone(progress)))),
+    }
+}
+
+/// As often as fits into [`FAILURE_MS`].
+fn for_a_while(tone: Tone) -> Tone {
+    let once: u32 = tone.cadence_ms.iter().map(|&ms| u32::from(ms)).sum();
+    let times = FAILURE_MS.checked_div(once).unwrap_or(0).max(1);
+    Tone {
+        repeat: u16::try_from(times).ok(),
+        ..tone
     }
 }

@@ -68,12 +68,16 @@ impl Calls {
             leg.respond(cx, server, accepted);
         }
         self.notify_refer(cx, refer, &Reply::new(100), false);
-        let referred = match in_room {
-            true => self.refer_to_room(cx, key, &refer_to, refer),
-            false => self.refer(cx, (call, by), &refer_to, refer),
-        };
-        if let Err(status) = referred {
-            self.notify_refer(cx, refer, &Reply::new(status), true);
+        if in_room {
+            if let Err(status) = self.refer_to_room(cx, key, &refer_to, refer) {
+                self.notify_refer(cx, refer, &Reply::new(status), true);
+            }
+            return None;
+        }
+        let verb = self.verb_of(call, &refer_to);
+        if let Err(status) = self.refer(cx, (call, by), &refer_to, (verb, refer)) {
+            let asked = asker(verb, refer);
+            self.tell_outcome(cx, (call, by), asked, &refer_to.target, status);
         }
         None
     }
@@ -83,20 +87,9 @@ impl Calls {
         cx: &mut Cx<'_>,
         (call, by): (Key<Interaction>, PartyId),
         to: &ReferTo,
-        refer: Refer,
+        (verb, refer): (&'static str, Refer),
     ) -> Result<(), u16> {
-        let is_conference = self.present(call).len() > 2;
-        let verb = match (&to.replaces, is_conference) {
-            (Some(_), false) => "complete-transfer",
-            (Some(_), true) => "complete-conference",
-            (None, false) => "instant-transfer",
-            (None, true) => "add",
-        };
-        let asked = Asker {
-            verb,
-            refer: Some(refer),
-            ..Asker::default()
-        };
+        let asked = asker(verb, refer);
         let actor = Actor {
             call,
             party: Some(by),
@@ -108,16 +101,27 @@ impl Calls {
             self.notify_refer(cx, refer, &Reply::new(200), true);
             return Ok(());
         }
-        let purpose = if is_conference {
-            Purpose::Join
-        } else {
-            Purpose::Transfer
+        let purpose = match verb {
+            "instant-transfer" | "complete-transfer" => Purpose::Transfer,
+            _ => Purpose::Join,
         };
         let outcome = match &to.replaces {
             Some(replaces) => return self.refer_replaces(cx, actor, purpose, replaces, asked),
             None => self.call_for(cx, &actor, purpose, &to.target, asked),
         };
         outcome.map(|_| ()).map_err(|refusal| status_of(&refusal))
+    }
+
+    /// The verb that a REFER says: in a conference another one.
+    fn verb_of(&self, call: Key<Interaction>, to: &ReferTo) -> &'static str {
+        let is_conference = self.present(call).len() > 2;
+        match (&to.replaces, is_conference) {
+            _ if to.is_farewell => "drop",
+            (Some(_), false) => "complete-transfer",
+            (Some(_), true) => "complete-conference",
+            (None, false) => "instant-transfer",
+            (None, true) => "add",
+        }
     }
 
     /// A member of a conference room invites a user into it, or, as its moderator, takes one out (RFC 4579 sections 5.5 and
@@ -216,8 +220,12 @@ impl Calls {
         } else {
             (one, other)
         };
-        // A consultation has none of its own.
-        let fits = |side: Key<Interaction>| self.sides_of(side).is_empty();
+        // A consultation has none of its own; only supervisors' phones may ring for it.
+        let is_supervision = |side: &Key<Interaction>| {
+            let side = self.interactions.get(*side).and_then(|side| side.side.as_ref());
+            side.is_some_and(|side| matches!(side.purpose, Purpose::Supervise | Purpose::TakeOver))
+        };
+        let fits = |side: Key<Interaction>| self.sides_of(side).iter().all(is_supervision);
         match (fits(second), fits(first) && parent(second).is_none()) {
             (true, _) => Some((first, second)),
             (false, true) => Some((second, first)),
@@ -265,6 +273,16 @@ impl Calls {
         let id = named.map(|party| party.id).ok_or(404u16)?;
         if interaction.owner != Some(by) && id != by {
             return Err(403);
+        }
+        let shown = |id| {
+            interaction
+                .party(id)
+                .map(|party| party.shown.clone())
+                .unwrap_or_default()
+        };
+        let (who, whom) = (shown(by), shown(id));
+        if let Some(interaction) = self.interactions.get_mut(call) {
+            interaction.note(cx.now.wall, &who, "drop", whom);
         }
         self.part(cx, call, id, EndedBy::Other);
         Ok(())
@@ -351,13 +369,22 @@ impl Calls {
     }
 }
 
+/// A device hears of the outcome by NOTIFY.
+fn asker(verb: &'static str, refer: Refer) -> Asker {
+    Asker {
+        verb,
+        refer: Some(refer),
+        ..Asker::default()
+    }
+}
+
 /// What a device is told of a verb that was refused.
 pub(super) fn status_of(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::NotFound(_) => 404,
         Refusal::Conflict(_) => 488,
         Refusal::Forbidden(_) => 403,
-        Refusal::Unreachable(status) => *status,
+        Refusal::Unreachable(status) | Refusal::NotTransferred { status, .. } => *status,
         Refusal::Unavailable(_) => 503,
         Refusal::TooLarge(_) => 413,
     }

@@ -125,6 +125,7 @@ impl Calls {
     /// A player has come to its end.
     pub(super) fn on_played(&mut self, cx: &mut Cx<'_>, call: Key<Interaction>, player: PlayerId) {
         self.on_beeped(cx, call);
+        self.on_told(cx, call, player);
         let Some(interaction) = self.interactions.get_mut(call).filter(|_| player == PLAYER) else {
             return;
         };

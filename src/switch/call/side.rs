@@ -2,6 +2,8 @@
 //! its own made for a parent, with a room of its own at the parent's worker; it rings, is answered and ends as any other. What
 //! its purpose asks for happens when its target answers ([`super::outcome`]).
 
+use super::divert::Origin;
+use super::history::Path;
 use super::identity::Identity;
 use super::ring::Calling;
 use super::{Calls, LegKey, State};
@@ -15,7 +17,10 @@ use sip::{Headers, Name};
 use smallvec::SmallVec;
 
 /// Side calls of one interaction at a time: more than anybody can keep apart.
-const SIDES_MAX: usize = 8;
+pub(super) const SIDES_MAX: usize = 8;
+
+/// Max-Forwards of what the switch asks of itself (RFC 3261 section 8.1.1.6).
+pub(super) const HOPS: u8 = 70;
 
 /// What a side call is to be.
 pub(super) struct Wish<'w> {
@@ -40,13 +45,16 @@ impl Calls {
             Purpose::TakeOver | Purpose::Supervise => None,
             _ => Some(self.party_dials(cx.core, wish.parent, wish.by).ok_or(403u16)?),
         };
-        let (callee, devices) = self.reach(cx, dialler, wish.target)?;
+        let meant = meant(cx.core, dialler, wish.target)?;
         let parent = wish.parent;
         // It would be made where the parent is about to leave.
         if self.is_removing(parent) {
             return Err(491);
         }
         let (interaction, identity) = self.aside(cx, wish).ok_or(500u16)?;
+        let mut past = Path::new();
+        let onward = dialler.map(|dialler| Origin::inside(dialler, identity.clone()));
+        let (callee, devices) = self.reach(cx, onward.as_ref(), meant, &mut past)?;
         let key = self.interactions.insert(interaction);
         self.active += 1;
         self.figures.offered += 1;
@@ -54,12 +62,17 @@ impl Calls {
         let calling = Calling {
             identity: &identity,
             headers: self.side_headers(key),
-            past: &[],
-            hops: 70,
+            past: &past,
+            hops: HOPS,
             is_reliable: false,
         };
         match self.ring(cx, key, &calling, callee, devices) {
-            Ok(()) => Ok(key),
+            Ok(()) => {
+                if let Some(onward) = onward.filter(|_| !past.is_empty()) {
+                    self.keep_onward(key, &onward, past);
+                }
+                Ok(key)
+            }
             Err(failure) => {
                 self.detach_side(parent, key);
                 self.interactions.remove(key);
@@ -77,30 +90,28 @@ impl Calls {
         }
     }
 
-    /// Who is meant by what is dialled, and where he is. A transfer goes by the rights of who transfers (S7); without a
-    /// dialler only users are meant.
-    pub(super) fn reach(&self, cx: &Cx<'_>, dialler: Option<Dialler>, dialled: &str) -> Result<(Callee, Devices), u16> {
-        let target = match dialler {
-            Some(dialler) => route::target_for(cx.core, dialler, dialled),
-            None => route::target(cx.core, dialled),
-        };
-        let (callee, devices) = match (target, dialler) {
-            (Target::User(callee), _) => {
-                let devices = route::devices(cx, &cx.core.users[callee].aor, None, None);
-                (Callee::User(callee), devices)
+    /// Who is called in the end, and where he is: others as they have set it, by do not disturb and forwards. Nobody calls
+    /// himself, so whoever means himself means his phones.
+    fn reach(
+        &self,
+        cx: &Cx<'_>,
+        origin: Option<&Origin>,
+        meant: Callee,
+        past: &mut Path,
+    ) -> Result<(Callee, Devices), u16> {
+        let own = |user| origin.is_none_or(|origin| origin.caller == Dialler::User(user));
+        match (origin, meant) {
+            (_, Callee::User(user)) if own(user) => {
+                let devices = route::devices(cx, &cx.core.users[user].aor, None, None);
+                match devices.is_empty() {
+                    true => Err(480),
+                    false => Ok((Callee::User(user), devices)),
+                }
             }
-            (Target::Trunk(trunk), Some(dialler)) => {
-                let number = route::number_for(cx.core, dialler, dialled);
-                let devices = route::way_outside(cx.core, trunk, &number);
-                (Callee::Outside(trunk, number), devices)
-            }
-            (Target::Nobody(status), _) => return Err(status),
-            // A service has nobody who could be spoken to, or take over.
-            _ => return Err(480),
-        };
-        match devices.is_empty() {
-            true => Err(480),
-            false => Ok((callee, devices)),
+            (Some(origin), meant) => self
+                .called(cx, origin, meant, past)
+                .map_err(|failure| failure.reply.status),
+            (None, _) => Err(480),
         }
     }
 
@@ -191,10 +202,8 @@ impl Calls {
         let (Some(own), true) = (own, sides < SIDES_MAX && interaction.side.is_none()) else {
             return false;
         };
-        if interaction.owner == Some(own.id) {
-            interaction.owner = Some(by);
-        }
-        own.id = by;
+        let before = std::mem::replace(&mut own.id, by);
+        interaction.call_anew(before, by);
         let (purpose, asked) = (Purpose::Consult, Asker::default());
         (interaction.grew_from, interaction.grew_for) = (Some(grew_from), Some(purpose));
         interaction.side = Some(Side {
@@ -204,6 +213,19 @@ impl Calls {
             asked,
         });
         self.attach_side(parent, key);
+        // So does who is called on its behalf.
+        for called in self.sides_of(key) {
+            let served = self.interactions.get_mut(called).and_then(|call| call.side.as_mut());
+            if let Some(served) = served.filter(|served| served.by == before) {
+                served.by = by;
+                if let Some((_, of)) = served.asked.supervision.as_mut().filter(|(_, of)| *of == before) {
+                    *of = by;
+                }
+            }
+            if let Some(called) = self.interactions.get_mut(called) {
+                called.call_anew(before, by);
+            }
+        }
         true
     }
 
@@ -227,5 +249,21 @@ impl Calls {
             _ => None,
         };
         parent.or_else(callee).or_else(|| of(caller.user()?))
+    }
+}
+
+/// Who is meant by what is dialled. A transfer goes by the rights of who transfers (S7); without a dialler only users are
+/// meant.
+fn meant(core: &Core, dialler: Option<Dialler>, dialled: &str) -> Result<Callee, u16> {
+    let target = match dialler {
+        Some(dialler) => route::target_for(core, dialler, dialled),
+        None => route::target(core, dialled),
+    };
+    match (target, dialler) {
+        (Target::User(callee), _) => Ok(Callee::User(callee)),
+        (Target::Trunk(trunk), Some(dialler)) => Ok(Callee::Outside(trunk, route::number_for(core, dialler, dialled))),
+        (Target::Nobody(status), _) => Err(status),
+        // A service has nobody who could be spoken to, or take over.
+        _ => Err(480),
     }
 }

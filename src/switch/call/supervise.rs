@@ -5,7 +5,7 @@ use super::ending::reason_header;
 use super::{Calls, State};
 use crate::arena::Key;
 use crate::core::Cx;
-use crate::interaction::{Asker, Interaction, Role};
+use crate::interaction::{Asker, Interaction, Party, Role};
 use crate::{Refusal, Supervision};
 use model::{EndReason, EndedBy, PartyId, Purpose};
 
@@ -22,6 +22,7 @@ impl Calls {
         if !actor.rules {
             return Err(Refusal::Forbidden("this needs the role of a supervisor".into()));
         }
+        let (ref actor, of) = self.where_watched(actor, of);
         let interaction = self.interactions.get_mut(actor.call).ok_or_else(gone)?;
         let role = actor.party.and_then(|id| interaction.party(id)).map(|party| party.role);
         let before = match role {
@@ -58,6 +59,34 @@ impl Calls {
                 self.call_own_phone(cx, actor, of, Purpose::Supervise, asked)
             }
         }
+    }
+
+    /// Who hears a consultation by the line of his call is watched over in that call, as by star code: from there his
+    /// supervisor goes where he goes. If nobody is named it is about whom the supervisor who hears it watches already.
+    fn where_watched(&self, actor: &Actor, of: Option<PartyId>) -> (Actor, Option<PartyId>) {
+        let as_said = || (actor.clone(), of);
+        let side = self.interactions.get(actor.call);
+        let parent = self.parent_of(actor.call);
+        let (Some(side), Some((key, parent))) = (side, parent.and_then(|key| Some((key, self.interactions.get(key)?))))
+        else {
+            return as_said();
+        };
+        let is_own = |party: &&Party| Some(party.id) == actor.party || party.user.is_some() && party.user == actor.user;
+        let seat = parent.parties.iter().find(is_own);
+        let watches = seat.and_then(|seat| match seat.role {
+            Role::Supervisor { of, .. } => Some(of),
+            Role::Member => None,
+        });
+        let of = of.or(watches.filter(|_| !side.parties.iter().any(|party| is_own(&party))));
+        if of.and_then(|id| side.party(id)?.line).is_none() {
+            return as_said();
+        }
+        let actor = Actor {
+            call: key,
+            party: seat.map(|seat| seat.id),
+            ..actor.clone()
+        };
+        (actor, of)
     }
 
     /// A supervisor takes the place of the owner.
@@ -98,7 +127,7 @@ impl Calls {
             .interactions
             .get(call)
             .and_then(|call| call.party(id))
-            .is_some_and(crate::interaction::Party::converses);
+            .is_some_and(Party::converses);
         for leg in self.legs_of_party(call, id) {
             let is_here = self.legs.get(leg).is_some_and(|leg| leg.place == call);
             match (conversed, converses) {
@@ -122,7 +151,7 @@ impl Calls {
             .user
             .as_ref()
             .ok_or_else(|| conflict("an operator has no phone to be called"))?;
-        if !self.is_up(actor.call) || self.parent_of(actor.call).is_some() {
+        if !self.is_up(actor.call) {
             return Err(conflict("the call is not up"));
         }
         let extension = user.user().to_owned();

@@ -181,13 +181,15 @@ impl Lab {
         found.unwrap_or_else(|| panic!("no figure {name}")).1
     }
 
-    /// Nothing is left of any call: no leg, port, room, dialog or transaction, once `pass_s(64)` let the last timers run.
+    /// Nothing is left of any call: no leg, port, room, timer, dialog or transaction, once `pass_s(64)` let the last timers run.
     pub fn assert_clean(&mut self) {
         self.pass_s(64);
         self.switch.audit().expect("the invariants hold");
         for figure in ["calls", "legs", "rtp_ports", "transactions", "dialogs"] {
             assert_eq!(self.figure(figure), 0, "{figure} left");
         }
+        let alarms = crate::call::Calls::alarms(&self.switch.core.endpoint);
+        assert!(alarms.is_empty(), "timers of calls left: {alarms:?}");
         assert_eq!(self.studio.open_legs(), 0, "legs left in the engine");
         assert_eq!(self.studio.open_rooms(), 0, "rooms left in the engine");
         let mut legs: Vec<_> = self.records.iter().map(|cdr| cdr.leg).collect();

@@ -4,9 +4,10 @@
 use super::handset::{Dialog, Handset, sdp};
 use super::lab::{self, Lab};
 use crate::config::Role;
-use crate::{Act, Acted, Answer, By, Command, Notice, Refusal, Verb};
+use crate::{Act, Acted, Answer, By, Command, Input, Notice, Refusal, Verb};
 use model::{Aor, InteractionId, InteractionView, LegId, PartyId, PartyView};
 use sip::{Message, Method, Name};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A phone with its place on the stage.
 pub struct Actor {
@@ -426,8 +427,8 @@ impl Stage {
         }
     }
 
-    /// What must be so at any time, beside the invariants of the switch: who is on hold is so at somebody's hands, and the
-    /// engine has no room that serves no call.
+    /// What must be so at any time, beside the invariants of the switch: who is on hold is so at somebody's hands, and each
+    /// room of the engine is there for something.
     pub fn assert_sense(&mut self) {
         self.lab.switch.audit().expect("the invariants hold");
         let views = self.views();
@@ -438,12 +439,22 @@ impl Stage {
                 "a contact on hold without an owner: {view:#?}"
             );
         }
-        let rooms = match self.lab.ask(Command::Rooms) {
-            Answer::Rooms(rooms) => rooms.len(),
-            other => panic!("{other:?}"),
-        };
-        let open = self.lab.studio.open_rooms();
-        assert!(open <= views.len() + rooms, "{open} rooms for {} calls", views.len());
+        self.assert_rooms();
+    }
+
+    /// The engine has the rooms that the switch knows a reason for, and no others.
+    fn assert_rooms(&self) {
+        let reasons: BTreeMap<_, _> = self.lab.switch.calls.rooms_in_use().into_iter().collect();
+        let open: BTreeSet<_> = self.lab.studio.rooms().collect();
+        for room in &open {
+            let reason = reasons.get(room).map_or("", |reason| reason);
+            assert!(
+                !reason.is_empty(),
+                "{room:?} is there for nothing; others for {reasons:#?}"
+            );
+        }
+        let missing = reasons.iter().find(|(room, _)| !open.contains(room));
+        assert_eq!(missing, None, "a room that is not there");
     }
 
     /// Everybody who is in a call hangs up, and nothing is left.
@@ -491,6 +502,14 @@ impl Stage {
             self.lab.pass_s(1);
             self.settle();
         }
+    }
+
+    /// Tones that do not sound for ever come to their end.
+    pub fn end_tones(&mut self) {
+        for event in self.lab.studio.end_tones() {
+            self.lab.input(Input::Media(event));
+        }
+        self.settle();
     }
 
     fn react(&mut self, who: usize, message: &Message) {

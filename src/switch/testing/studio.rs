@@ -54,6 +54,11 @@ impl Studio {
         if self.is_dead { 0 } else { self.rooms.len() }
     }
 
+    /// Their names.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.iter().map(|(_, room)| *room)
+    }
+
     /// The leg on this RTP port.
     #[must_use]
     pub fn on_port(&self, port: u16) -> Option<&OpenLeg> {
@@ -149,6 +154,17 @@ impl Studio {
             _ => {}
         }
         vec![]
+    }
+
+    /// Tones that do not sound for ever come to their end.
+    pub fn end_tones(&mut self) -> Vec<Event> {
+        let ends = |sound: &Sound| matches!(sound, Sound::Tone(tone) if tone.repeat.is_some());
+        let all = std::mem::take(&mut self.players);
+        let (ended, left) = all.into_iter().partition(|(_, (_, sound))| ends(sound));
+        self.players = left;
+        let ended: BTreeMap<(RoomId, PlayerId), _> = ended;
+        let played = |(room, player)| Event::Played { room, player };
+        ended.into_keys().map(played).collect()
     }
 
     fn is_at(&self, worker: WorkerId, room: RoomId) -> bool {

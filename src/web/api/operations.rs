@@ -34,9 +34,8 @@ pub(crate) async fn reload(_: Admin, State(context): State<Context>) -> Answered
         Err(problems) => {
             let message = "the configuration has problems; nothing was changed".to_owned();
             Err(ApiError {
-                code: Code::BadConfiguration,
-                message,
                 problems,
+                ..ApiError::new(Code::BadConfiguration, message)
             })
         }
     }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// One running baresip with one account.
 pub struct Baresip {
@@ -216,6 +217,18 @@ impl Baresip {
         wait_for("silence", || {
             let (last, _) = self.last_half_second()?;
             last.iter().all(|sample| sample.unsigned_abs() <= 16).then_some(())
+        });
+    }
+
+    /// Waits until nothing has come for a second: nobody speaks to it, and nothing is played.
+    pub fn is_sent_no_more(&self) {
+        let (mut heard, mut since) = (0, Instant::now());
+        wait_for("a second without sound", || {
+            let now = self.heard().0.len();
+            if now != heard {
+                (heard, since) = (now, Instant::now());
+            }
+            (since.elapsed() > Duration::from_secs(1)).then_some(())
         });
     }
 

@@ -9,6 +9,7 @@ pub mod phone;
 pub mod raw;
 pub mod served;
 pub mod talk;
+pub mod tape;
 pub mod tone;
 
 pub use node::node;

@@ -593,6 +593,13 @@ impl Calls {
             false => Err(format!("{seated} members, {} seats", self.conferences.seats.len())),
         }
     }
+
+    /// Rooms of the media plane with somebody in them.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn standing_rooms(&self) -> impl Iterator<Item = (RoomId, String)> {
+        let open = self.conferences.open.iter();
+        open.map(|(name, conference)| (conference.room(), format!("standing room {name}")))
+    }
 }
 
 /// A moderator by name.

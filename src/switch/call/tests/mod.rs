@@ -2,10 +2,14 @@
 
 mod anyorder;
 mod bridge;
+mod confer;
+mod consult;
 mod dtmf;
 mod ending;
+mod enter;
 mod fork;
 mod handover;
+mod hold;
 mod line;
 mod named;
 mod operator;
@@ -24,9 +28,11 @@ mod setup;
 mod sips;
 mod star;
 mod supervise;
+mod transfer;
 mod verbs;
 mod video;
 mod watch;
+mod written;
 
 use crate::config::HoldMode;
 pub(crate) use crate::testing::{handset, lab, stage};

@@ -103,3 +103,30 @@ fn while_a_call_ends() {
     assert_eq!(reasons(&lab), [EndReason::Normal; 2]);
     nobody_else_noticed(lab, others);
 }
+
+#[test]
+fn while_a_supervisor_comes_into_a_consultation() {
+    use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE};
+    use crate::Verb;
+    let (mut stage, interaction, consultation) = super::consult::consulting();
+    let listen = Verb::Supervise {
+        interaction: consultation,
+        party: None,
+        mode: crate::Supervision::Listen,
+    };
+    stage.act(BOSS, listen);
+    // Somebody else is called for the same contact.
+    stage.act(KATE, Verb::Resume { interaction });
+    let target = "1002".into();
+    stage.act(KATE, Verb::InstantConference { interaction, target });
+    stage.lab.recovers = true;
+    stage.lab.switch.panic_in("merge");
+    stage.answer(BOSS);
+    for who in [KATE, CUSTOMER, JIM, ANN, BOSS] {
+        assert!(
+            !stage.is_in_a_call(who) && stage.actors[who].ringing.is_empty(),
+            "{who}"
+        );
+    }
+    stage.end();
+}

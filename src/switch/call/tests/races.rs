@@ -12,14 +12,20 @@ use std::collections::BTreeSet;
 enum State {
     Talking,
     Held,
+    /// Both sides have, Kate by command and the customer by his phone.
+    HeldByBoth,
     /// Jim rings.
     Asking,
+    /// Jim was busy, and Kate hears that.
+    Refused,
     Consulting,
     /// Kate asked by a second call of her phone.
     ConsultingByPhone,
     Conference,
     /// The supervisor listens.
     Supervised,
+    /// He has gone along with Kate, who consults Jim.
+    SupervisedAside,
     /// Jim rings to take the contact.
     Transferring,
 }
@@ -41,7 +47,7 @@ enum Trouble {
     At(usize),
 }
 
-const TROUBLES: [Trouble; 15] = [
+const TROUBLES: [Trouble; 16] = [
     Trouble::Glare(KATE),
     Trouble::Glare(CUSTOMER),
     Trouble::Glare(JIM),
@@ -54,6 +60,7 @@ const TROUBLES: [Trouble; 15] = [
     Trouble::Dies(KATE),
     Trouble::Dies(CUSTOMER),
     Trouble::Dies(JIM),
+    Trouble::Dies(BOSS),
     Trouble::At(0),
     Trouble::At(1),
     Trouble::At(2),
@@ -70,7 +77,15 @@ fn set(state: State) -> (Stage, InteractionId) {
     match state {
         State::Talking => {}
         State::Held => drop(stage.act(KATE, Verb::Hold { interaction })),
+        State::HeldByBoth => {
+            stage.reinvite(CUSTOMER, 0, Method::Invite, "sendonly");
+            stage.act(KATE, Verb::Hold { interaction });
+        }
         State::Asking => drop(stage.act(KATE, consult("1001"))),
+        State::Refused => {
+            stage.act(KATE, consult("1001"));
+            stage.refuse(JIM, 486);
+        }
         State::Consulting | State::Conference => {
             let consultation = stage.act(KATE, consult("1001")).view.id;
             stage.answer(JIM);
@@ -84,6 +99,11 @@ fn set(state: State) -> (Stage, InteractionId) {
             stage.answer(JIM);
         }
         State::Supervised => stage.dial(BOSS, "*01000"),
+        State::SupervisedAside => {
+            stage.dial(BOSS, "*01000");
+            stage.act(KATE, consult("1001"));
+            stage.answer(JIM);
+        }
         State::Transferring => {
             let target = "1001".into();
             stage.act(KATE, Verb::InstantTransfer { interaction, target });
@@ -104,6 +124,11 @@ fn verbs(stage: &mut Stage, interaction: InteractionId) -> Vec<(usize, Verb)> {
     let target = || "1002".into();
     let supervise = |mode| Verb::Supervise {
         interaction,
+        party: None,
+        mode,
+    };
+    let supervise_aside = |mode| Verb::Supervise {
+        interaction: consultation,
         party: None,
         mode,
     };
@@ -167,16 +192,34 @@ fn verbs(stage: &mut Stage, interaction: InteractionId) -> Vec<(usize, Verb)> {
         (KATE, Verb::Leave { interaction }),
         (KATE, mute(None, Mute::Speech)),
         (KATE, mute(Some(party(KATE)), Mute::Both)),
+        (KATE, mute(None, Mute::Hearing)),
+        (KATE, mute(Some(party(KATE)), Mute::Hearing)),
         (BOSS, supervise(Supervision::Listen)),
         (BOSS, supervise(Supervision::Whisper)),
         (BOSS, supervise(Supervision::Barge)),
         (BOSS, Verb::TakeOver { interaction }),
+        (BOSS, supervise_aside(Supervision::Listen)),
+        (BOSS, supervise_aside(Supervision::Barge)),
+        (
+            BOSS,
+            Verb::TakeOver {
+                interaction: consultation,
+            },
+        ),
         (KATE, Verb::Record { interaction, on: true }),
         (
             KATE,
             Verb::SendToVoicemail {
                 interaction,
                 target: target(),
+            },
+        ),
+        (
+            KATE,
+            Verb::SetCaseData {
+                interaction,
+                key: "order".into(),
+                value: "77".into(),
             },
         ),
     ]
@@ -300,11 +343,17 @@ fn every_verb_while_two_talk_survives_every_trouble() {
 #[test]
 fn every_verb_while_the_contact_is_held_survives_every_trouble() {
     all_of(State::Held);
+    all_of(State::HeldByBoth);
 }
 
 #[test]
 fn every_verb_while_the_consulted_party_rings_survives_every_trouble() {
     all_of(State::Asking);
+}
+
+#[test]
+fn every_verb_after_a_consultation_that_was_refused_survives_every_trouble() {
+    all_of(State::Refused);
 }
 
 #[test]
@@ -321,6 +370,11 @@ fn every_verb_in_a_conference_survives_every_trouble() {
 #[test]
 fn every_verb_under_a_supervisor_survives_every_trouble() {
     all_of(State::Supervised);
+}
+
+#[test]
+fn every_verb_in_a_consultation_under_a_supervisor_survives_every_trouble() {
+    all_of(State::SupervisedAside);
 }
 
 #[test]

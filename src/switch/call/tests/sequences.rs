@@ -58,6 +58,15 @@ fn random_verbs_in_any_order_leave_nothing_behind() {
 fn play(stage: &mut Stage, seed: u64) {
     let mut dice = Dice(seed);
     stage.log.clear();
+    // What somebody has set by a star code ends with the sequence: few would be called after some time.
+    for who in 1..5 {
+        let core = &mut stage.lab.switch.core;
+        if core.settings.of(&aor(who)).is_some() {
+            core.set(&aor(who), |set| {
+                (set.do_not_disturb, set.forward_no_answer) = (false, None)
+            });
+        }
+    }
     stage.call(1, 0);
     for _ in 0..4 + dice.roll(10) {
         step(stage, &mut dice);
@@ -106,7 +115,10 @@ fn step(stage: &mut Stage, dice: &mut Dice) {
                 dial(stage, dice, who, &extra);
             }
         }
-        8 => stage.pass_s([1, 1, 1, 61][dice.roll(4)]),
+        8 => {
+            stage.pass_s([1, 1, 1, 61][dice.roll(4)]);
+            stage.end_tones();
+        }
         // Two at once: what one of them does is on its way while the other acts.
         9 => {
             if let Some(line) = some_line(stage, dice, who) {
@@ -151,7 +163,12 @@ fn dial(stage: &mut Stage, dice: &mut Dice, who: usize, extra: &str) {
     }
     let number = [
         "1000", "1005", "1001", "1002", "1009", "*01000", "*11000", "*21001", "*81001", "9196", "4711", "3001", "9664",
-    ][dice.roll(13)];
+        "*78", "*79", "*921002", "*93",
+    ][dice.roll(17)];
+    // Each sequence begins with a call that rings at the first phone.
+    if who == 0 && ["*78", "*921002"].contains(&number) {
+        return;
+    }
     stage.log.push(format!("{who} dials {number} {extra:?}"));
     stage.dial_with(who, number, extra);
 }
@@ -229,7 +246,7 @@ fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[mo
         .find(|view| view.parent.is_some())
         .map_or(interaction, |view| view.id);
     let on = dice.roll(2) == 0;
-    match dice.roll(20) {
+    match dice.roll(22) {
         0 => Verb::Hold { interaction },
         1 => Verb::Resume { interaction },
         2 => Verb::Toggle { interaction },
@@ -267,6 +284,26 @@ fn verb(dice: &mut Dice, interaction: InteractionId, party: PartyId, views: &[mo
         }
         17 => Verb::Record { interaction, on },
         18 => Verb::SendToVoicemail { interaction, target },
-        _ => Verb::TakeOver { interaction },
+        19 => Verb::TakeOver { interaction },
+        20 => {
+            let interaction = consultation;
+            let mode = [Supervision::Listen, Supervision::Whisper, Supervision::Barge][dice.roll(3)];
+            match dice.roll(3) {
+                0 => Verb::TakeOver { interaction },
+                _ => Verb::Supervise {
+                    interaction,
+                    party: None,
+                    mode,
+                },
+            }
+        }
+        _ => {
+            let (key, value) = ("order".into(), if on { "77" } else { "" }.into());
+            Verb::SetCaseData {
+                interaction,
+                key,
+                value,
+            }
+        }
     }
 }

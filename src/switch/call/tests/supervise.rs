@@ -1,10 +1,10 @@
 //! Supervisors: whom they hear, who hears them, where they go along, and what is recorded of them.
 
+use super::consult::{consult, consulting};
 use super::stage::{ANN, BOSS, CUSTOMER, JIM, KATE, Stage};
-use super::verbs::{consult, consulting};
 use super::*;
-use crate::{Refusal, Supervision, Verb};
-use model::Medium;
+use crate::{Act, Answer, By, Command, Refusal, Supervision, Verb};
+use model::{InteractionId, Medium, PartyId};
 
 #[test]
 fn a_supervisor_listens_whispers_and_barges_in_without_a_new_call() {
@@ -256,4 +256,192 @@ fn who_answers_one_of_two_phones_is_supervised_there_and_shown_there_whom_he_tal
     let contact = header(stage.actors[JIM].got.last().unwrap(), Name::Contact);
     assert!(contact.ends_with(";isfocus"), "{contact}");
     stage.end();
+}
+
+fn supervise(interaction: InteractionId, party: Option<PartyId>, mode: Supervision) -> Verb {
+    Verb::Supervise {
+        interaction,
+        party,
+        mode,
+    }
+}
+
+#[test]
+fn who_is_in_a_consultation_is_supervised_by_command_as_by_star_code() {
+    for (mode, star) in [
+        (Supervision::Listen, "*0"),
+        (Supervision::Whisper, "*1"),
+        (Supervision::Barge, "*2"),
+    ] {
+        for (whom, extension) in [(KATE, "1000"), (JIM, "1001")] {
+            let heard = ["star code", "command"].map(|way| {
+                let (mut stage, _, consultation) = consulting();
+                let party = Some(stage.party_id(consultation, whom));
+                match way {
+                    "command" => {
+                        assert!(!stage.act(BOSS, supervise(consultation, party, mode)).done);
+                        stage.answer(BOSS);
+                    }
+                    _ => stage.dial(BOSS, &format!("{star}{extension}")),
+                }
+                stage.assert_sense();
+                let heard = [KATE, JIM, CUSTOMER, BOSS].map(|who| stage.hears(who));
+                stage.end();
+                heard
+            });
+            assert_eq!(heard[0], heard[1], "{star}{extension}");
+            assert_eq!(heard[0][2], ["music"], "the contact hears nothing of it");
+        }
+    }
+}
+
+#[test]
+fn a_supervisor_who_went_along_changes_his_mode_by_the_consultation_that_he_hears() {
+    let (mut stage, id) = Stage::talking();
+    stage.dial(BOSS, "*01000");
+    let consultation = consult(&mut stage, id, "1001");
+    stage.answer(JIM);
+    let whisper = supervise(consultation, None, Supervision::Whisper);
+    assert!(stage.act(BOSS, whisper).done, "no new call");
+    assert_eq!(stage.hears(KATE), ["1001", "1009"]);
+    assert_eq!(stage.hears(JIM), ["1000"]);
+    assert_eq!(stage.actors[BOSS].dialogs.len(), 1);
+    // The same for him by an operator.
+    let boss = stage.party_id(id, BOSS);
+    let act = Act {
+        by: By::Operator(Some(boss)),
+        client: "".into(),
+        verb: supervise(consultation, None, Supervision::Barge),
+    };
+    let answer = stage.lab.ask(Command::Act(Box::new(act)));
+    assert!(matches!(answer, Answer::Acted(ref acted) if acted.done), "{answer:?}");
+    assert_eq!(stage.hears(JIM), ["1000", "1009"]);
+    stage.end();
+}
+
+#[test]
+fn a_supervisors_phone_that_rings_for_a_consultation_rings_on_when_that_is_completed() {
+    for purpose in ["transfer", "conference"] {
+        let (mut stage, interaction, consultation) = consulting();
+        stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+        let verb = match purpose {
+            "transfer" => Verb::CompleteTransfer { consultation },
+            _ => Verb::CompleteConference { consultation },
+        };
+        stage.act(KATE, verb);
+        stage.answer(BOSS);
+        let expected: &[&str] = match purpose {
+            "transfer" => &["1001", "1005"],
+            _ => &["1000", "1001", "1005"],
+        };
+        assert_eq!(stage.hears(BOSS), expected, "{purpose}");
+        assert_eq!(stage.party(interaction, BOSS).role, model::PartyRole::Listen);
+        stage.assert_sense();
+        stage.end();
+    }
+}
+
+#[test]
+fn a_supervisors_phone_stops_ringing_with_the_consultation_and_not_with_the_contact() {
+    let (mut stage, _, consultation) = consulting();
+    stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+    stage.act(KATE, Verb::EndConsult { consultation });
+    assert!(stage.actors[BOSS].ringing.is_empty());
+    assert_eq!(stage.outcomes().last(), Some(&("monitor".to_owned(), 487)));
+    stage.end();
+    let (mut stage, _, consultation) = consulting();
+    stage.act(BOSS, supervise(consultation, None, Supervision::Listen));
+    stage.hang_up(CUSTOMER, 0);
+    stage.answer(BOSS);
+    assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
+    stage.end();
+}
+
+#[test]
+fn a_supervisor_takes_over_from_who_is_consulted() {
+    let (mut stage, interaction, consultation) = consulting();
+    assert!(
+        !stage
+            .act(
+                BOSS,
+                Verb::TakeOver {
+                    interaction: consultation
+                }
+            )
+            .done
+    );
+    stage.answer(BOSS);
+    assert!(!stage.is_in_a_call(JIM));
+    assert_eq!(
+        (stage.hears(KATE), stage.hears(BOSS)),
+        (vec!["1009".into()], vec!["1000".into()])
+    );
+    assert_eq!(stage.hears(CUSTOMER), ["music"]);
+    stage.act(KATE, Verb::CompleteTransfer { consultation });
+    assert_eq!(stage.hears(CUSTOMER), ["1009"]);
+    assert_eq!(stage.view(interaction).owner, Some(stage.party_id(interaction, BOSS)));
+    stage.end();
+}
+
+#[test]
+fn who_watches_an_agent_in_a_call_of_its_own_goes_along_when_that_becomes_a_conference() {
+    let (mut stage, interaction) = Stage::talking();
+    stage.reinvite(KATE, 0, Method::Invite, "sendonly");
+    stage.dial(KATE, "1001");
+    stage.answer(JIM);
+    let consultation = stage.newest();
+    let kate = Some(stage.party_id(consultation, KATE));
+    stage.act(BOSS, supervise(consultation, kate, Supervision::Listen));
+    stage.answer(BOSS);
+    assert_eq!(stage.hears(BOSS), ["1000", "1001"]);
+    stage.act(KATE, Verb::CompleteConference { consultation });
+    assert_eq!(stage.hears(BOSS), ["1000", "1001", "1005"]);
+    assert_eq!(stage.party(interaction, BOSS).role, model::PartyRole::Listen);
+    stage.assert_sense();
+    stage.end();
+}
+
+#[test]
+fn who_watches_the_colleague_of_a_call_that_becomes_a_consultation_goes_on_with_him() {
+    for rings in [true, false] {
+        let (mut stage, first) = Stage::talking();
+        let second = stage.call(ANN, KATE);
+        let ann = Some(stage.party_id(second, ANN));
+        stage.act(BOSS, supervise(second, ann, Supervision::Listen));
+        if !rings {
+            stage.answer(BOSS);
+        }
+        let to = format!(
+            "Refer-To: <sip:1002@example.com?Replaces={}>\r\n",
+            stage.escaped(KATE, 1)
+        );
+        stage.request(KATE, 0, Method::Refer, &to, None);
+        assert!(!stage.is_in_a_call(KATE), "rings: {rings}");
+        if rings {
+            stage.answer(BOSS);
+        }
+        assert_eq!(stage.hears(BOSS), ["1002", "1005"], "rings: {rings}");
+        assert_eq!(stage.party(first, BOSS).role, model::PartyRole::Listen);
+        stage.end();
+    }
+}
+
+#[test]
+fn a_supervisors_phone_stops_ringing_when_whom_it_rings_for_has_gone() {
+    for verb in ["monitor", "take-over"] {
+        let (mut stage, interaction) = Stage::talking();
+        match verb {
+            "monitor" => stage.act(BOSS, supervise(interaction, None, Supervision::Listen)),
+            _ => stage.act(BOSS, Verb::TakeOver { interaction }),
+        };
+        let target = "1001".into();
+        stage.act(KATE, Verb::InstantTransfer { interaction, target });
+        assert_eq!(stage.actors[BOSS].ringing.len(), 1);
+        stage.answer(JIM);
+        assert!(stage.actors[BOSS].ringing.is_empty(), "{verb}");
+        assert_eq!(stage.outcomes().last(), Some(&(verb.to_owned(), 487)));
+        assert_eq!(stage.hears(CUSTOMER), ["1001"]);
+        stage.assert_sense();
+        stage.end();
+    }
 }
