@@ -365,6 +365,7 @@ fn http(mut section: Section<'_>) -> (Option<At<SocketAddr>>, web::Limits) {
     let usual = web::Limits::default();
     let limits = web::Limits {
         websockets: section.within("websockets", usual.websockets, 1..=100_000),
+        strangers_per_address: section.within("strangers_per_address", usual.strangers_per_address, 1..=128),
         tokens: web::Lives {
             idle: section.within("token_idle", usual.tokens.idle, 60 * SECOND..=DAY),
             total: section.within("token_life", usual.tokens.total, 60 * SECOND..=7 * DAY),

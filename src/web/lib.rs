@@ -18,6 +18,7 @@ mod requests;
 mod server;
 mod sip;
 mod socket;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -159,6 +160,7 @@ pub(crate) struct Context {
     pub(crate) requests: Arc<requests::Requests>,
     pub(crate) watch: Arc<watch::Watch>,
     pub(crate) places: Arc<socket::Places>,
+    pub(crate) strangers: Arc<strangers::Strangers>,
     /// Turns true when the node stops.
     pub(crate) stopping: tokio::sync::watch::Receiver<bool>,
 }

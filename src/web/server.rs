@@ -4,6 +4,7 @@ use crate::access::{Caller, Ends, Peer, known_only};
 use crate::failures::Failures;
 use crate::requests::Requests;
 use crate::socket::Places;
+use crate::strangers::{Guest, Strangers};
 use crate::tokens::Tokens;
 use crate::watch::Watch;
 use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
@@ -32,6 +33,9 @@ use utoipa_axum::routes;
 pub struct Limits {
     /// Connections at one time on each door; more wait in the kernel.
     pub connections: usize,
+    /// Of them, and of websockets, those from one IPv4 address or IPv6 /64 whose peer has not said who it is; more are
+    /// closed. A quarter of all: an office behind one address, with six connections to a browser.
+    pub strangers_per_address: usize,
     /// From the first byte of a connection, or the end of the last request, to the end of the next request's headers.
     pub headers_within: Duration,
     /// From the headers to the answer.
@@ -50,6 +54,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 128,
+            strangers_per_address: 32,
             headers_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(10),
             headers: 32 * 1024,
@@ -88,6 +93,7 @@ impl Server {
             requests: Arc::new(Requests::default()),
             watch: Arc::new(Watch::new()),
             places: Arc::new(Places::new(limits.websockets)),
+            strangers: Arc::new(Strangers::new(limits.strangers_per_address)),
             stopping: stopping.clone(),
         };
         let watch = tokio::spawn(context.watch.clone().run(events));
@@ -95,7 +101,7 @@ impl Server {
         let mut doors = vec![tokio::spawn(local.serve_unix(unix))];
         if let Some(tcp) = tcp {
             let public = Door::new(public_router(&context, &limits), limits, stopping);
-            doors.push(tokio::spawn(public.serve_tcp(tcp)));
+            doors.push(tokio::spawn(public.serve_tcp(tcp, context.strangers)));
         }
         Server { stop, doors, watch }
     }
@@ -226,18 +232,24 @@ impl Door {
         }
     }
 
-    async fn serve_tcp(mut self, listener: TcpListener) {
+    async fn serve_tcp(mut self, listener: TcpListener, strangers: Arc<Strangers>) {
         while let Some((place, (stream, peer))) = self.next(|| listener.accept()).await {
             // A connection that has no address any more is over.
             let Ok(local) = stream.local_addr() else { continue };
-            self.connection(place, stream, Some(Ends { local, peer }));
+            let Some(share) = strangers.take(peer.ip()) else {
+                continue;
+            };
+            let guest = Guest::new(share);
+            let router = self.router.clone().layer(axum::Extension(Peer(peer.ip())));
+            let router = router.layer(axum::Extension(Ends { local, peer }));
+            self.connection(place, stream, router.layer(axum::Extension(guest.clone())), Some(guest));
         }
         self.finish().await;
     }
 
     async fn serve_unix(mut self, listener: UnixListener) {
         while let Some((place, (stream, _))) = self.next(|| listener.accept()).await {
-            self.connection(place, stream, None);
+            self.connection(place, stream, self.router.clone(), None);
         }
         self.finish().await;
     }
@@ -258,16 +270,9 @@ impl Door {
         &self,
         place: OwnedSemaphorePermit,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        ends: Option<Ends>,
+        router: Router,
+        guest: Option<Guest>,
     ) {
-        let router = match ends {
-            Some(ends) => self
-                .router
-                .clone()
-                .layer(axum::Extension(Peer(ends.peer.ip())))
-                .layer(axum::Extension(ends)),
-            None => self.router.clone(),
-        };
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.headers_within)
@@ -284,7 +289,7 @@ impl Door {
                     let _ = connection.await;
                 }
             }
-            drop(place);
+            drop((place, guest.and_then(|guest| guest.leave())));
         });
     }
 

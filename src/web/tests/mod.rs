@@ -5,6 +5,7 @@ mod im;
 mod login;
 mod openapi;
 mod socket;
+mod strangers;
 
 use crate::{Account, Asked, Capabilities, EVENTS_AHEAD, Figure, Limits, Listed, Node, Reloaded, Server, State};
 use model::{
