@@ -1,6 +1,8 @@
-//! A small phone over UDP, TLS or a websocket, for tests that look at single messages: logs in, asks, and shows what came back.
+//! A small phone over UDP, TCP, TLS or a websocket, for tests that look at single messages: logs in, asks, and shows what came back.
 
 use super::PATIENCE;
+use super::raw::same_family;
+use super::talk::sdp;
 use md5::{Digest, Md5};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -25,12 +27,15 @@ pub struct Phone {
 /// How it reaches the switch.
 enum Line {
     Udp(UdpSocket),
-    Tls(Box<RefCell<Secured>>),
+    Tcp(RefCell<Stream<TcpStream>>),
+    Tls(Box<RefCell<Stream<Secured>>>),
     Ws(Box<RefCell<WebSocket<TcpStream>>>),
 }
 
-struct Secured {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+type Secured = StreamOwned<ClientConnection, TcpStream>;
+
+struct Stream<S> {
+    bytes: S,
     /// What came and was not asked for yet.
     read: Vec<u8>,
 }
@@ -69,14 +74,20 @@ struct Ask<'a> {
 
 impl Phone {
     pub fn new(server: SocketAddr, user: &str) -> Phone {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind(same_family(server)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Phone::on(Line::Udp(socket), server, user)
     }
 
+    pub fn over_tcp(server: SocketAddr, user: &str) -> Phone {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Phone::on(Line::Tcp(RefCell::new(Stream::new(stream))), server, user)
+    }
+
     /// Over TLS, believing the certificates of this file; an error is what the handshake met.
     pub fn secured(server: SocketAddr, user: &str, trusted: &Path) -> std::io::Result<Phone> {
-        let line = Line::Tls(Box::new(RefCell::new(Secured::connect(server, trusted)?)));
+        let line = Line::Tls(Box::new(RefCell::new(Stream::new(secured(server, trusted)?))));
         Ok(Phone::on(line, server, user))
     }
 
@@ -126,10 +137,10 @@ impl Phone {
 
     /// INVITE with an offer of PCMU, acknowledged: the final answer. The media port is one that nobody listens on.
     pub fn call(&mut self, number: &str) -> Message {
-        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        let sdp = sdp((self.at().ip(), 9).into());
         let headers = format!("{}Content-Type: application/sdp\r\n", self.contact());
         let uri = format!("sip:{number}@{}", self.server);
-        self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, sdp)
+        self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, &sdp)
     }
 
     /// The next message from the switch.
@@ -141,7 +152,8 @@ impl Phone {
                 buffer.truncate(length);
                 buffer
             }
-            Line::Tls(secured) => secured.borrow_mut().receive(),
+            Line::Tcp(stream) => stream.borrow_mut().receive(),
+            Line::Tls(stream) => stream.borrow_mut().receive(),
             Line::Ws(socket) => {
                 let message = socket.borrow_mut().read().expect("a message from the switch");
                 assert!(message.is_text(), "{message:?}");
@@ -265,7 +277,8 @@ impl Phone {
     fn send(&self, message: &str) {
         match &self.line {
             Line::Udp(socket) => drop(socket.send_to(message.as_bytes(), self.server).unwrap()),
-            Line::Tls(secured) => secured.borrow_mut().stream.write_all(message.as_bytes()).unwrap(),
+            Line::Tcp(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
+            Line::Tls(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
             Line::Ws(socket) => socket.borrow_mut().send(message.into()).unwrap(),
         }
     }
@@ -274,7 +287,8 @@ impl Phone {
     pub fn at(&self) -> SocketAddr {
         match &self.line {
             Line::Udp(socket) => socket.local_addr().unwrap(),
-            Line::Tls(secured) => secured.borrow().stream.sock.local_addr().unwrap(),
+            Line::Tcp(stream) => stream.borrow().bytes.local_addr().unwrap(),
+            Line::Tls(stream) => stream.borrow().bytes.sock.local_addr().unwrap(),
             Line::Ws(socket) => socket.borrow().get_ref().local_addr().unwrap(),
         }
     }
@@ -283,13 +297,14 @@ impl Phone {
     fn host(&self) -> String {
         match &self.line {
             Line::Ws(_) => format!("{}.invalid", self.user),
-            Line::Udp(_) | Line::Tls(_) => self.at().to_string(),
+            Line::Udp(_) | Line::Tcp(_) | Line::Tls(_) => self.at().to_string(),
         }
     }
 
     fn transport(&self) -> &'static str {
         match self.line {
             Line::Udp(_) => "UDP",
+            Line::Tcp(_) => "TCP",
             Line::Tls(_) => "TLS",
             Line::Ws(_) => "WS",
         }
@@ -298,6 +313,7 @@ impl Phone {
     fn contact(&self) -> String {
         let parameter = match self.line {
             Line::Udp(_) => "",
+            Line::Tcp(_) => ";transport=tcp",
             Line::Tls(_) => ";transport=tls",
             Line::Ws(_) => ";transport=ws",
         };
@@ -305,27 +321,29 @@ impl Phone {
     }
 }
 
-impl Secured {
-    fn connect(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let session = ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
-        let socket = TcpStream::connect(server)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(session, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Secured {
-            stream,
-            read: Vec::new(),
-        })
+fn secured(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let session = ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
+    let socket = TcpStream::connect(server)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(session, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+impl<S: Read> Stream<S> {
+    fn new(bytes: S) -> Stream<S> {
+        let read = Vec::new();
+        Stream { bytes, read }
     }
 
     /// One whole message: its head, and the body that Content-Length tells.
@@ -335,7 +353,7 @@ impl Secured {
                 return self.read.drain(..length).collect();
             }
             let mut buffer = [0; 4_096];
-            let read = self.stream.read(&mut buffer).expect("a message from the switch");
+            let read = self.bytes.read(&mut buffer).expect("a message from the switch");
             assert!(read > 0, "the switch closed the connection");
             self.read.extend_from_slice(&buffer[..read]);
         }
