@@ -17,6 +17,7 @@ pub use door::Admit;
 pub(crate) use door::{Admission, admit, ban, offend, user_may};
 pub(crate) use load::Load;
 
+use crate::call::wishes;
 use crate::config::trunks::Mode;
 use crate::core::Core;
 use crate::route::dialplan;
@@ -29,8 +30,8 @@ use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, PUBLISH, INFO, UPDATE, PRACK, REFER";
 /// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627,
-/// 4662.
-const SUPPORTED: [&str; 9] = [
+/// 3323, 4662.
+const SUPPORTED: [&str; 10] = [
     "100rel",
     "timer",
     "replaces",
@@ -39,6 +40,7 @@ const SUPPORTED: [&str; 9] = [
     "path",
     "outbound",
     "gruu",
+    "privacy",
     crate::subscribe::EVENTLIST,
 ];
 /// Option tags of one request that are looked at and listed in Unsupported.
@@ -67,6 +69,7 @@ fn refusal_by_proxy(core: &mut Core, flow: Flow, request: &Message) -> Option<Re
         .or_else(|| too_many_hops(request))
         .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
         .or_else(|| unsupported_by_proxy(request))
+        .or_else(|| too_private(request))
         .or_else(|| is_overloaded(core, flow, request.method()).then(|| core.overloaded()))
 }
 
@@ -173,6 +176,13 @@ pub(crate) fn unsupported_extension(request: &Message) -> Option<Reply> {
 pub(crate) fn unsupported_by_proxy(request: &Message) -> Option<Reply> {
     let required: Vec<&[u8]> = request.values(Name::ProxyRequire).take(MAX_UNSUPPORTED).collect();
     (!required.is_empty()).then(|| Reply::new(420).header(Name::Unsupported, required.join(&b", "[..])))
+}
+
+/// RFC 3323 section 5: a proxy can keep an assertion to itself, and no more; who calls that too little is not to be passed on.
+fn too_private(request: &Message) -> Option<Reply> {
+    let asks = ["user", "header", "session"];
+    let is_critical = wishes(request, "critical") && asks.iter().any(|wish| wishes(request, wish));
+    is_critical.then(|| Reply::new(500).reason("Privacy Service Unavailable"))
 }
 
 /// Section 16.3 step 3. Not for what ends here: REGISTER, and OPTIONS to the switch.

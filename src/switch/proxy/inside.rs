@@ -140,7 +140,8 @@ fn passed<'m>(realm: &str, flow: Flow, request: &'m Message, passage: &Passage) 
         true => recovered(splice),
         false => unrouted(splice, passage.routes),
     };
-    believed(without_credentials(splice, realm), passage.opened.from.is_trusted)
+    let (from, to) = (&passage.opened.from, &passage.opened.to);
+    believed(without_credentials(splice, realm), from.is_trusted, to.is_trusted)
 }
 
 /// Without our Routes.

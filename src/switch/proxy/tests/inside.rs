@@ -3,6 +3,7 @@
 use super::*;
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 #[test]
 fn a_dialog_goes_on_after_a_restart_of_the_switch() {
@@ -72,6 +73,32 @@ fn the_topmost_route_that_is_left_says_where_at_that_host_it_goes() {
     let bye = lab.take(proxy).expect("the BYE");
     assert_eq!(values(&bye, Name::Route), ["<sip:198.51.100.1:6190;lr>"]);
     assert_eq!(bye.request_uri(), jim.contact().as_bytes());
+}
+
+#[test]
+fn what_belongs_to_a_proxied_dialog_goes_through_however_late_the_switch_is() {
+    let (mut lab, mut kate, mut jim, mut kates, mut jims) = up();
+    lab.switch.note_delay(Duration::from_secs(1));
+    let others = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let refusal = kate.expect(&mut lab, 503);
+    kate.ack_failure(&mut lab, &others, &refusal);
+    for method in [Method::Invite, Method::Update, Method::Info] {
+        kate.send_in(
+            &mut lab,
+            &mut kates,
+            method,
+            "",
+            Some(("application/sdp", &sdp(7000, &[0]))),
+        );
+        let request = jim.expect_request(&mut lab, method);
+        jim.reply(&mut lab, &request, 200, Some(&sdp(7100, &[0])));
+        kate.expect(&mut lab, 200);
+    }
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    let bye = kate.expect_request(&mut lab, Method::Bye);
+    kate.reply(&mut lab, &bye, 200, None);
+    jim.expect(&mut lab, 200);
+    lab.assert_clean();
 }
 
 #[test]
