@@ -2,6 +2,7 @@
 
 use crate::admission;
 use crate::agent::Agents;
+use crate::auth::Asks;
 use crate::core::{Core, cx};
 use crate::proxy::Passage;
 use crate::room::Room;
@@ -235,9 +236,37 @@ impl Switch {
     /// A request inside a dialog that is passed on.
     fn on_passage(&mut self, now: Now, event: Event, passage: &Passage) {
         match event {
-            Event::Request { flow, message, .. } => self.proxy.handle_inside(cx!(self, now), flow, message, passage),
+            Event::Request { flow, message, .. } if self.may_pass(now, flow, &message, passage) => {
+                self.proxy.handle_inside(cx!(self, now), flow, message, passage);
+            }
             Event::Ack { flow, message, .. } => self.proxy.handle_ack(cx!(self, now), flow, &message, passage),
             _ => {}
+        }
+    }
+
+    /// Whether a request inside a dialog through us is its sender's. From where the record has him it needs no credentials;
+    /// from elsewhere he has to prove to be the user whose device it is, as in dialogs of our own.
+    fn may_pass(&mut self, now: Now, flow: Flow, message: &Message, passage: &Passage) -> bool {
+        if passage.is_on(&self.core, flow) {
+            return true;
+        }
+        if !self.proxy.is_of_a_user(passage) {
+            self.core.reply(flow, message, &Reply::new(481));
+            return false;
+        }
+        match self
+            .auth
+            .authenticate(&mut self.core, now, flow, message, Asks::AsProxy)
+        {
+            Ok(user) if self.proxy.is_of(passage, &self.core.users[user].aor) => true,
+            Ok(_) => {
+                self.core.answer(now, flow, message, &Reply::new(481));
+                false
+            }
+            Err(challenge) => {
+                self.core.reply(flow, message, &challenge);
+                false
+            }
         }
     }
 

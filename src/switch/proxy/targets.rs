@@ -206,6 +206,7 @@ mod tests {
             contact: "sip:a@192.0.2.2".into(),
             path: "".into(),
             q: *q,
+            aor: None,
         };
         qs.iter().map(device).collect()
     }

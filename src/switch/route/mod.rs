@@ -101,6 +101,8 @@ pub(crate) struct Device {
     pub(crate) path: Box<str>,
     /// Preference in thousandths.
     pub(crate) q: u16,
+    /// Whose it is; nobody's of ours outside.
+    pub(crate) aor: Option<Aor>,
 }
 
 /// The devices of a user, best q first.
@@ -261,6 +263,7 @@ pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>, named: Optio
             contact: String::from_utf8_lossy(bound.request_uri()).into(),
             path: bound.binding.path.clone(),
             q: bound.binding.q,
+            aor: Some(bound.binding.aor.clone()),
         })
         .collect()
 }

@@ -182,7 +182,11 @@ fn a_user_without_a_name_is_shown_as_his_phone_says_without_control_characters()
 fn privacy_hides_the_caller_from_the_callee_but_not_from_the_record() {
     for wish in ["id", "user", "header", "Header;user", "session;header;critical"] {
         let (mut lab, mut kate, jim) = pair();
-        let extra = format!("Privacy: {wish}\r\nProxy-Require: privacy\r\n");
+        let extra = format!(
+            "Privacy: {wish}\r\nProxy-Require: privacy\r\nReply-To: <sip:1000@example.com>\r\nSubject: of 1000\r\n\
+             User-Agent: Phone of 1000\r\nOrganization: 1000\r\nReferred-By: <sip:1000@example.com>\r\n\
+             History-Info: <sip:1000@example.com>;index=1\r\n"
+        );
         let kates = kate.invite_with(&mut lab, "1001", &extra, Some(&sdp(7000, &[0])));
         let invite = jim.expect_request(&mut lab, Method::Invite);
         let text = String::from_utf8_lossy(invite.bytes()).into_owned();
