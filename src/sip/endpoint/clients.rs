@@ -306,9 +306,12 @@ impl Clients {
         }
     }
 
-    /// Forgets completed transactions whose Timer K is over.
-    pub fn expire(&mut self, core: &mut Core, now: Mono) {
-        while self.completed.front().is_some_and(|&(end, _)| end <= now) {
+    /// Forgets completed transactions whose Timer K is over, so many of them.
+    pub fn expire(&mut self, core: &mut Core, now: Mono, limit: usize) {
+        for _ in 0..limit {
+            if self.completed.front().is_none_or(|&(end, _)| end > now) {
+                return;
+            }
             self.forget_oldest(core);
         }
     }

@@ -1,6 +1,8 @@
 //! Who is bound where (RFC 3261 section 10). The bindings in memory count; the store is written behind.
 
 #[cfg(test)]
+mod expiry_tests;
+#[cfg(test)]
 mod flow_tests;
 pub(crate) mod gruu;
 mod outbound;
