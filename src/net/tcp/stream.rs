@@ -1,8 +1,8 @@
 //! One connection, from its first byte to its last. Anything that reads and writes bytes can be one.
 
+use super::StreamEvent;
 use super::cutter::{Cutter, Piece};
 use super::table::{Inbound, Load, Seat, Table, Unfinished};
-use super::{StreamEvent, TcpSettings};
 use crate::wake::Post;
 use crate::ws::frame;
 use bytes::{Bytes, BytesMut};
@@ -19,8 +19,9 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// Bytes read in one call: a message or a few.
 const READ: usize = 4 * 1024;
 
-/// Bytes read and thrown away at most after our last one.
-const LINGER_BYTES: usize = 256 * 1024;
+/// Bytes read and thrown away at most after our last one: with the largest message and one read, less than 128 KB are taken from
+/// who sends what has no end.
+const LINGER_BYTES: usize = 32 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ async fn talk<S: AsyncRead + AsyncWrite>(
         ending,
         Ending::WeClosed | Ending::Garbled | Ending::Unfinished | Ending::Crowded | Ending::Idle
     ) {
-        linger(&mut reader, settings).await;
+        linger(&mut reader, table).await;
     }
     ending
 }
@@ -236,18 +237,19 @@ fn gather(messages: &mut Vec<Bytes>) -> Bytes {
 }
 
 /// A close with unread bytes is a reset, which would overtake our last message: so they are read and thrown away.
-async fn linger(reader: &mut (impl AsyncRead + Unpin), settings: &TcpSettings) {
+async fn linger(reader: &mut (impl AsyncRead + Unpin), table: &Table) {
     let drain = async {
         let mut buffer = [0; 4096];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+            table.counters.bytes_in.add(read as u64);
             left = left.saturating_sub(read);
             if left == 0 {
                 break;
             }
         }
     };
-    let _ = timeout(settings.linger, drain).await;
+    let _ = timeout(table.settings.linger, drain).await;
 }
 
 fn count(ending: &Ending, table: &Table) {
