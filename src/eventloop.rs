@@ -541,6 +541,7 @@ impl<C: Core> EventLoop<C> {
                 } => self.connect(token, transport, (local, peer), name),
                 Output::Resolve { token, question } => self.dns.ask(token, question),
                 Output::Close { flow } => self.tcp.close(&flow),
+                Output::Expect { flow, within } => self.tcp.expect(&flow, within),
                 Output::Media(worker, plan) => self.backlog.plan(worker, plan).map_err(Stop::Failed)?,
                 Output::Store { token, op } => self.keep(token, op),
                 Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),

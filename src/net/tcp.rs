@@ -295,6 +295,11 @@ impl Tcp {
         self.table.send(flow.connection, bytes)
     }
 
+    /// From now on a stream that carries nothing for so long, not even keep-alives, is closed.
+    pub fn expect(&self, flow: &Flow, within: Duration) {
+        self.table.expect(flow.connection, within);
+    }
+
     /// Ends a stream once what is in line has been written; [`StreamEvent::Closed`] follows.
     pub fn close(&self, flow: &Flow) {
         self.table.close(flow.connection);

@@ -140,10 +140,11 @@ impl Switch {
         self.core.tally.packets_in += 1;
         // Keep-alives: CRLF (RFC 5626 section 4.4.1) and the NULs some phones send.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return;
+            return self.registrar.on_alive(now, flow);
         }
         let stun = (flow.transport == Transport::Udp).then(|| sip::stun::answer(&bytes, flow.peer));
         if let Some(bytes) = stun.flatten() {
+            self.registrar.on_alive(now, flow);
             return self.core.outputs.push_back(Output::Transmit { flow, bytes });
         }
         let Core {

@@ -293,6 +293,28 @@ async fn silence_is_borne_for_long_and_keepalives_break_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_of_which_more_is_expected_is_closed_sooner_and_keepalives_are_enough() {
+    let mut node = node(TcpSettings::default());
+    let mut phone = wire(&node);
+    let flow = node.opened().await;
+    // It has been silent for a while already.
+    tokio::time::sleep(ms(100_000)).await;
+    node.tcp.expect(&flow, ms(180_000));
+    for _ in 0..5 {
+        tokio::time::sleep(ms(179_000)).await;
+        phone.write_all(b"\r\n\r\n").await.unwrap();
+    }
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(node.events.recv().await, Some(StreamEvent::Closed { flow: closed }) if closed == flow));
+    assert!(
+        (179_900..182_000).contains(&begun.elapsed().as_millis()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(node.counters().idle.value(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_does_not_end_ends_the_stream() {
     let mut node = node(TcpSettings::default());
     let (_deaf, start) = (wire(&node), tokio::time::Instant::now());
