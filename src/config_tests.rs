@@ -445,6 +445,22 @@ fn a_trunk_and_the_rule_that_leads_to_it() {
 }
 
 #[test]
+fn nobody_needs_a_right_to_call_for_help() {
+    let help = |more: &str| {
+        let rule = format!("{OUT}emergency = true\n{more}");
+        let files = [
+            ("switch.toml", SWITCH),
+            ("trunks.toml", TRUNK),
+            ("dialplan.toml", &*rule),
+        ];
+        let rules = load(&files, &[]).unwrap().switch.dialplan;
+        (rules[0].is_emergency, rules[0].right.clone())
+    };
+    assert_eq!(help(""), (true, None));
+    assert_eq!(help("right = \"help\"\n"), (true, Some("help".into())));
+}
+
+#[test]
 fn a_trunk_may_be_a_name() {
     let of = |host: &str| {
         let trunk = format!("[carrier]\nhost = \"{host}\"\ncontext = \"incoming\"\n");

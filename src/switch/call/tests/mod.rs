@@ -3,6 +3,7 @@
 mod anyorder;
 mod bridge;
 mod dtmf;
+mod emergency;
 mod ending;
 mod fork;
 mod handover;
