@@ -103,6 +103,19 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
 }
 
+impl Addresses {
+    /// Where HTTP listens SIP is spoken as well.
+    fn websockets(&self) -> impl Iterator<Item = Listener> {
+        let listener = |local| Listener {
+            transport: Transport::Ws,
+            local,
+            advertised: None,
+            digest: Vec::new(),
+        };
+        self.http.map(listener).into_iter()
+    }
+}
+
 impl fmt::Display for Addresses {
     /// As in the line that `tandem serve` prints: `sip=udp:127.0.0.1:5060,tcp:127.0.0.1:5060 http=127.0.0.1:8080`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,6 +175,7 @@ impl Node {
         let addresses = sockets.addresses(http.as_ref())?;
         let mut config = config;
         config.switch.listeners = sockets.listeners.clone();
+        config.switch.listeners.extend(addresses.websockets());
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
         let (handle, events) = start_switch(&config, &runtime, sockets, &store, &posts, inlets, key, &counts)?;
         await_ports(&counts);

@@ -115,3 +115,23 @@ fn a_page_that_is_gone_is_not_bound_any_more() {
     });
     assert_eq!(node.metric("tandem_tcp_websockets_total"), 1.0);
 }
+
+#[test]
+fn what_is_passed_on_between_a_page_at_the_http_port_and_a_phone_comes_back_through_the_switch() {
+    let proxied = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
+    let node = Setup::new().file("dialplan.toml", proxied).start();
+    let (mut page, desk) = (page(&node, "1000"), desk_phone(&node, "1001"));
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(move || page.call("1001").status());
+        let invite = desk.receive();
+        let routes: Vec<&str> = invite.headers("Record-Route").collect();
+        assert_eq!(routes.len(), 2, "{invite:?}");
+        assert!(routes[0].contains(&format!("@{};lr", node.sip())), "{invite:?}");
+        assert!(
+            routes[1].contains(&format!("@{};transport=ws;lr", node.http())),
+            "{invite:?}"
+        );
+        desk.answer(&invite, 486);
+        assert_eq!(caller.join().unwrap(), 486);
+    });
+}

@@ -53,11 +53,16 @@ impl Message {
 
     /// The value of the first header of this name; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
+        self.headers(name).next().unwrap_or_default()
+    }
+
+    /// The values of all headers of this name.
+    pub fn headers<'m, 'n>(&'m self, name: &'n str) -> impl Iterator<Item = &'m str> + use<'m, 'n> {
         let lines = self.0.split("\r\n").take_while(|line| !line.is_empty());
-        let mut values = lines
+        let values = lines
             .filter_map(|line| line.split_once(':'))
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        values.next().map_or("", |(_, value)| value.trim())
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        values.map(|(_, value)| value.trim())
     }
 }
 
@@ -170,8 +175,11 @@ impl Phone {
 
     /// Answers a request with this status; a To without tag gets one.
     pub fn answer(&self, request: &Message, status: u16) {
-        let copied =
-            ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", request.header(name)));
+        let copy = |name| {
+            let lines = request.headers(name).map(|value| format!("{name}: {value}\r\n"));
+            lines.collect::<String>()
+        };
+        let copied = ["Via", "From", "To", "Call-ID", "CSeq"].map(copy);
         let tag = if request.header("To").contains(";tag=") {
             ""
         } else {
