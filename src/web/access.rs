@@ -25,6 +25,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+    /// It is under TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// Who asks. As an extractor: anybody who is known.

@@ -7,7 +7,7 @@ use crate::socket::Places;
 use crate::strangers::{Guest, Strangers};
 use crate::tokens::Tokens;
 use crate::watch::Watch;
-use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
+use crate::{ApiError, Asked, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -16,11 +16,12 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use model::Occurrence;
+use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -65,6 +66,24 @@ impl Default for Limits {
     }
 }
 
+/// A stream that carries HTTP.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The handshake of one who came to us, in its own time.
+pub type Handshake = Arc<dyn Fn(TcpStream) -> Asked<io::Result<Box<dyn Stream>>> + Send + Sync>;
+
+/// Where HTTP is spoken.
+pub struct Listeners {
+    /// With whoever may open this file.
+    pub unix: UnixListener,
+    /// With everybody.
+    pub tcp: Option<TcpListener>,
+    /// The same under TLS.
+    pub tls: Option<(TcpListener, Handshake)>,
+}
+
 /// The running HTTP server.
 pub struct Server {
     stop: watch::Sender<bool>,
@@ -77,8 +96,7 @@ impl Server {
     /// [`crate::EVENTS_AHEAD`]. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(
-        tcp: Option<TcpListener>,
-        unix: UnixListener,
+        listeners: Listeners,
         node: Arc<dyn Node>,
         reader: store::Reader,
         events: mpsc::Receiver<Occurrence>,
@@ -98,10 +116,15 @@ impl Server {
         };
         let watch = tokio::spawn(context.watch.clone().run(events));
         let local = Door::new(local_router(&context, &limits), limits, stopping.clone());
-        let mut doors = vec![tokio::spawn(local.serve_unix(unix))];
-        if let Some(tcp) = tcp {
-            let public = Door::new(public_router(&context, &limits), limits, stopping);
-            doors.push(tokio::spawn(public.serve_tcp(tcp, context.strangers)));
+        let mut doors = vec![tokio::spawn(local.serve_unix(listeners.unix))];
+        let public = |stopping| Door::new(public_router(&context, &limits), limits, stopping);
+        if let Some(tcp) = listeners.tcp {
+            let serving = public(stopping.clone()).serve_tcp(tcp, None, context.strangers.clone());
+            doors.push(tokio::spawn(serving));
+        }
+        if let Some((tls, handshake)) = listeners.tls {
+            let serving = public(stopping).serve_tcp(tls, Some(handshake), context.strangers.clone());
+            doors.push(tokio::spawn(serving));
         }
         Server { stop, doors, watch }
     }
@@ -213,6 +236,24 @@ where
     }
 }
 
+/// One connection, from its first request to its end.
+async fn serve(stream: impl Stream + 'static, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers_within)
+        .max_buf_size(limits.headers)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
 /// One listening socket and its connections.
 struct Door {
     router: Router,
@@ -232,7 +273,8 @@ impl Door {
         }
     }
 
-    async fn serve_tcp(mut self, listener: TcpListener, strangers: Arc<Strangers>) {
+    /// Every stream begins with the handshake, if there is one.
+    async fn serve_tcp(mut self, listener: TcpListener, handshake: Option<Handshake>, strangers: Arc<Strangers>) {
         while let Some((place, (stream, peer))) = self.next(|| listener.accept()).await {
             // A connection that has no address any more is over.
             let Ok(local) = stream.local_addr() else { continue };
@@ -241,15 +283,20 @@ impl Door {
             };
             let guest = Guest::new(share);
             let router = self.router.clone().layer(axum::Extension(Peer(peer.ip())));
-            let router = router.layer(axum::Extension(Ends { local, peer }));
-            self.connection(place, stream, router.layer(axum::Extension(guest.clone())), Some(guest));
+            let is_secure = handshake.is_some();
+            let router = router.layer(axum::Extension(Ends { local, peer, is_secure }));
+            let router = router.layer(axum::Extension(guest.clone()));
+            match &handshake {
+                Some(handshake) => self.connection(place, handshake(stream), router, Some(guest)),
+                None => self.connection(place, ready(Ok(stream)), router, Some(guest)),
+            }
         }
         self.finish().await;
     }
 
     async fn serve_unix(mut self, listener: UnixListener) {
         while let Some((place, (stream, _))) = self.next(|| listener.accept()).await {
-            self.connection(place, stream, self.router.clone(), None);
+            self.connection(place, ready(Ok(stream)), self.router.clone(), None);
         }
         self.finish().await;
     }
@@ -265,29 +312,19 @@ impl Door {
         }
     }
 
-    /// Serves one connection in a task of its own.
-    fn connection(
+    /// Serves one connection in a task of its own, as soon as it can carry bytes.
+    fn connection<S: Stream + 'static>(
         &self,
         place: OwnedSemaphorePermit,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        opening: impl Future<Output = io::Result<S>> + Send + 'static,
         router: Router,
         guest: Option<Guest>,
     ) {
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers_within)
-            .max_buf_size(self.limits.headers)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            .with_upgrades();
-        let mut stopping = self.stopping.clone();
+        let (limits, stopping) = (self.limits, self.stopping.clone());
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = stopped(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
+            match tokio::time::timeout(limits.headers_within, opening).await {
+                Ok(Ok(stream)) => serve(stream, router, limits, stopping).await,
+                failed => tracing::debug!(error = ?failed.err(), "http: no handshake"),
             }
             drop((place, guest.and_then(|guest| guest.leave())));
         });

@@ -1,4 +1,4 @@
-//! A small phone over UDP, TCP, TLS or a websocket, for tests that look at single messages: logs in, asks, and shows what came back.
+//! A small phone over UDP, TCP, TLS or a websocket, also under TLS, for tests that look at single messages: logs in, asks, and shows what came back.
 
 use super::PATIENCE;
 use super::raw::same_family;
@@ -30,9 +30,11 @@ enum Line {
     Tcp(RefCell<Stream<TcpStream>>),
     Tls(Box<RefCell<Stream<Secured>>>),
     Ws(Box<RefCell<WebSocket<TcpStream>>>),
+    Wss(Box<RefCell<WebSocket<Secured>>>),
 }
 
-type Secured = StreamOwned<ClientConnection, TcpStream>;
+/// A stream under TLS.
+pub type Secured = StreamOwned<ClientConnection, TcpStream>;
 
 struct Stream<S> {
     bytes: S,
@@ -98,15 +100,16 @@ impl Phone {
 
     /// A page: over a websocket to this URL. It does not know its own address (RFC 7118 section 5).
     pub fn page(url: &str, server: SocketAddr, user: &str) -> Phone {
-        let mut request = url.into_client_request().unwrap();
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", "sip".parse().unwrap());
         let stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, answer) = tungstenite::client(request, stream).unwrap();
-        assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+        let socket = open(url, stream);
         Phone::on(Line::Ws(Box::new(RefCell::new(socket))), server, user)
+    }
+
+    /// The same under TLS, believing the certificates of this file.
+    pub fn secured_page(url: &str, server: SocketAddr, user: &str, trusted: &Path) -> Phone {
+        let socket = open(url, secured(server, trusted).unwrap());
+        Phone::on(Line::Wss(Box::new(RefCell::new(socket))), server, user)
     }
 
     fn on(line: Line, server: SocketAddr, user: &str) -> Phone {
@@ -159,11 +162,8 @@ impl Phone {
             }
             Line::Tcp(stream) => stream.borrow_mut().receive(),
             Line::Tls(stream) => stream.borrow_mut().receive(),
-            Line::Ws(socket) => {
-                let message = socket.borrow_mut().read().expect("a message from the switch");
-                assert!(message.is_text(), "{message:?}");
-                message.into_data().to_vec()
-            }
+            Line::Ws(socket) => next(&mut socket.borrow_mut()),
+            Line::Wss(socket) => next(&mut socket.borrow_mut()),
         };
         Message(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -288,6 +288,7 @@ impl Phone {
             Line::Tcp(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
             Line::Tls(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
             Line::Ws(socket) => socket.borrow_mut().send(message.into()).unwrap(),
+            Line::Wss(socket) => socket.borrow_mut().send(message.into()).unwrap(),
         }
     }
 
@@ -298,13 +299,14 @@ impl Phone {
             Line::Tcp(stream) => stream.borrow().bytes.local_addr().unwrap(),
             Line::Tls(stream) => stream.borrow().bytes.sock.local_addr().unwrap(),
             Line::Ws(socket) => socket.borrow().get_ref().local_addr().unwrap(),
+            Line::Wss(socket) => socket.borrow().get_ref().sock.local_addr().unwrap(),
         }
     }
 
     /// What it says to be its host.
     fn host(&self) -> String {
         match &self.line {
-            Line::Ws(_) => format!("{}.invalid", self.user),
+            Line::Ws(_) | Line::Wss(_) => format!("{}.invalid", self.user),
             Line::Udp(_) | Line::Tcp(_) | Line::Tls(_) => self.at().to_string(),
         }
     }
@@ -315,6 +317,7 @@ impl Phone {
             Line::Tcp(_) => "TCP",
             Line::Tls(_) => "TLS",
             Line::Ws(_) => "WS",
+            Line::Wss(_) => "WSS",
         }
     }
 
@@ -323,13 +326,31 @@ impl Phone {
             Line::Udp(_) => "",
             Line::Tcp(_) => ";transport=tcp",
             Line::Tls(_) => ";transport=tls",
-            Line::Ws(_) => ";transport=ws",
+            Line::Ws(_) | Line::Wss(_) => ";transport=ws",
         };
         format!("Contact: <sip:{}@{}{parameter}>\r\n", self.user, self.host())
     }
 }
 
-fn secured(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
+/// The websocket of a page at this URL.
+fn open<S: Read + Write>(url: &str, stream: S) -> WebSocket<S> {
+    let mut request = url.into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", "sip".parse().unwrap());
+    let opened = tungstenite::client(request, stream);
+    let (socket, answer) = opened.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+    socket
+}
+
+fn next<S: Read + Write>(socket: &mut WebSocket<S>) -> Vec<u8> {
+    let message = socket.read().expect("a message from the switch");
+    assert!(message.is_text(), "{message:?}");
+    message.into_data().to_vec()
+}
+
+/// A stream under TLS to somebody with a certificate of this file.
+pub fn secured(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
