@@ -45,7 +45,7 @@ use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
 use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Timers that fire in one turn: what follows from each, a binding or a retransmission, takes some microseconds.
@@ -365,6 +365,11 @@ impl Endpoint {
     /// From now on those who ask for our load in their Via are told this (RFC 7339).
     pub fn tell_overload(&mut self, overload: Overload) {
         self.core.pages.overload = Some(overload);
+    }
+
+    /// From now on these are asked for their load in our Via: to be heeded by who reads their answers (RFC 7339).
+    pub fn ask_load(&mut self, of: Vec<IpAddr>) {
+        self.core.asked = of;
     }
 
     // For the usages above.

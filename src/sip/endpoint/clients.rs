@@ -62,7 +62,7 @@ impl Clients {
         owner: Option<Owner>,
         out: &mut impl Sink,
     ) -> ClientId {
-        let (transport, local) = destination.listener();
+        let (_, local) = destination.listener();
         let branch = Branch {
             index: self.slab.vacant_key() as u32,
             random: core.random(),
@@ -73,7 +73,7 @@ impl Clients {
             owner,
             method: request.method(),
             local,
-            request: request.print(core, transport, local, branch),
+            request: request.print(core, &destination, branch),
             vias: request.vias(),
             state: State::Connecting {
                 until: now + core.times.lifetime(),

@@ -91,6 +91,9 @@ impl Calls {
             }
             (Target::Trunk(trunk), Some(dialler)) => {
                 let number = route::number_for(cx.core, dialler, dialled);
+                if route::holds_back(cx.core, cx.now.mono, trunk, &number) {
+                    return Err(503);
+                }
                 let devices = route::way_outside(cx.core, trunk, &number);
                 (Callee::Outside(trunk, number), devices)
             }

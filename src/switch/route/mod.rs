@@ -3,9 +3,11 @@
 pub(crate) mod best;
 pub(crate) mod dialplan;
 mod outside;
+mod throttle;
 
 use outside::number_outside;
 pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_by_name, trunk_named, way_outside};
+pub(crate) use throttle::{Throttles, asked, holds_back, note as note_load};
 
 use crate::config::trunks::{Dial, INTERNAL, Mode};
 use crate::config::{Action, Rule};

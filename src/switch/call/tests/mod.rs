@@ -8,6 +8,7 @@ mod ending;
 mod fork;
 mod handover;
 mod line;
+mod load;
 mod named;
 mod operator;
 mod originate;

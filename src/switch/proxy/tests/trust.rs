@@ -33,6 +33,7 @@ fn with_trunk_as(is_trusted: bool, change: impl FnOnce(&mut Trunk)) -> (Lab, Han
         caller_id: CallerId::Prefix("+4930555".into()),
         is_trusted,
         mode: Mode::Proxy,
+        asks_load: false,
     }];
     change(&mut config.trunks[0]);
     let outside = Outside {
@@ -160,6 +161,24 @@ fn what_a_proxy_cannot_keep_private_goes_no_further_if_that_is_critical() {
             jim.expect_request(&mut lab, Method::Invite);
         }
     }
+}
+
+#[test]
+fn a_trunk_that_wants_nothing_new_is_passed_nothing_on() {
+    let (mut lab, mut kate, _, carrier) = with_trunk_as(false, |trunk| trunk.asks_load = true);
+    let kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    let invite = carrier.expect_request(&mut lab, Method::Invite);
+    let load = ";oc=100;oc-algo=\"loss\";oc-validity=5000;oc-seq=1.0";
+    let text = String::from_utf8_lossy(invite.bytes()).replace(";oc;oc-algo=\"loss\"", load);
+    carrier.reply(&mut lab, &Message::parse(text.into_bytes().into()).unwrap(), 486, None);
+    carrier.expect_request(&mut lab, Method::Ack);
+    rejected(&mut lab, &kate, &kates, 486);
+    let kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    rejected(&mut lab, &kate, &kates, 503);
+    carrier.expect_nothing(&mut lab);
+    lab.pass_s(5);
+    kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    carrier.expect_request(&mut lab, Method::Invite);
 }
 
 /// The carrier is known by name: two servers, of which the first can do nothing now.
