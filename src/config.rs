@@ -40,6 +40,8 @@ pub struct Config {
     pub tls: TlsFiles,
     /// Where HTTP listens; `None`: only on the Unix socket.
     pub http: Option<SocketAddr>,
+    /// Where HTTP listens under TLS.
+    pub https: Option<SocketAddr>,
     /// What HTTP may cost.
     pub http_limits: web::Limits,
     /// Whom to ask for names.
@@ -302,7 +304,7 @@ fn check_demo_passwords(main: &SwitchFile, users: &[UserEntry], problems: &Probl
         return;
     };
     let sip = main.listen.iter().map(|listen| (&listen.place, listen.address));
-    let http = main.http.iter().map(|at| (&at.place, at.value));
+    let http = main.http.iter().chain(&main.https).map(|at| (&at.place, at.value));
     for (place, address) in sip.chain(http).filter(|(_, address)| !address.ip().is_loopback()) {
         let count = users.iter().filter(|entry| entry.demo).count();
         let (user, at) = (first.user.aor.user(), &first.place);
@@ -426,6 +428,7 @@ fn assemble(
         listen: main.listen,
         tls: main.tls,
         http: main.http.map(|at| at.value),
+        https: main.https.map(|at| at.value),
         http_limits: main.http_limits,
         dns: main.dns,
         origins: main.origins,

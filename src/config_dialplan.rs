@@ -50,9 +50,11 @@ fn rule(mut section: Section<'_>) -> Option<RuleEntry> {
     let action = action(&mut section);
     let (contexts, right) = (contexts(&mut section), section.read::<String>("right"));
     let mode = mode(&mut section);
+    let is_emergency = section.or("emergency", false);
     let mut rule = Rule::new(matches?, action?);
     rule.contexts = contexts;
-    rule.right = right_of(&rule.action, right);
+    rule.is_emergency = is_emergency;
+    rule.right = right_of(&rule, right);
     rule.mode = mode.unwrap_or_default();
     let goes_elsewhere = matches!(rule.action, Action::User(_) | Action::Trunk(_));
     if rule.mode == Mode::Proxy && !goes_elsewhere {
@@ -85,11 +87,12 @@ fn contexts(section: &mut Section<'_>) -> Vec<Box<str>> {
     }
 }
 
-/// Calls outside cost money: who is to make them needs a right even where the rule does not say which.
-fn right_of(action: &Action, said: Option<String>) -> Option<Box<str>> {
-    match (said, action) {
+/// Calls outside cost money: who is to make them needs a right even where the rule does not say which. To call for help nobody
+/// needs any.
+fn right_of(rule: &Rule, said: Option<String>) -> Option<Box<str>> {
+    match (said, &rule.action) {
         (Some(right), _) => (!right.is_empty()).then(|| right.into()),
-        (None, Action::Trunk(_)) => Some(OUTSIDE.into()),
+        (None, Action::Trunk(_)) if !rule.is_emergency => Some(OUTSIDE.into()),
         (None, _) => None,
     }
 }

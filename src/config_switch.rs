@@ -54,6 +54,7 @@ pub(crate) struct SwitchFile {
     pub(crate) listen: Vec<Listen>,
     pub(crate) tls: TlsFiles,
     pub(crate) http: Option<At<SocketAddr>>,
+    pub(crate) https: Option<At<SocketAddr>>,
     pub(crate) http_limits: web::Limits,
     pub(crate) dns: ResolveSettings,
     pub(crate) origins: Vec<String>,
@@ -83,13 +84,14 @@ impl SwitchFile {
         let (media, ports, cores) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
-        let (http, http_limits) = http(top.inner("http"));
+        let ([http, https], http_limits) = http(top.inner("http"));
         SwitchFile {
             domain: domain(&mut top),
             aliases: top.or("aliases", Vec::new()),
             listen: listen(&mut top),
             tls: crate::config_tls::read(top.inner("tls"), directory),
             http,
+            https,
             http_limits,
             dns: dns(top.inner("dns")),
             origins: origins(top.inner("websocket")),
@@ -361,17 +363,19 @@ fn data(mut section: Section<'_>, config: &Path) -> (Data, Option<Duration>) {
     (data, (keep_cdrs_days > 0).then(|| keep_cdrs_days * DAY))
 }
 
-fn http(mut section: Section<'_>) -> (Option<At<SocketAddr>>, web::Limits) {
+/// Where HTTP listens, in clear and under TLS, and what it may cost.
+fn http(mut section: Section<'_>) -> ([Option<At<SocketAddr>>; 2], web::Limits) {
     let usual = web::Limits::default();
     let limits = web::Limits {
         websockets: section.within("websockets", usual.websockets, 1..=100_000),
+        strangers_per_address: section.within("strangers_per_address", usual.strangers_per_address, 1..=128),
         tokens: web::Lives {
             idle: section.within("token_idle", usual.tokens.idle, 60 * SECOND..=DAY),
             total: section.within("token_life", usual.tokens.total, 60 * SECOND..=7 * DAY),
         },
         ..usual
     };
-    (section.read("listen"), limits)
+    ([section.read("listen"), section.read("listen_tls")], limits)
 }
 
 /// Whom to ask for host names.

@@ -425,7 +425,7 @@ fn a_trunk_and_the_rule_that_leads_to_it() {
         ("switch.toml", SWITCH),
         (
             "trunks.toml",
-            &*format!("{TRUNK}sources = [\"127.0.0.3\"]\ncaller_id_prefix = \"+4930\"\n"),
+            &*format!("{TRUNK}sources = [\"127.0.0.3\"]\ncaller_id_prefix = \"+4930\"\noc = true\n"),
         ),
         ("dialplan.toml", OUT),
         ("users.toml", users),
@@ -433,8 +433,8 @@ fn a_trunk_and_the_rule_that_leads_to_it() {
     let config = load(&files, &[]).unwrap().switch;
     let trunk = &config.trunks[0];
     assert_eq!(
-        (&*trunk.name, &*trunk.dial.context, trunk.is_trusted),
-        ("carrier", "incoming", false)
+        (&*trunk.name, &*trunk.dial.context, trunk.is_trusted, trunk.asks_load),
+        ("carrier", "incoming", false, true)
     );
     assert!(trunk.is_at([127, 0, 0, 2].into()) && trunk.is_at([127, 0, 0, 3].into()));
     assert_eq!(trunk.caller_id.of("1000"), "+49301000");
@@ -442,6 +442,22 @@ fn a_trunk_and_the_rule_that_leads_to_it() {
     assert_eq!(config.dialplan[0].right.as_deref(), Some("outside"));
     assert_eq!(config.users[0].dial.rights, ["outside".into()]);
     assert!(config.users[1].dial.rights.is_empty());
+}
+
+#[test]
+fn nobody_needs_a_right_to_call_for_help() {
+    let help = |more: &str| {
+        let rule = format!("{OUT}emergency = true\n{more}");
+        let files = [
+            ("switch.toml", SWITCH),
+            ("trunks.toml", TRUNK),
+            ("dialplan.toml", &*rule),
+        ];
+        let rules = load(&files, &[]).unwrap().switch.dialplan;
+        (rules[0].is_emergency, rules[0].right.clone())
+    };
+    assert_eq!(help(""), (true, None));
+    assert_eq!(help("right = \"help\"\n"), (true, Some("help".into())));
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn trunk(name: &At<String>, mut section: Section<'_>) -> TrunkEntry {
         caller_id: caller_id(&mut section),
         is_trusted: section.or("trusted", false),
         mode: mode(&mut section).unwrap_or_default(),
+        asks_load: section.or("oc", false),
     };
     let place = name.place.clone();
     TrunkEntry { trunk, place }

@@ -212,8 +212,14 @@ impl web::Node for Control {
         self.config().switch.domain.clone()
     }
 
-    fn sip_websocket(&self, request: Request<()>, local: SocketAddr, peer: SocketAddr) -> Response<String> {
-        self.tcp.upgrade(request, Transport::Ws, local, peer)
+    fn sip_websocket(
+        &self,
+        request: Request<()>,
+        (local, peer): (SocketAddr, SocketAddr),
+        is_secure: bool,
+    ) -> Response<String> {
+        let transport = if is_secure { Transport::Wss } else { Transport::Ws };
+        self.tcp.upgrade(request, transport, local, peer)
     }
 }
 

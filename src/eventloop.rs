@@ -138,6 +138,10 @@ const MESSAGES_PER_LOOK: usize = 8;
 /// costs two changes of threads where they share our core.
 const MESSAGES_PER_WAKING: usize = 32;
 
+/// Time for timers in one turn, as long as its messages take: however many are due at once, messages do not wait for all of
+/// them, nor they for messages.
+const TIMERS_WITHIN: Duration = Duration::from_millis(2);
+
 /// Things taken from one channel per turn.
 const TAKEN_PER_TURN: usize = 512;
 
@@ -452,12 +456,14 @@ impl<C: Core> EventLoop<C> {
     // 4. Timers.
 
     fn meet_deadline(&mut self) -> Turn {
-        let now = self.clock.now();
-        if self.core.poll_timeout().is_none_or(|deadline| deadline.at > now.mono) {
-            return Ok(());
+        let mut now = self.clock.now();
+        let until = now.mono + TIMERS_WITHIN;
+        while now.mono < until && self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
+            self.counters.turns.timeouts.one();
+            self.step(now, |core| core.handle_timeout(now))?;
+            now = self.clock.now();
         }
-        self.counters.turns.timeouts.one();
-        self.step(now, |core| core.handle_timeout(now))
+        Ok(())
     }
 
     // 5. Send.
@@ -556,6 +562,7 @@ impl<C: Core> EventLoop<C> {
             } => self.connect(token, transport, (local, peer), name),
             Output::Resolve { token, question } => self.dns.ask(token, question),
             Output::Close { flow } => self.tcp.close(&flow),
+            Output::Expect { flow, within } => self.tcp.expect(&flow, within),
             Output::Notice(Notice::Answer { token, answer }) => self.answer(token, answer),
             Output::Notice(Notice::Event(occurrence)) => self.announce(*occurrence),
             Output::Notice(Notice::Drained) => {

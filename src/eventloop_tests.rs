@@ -30,6 +30,9 @@ struct Fake {
     sound: bool,
 }
 
+/// More is due, however much is done.
+const ENDLESS: Option<Mono> = Some(Mono(0));
+
 type Act = Box<dyn FnMut(&Input) -> Vec<Output> + Send>;
 
 #[derive(Debug)]
@@ -55,7 +58,10 @@ impl Core for Fake {
             ..
         } = &input
         {
-            self.due = Some(now.mono + Duration::from_millis(u64::from(*limit_s)));
+            self.due = match limit_s {
+                0 => ENDLESS,
+                ms => Some(now.mono + Duration::from_millis(u64::from(*ms))),
+            };
         }
         let _ = self.heard.send(Heard::Input(input));
     }
@@ -66,6 +72,9 @@ impl Core for Fake {
         self.due.map(|at| Deadline { at, why: "test" })
     }
     fn handle_timeout(&mut self, now: Now) {
+        if self.due == ENDLESS {
+            return;
+        }
         assert!(
             self.due.take().is_some_and(|due| due <= now.mono),
             "called before its time"
@@ -459,6 +468,23 @@ fn deadlines_are_met_and_not_before_their_time() {
         node.input();
         assert!(matches!(node.heard(), Heard::Timeout));
     }
+}
+
+#[test]
+fn timers_without_end_keep_no_message_waiting() {
+    let (node, phone) = (node(answering), phone());
+    node.tell(Command::Drain { limit_s: 0 });
+    node.input();
+    for _ in 0..10 {
+        phone.send_to(&request("BYE"), node.udp).unwrap();
+        assert_eq!(phone.recv(&mut [0; 100]).unwrap(), 18);
+    }
+    assert_eq!(node.stop(), Ended::Stopped);
+    let turns = &node.handle.counters().turns;
+    assert!(
+        turns.timeouts.value() > turns.turns.value(),
+        "a turn has time for more than one step of them"
+    );
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The certificates of the node: made at the first start, read at each start and each reload.
 
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use net::tls::{Identity, Pair, Tls, make_certificate};
 use std::collections::BTreeSet;
 use std::io;
 
 /// Whether anything listens with TLS; if not, no certificate is made or read.
-fn is_wanted(listen: &[Listen]) -> bool {
-    listen.iter().any(|listen| listen.transport.is_secure())
+fn is_wanted(config: &Config) -> bool {
+    config.https.is_some() || config.listen.iter().any(|listen| listen.transport.is_secure())
 }
 
 /// Puts the certificates in force; the first one is made if neither its file nor that of its key is there.
@@ -15,7 +15,7 @@ fn is_wanted(listen: &[Listen]) -> bool {
 /// # Errors
 /// A file that cannot be read or written, with its name, or one that is wrong.
 pub(crate) fn start(config: &Config, tls: &Tls) -> io::Result<()> {
-    if !is_wanted(&config.listen) {
+    if !is_wanted(config) {
         return Ok(());
     }
     if let Some(first) = config.tls.certificates.first() {
@@ -30,9 +30,7 @@ pub(crate) fn start(config: &Config, tls: &Tls) -> io::Result<()> {
 /// # Errors
 /// As [`start`]; what is in force stays.
 pub(crate) fn again(config: &Config) -> io::Result<Option<Identity>> {
-    is_wanted(&config.listen)
-        .then(|| Identity::read(&config.tls))
-        .transpose()
+    is_wanted(config).then(|| Identity::read(&config.tls)).transpose()
 }
 
 fn make_missing(config: &Config, pair: &Pair) -> io::Result<()> {
@@ -54,9 +52,10 @@ fn names(config: &Config) -> Vec<String> {
         let told = listen.advertise.map(|(ip, _)| ip);
         [Some(listen.address.ip()), told].into_iter().flatten()
     });
+    let https = config.https.map(|at| at.ip()).filter(|ip| !ip.is_unspecified());
     let mut seen = BTreeSet::new();
     hosts
-        .chain(addresses.map(|ip| ip.to_string()))
+        .chain(addresses.chain(https).map(|ip| ip.to_string()))
         .filter(|name| name.is_ascii() && seen.insert(name.clone()))
         .collect()
 }

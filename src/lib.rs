@@ -81,7 +81,7 @@ use switch::config::Listener;
 use switch::{Answer, Command, Switch};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use web::{Node as _, Server};
+use web::{Handshake, Listeners, Node as _, Server};
 
 /// A running switch with all that belongs to it. Dropping it stops it.
 pub struct Node {
@@ -101,6 +101,24 @@ pub struct Addresses {
     pub sip: Vec<(Transport, SocketAddr)>,
     /// HTTP, if it listens on TCP.
     pub http: Option<SocketAddr>,
+    /// HTTP under TLS, if it is spoken.
+    pub https: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Where HTTP listens SIP is spoken as well.
+    fn websockets(&self) -> impl Iterator<Item = Listener> {
+        let listener = |(transport, local): (_, Option<SocketAddr>)| {
+            Some(Listener {
+                transport,
+                local: local?,
+                advertised: None,
+                digest: Vec::new(),
+            })
+        };
+        let ways = [(Transport::Ws, self.http), (Transport::Wss, self.https)];
+        ways.into_iter().filter_map(listener)
+    }
 }
 
 impl fmt::Display for Addresses {
@@ -109,6 +127,7 @@ impl fmt::Display for Addresses {
         let one = |(transport, at): &(Transport, SocketAddr)| format!("{}:{at}", transport.as_str().to_lowercase());
         let sip: Vec<String> = self.sip.iter().map(one).collect();
         write!(f, "sip={}", sip.join(","))?;
+        self.https.map_or(Ok(()), |https| write!(f, " https={https}"))?;
         self.http.map_or(Ok(()), |http| write!(f, " http={http}"))
     }
 }
@@ -158,20 +177,24 @@ impl Node {
         let store = Arc::new(Store::open(&store, posts.on_reply()).map_err(failed("the store"))?);
         let sockets = Sockets::bind(&config, &runtime, &posts, &counts)?;
         let tcp = sockets.tcp.clone();
-        let http = config.http.map(|at| bind_http(at, &runtime)).transpose()?;
-        let addresses = sockets.addresses(http.as_ref())?;
+        let [http, https] = [config.http, config.https].map(|at| at.map(|at| bind_http(at, &runtime)).transpose());
+        let (http, https) = (http?, https?);
+        let addresses = sockets.addresses(http.as_ref(), https.as_ref())?;
         let mut config = config;
         config.switch.listeners = sockets.listeners.clone();
+        config.switch.listeners.extend(addresses.websockets());
         let key = data.nonce_key().map_err(failed("nonce.key in the data directory"))?;
         let (handle, events) = start_switch(&config, &runtime, sockets, &store, &posts, inlets, key, &counts)?;
         await_ports(&counts);
         let reader = store.reader().map_err(failed("the store"))?;
         let cdr_files = start_cdr_files(&config, &store)?;
         let limits = config.http_limits;
+        let tls = https.map(|https| (https, handshake(tcp.clone())));
         let control = Arc::new(Control::new(config, handle, store, counts, tcp));
         let _in_runtime = runtime.enter();
         let unix = tokio::net::UnixListener::from_std(unix).map_err(failed("the socket of the command line"))?;
-        let server = Server::start(http, unix, control.clone(), reader, events, limits);
+        let listeners = Listeners { unix, tcp: http, tls };
+        let server = Server::start(listeners, control.clone(), reader, events, limits);
         drop(_in_runtime);
         tracing::info!(%addresses, version = env!("CARGO_PKG_VERSION"), "started");
         let (server, runtime) = (Some(server), Some(runtime));
@@ -313,14 +336,22 @@ impl Sockets {
         }
     }
 
-    fn addresses(&self, http: Option<&tokio::net::TcpListener>) -> Result<Addresses, StartError> {
+    fn addresses(
+        &self,
+        http: Option<&tokio::net::TcpListener>,
+        https: Option<&tokio::net::TcpListener>,
+    ) -> Result<Addresses, StartError> {
         let sip = self
             .listeners
             .iter()
             .map(|listener| (listener.transport, listener.local))
             .collect();
-        let http = http.map(|http| http.local_addr()).transpose().map_err(failed("http"))?;
-        Ok(Addresses { sip, http })
+        let at = |listener: Option<&tokio::net::TcpListener>| {
+            let local = listener.map(|listener| listener.local_addr()).transpose();
+            local.map_err(failed("http"))
+        };
+        let (http, https) = (at(http)?, at(https)?);
+        Ok(Addresses { sip, http, https })
     }
 }
 
@@ -355,6 +386,17 @@ fn bind_http(at: SocketAddr, runtime: &Runtime) -> Result<tokio::net::TcpListene
     runtime
         .block_on(tokio::net::TcpListener::bind(at))
         .map_err(failed(format!("http://{at}")))
+}
+
+/// HTTP shows the certificates that SIP shows.
+fn handshake(tcp: Tcp) -> Handshake {
+    Arc::new(move |stream| {
+        let tcp = tcp.clone();
+        Box::pin(async move {
+            let secured = tcp.secure(stream).await?;
+            Ok(Box::new(secured) as Box<dyn web::Stream>)
+        })
+    })
 }
 
 /// The running switch, and what it will tell those who watch.

@@ -33,7 +33,7 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.switch.media.workers = current.switch.media.workers;
     next.switch.media.ports_ahead = current.switch.media.ports_ahead;
     next.listen.clone_from(&current.listen);
-    next.http = current.http;
+    (next.http, next.https) = (current.http, current.https);
     next.http_limits = current.http_limits;
     next.dns.clone_from(&current.dns);
     next.csv.clone_from(&current.csv);
@@ -55,7 +55,7 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
     let differ = [
         (wanted(current) != wanted(next), "[[listen]]"),
         (
-            (current.http, current.http_limits) != (next.http, next.http_limits),
+            (current.http, current.https, current.http_limits) != (next.http, next.https, next.http_limits),
             "[http]",
         ),
         (current.csv != next.csv, "[cdr]"),

@@ -270,6 +270,15 @@ impl Tcp {
         Ok(())
     }
 
+    /// The TLS handshake of a stream that came to the HTTP server of the node, with the certificates and the time of our own.
+    ///
+    /// # Errors
+    /// What went wrong; nothing more can be said to that peer.
+    pub async fn secure(&self, stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+        keep_alive(&stream);
+        self.shake_hands(self.tls.accept(stream)).await
+    }
+
     /// A request for a websocket that came to the HTTP server of the node (RFC 7118): the answer to it, and if that is 101
     /// the connection is one of ours from then on.
     pub fn upgrade<B>(
@@ -293,6 +302,11 @@ impl Tcp {
             Transport::Udp | Transport::Tcp | Transport::Tls => bytes,
         };
         self.table.send(flow.connection, bytes)
+    }
+
+    /// From now on a stream that carries nothing for so long, not even keep-alives, is closed.
+    pub fn expect(&self, flow: &Flow, within: Duration) {
+        self.table.expect(flow.connection, within);
     }
 
     /// Ends a stream once what is in line has been written; [`StreamEvent::Closed`] follows.

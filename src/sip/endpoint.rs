@@ -39,13 +39,20 @@ use crate::header::Via;
 use crate::locate::Found;
 use crate::output::{Output, Sink};
 use crate::print::Overload;
+use crate::timers;
 use crate::transaction::key::Key;
 use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
 use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+/// Timers that fire in one turn: what follows from each, a binding or a retransmission, takes some microseconds.
+const TIMERS_PER_TURN: usize = 64;
+
+/// Answers and transactions forgotten in one turn, each in a tenth of a microsecond.
+const FORGOTTEN_PER_TURN: usize = 1_024;
 
 /// All transactions of a switch.
 pub struct Endpoint {
@@ -204,9 +211,11 @@ impl Endpoint {
             .min()
     }
 
-    /// Time has passed.
+    /// Time has passed. Of what is due so much is done as takes less than a millisecond; if that is not all,
+    /// [`Endpoint::poll_timeout`] is not after `now`.
     pub fn handle_timeout(&mut self, now: Mono, out: &mut impl Sink) {
-        while let Some(due) = self.core.wheel.pop(now) {
+        let mut work = TIMERS_PER_TURN * timers::FIRED;
+        while let Some(due) = self.core.wheel.pop(now, &mut work) {
             match due {
                 Due::Server(id) => self.servers.handle_timeout(&mut self.core, now, id, out),
                 Due::Client(id) => self.clients.handle_timeout(&mut self.core, now, id, out),
@@ -218,8 +227,8 @@ impl Endpoint {
                 Due::User { owner, kind } => out.push(Output::Event(Event::Timer { owner, kind })),
             }
         }
-        self.servers.expire(&mut self.core, now);
-        self.clients.expire(&mut self.core, now);
+        self.servers.expire(&mut self.core, now, FORGOTTEN_PER_TURN);
+        self.clients.expire(&mut self.core, now, FORGOTTEN_PER_TURN);
     }
 
     // As a server.
@@ -356,6 +365,11 @@ impl Endpoint {
     /// From now on those who ask for our load in their Via are told this (RFC 7339).
     pub fn tell_overload(&mut self, overload: Overload) {
         self.core.pages.overload = Some(overload);
+    }
+
+    /// From now on these are asked for their load in our Via: to be heeded by who reads their answers (RFC 7339).
+    pub fn ask_load(&mut self, of: Vec<IpAddr>) {
+        self.core.asked = of;
     }
 
     // For the usages above.

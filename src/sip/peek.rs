@@ -2,8 +2,8 @@
 //!
 //! Only a sorting by likely importance: whoever lies here is found out by the parser, and has gained a place in a queue.
 
-use crate::Method;
 use crate::header::lex;
+use crate::{Method, stun};
 use memchr::{memchr, memchr2, memrchr};
 
 /// In which queue a datagram belongs. Under overload the last classes are dropped first.
@@ -15,7 +15,7 @@ pub enum Class {
     Register,
     /// A request that would begin something.
     New,
-    /// Only CR, LF and NUL: a keep-alive, to be counted and forgotten.
+    /// Only CR, LF and NUL, or a Binding request of STUN: a keep-alive (RFC 5626 section 4.4).
     KeepAlive,
     /// Begins with no SIP start line.
     Garbage,
@@ -25,7 +25,10 @@ pub enum Class {
 #[must_use]
 pub fn class(datagram: &[u8]) -> Class {
     if datagram.first().is_none_or(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        return after_blank(datagram);
+        return match stun::is_request(datagram) {
+            true => Class::KeepAlive,
+            false => after_blank(datagram),
+        };
     }
     if datagram.len() > 12 && datagram[..4].eq_ignore_ascii_case(b"SIP/") {
         return Class::Ongoing;
@@ -140,6 +143,9 @@ mod tests {
         for alive in [&b""[..], b"\r\n", b"\r\n\r\n", b"\0\0\0\0", b"\0"] {
             assert_eq!(class(alive), Class::KeepAlive, "{alive:?}");
         }
+        let stun = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
+        assert_eq!(class(stun), Class::KeepAlive);
+        assert_eq!(class(&stun[..19]), Class::Garbage);
         for garbage in [
             &b"hello"[..],
             b"GET / HTTP/1.1\r\n\r\n",

@@ -11,15 +11,24 @@ const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const XOR_MAPPED_ADDRESS: [u8; 2] = [0, 0x20];
 const HEADER: usize = 20;
 
+/// Whether this is a Binding request.
+#[must_use]
+pub fn is_request(datagram: &[u8]) -> bool {
+    let Some(header) = datagram.get(..HEADER) else {
+        return false;
+    };
+    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let is_request = header[..2] == BINDING_REQUEST && header[4..8] == MAGIC_COOKIE;
+    is_request && datagram.len() == HEADER + length && length.is_multiple_of(4)
+}
+
 /// The answer to a Binding request; `None` for everything else, which includes all SIP.
 #[must_use]
 pub fn answer(datagram: &[u8], source: SocketAddr) -> Option<Bytes> {
-    let header = datagram.get(..HEADER)?;
-    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    let is_request = header[..2] == BINDING_REQUEST && header[4..8] == MAGIC_COOKIE;
-    if !is_request || datagram.len() != HEADER + length || length % 4 != 0 {
+    if !is_request(datagram) {
         return None;
     }
+    let header = &datagram[..HEADER];
     // The port and the address mixed with the cookie and the transaction id: some NATs change addresses they find in packets.
     let mask = &header[4..HEADER];
     let mut value = vec![0, if source.is_ipv4() { 1 } else { 2 }];

@@ -24,7 +24,10 @@ pub struct Wheel<K> {
     occupied: [[u64; SLOTS / 64]; LEVELS],
     /// All timers of this tick and before it stand in `due`.
     tick: u64,
+    /// The first of them is one that is set.
     due: BinaryHeap<Reverse<Due>>,
+    /// A slot that is being entered: some of its timers have been placed anew.
+    entering: Option<(usize, usize)>,
     inserted: u64,
     len: usize,
 }
@@ -79,6 +82,7 @@ impl<K: Copy> Default for Wheel<K> {
             occupied: [[0; SLOTS / 64]; LEVELS],
             tick: 0,
             due: BinaryHeap::new(),
+            entering: None,
             inserted: 0,
             len: 0,
         }
@@ -139,51 +143,65 @@ impl<K: Copy> Wheel<K> {
         if let Place::Slot { level, slot } = entry.place {
             self.unlink(id.index, usize::from(level), usize::from(slot));
         }
-        self.release(id.index)
+        let key = self.release(id.index);
+        self.forget_cancelled();
+        key
     }
 
-    /// When the next timer fires, exactly (in whole milliseconds). Costs the length of one slot if the earliest timer of
-    /// the next 256 ms and more was cancelled since it was last asked; otherwise nothing.
+    /// When the next timer fires, exactly (in whole milliseconds); a moment that has passed while [`Wheel::pop`] has not come
+    /// to an end. Costs the length of one slot if the earliest timer of the next 256 ms and more was cancelled since it was
+    /// last asked; otherwise nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
-        let due = self
-            .due
-            .iter()
-            .filter(|Reverse(due)| self.is_set(due))
-            .map(|Reverse((tick, ..))| *tick)
-            .min();
-        let tick = match (due, self.first_slot()) {
-            (Some(tick), _) => tick,
-            (None, Some((level, slot))) => self.earliest(level, slot),
-            (None, None) => return None,
-        };
+        let due = self.due.peek().map(|Reverse((tick, ..))| *tick);
+        let entering = || self.entering.map(|_| self.tick);
+        let ahead = || self.first_slot().map(|(level, slot)| self.earliest(level, slot));
+        let tick = due.or_else(entering).or_else(ahead)?;
         Some(Mono(tick * NANOS_PER_TICK))
     }
 
-    /// Takes the next timer whose deadline is not after `now`; `None` if there is no more. Ask until then.
-    pub fn pop(&mut self, now: Mono) -> Option<K> {
+    /// Takes the next timer whose deadline is not after `now`. It costs [`FIRED`] of `work`, and each that stands before it
+    /// and is placed anew costs 1: a million timers of one moment are not the work of one. `None` if there is no more, or
+    /// no more work to be spent: then [`Wheel::next_deadline`] is not after `now`.
+    pub fn pop(&mut self, now: Mono, work: &mut usize) -> Option<K> {
         let now = (now.0 / NANOS_PER_TICK).min(FAR);
-        loop {
-            while let Some(Reverse(due)) = self.due.pop() {
-                if self.is_set(&due) {
-                    return self.release(due.2);
-                }
+        while *work > 0 {
+            // Before a slot is entered as a whole, an earlier one may be in it.
+            if self.entering.is_none()
+                && let Some(Reverse((_, _, index, _))) = self.due.pop()
+            {
+                *work = work.saturating_sub(FIRED);
+                let key = self.release(index);
+                self.forget_cancelled();
+                return key;
             }
-            if !self.advance(now) {
+            if !self.advance(now, work) {
                 return None;
             }
         }
+        None
     }
 
-    /// Enters the next occupied slot, if it begins by `now`.
-    fn advance(&mut self, now: u64) -> bool {
+    /// Keeps the promise of `due`.
+    fn forget_cancelled(&mut self) {
+        while self.due.peek().is_some_and(|Reverse(due)| !self.is_set(due)) {
+            self.due.pop();
+        }
+    }
+
+    /// Goes on with the slot that is being entered, or enters the next occupied one if it begins by `now`.
+    fn advance(&mut self, now: u64, work: &mut usize) -> bool {
+        if let Some((level, slot)) = self.entering {
+            self.scatter(level, slot, work);
+            return true;
+        }
         let next = self
             .first_slot()
             .map(|(level, slot)| (level, slot, self.begin(level, slot)));
         match next {
             Some((level, slot, begin)) if begin <= now => {
                 self.tick = begin;
-                self.scatter(level, slot);
+                self.scatter(level, slot, work);
                 true
             }
             _ => {
@@ -193,15 +211,18 @@ impl<K: Copy> Wheel<K> {
         }
     }
 
-    /// Places all timers of a slot anew: lower down, or among those that are due.
-    fn scatter(&mut self, level: usize, slot: usize) {
-        let mut index = std::mem::replace(&mut self.slots[level][slot].head, NIL);
-        self.slots[level][slot].earliest.set(None);
-        self.occupied[level][slot / 64] &= !(1 << (slot % 64));
-        while index != NIL {
-            let next = self.entries[index as usize].next;
+    /// Places the timers of a slot anew, lower down or among those that are due, as far as the work reaches.
+    fn scatter(&mut self, level: usize, slot: usize, work: &mut usize) {
+        self.entering = Some((level, slot));
+        while *work > 0 {
+            let index = self.slots[level][slot].head;
+            if index == NIL {
+                self.entering = None;
+                return;
+            }
+            self.unlink(index, level, slot);
             self.place(index);
-            index = next;
+            *work -= 1;
         }
     }
 
@@ -323,6 +344,10 @@ impl<K: Copy> Wheel<K> {
 
 const NANOS_PER_TICK: u64 = 1_000_000;
 
+/// What a timer that fires costs of [`Wheel::pop`]'s work: what follows from it takes some microseconds, to be placed anew some
+/// tens of nanoseconds.
+pub const FIRED: usize = 16;
+
 /// Byte `level` of a tick.
 fn digit(tick: u64, level: usize) -> usize {
     (tick >> (8 * level)) as usize & (SLOTS - 1)
@@ -339,7 +364,14 @@ mod tests {
     }
 
     fn fired(wheel: &mut Wheel<u32>, now: Mono) -> Vec<u32> {
-        std::iter::from_fn(|| wheel.pop(now)).collect()
+        let mut fired = Vec::new();
+        loop {
+            let mut work = 2 * FIRED;
+            fired.extend(std::iter::from_fn(|| wheel.pop(now, &mut work)));
+            if wheel.next_deadline().is_none_or(|deadline| deadline > now) {
+                return fired;
+            }
+        }
     }
 
     #[test]
@@ -379,10 +411,32 @@ mod tests {
         let mut wheel = Wheel::new();
         wheel.insert(at(100), 1);
         wheel.insert(at(100), 2);
-        assert_eq!(wheel.pop(at(200)), Some(1));
+        assert_eq!(wheel.pop(at(200), &mut 100), Some(1));
         wheel.insert(at(50), 0);
         assert_eq!(wheel.next_deadline(), Some(at(50)));
         assert_eq!(fired(&mut wheel, at(200)), [0, 2]);
+    }
+
+    #[test]
+    fn very_many_timers_of_one_moment_are_taken_in_pieces_and_in_order() {
+        let mut wheel = Wheel::new();
+        let ids: Vec<_> = (0..10_000).map(|key| wheel.insert(at(70_000), key)).collect();
+        assert_eq!(wheel.pop(at(69_999), &mut 100), None, "none is early");
+        let (mut taken, mut turns) = (Vec::new(), 0);
+        while wheel.next_deadline().is_some_and(|deadline| deadline <= at(70_000)) {
+            let mut work = 10 * FIRED;
+            taken.extend(std::iter::from_fn(|| wheel.pop(at(70_000), &mut work)));
+            turns += 1;
+            assert!(taken.len() <= 10 * turns);
+            // While the slot is entered others come and go.
+            if turns == 5 {
+                wheel.cancel(ids[0]);
+                wheel.cancel(ids[9_999]);
+                wheel.insert(at(60_000), 10_000);
+            }
+        }
+        assert_eq!(taken, std::iter::once(10_000).chain(1..9_999).collect::<Vec<_>>());
+        assert!(wheel.is_empty());
     }
 
     #[test]
@@ -431,7 +485,7 @@ mod tests {
                     Step::Cancel(_) => {}
                     Step::Pop => {
                         let due = model.first_key_value().filter(|((tick, _), _)| *tick <= now).map(|(k, _)| *k);
-                        prop_assert_eq!(wheel.pop(at(now)), due.and_then(|k| model.remove(&k)));
+                        prop_assert_eq!(wheel.pop(at(now), &mut 1_000_000), due.and_then(|k| model.remove(&k)));
                     }
                     Step::Advance(by) => {
                         now += by;

@@ -199,6 +199,7 @@ impl Switch {
             ("held_dropped_total", tally.held_dropped, false),
             ("bindings_expired_total", tally.bindings_expired, false),
             ("flows_failed_total", tally.flows_failed, false),
+            ("trunk_requests_held_back_total", self.core.throttles.held_back(), false),
             ("messages_delivered_total", tally.messages_delivered, false),
             ("messages_stored_total", tally.messages_stored, false),
             ("messages_forwarded_total", tally.messages_forwarded, false),

@@ -150,6 +150,8 @@ pub struct Rule {
     pub right: Option<Box<str>>,
     /// How its calls go through the switch.
     pub mode: Mode,
+    /// Who dials it calls for help, and is not refused while there is any room.
+    pub is_emergency: bool,
 }
 
 impl Rule {
@@ -162,6 +164,7 @@ impl Rule {
             contexts: vec![INTERNAL.into()],
             right: None,
             mode: Mode::B2bua,
+            is_emergency: false,
         }
     }
 }

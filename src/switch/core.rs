@@ -8,6 +8,7 @@ use crate::presence::Published;
 use crate::registrar::Registrar;
 use crate::registrar::temporary::Temporary;
 use crate::room::Room;
+use crate::route::{self, Throttles};
 use crate::security;
 use crate::settings::Settings;
 use crate::subscribe::Watched;
@@ -91,6 +92,8 @@ pub(crate) struct Core {
     pub(crate) admission: Admission,
     /// How much of the new work is refused.
     pub(crate) load: Load,
+    /// What trunks want less of.
+    pub(crate) throttles: Throttles,
     /// How long the message that is being handled has waited in line.
     pub(crate) waited: Duration,
     /// The moment of the input that is being handled.
@@ -127,7 +130,7 @@ impl Core {
             random.next_u64(),
             random.next_u64(),
         );
-        Core {
+        let mut core = Core {
             users: Users::new(std::mem::take(&mut config.users), hasher.clone()),
             endpoint: Endpoint::new(endpoint_config(&config), Box::new(Random(stream))),
             effects: VecDeque::new(),
@@ -145,6 +148,7 @@ impl Core {
             security_lines: security::Lines::default(),
             admission: Admission::new(&config, &hasher),
             load: Load::default(),
+            throttles: Throttles::default(),
             waited: Duration::ZERO,
             at: Wall(0),
             last_event: None,
@@ -154,7 +158,9 @@ impl Core {
             random,
             last_token: 0,
             config,
-        }
+        };
+        core.ask_load();
+        core
     }
 
     /// Puts a new configuration in force. Timers of transactions stay as they were.
@@ -162,6 +168,14 @@ impl Core {
         self.users = Users::new(std::mem::take(&mut config.users), self.hasher.clone());
         self.admission.reload(&config);
         self.config = config;
+        self.ask_load();
+    }
+
+    /// The trunks that are to tell their load are asked for it.
+    fn ask_load(&mut self) {
+        let asked = route::asked(&self.config);
+        self.throttles.reload(&asked);
+        self.endpoint.ask_load(asked);
     }
 
     /// 64 random bits.

@@ -2,9 +2,11 @@
 
 use crate::admission;
 use crate::agent::Agents;
+use crate::auth::Asks;
 use crate::core::{Core, cx};
 use crate::proxy::Passage;
 use crate::room::Room;
+use crate::route;
 use crate::subscribe::states;
 use crate::users::UserIndex;
 use crate::{Input, Output, Switch, Token, presence};
@@ -139,10 +141,11 @@ impl Switch {
         self.core.tally.packets_in += 1;
         // Keep-alives: CRLF (RFC 5626 section 4.4.1) and the NULs some phones send.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return;
+            return self.registrar.on_alive(now, flow);
         }
         let stun = (flow.transport == Transport::Udp).then(|| sip::stun::answer(&bytes, flow.peer));
         if let Some(bytes) = stun.flatten() {
+            self.registrar.on_alive(now, flow);
             return self.core.outputs.push_back(Output::Transmit { flow, bytes });
         }
         let Core {
@@ -212,6 +215,9 @@ impl Switch {
         {
             return self.on_passage(now, event, &passage);
         }
+        if let Event::Response { flow, message, .. } = &event {
+            route::note_load(&mut self.core, now.mono, *flow, message);
+        }
         match event {
             Event::Request {
                 flow,
@@ -235,9 +241,37 @@ impl Switch {
     /// A request inside a dialog that is passed on.
     fn on_passage(&mut self, now: Now, event: Event, passage: &Passage) {
         match event {
-            Event::Request { flow, message, .. } => self.proxy.handle_inside(cx!(self, now), flow, message, passage),
+            Event::Request { flow, message, .. } if self.may_pass(now, flow, &message, passage) => {
+                self.proxy.handle_inside(cx!(self, now), flow, message, passage);
+            }
             Event::Ack { flow, message, .. } => self.proxy.handle_ack(cx!(self, now), flow, &message, passage),
             _ => {}
+        }
+    }
+
+    /// Whether a request inside a dialog through us is its sender's. From where the record has him it needs no credentials;
+    /// from elsewhere he has to prove to be the user whose device it is, as in dialogs of our own.
+    fn may_pass(&mut self, now: Now, flow: Flow, message: &Message, passage: &Passage) -> bool {
+        if passage.is_on(&self.core, flow) {
+            return true;
+        }
+        if !self.proxy.is_of_a_user(passage) {
+            self.core.reply(flow, message, &Reply::new(481));
+            return false;
+        }
+        match self
+            .auth
+            .authenticate(&mut self.core, now, flow, message, Asks::AsProxy)
+        {
+            Ok(user) if self.proxy.is_of(passage, &self.core.users[user].aor) => true,
+            Ok(_) => {
+                self.core.answer(now, flow, message, &Reply::new(481));
+                false
+            }
+            Err(challenge) => {
+                self.core.reply(flow, message, &challenge);
+                false
+            }
         }
     }
 

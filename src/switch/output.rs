@@ -11,6 +11,7 @@ use sip::locate::Question;
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One closed enum: everything a switch can ask for.
 #[derive(Debug)]
@@ -46,6 +47,13 @@ pub enum Output {
     Close {
         /// Which.
         flow: Flow,
+    },
+    /// Close a stream on which nothing comes for so long, keep-alives included.
+    Expect {
+        /// Which.
+        flow: Flow,
+        /// How long.
+        within: Duration,
     },
     /// Change what the media plane does: an order for one worker, the one that reads the ports of the room.
     Media(media::WorkerId, media::Plan),

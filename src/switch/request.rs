@@ -42,7 +42,8 @@ impl Switch {
         if !is_own || !auth::asserts_only(&self.core, flow, &request, account) {
             return self.on_mismatch(now, flow, &request, user);
         }
-        if !admission::user_may(&mut self.core, now.mono, &flow, user) {
+        let may = admission::user_may(&mut self.core, now.mono, &flow, user);
+        if !may && !admission::is_emergency(&self.core, &flow, &request) {
             // Without a trace: a user who goes too fast is not to fill the memory of answers.
             let reply = self.core.overloaded();
             return self.core.reply(flow, &request, &reply);

@@ -2,6 +2,7 @@
 //! (`Authorization: Bearer`, see [`crate::login`]) or, for scripts, with extension and password (`Basic`). Wrong passwords
 //! are limited for each account and address, and an unknown user is answered like a wrong password.
 
+use crate::strangers::Guest;
 use crate::watch::Scope;
 use crate::{Account, ApiError, Code, Context};
 use axum::extract::{FromRequestParts, Request, State};
@@ -24,6 +25,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+    /// It is under TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// Who asks. As an extractor: anybody who is known.
@@ -113,10 +116,12 @@ fn need<T>(has: bool, proof: T, why: &str) -> Result<T, ApiError> {
 pub(crate) async fn known_only(
     State(context): State<Context>,
     axum::Extension(peer): axum::Extension<Peer>,
+    axum::Extension(guest): axum::Extension<Guest>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let caller = context.caller(request.headers(), peer.0)?;
+    drop(guest.leave());
     if request.method().is_safe() {
         tracing::debug!(user = ?caller.user(), from = %peer.0, path = request.uri().path(), "http");
     } else {

@@ -42,11 +42,12 @@ async fn metrics(extract::State(context): extract::State<Context>) -> impl IntoR
 
 impl Context {
     /// What the API itself holds.
-    fn figures(&self) -> [Figure; 2] {
+    fn figures(&self) -> [Figure; 3] {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         [
             Figure::gauge("websockets", count(self.places.taken())),
             Figure::gauge("api_tokens", count(self.tokens.len())),
+            Figure::counter("http_refused", self.strangers.refused()),
         ]
     }
 }

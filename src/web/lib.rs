@@ -18,6 +18,7 @@ mod requests;
 mod server;
 mod sip;
 mod socket;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -28,7 +29,7 @@ pub use axum::http;
 pub use directory::Listed;
 pub use error::{ApiError, Code, Problem};
 pub use figures::Figure;
-pub use server::{Limits, Server};
+pub use server::{Handshake, Limits, Listeners, Server, Stream};
 pub use tokens::Lives;
 pub use watch::EVENTS_AHEAD;
 
@@ -67,9 +68,14 @@ pub trait Node: Send + Sync + 'static {
     /// The user as the configuration in force has them.
     fn account(&self, user: &Aor) -> Option<Account>;
 
-    /// A request for SIP over websocket (RFC 7118) that came to the HTTP server, on this connection: the answer. After a 101
-    /// the connection is the node's. A node that speaks no SIP has nothing there.
-    fn sip_websocket(&self, _: http::Request<()>, _local: SocketAddr, _peer: SocketAddr) -> http::Response<String> {
+    /// A request for SIP over websocket (RFC 7118) that came to the HTTP server, on this connection from `peer` to `local`, under
+    /// TLS or not: the answer. After a 101 the connection is the node's. A node that speaks no SIP has nothing there.
+    fn sip_websocket(
+        &self,
+        _: http::Request<()>,
+        (_local, _peer): (SocketAddr, SocketAddr),
+        _is_secure: bool,
+    ) -> http::Response<String> {
         let mut nothing = http::Response::new(String::new());
         *nothing.status_mut() = http::StatusCode::NOT_FOUND;
         nothing
@@ -159,6 +165,7 @@ pub(crate) struct Context {
     pub(crate) requests: Arc<requests::Requests>,
     pub(crate) watch: Arc<watch::Watch>,
     pub(crate) places: Arc<socket::Places>,
+    pub(crate) strangers: Arc<strangers::Strangers>,
     /// Turns true when the node stops.
     pub(crate) stopping: tokio::sync::watch::Receiver<bool>,
 }

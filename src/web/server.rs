@@ -4,9 +4,10 @@ use crate::access::{Caller, Ends, Peer, known_only};
 use crate::failures::Failures;
 use crate::requests::Requests;
 use crate::socket::Places;
+use crate::strangers::{Guest, Strangers};
 use crate::tokens::Tokens;
 use crate::watch::Watch;
-use crate::{ApiError, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
+use crate::{ApiError, Asked, Code, Context, Lives, Node, api, health, login, openapi, sip, socket};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -15,11 +16,12 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use model::Occurrence;
+use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -32,6 +34,9 @@ use utoipa_axum::routes;
 pub struct Limits {
     /// Connections at one time on each door; more wait in the kernel.
     pub connections: usize,
+    /// Of them, and of websockets, those from one IPv4 address or IPv6 /64 whose peer has not said who it is; more are
+    /// closed. A quarter of all: an office behind one address, with six connections to a browser.
+    pub strangers_per_address: usize,
     /// From the first byte of a connection, or the end of the last request, to the end of the next request's headers.
     pub headers_within: Duration,
     /// From the headers to the answer.
@@ -50,6 +55,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 128,
+            strangers_per_address: 32,
             headers_within: Duration::from_secs(10),
             answer_within: Duration::from_secs(10),
             headers: 32 * 1024,
@@ -58,6 +64,24 @@ impl Default for Limits {
             tokens: Lives::default(),
         }
     }
+}
+
+/// A stream that carries HTTP.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The handshake of one who came to us, in its own time.
+pub type Handshake = Arc<dyn Fn(TcpStream) -> Asked<io::Result<Box<dyn Stream>>> + Send + Sync>;
+
+/// Where HTTP is spoken.
+pub struct Listeners {
+    /// With whoever may open this file.
+    pub unix: UnixListener,
+    /// With everybody.
+    pub tcp: Option<TcpListener>,
+    /// The same under TLS.
+    pub tls: Option<(TcpListener, Handshake)>,
 }
 
 /// The running HTTP server.
@@ -72,8 +96,7 @@ impl Server {
     /// [`crate::EVENTS_AHEAD`]. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(
-        tcp: Option<TcpListener>,
-        unix: UnixListener,
+        listeners: Listeners,
         node: Arc<dyn Node>,
         reader: store::Reader,
         events: mpsc::Receiver<Occurrence>,
@@ -88,14 +111,20 @@ impl Server {
             requests: Arc::new(Requests::default()),
             watch: Arc::new(Watch::new()),
             places: Arc::new(Places::new(limits.websockets)),
+            strangers: Arc::new(Strangers::new(limits.strangers_per_address)),
             stopping: stopping.clone(),
         };
         let watch = tokio::spawn(context.watch.clone().run(events));
         let local = Door::new(local_router(&context, &limits), limits, stopping.clone());
-        let mut doors = vec![tokio::spawn(local.serve_unix(unix))];
-        if let Some(tcp) = tcp {
-            let public = Door::new(public_router(&context, &limits), limits, stopping);
-            doors.push(tokio::spawn(public.serve_tcp(tcp)));
+        let mut doors = vec![tokio::spawn(local.serve_unix(listeners.unix))];
+        let public = |stopping| Door::new(public_router(&context, &limits), limits, stopping);
+        if let Some(tcp) = listeners.tcp {
+            let serving = public(stopping.clone()).serve_tcp(tcp, None, context.strangers.clone());
+            doors.push(tokio::spawn(serving));
+        }
+        if let Some((tls, handshake)) = listeners.tls {
+            let serving = public(stopping).serve_tcp(tls, Some(handshake), context.strangers.clone());
+            doors.push(tokio::spawn(serving));
         }
         Server { stop, doors, watch }
     }
@@ -207,6 +236,24 @@ where
     }
 }
 
+/// One connection, from its first request to its end.
+async fn serve(stream: impl Stream + 'static, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers_within)
+        .max_buf_size(limits.headers)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
 /// One listening socket and its connections.
 struct Door {
     router: Router,
@@ -226,18 +273,30 @@ impl Door {
         }
     }
 
-    async fn serve_tcp(mut self, listener: TcpListener) {
+    /// Every stream begins with the handshake, if there is one.
+    async fn serve_tcp(mut self, listener: TcpListener, handshake: Option<Handshake>, strangers: Arc<Strangers>) {
         while let Some((place, (stream, peer))) = self.next(|| listener.accept()).await {
             // A connection that has no address any more is over.
             let Ok(local) = stream.local_addr() else { continue };
-            self.connection(place, stream, Some(Ends { local, peer }));
+            let Some(share) = strangers.take(peer.ip()) else {
+                continue;
+            };
+            let guest = Guest::new(share);
+            let router = self.router.clone().layer(axum::Extension(Peer(peer.ip())));
+            let is_secure = handshake.is_some();
+            let router = router.layer(axum::Extension(Ends { local, peer, is_secure }));
+            let router = router.layer(axum::Extension(guest.clone()));
+            match &handshake {
+                Some(handshake) => self.connection(place, handshake(stream), router, Some(guest)),
+                None => self.connection(place, ready(Ok(stream)), router, Some(guest)),
+            }
         }
         self.finish().await;
     }
 
     async fn serve_unix(mut self, listener: UnixListener) {
         while let Some((place, (stream, _))) = self.next(|| listener.accept()).await {
-            self.connection(place, stream, None);
+            self.connection(place, ready(Ok(stream)), self.router.clone(), None);
         }
         self.finish().await;
     }
@@ -253,38 +312,21 @@ impl Door {
         }
     }
 
-    /// Serves one connection in a task of its own.
-    fn connection(
+    /// Serves one connection in a task of its own, as soon as it can carry bytes.
+    fn connection<S: Stream + 'static>(
         &self,
         place: OwnedSemaphorePermit,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        ends: Option<Ends>,
+        opening: impl Future<Output = io::Result<S>> + Send + 'static,
+        router: Router,
+        guest: Option<Guest>,
     ) {
-        let router = match ends {
-            Some(ends) => self
-                .router
-                .clone()
-                .layer(axum::Extension(Peer(ends.peer.ip())))
-                .layer(axum::Extension(ends)),
-            None => self.router.clone(),
-        };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers_within)
-            .max_buf_size(self.limits.headers)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            .with_upgrades();
-        let mut stopping = self.stopping.clone();
+        let (limits, stopping) = (self.limits, self.stopping.clone());
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = stopped(&mut stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
+            match tokio::time::timeout(limits.headers_within, opening).await {
+                Ok(Ok(stream)) => serve(stream, router, limits, stopping).await,
+                failed => tracing::debug!(error = ?failed.err(), "http: no handshake"),
             }
-            drop(place);
+            drop((place, guest.and_then(|guest| guest.leave())));
         });
     }
 

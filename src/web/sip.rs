@@ -12,5 +12,6 @@ pub(crate) fn router() -> Router<Context> {
 }
 
 async fn open(State(context): State<Context>, Extension(ends): Extension<Ends>, request: Request) -> Response<String> {
-    context.node.sip_websocket(request.map(drop), ends.local, ends.peer)
+    let Ends { local, peer, is_secure } = ends;
+    context.node.sip_websocket(request.map(drop), (local, peer), is_secure)
 }

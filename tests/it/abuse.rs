@@ -7,6 +7,7 @@ use crate::support::served::Served;
 use crate::support::{http, skipped, wait_for};
 use serde_json::json;
 use sip::Name;
+use std::net::UdpSocket;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,28 @@ fn offend(served: &Served) {
     for what in ["identity-mismatch", "auth-failed", "auth-limited", "scanner", "banned"] {
         served.logged(&format!("SECURITY event={what} ip=127.0.0.1"));
     }
+    flood(served);
+}
+
+/// Asks for more than one address may, from another one: those that are banned are not heard.
+fn flood(served: &Served) {
+    let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let (server, from) = (served.sip(), socket.local_addr().unwrap());
+    let mut asked = 0;
+    wait_for("the line about who goes too fast", || {
+        for _ in 0..200 {
+            asked += 1;
+            let probe = format!(
+                "OPTIONS sip:{server} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{asked}\r\nMax-Forwards: 70\r\n\
+                 From: <sip:a@b.c>;tag=1\r\nTo: <sip:{server}>\r\nCall-ID: {asked}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+            );
+            socket.send_to(probe.as_bytes(), server).unwrap();
+        }
+        served
+            .log()
+            .contains("SECURITY event=rate-limited ip=127.0.0.2")
+            .then_some(())
+    });
 }
 
 /// What the shipped filter finds in a log: matched lines, and all that fail2ban-regex says.
@@ -78,6 +101,7 @@ fn fail2ban_finds_every_security_line_and_believes_no_forged_one() {
         assert!(lines >= 25, "{}", served.log());
         assert_eq!(matched, lines, "{format}: {said}\n{}", served.log());
         assert!(said.contains("127.0.0.1") && !said.contains("203.0.113.9"), "{said}");
+        assert!(said.contains("127.0.0.2"), "who goes too fast as well: {said}");
     }
 }
 

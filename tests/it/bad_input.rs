@@ -2,12 +2,14 @@
 
 use crate::support::dice::{Dice, count};
 use crate::support::node::Setup;
+use crate::support::phone::Phone;
 use crate::support::raw::Raw;
 use crate::support::served::Served;
 use crate::support::talk::{Talk, heard, packet};
 use crate::support::{PATIENCE, http_get, wait_for};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const RESIDENT: &str = "tandem_process_resident_memory_bytes";
@@ -331,6 +333,38 @@ fn s4_who_drips_a_message_is_closed_and_nobody_waits() {
     is_well(&served);
 }
 
+/// Begins a request and goes on with it byte by byte, never to its end; those that the switch has not closed.
+fn drip(streams: &mut Vec<TcpStream>, message: &str, at: usize) {
+    let drop = message.as_bytes()[at % message.len()];
+    streams.retain_mut(|stream| stream.write_all(&[drop]).is_ok());
+}
+
+#[test]
+fn who_asks_over_a_stream_of_his_own_is_served_while_others_drip() {
+    let served = Served::start(Setup::new());
+    let mut dripping: Vec<_> = (0..90).map(|_| TcpStream::connect(served.sip()).unwrap()).collect();
+    let message = options_over_tcp(&"X: y\r\n".repeat(100));
+    let mut slow = 0;
+    for round in 0..20 {
+        drip(&mut dripping, &message, round);
+        let began = Instant::now();
+        let mut phone = Phone::over_tcp(served.sip(), &format!("100{}", round % 10));
+        assert_eq!(phone.register().status(), 200);
+        assert_eq!(phone.call("9196").status(), 200);
+        slow += usize::from(began.elapsed() > Duration::from_secs(1));
+    }
+    // All of it happened before the first of those streams was closed for taking ten seconds.
+    assert_eq!(
+        (dripping.len(), served.metric("tandem_tcp_unfinished_total")),
+        (90, 0.0)
+    );
+    assert!(
+        slow <= 1,
+        "{slow} of 20 took more than a second to connect, register and call"
+    );
+    is_well(&served);
+}
+
 /// Ticks of processor time that the node has used, a hundred in a second.
 fn ticks(served: &Served) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", served.pid())).unwrap();
@@ -414,6 +448,51 @@ fn s13_a_flood_costs_no_memory() {
     let after = served.metric(RESIDENT);
     assert!(after < before * 1.05 + SLACK_BYTES, "{before} bytes, then {after}");
     probe.was_always_answered();
+    is_well(&served);
+}
+
+/// Sends requests of each kind to the switch as fast as it can, until told to stop; how many.
+fn flood(server: SocketAddr, stop: &AtomicBool) -> u32 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut attacker = Raw::new(server, "1000");
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for method in ["INVITE", "REGISTER", "OPTIONS", "BYE", "MESSAGE"] {
+            let request = attacker.request(method, "1001").body("text/plain", "spam");
+            sent += u32::from(socket.send_to(&attacker.print(&request, ""), server).is_ok());
+        }
+        while socket.recv(&mut [0; 2048]).is_ok() {}
+    }
+    sent
+}
+
+#[test]
+fn a_flood_of_requests_costs_a_call_none_of_its_sound() {
+    let served = Served::start(Setup::new());
+    let mut talk = talk(&served);
+    sound_flows(&mut talk);
+    let (stop, packets) = (AtomicBool::new(false), 400);
+    let (mut there, mut back) = (0, 0);
+    let flooded = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(served.sip(), &stop));
+        for _ in 0..packets {
+            talk.caller.speak(1);
+            talk.callee.speak(2);
+            std::thread::park_timeout(Duration::from_millis(5));
+            there += talk.callee.heard().len();
+            back += talk.caller.heard().len();
+        }
+        stop.store(true, Ordering::Relaxed);
+        flooding.join().unwrap()
+    });
+    wait_for("every packet of both sides", || {
+        there += talk.callee.heard().len();
+        back += talk.caller.heard().len();
+        ((there, back) == (packets, packets)).then_some(())
+    });
+    assert!(flooded > 5_000, "{flooded} requests are no flood");
+    assert_eq!(talk.caller.ask("BYE", 10), 200);
     is_well(&served);
 }
 

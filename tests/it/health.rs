@@ -1,6 +1,7 @@
 //! What monitoring sees, and that management over TCP is for admins.
 
-use crate::support::{http_get, http_get_with, node};
+use crate::support::raw::Raw;
+use crate::support::{http_get, http_get_with, node, wait_for};
 use switch::{Answer, Command};
 
 #[test]
@@ -97,4 +98,22 @@ fn a_second_switch_in_the_same_directory_is_refused() {
         .unwrap()
         .to_string();
     assert!(error.contains("another switch runs"), "{error}");
+}
+
+#[test]
+fn a_registered_phone_that_keeps_its_way_open_by_stun_is_told_where_it_is() {
+    let node = node();
+    let mut phone = Raw::new(node.sip(), "1000");
+    assert_eq!(phone.register(600), 200);
+    // RFC 5389 section 6: a Binding request without attributes.
+    let request = [
+        0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ];
+    let answer = wait_for("the answer to STUN", || {
+        phone.send_bytes(&request);
+        phone.poll_bytes()
+    });
+    assert_eq!((&answer[..2], &answer[4..20]), (&[1, 1][..], &request[4..]));
+    let port = u16::from_be_bytes([answer[26], answer[27]]) ^ 0x2112;
+    assert_eq!(port, phone.at().port());
 }

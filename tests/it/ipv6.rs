@@ -1,11 +1,13 @@
-//! IPv6 on real sockets: phones of both families register, write to each other and speak with each other.
+//! IPv6 on real sockets, by every transport: phones of both families register, write to each other and speak with each other.
 
 use crate::support::baresip::{Account, Baresip, Speech};
 use crate::support::node::{Setup, TestNode};
+use crate::support::phone::Phone;
 use crate::support::raw::{Raw, text};
 use crate::support::talk::Talk;
-use crate::support::wait_for;
-use sip::{Method, Name};
+use crate::support::{http, log_in, wait_for};
+use serde_json::{Value, json};
+use sip::{Method, Name, Transport};
 use std::net::SocketAddr;
 
 fn start() -> TestNode {
@@ -102,4 +104,75 @@ fn softphones_hear_each_other_over_ipv6_and_across_families() {
         bob.hears(440.0);
         alice.hang_up();
     }
+}
+
+/// A node that speaks IPv6 alone, by every way there is.
+fn start_six() -> TestNode {
+    let listen = "switch.listen=udp://[::1]:0,tcp://[::1]:0,tls://[::1]:0,ws://[::1]:0";
+    Setup::new()
+        .set(listen)
+        .set("switch.http.listen=[::1]:0")
+        .set("switch.media.address=::1")
+        .start()
+}
+
+/// A phone that has registered over this transport.
+fn phone_over(node: &TestNode, user: &str, (transport, at): (Transport, SocketAddr)) -> Phone {
+    let mut phone = match transport {
+        Transport::Tcp => Phone::over_tcp(at, user),
+        Transport::Tls => Phone::secured(at, user, &node.directory().join("tls/tandem.pem")).unwrap(),
+        Transport::Ws => Phone::page(&format!("ws://{at}"), at, user),
+        other => panic!("{other:?}"),
+    };
+    assert!(phone.at().is_ipv6());
+    assert_eq!(phone.register().status(), 200);
+    phone
+}
+
+/// A desk phone over UDP writes to this one and calls it, and this one calls a number of the switch.
+fn is_served(desk: &mut Phone, (phone, user): (&mut Phone, &str), via: &str) {
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let uri = format!("sip:{user}@127.0.0.1");
+            let plain = "Content-Type: text/plain\r\n";
+            let told = desk.ask("MESSAGE", &uri, &format!("<{uri}>"), plain, "hello").status();
+            (told, desk.call(user).status())
+        });
+        let message = phone.receive();
+        assert!(message.0.ends_with("\r\n\r\nhello"), "{message:?}");
+        let top = message.header("Via").to_owned();
+        assert!(top.starts_with(&format!("SIP/2.0/{via} [::1]:")), "{message:?}");
+        phone.accept(&message);
+        let invite = phone.receive();
+        assert!(invite.header("Contact").contains("@[::1]:"), "{invite:?}");
+        assert!(invite.0.contains("\r\nc=IN IP6 ::1\r\n"), "{invite:?}");
+        phone.answer(&invite, 486);
+        assert_eq!(writer.join().unwrap(), (200, 486));
+    });
+    assert!(phone.receive().0.starts_with("ACK "));
+    assert_eq!(phone.call("9196").status(), 200);
+}
+
+#[test]
+fn phones_are_reached_over_ipv6_by_tcp_tls_and_websocket() {
+    let node = start_six();
+    let mut desk = Phone::new(node.sip(), "1000");
+    assert_eq!(desk.register().status(), 200);
+    let streams = &node.node().addresses().sip[1..];
+    for (way, user) in streams.iter().zip(["1001", "1002", "1003"]) {
+        let mut phone = phone_over(&node, user, *way);
+        is_served(&mut desk, (&mut phone, user), way.0.as_str());
+    }
+    let mut page = Phone::page(&format!("ws://{}/sip", node.http()), node.http(), "1004");
+    assert_eq!(page.register().status(), 200);
+    is_served(&mut desk, (&mut page, "1004"), "WS");
+}
+
+#[test]
+fn the_http_port_serves_its_api_over_ipv6() {
+    let node = start_six();
+    assert!(node.http().is_ipv6());
+    let token = log_in(&node, "1001");
+    let (status, me) = http(node.http(), "GET", "/api/v1/me", Some(&token), &Value::Null);
+    assert_eq!((status, &me["user"]), (200, &json!("1001@127.0.0.1")));
 }

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Message, client};
-use web::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Reloaded, Server, State};
+use web::{Account, Asked, EVENTS_AHEAD, Figure, Limits, Listeners, Reloaded, Server, State};
 
 /// How a verb is said.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -670,10 +670,12 @@ impl Office {
             let reader = store::Store::open("memory:", |_, _| {}).unwrap().reader().unwrap();
             let (_, events) = mpsc::channel(EVENTS_AHEAD);
             let node = Arc::new(Door(stage.clone()));
-            (
-                Server::start(Some(tcp), unix, node, reader, events, Limits::default()),
-                http,
-            )
+            let listeners = Listeners {
+                unix,
+                tcp: Some(tcp),
+                tls: None,
+            };
+            (Server::start(listeners, node, reader, events, Limits::default()), http)
         });
         Office {
             stage,

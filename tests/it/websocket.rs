@@ -1,9 +1,12 @@
 //! SIP over websocket from end to end: pages at the HTTP port and at a listener of their own, desk phones over UDP.
 
 use crate::support::node::{Setup, TestNode};
-use crate::support::phone::{Message, Phone};
+use crate::support::phone::{Message, Phone, secured};
 use crate::support::wait_for;
 use sip::Transport;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 
 fn start() -> TestNode {
     let listen = "switch.listen=udp://127.0.0.1:0,ws://127.0.0.1:0,wss://127.0.0.1:0";
@@ -115,3 +118,96 @@ fn a_page_that_is_gone_is_not_bound_any_more() {
     });
     assert_eq!(node.metric("tandem_tcp_websockets_total"), 1.0);
 }
+
+#[test]
+fn what_is_passed_on_between_a_page_at_the_http_port_and_a_phone_comes_back_through_the_switch() {
+    let proxied = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
+    let node = Setup::new().file("dialplan.toml", proxied).start();
+    let (mut page, desk) = (page(&node, "1000"), desk_phone(&node, "1001"));
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(move || page.call("1001").status());
+        let invite = desk.receive();
+        let routes: Vec<&str> = invite.headers("Record-Route").collect();
+        assert_eq!(routes.len(), 2, "{invite:?}");
+        assert!(routes[0].contains(&format!("@{};lr", node.sip())), "{invite:?}");
+        assert!(
+            routes[1].contains(&format!("@{};transport=ws;lr", node.http())),
+            "{invite:?}"
+        );
+        desk.answer(&invite, 486);
+        assert_eq!(caller.join().unwrap(), 486);
+    });
+}
+
+/// A node whose HTTP port is there under TLS as well: the port, and the certificate to be believed.
+fn start_under_tls() -> (TestNode, SocketAddr, PathBuf) {
+    let node = Setup::new().set("switch.http.listen_tls=127.0.0.1:0").start();
+    let https = node.node().addresses().https.unwrap();
+    let certificate = node.directory().join("tls/tandem.pem");
+    (node, https, certificate)
+}
+
+#[test]
+fn pages_at_the_http_port_call_and_are_called_under_tls() {
+    let (node, https, certificate) = start_under_tls();
+    let desk = desk_phone(&node, "1001");
+    let mut page = Phone::secured_page(&format!("wss://{https}/sip"), https, "1000", &certificate);
+    assert_eq!(page.register().status(), 200);
+    let answer = page.call("9196");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.header("Via").starts_with("SIP/2.0/WSS "), "{answer:?}");
+    assert!(
+        answer.header("Contact").contains(&format!("@{https};transport=ws")),
+        "{answer:?}"
+    );
+    let mut desk = std::thread::scope(|scope| {
+        let caller = scope.spawn(move || page.call("1001").status());
+        let invite = desk.receive();
+        assert!(invite.0.starts_with("INVITE sip:1001@"), "{invite:?}");
+        desk.answer(&invite, 603);
+        assert_eq!(caller.join().unwrap(), 603);
+        desk
+    });
+    assert!(desk.receive().0.starts_with("ACK "));
+    let page = Phone::secured_page(&format!("wss://{https}/sip"), https, "1002", &certificate);
+    let mut page = page;
+    assert_eq!(page.register().status(), 200);
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(move || desk.call("1002").status());
+        let invite = page.receive();
+        assert!(invite.header("Via").starts_with("SIP/2.0/WSS "), "{invite:?}");
+        page.answer(&invite, 486);
+        assert_eq!(caller.join().unwrap(), 486);
+    });
+}
+
+#[test]
+fn the_http_port_under_tls_shows_the_certificates_of_sip_and_speaks_to_nobody_without_them() {
+    let (node, https, certificate) = start_under_tls();
+    let ask = |stream: &mut dyn Answering| {
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = ask(&mut secured(https, &certificate).unwrap());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!ask(&mut TcpStream::connect(https).unwrap()).contains("HTTP/1.1"));
+    // Those of a reload are shown to the next one.
+    let before = node.directory().join("before.pem");
+    std::fs::copy(&certificate, &before).unwrap();
+    let pair = net::tls::Pair {
+        certificate: certificate.clone(),
+        key: node.directory().join("tls/tandem.key"),
+    };
+    net::tls::make_certificate(&pair, &["127.0.0.1".into()]).unwrap();
+    node.node().reload().unwrap();
+    assert!(secured(https, &before).is_err());
+    assert!(secured(https, &certificate).is_ok());
+}
+
+trait Answering: Read + Write {}
+
+impl<S: Read + Write> Answering for S {}

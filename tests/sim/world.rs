@@ -328,7 +328,7 @@ impl World {
             }
             Output::Connect { token, .. } => self.input(Input::ConnectFailed { token }),
             Output::Resolve { .. } => self.violated("", "a name is asked for, and no phone has one"),
-            Output::Close { .. } => {}
+            Output::Close { .. } | Output::Expect { .. } => {}
             Output::Notice(Notice::Answer { token, answer }) => {
                 let told = self.ledger.talk.on_answer(token, answer);
                 self.expect_talk(told);

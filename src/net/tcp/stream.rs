@@ -1,15 +1,17 @@
 //! One connection, from its first byte to its last. Anything that reads and writes bytes can be one.
 
+use super::StreamEvent;
 use super::cutter::{Cutter, Piece};
 use super::table::{Inbound, Load, Seat, Table, Unfinished};
-use super::{StreamEvent, TcpSettings};
 use crate::wake::Post;
 use crate::ws::frame;
 use bytes::{Bytes, BytesMut};
 use sip::{Flow, Transport};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Messages written in one call, and bytes: a burst to one peer costs few packets and a small buffer.
@@ -19,8 +21,9 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// Bytes read in one call: a message or a few.
 const READ: usize = 4 * 1024;
 
-/// Bytes read and thrown away at most after our last one.
-const LINGER_BYTES: usize = 256 * 1024;
+/// Bytes read and thrown away at most after our last one: with the largest message and one read, less than 128 KB are taken from
+/// who sends what has no end.
+const LINGER_BYTES: usize = 32 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -75,9 +78,9 @@ async fn talk<S: AsyncRead + AsyncWrite>(
 ) -> Ending {
     let settings = &table.settings;
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let Inbound { line, load, cut } = inbound;
+    let Inbound { line, load, cut, quiet } = inbound;
     let ending = {
-        let reading = read(&mut reader, flow, table, events);
+        let reading = read(&mut reader, flow, table, quiet, events);
         let writing = write(&mut writer, line, &load, table, flow.transport);
         tokio::pin!(reading, writing);
         tokio::select! {
@@ -94,27 +97,38 @@ async fn talk<S: AsyncRead + AsyncWrite>(
         ending,
         Ending::WeClosed | Ending::Garbled | Ending::Unfinished | Ending::Crowded | Ending::Idle
     ) {
-        linger(&mut reader, settings).await;
+        linger(&mut reader, table).await;
     }
     ending
 }
 
 /// Reads messages until something ends it.
-async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, events: &Post<StreamEvent>) -> Ending {
+async fn read(
+    reader: &mut (impl AsyncRead + Unpin),
+    flow: Flow,
+    table: &Table,
+    mut quiet: Receiver<Duration>,
+    events: &Post<StreamEvent>,
+) -> Ending {
     let settings = &table.settings;
     let (mut cutter, mut unfinished) = (Cutter::new(flow.transport), Unfinished::new(table));
     // When the message that is not complete yet was begun.
     let mut begun: Option<Instant> = None;
     let mut pinged = false;
     loop {
-        let quiet = if cutter.is_websocket() {
+        let patience = if cutter.is_websocket() {
             settings.ping_after
         } else {
-            settings.idle_after
+            *quiet.borrow_and_update()
         };
-        let until = begun.map_or_else(|| Instant::now() + quiet, |begun| begun + settings.message_within);
+        let until = begun.map_or_else(|| Instant::now() + patience, |begun| begun + settings.message_within);
         cutter.buffer_mut().reserve(READ);
-        match timeout_at(until, reader.read_buf(cutter.buffer_mut())).await {
+        let read = tokio::select! {
+            biased;
+            () = changed(&mut quiet) => continue,
+            read = timeout_at(until, reader.read_buf(cutter.buffer_mut())) => read,
+        };
+        match read {
             Err(_) if begun.is_some() => return Ending::Unfinished,
             Err(_) if cutter.is_websocket() && !pinged => {
                 pinged = true;
@@ -139,6 +153,13 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), flow: Flow, table: &Table, 
         if !unfinished.set(cutter.buffered()) {
             return Ending::Crowded;
         }
+    }
+}
+
+/// Comes when another patience is asked for; not after the end of those who could.
+async fn changed(quiet: &mut Receiver<Duration>) {
+    if quiet.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -179,7 +200,7 @@ async fn hand_on(cutter: &mut Cutter, flow: Flow, table: &Table, events: &Post<S
 /// Writes what is in line until the line ends, then says that no more will come.
 async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
-    mut line: Receiver<Bytes>,
+    mut line: mpsc::Receiver<Bytes>,
     load: &Load,
     table: &Table,
     transport: Transport,
@@ -236,18 +257,19 @@ fn gather(messages: &mut Vec<Bytes>) -> Bytes {
 }
 
 /// A close with unread bytes is a reset, which would overtake our last message: so they are read and thrown away.
-async fn linger(reader: &mut (impl AsyncRead + Unpin), settings: &TcpSettings) {
+async fn linger(reader: &mut (impl AsyncRead + Unpin), table: &Table) {
     let drain = async {
         let mut buffer = [0; 4096];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+            table.counters.bytes_in.add(read as u64);
             left = left.saturating_sub(read);
             if left == 0 {
                 break;
             }
         }
     };
-    let _ = timeout(settings.linger, drain).await;
+    let _ = timeout(table.settings.linger, drain).await;
 }
 
 fn count(ending: &Ending, table: &Table) {

@@ -7,6 +7,7 @@ use sip::Transport;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Peers choose their addresses, so the hasher is keyed at random.
@@ -110,6 +111,13 @@ impl Table {
         sent
     }
 
+    /// A connection has to carry something at least so often.
+    pub(super) fn expect(&self, connection: u64, within: Duration) {
+        if let Some(line) = self.lines.get(&connection) {
+            line.quiet.send_replace(within);
+        }
+    }
+
     /// Ends a connection once what is in line has been written.
     pub(super) fn close(&self, connection: u64) {
         self.lines.remove(&connection);
@@ -170,6 +178,8 @@ pub(super) struct Inbound {
     pub(super) load: Arc<Load>,
     /// Told when to end at once.
     pub(super) cut: Arc<Notify>,
+    /// How long it may carry nothing.
+    pub(super) quiet: watch::Receiver<Duration>,
 }
 
 impl Seat {
@@ -191,15 +201,22 @@ impl Seat {
             all: self.table.waiting.clone(),
         });
         let cut = Arc::new(Notify::new());
+        let (quiet, how_quiet) = watch::channel(self.table.settings.idle_after);
         self.table.lines.insert(
             self.connection,
             Line {
                 sender,
                 load: load.clone(),
                 cut: cut.clone(),
+                quiet,
             },
         );
-        Inbound { line, load, cut }
+        Inbound {
+            line,
+            load,
+            cut,
+            quiet: how_quiet,
+        }
     }
 }
 
@@ -225,6 +242,7 @@ struct Line {
     sender: mpsc::Sender<Bytes>,
     load: Arc<Load>,
     cut: Arc<Notify>,
+    quiet: watch::Sender<Duration>,
 }
 
 impl Line {

@@ -157,6 +157,37 @@ async fn a_stream_that_cannot_be_cut_is_answered_400_and_closed() {
 }
 
 #[tokio::test]
+async fn of_what_has_no_end_less_than_128_kb_are_taken() {
+    let mut node = node(TcpSettings::default());
+    let line = format!("X: {}\r\n", "y".repeat(4_000));
+    let length = format!(
+        "OPTIONS sip:switch.example SIP/2.0\r\nContent-Length: {}\r\n\r\n",
+        1 << 30
+    );
+    for (begin, more) in [
+        ("OPTIONS sip:switch.example SIP/2.0\r\n", &*line),
+        (&*length, "body"),
+        ("", &*line),
+    ] {
+        let (phone, _) = node.phone().await;
+        let before = node.counters().bytes_in.value();
+        let (mut answer, mut request) = phone.into_split();
+        let flood = async {
+            let begun = request.write_all(begin.as_bytes()).await;
+            while begun.is_ok() && request.write_all(more.as_bytes()).await.is_ok() {}
+        };
+        let hear = async {
+            let mut said = Vec::new();
+            let _ = answer.read_to_end(&mut said).await;
+        };
+        soon(async { tokio::join!(flood, hear) }).await;
+        node.closed().await;
+        let taken = node.counters().bytes_in.value() - before;
+        assert!((30_000..128_000).contains(&taken), "{taken}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_sip_at_all_is_closed_without_a_word() {
     let mut node = node(TcpSettings::default());
     let (mut phone, flow) = node.phone().await;
@@ -258,6 +289,28 @@ async fn silence_is_borne_for_long_and_keepalives_break_it() {
     tokio::time::sleep(ms(2)).await;
     drop(phone);
     node.closed().await;
+    assert_eq!(node.counters().idle.value(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_more_is_expected_is_closed_sooner_and_keepalives_are_enough() {
+    let mut node = node(TcpSettings::default());
+    let mut phone = wire(&node);
+    let flow = node.opened().await;
+    // It has been silent for a while already.
+    tokio::time::sleep(ms(100_000)).await;
+    node.tcp.expect(&flow, ms(180_000));
+    for _ in 0..5 {
+        tokio::time::sleep(ms(179_000)).await;
+        phone.write_all(b"\r\n\r\n").await.unwrap();
+    }
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(node.events.recv().await, Some(StreamEvent::Closed { flow: closed }) if closed == flow));
+    assert!(
+        (179_900..182_000).contains(&begun.elapsed().as_millis()),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(node.counters().idle.value(), 1);
 }
 

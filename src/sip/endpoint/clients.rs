@@ -62,7 +62,7 @@ impl Clients {
         owner: Option<Owner>,
         out: &mut impl Sink,
     ) -> ClientId {
-        let (transport, local) = destination.listener();
+        let (_, local) = destination.listener();
         let branch = Branch {
             index: self.slab.vacant_key() as u32,
             random: core.random(),
@@ -73,7 +73,7 @@ impl Clients {
             owner,
             method: request.method(),
             local,
-            request: request.print(core, transport, local, branch),
+            request: request.print(core, &destination, branch),
             vias: request.vias(),
             state: State::Connecting {
                 until: now + core.times.lifetime(),
@@ -306,9 +306,12 @@ impl Clients {
         }
     }
 
-    /// Forgets completed transactions whose Timer K is over.
-    pub fn expire(&mut self, core: &mut Core, now: Mono) {
-        while self.completed.front().is_some_and(|&(end, _)| end <= now) {
+    /// Forgets completed transactions whose Timer K is over, so many of them.
+    pub fn expire(&mut self, core: &mut Core, now: Mono, limit: usize) {
+        for _ in 0..limit {
+            if self.completed.front().is_none_or(|&(end, _)| end > now) {
+                return;
+            }
             self.forget_oldest(core);
         }
     }

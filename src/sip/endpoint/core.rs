@@ -18,7 +18,7 @@ use clock::Mono;
 use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(super) struct Core {
     pub places: Places,
     /// How long a target may say nothing if there is another one.
     pub patience: Duration,
+    /// Who is asked for his load (RFC 7339).
+    pub asked: Vec<IpAddr>,
     sent_by: Vec<(SocketAddr, Box<str>)>,
     closed: Closed,
     /// Streams that we opened and that are not gone.
@@ -104,6 +106,7 @@ impl Core {
             },
             wheel: Wheel::default(),
             counters: Counters::default(),
+            asked: Vec::new(),
             sent_by: config.sent_by,
             parcels: HashMap::with_hasher(keys()),
             next_parcel: 0,
@@ -113,6 +116,18 @@ impl Core {
 
     pub fn random(&mut self) -> u64 {
         self.tokens.next_u64()
+    }
+
+    /// Whether who is there is asked for his load.
+    pub fn asks_load(&self, destination: &Destination) -> bool {
+        let is_asked = |peer: SocketAddr| self.asked.contains(&peer.ip());
+        !self.asked.is_empty()
+            && match destination {
+                Destination::Flow(flow) => is_asked(flow.peer),
+                Destination::Address { peer, .. } => is_asked(*peer),
+                Destination::AnyOf(ways) => ways.iter().any(|way| self.asks_load(&way.destination)),
+                Destination::Service { .. } => false,
+            }
     }
 
     /// What we write as sent-by for a listener.
@@ -165,7 +180,7 @@ impl Core {
             index: u32::MAX,
             random: self.random(),
         };
-        let bytes = wire::request(draft, transport, self.sent_by(local), branch);
+        let bytes = wire::request(draft, transport, self.sent_by(local), branch, false);
         self.send_alone(now, destination, bytes, out);
     }
 
@@ -176,7 +191,7 @@ impl Core {
             index: u32::MAX,
             random: self.random(),
         };
-        let bytes = wire::forwarded(ack, transport, self.sent_by(local), branch, None);
+        let bytes = wire::forwarded(ack, transport, self.sent_by(local), branch, (None, false));
         self.send_alone(now, destination, bytes, out);
     }
 

@@ -279,9 +279,12 @@ impl Servers {
         self.obey(core, now, id.index, &effects, out);
     }
 
-    /// Forgets answers whose Timer J is over.
-    pub fn expire(&mut self, core: &mut Core, now: Mono) {
-        while self.kept.first_end().is_some_and(|end| end <= now) {
+    /// Forgets answers whose Timer J is over, so many of them.
+    pub fn expire(&mut self, core: &mut Core, now: Mono, limit: usize) {
+        for _ in 0..limit {
+            if self.kept.first_end().is_none_or(|end| end > now) {
+                return;
+            }
             self.forget_oldest(core);
         }
     }

@@ -45,7 +45,13 @@ pub(super) fn mark(branch: &[u8]) -> Option<u64> {
 pub(super) const LARGEST_DATAGRAM: usize = 1_300;
 
 /// A request with our Via on top.
-pub(super) fn request(draft: &Draft, transport: Transport, sent_by: SentBy<'_>, branch: Branch) -> Bytes {
+pub(super) fn request(
+    draft: &Draft,
+    transport: Transport,
+    sent_by: SentBy<'_>,
+    branch: Branch,
+    asks_load: bool,
+) -> Bytes {
     let body = draft.body.as_ref().map_or(&b""[..], |b| &b.content);
     let mut out = Vec::with_capacity(256 + draft.uri.len() + draft.headers.as_bytes().len() + body.len());
     out.extend_from_slice(draft.method.as_str().as_bytes());
@@ -53,13 +59,20 @@ pub(super) fn request(draft: &Draft, transport: Transport, sent_by: SentBy<'_>, 
     // White space would end the URI, and a line break the line.
     out.extend(draft.uri.iter().filter(|b| !b.is_ascii_control() && **b != b' '));
     out.extend_from_slice(b" SIP/2.0\r\n");
-    push_via(&mut out, transport, sent_by, branch, None);
+    push_via(&mut out, transport, sent_by, branch, (None, asks_load));
     out.extend_from_slice(draft.headers.as_bytes());
     push_body(&mut out, draft.body.as_ref());
     Bytes::from(out)
 }
 
-fn push_via(out: &mut Vec<u8>, transport: Transport, sent_by: SentBy<'_>, branch: Branch, mark: Option<u64>) {
+/// Whoever is asked for his load is told that we know how to heed it (RFC 7339 section 4.1).
+fn push_via(
+    out: &mut Vec<u8>,
+    transport: Transport,
+    sent_by: SentBy<'_>,
+    branch: Branch,
+    (mark, asks_load): (Option<u64>, bool),
+) {
     out.extend_from_slice(b"Via: SIP/2.0/");
     out.extend_from_slice(transport.as_str().as_bytes());
     // Writing into a Vec cannot fail.
@@ -69,7 +82,10 @@ fn push_via(out: &mut Vec<u8>, transport: Transport, sent_by: SentBy<'_>, branch
     for number in std::iter::once(branch.random).chain(mark) {
         out.extend_from_slice(Tag(number).write(&mut digits).as_bytes());
     }
-    out.extend_from_slice(b";rport\r\n");
+    let load: &[u8] = if asks_load { b";oc;oc-algo=\"loss\"" } else { b"" };
+    out.extend_from_slice(b";rport");
+    out.extend_from_slice(load);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn push_body(out: &mut Vec<u8>, body: Option<&Body>) {
@@ -91,10 +107,10 @@ pub(super) fn forwarded(
     transport: Transport,
     sent_by: SentBy<'_>,
     branch: Branch,
-    mark: Option<u64>,
+    mark_and_load: (Option<u64>, bool),
 ) -> Bytes {
     let mut out = Vec::with_capacity(request.room());
-    request.write(&mut out, |out| push_via(out, transport, sent_by, branch, mark));
+    request.write(&mut out, |out| push_via(out, transport, sent_by, branch, mark_and_load));
     Bytes::from(out)
 }
 
@@ -130,10 +146,11 @@ pub(super) fn with_via(request: &[u8], transport: Transport, sent_by: SentBy<'_>
         return Bytes::copy_from_slice(request);
     };
     let old = Via::parse(&request[from + 5..to - 2]).ok();
+    let asks_load = old.is_some_and(|via| via.params.has("oc"));
     let mark = old.and_then(|via| mark(via.branch()?));
     let mut out = Vec::with_capacity(request.len() + 64);
     out.extend_from_slice(&request[..from]);
-    push_via(&mut out, transport, sent_by, branch, mark);
+    push_via(&mut out, transport, sent_by, branch, (mark, asks_load));
     out.extend_from_slice(&request[to..]);
     Bytes::from(out)
 }

@@ -32,7 +32,7 @@ const LINE_EACH: Duration = Duration::from_secs(60);
 pub enum Admit {
     /// It belongs to something that is there, and comes from a registered phone, a trunk or an exempt network.
     Ongoing,
-    /// REGISTER from a flow that has a registration.
+    /// REGISTER or a keep-alive from a flow that has a registration.
     Refresh,
     /// It would begin something, and comes from such a flow.
     Known,
@@ -153,6 +153,8 @@ impl Admission {
             Class::Register | Class::New if !self.known.contains(flow) => Admit::New,
             Class::Register => Admit::Refresh,
             Class::New => Admit::Known,
+            // Who is not registered keeps nothing alive.
+            Class::KeepAlive if is_exempt || self.known.contains(flow) => Admit::Refresh,
             Class::KeepAlive | Class::Garbage => Admit::Drop,
         }
     }

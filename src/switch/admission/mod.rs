@@ -4,6 +4,7 @@
 
 mod bans;
 mod door;
+mod emergency;
 mod known;
 mod load;
 mod pace;
@@ -15,8 +16,10 @@ mod tests;
 pub(crate) use bans::OPERATOR;
 pub use door::Admit;
 pub(crate) use door::{Admission, admit, ban, offend, user_may};
+pub(crate) use emergency::{CALLS as EMERGENCY_CALLS, is_emergency};
 pub(crate) use load::Load;
 
+use crate::call::wishes;
 use crate::config::trunks::Mode;
 use crate::core::Core;
 use crate::route::dialplan;
@@ -29,8 +32,8 @@ use sip::{Flow, Message, Method, Name, Reply, Transport, Uri};
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, PUBLISH, INFO, UPDATE, PRACK, REFER";
 /// Extensions we speak, for Supported and for what Require may ask: RFC 3262, 4028, 3891, 3911, 4488, 3327, 5626, 5627,
-/// 4662.
-const SUPPORTED: [&str; 9] = [
+/// 3323, 4662.
+const SUPPORTED: [&str; 10] = [
     "100rel",
     "timer",
     "replaces",
@@ -39,6 +42,7 @@ const SUPPORTED: [&str; 9] = [
     "path",
     "outbound",
     "gruu",
+    "privacy",
     crate::subscribe::EVENTLIST,
 ];
 /// Option tags of one request that are looked at and listed in Unsupported.
@@ -67,7 +71,8 @@ fn refusal_by_proxy(core: &mut Core, flow: Flow, request: &Message) -> Option<Re
         .or_else(|| too_many_hops(request))
         .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
         .or_else(|| unsupported_by_proxy(request))
-        .or_else(|| is_overloaded(core, flow, request.method()).then(|| core.overloaded()))
+        .or_else(|| too_private(request))
+        .or_else(|| is_overloaded(core, flow, request).then(|| core.overloaded()))
 }
 
 /// Whether a rule of the dial plan, for whomever it is there, passes on what is asked of its Request-URI. REGISTER and PUBLISH
@@ -108,7 +113,7 @@ pub(crate) fn refusal_by_switch(core: &mut Core, flow: Flow, request: &Message, 
         .or_else(|| (!core.is_local(uri.host(), flow)).then(|| Reply::new(403).reason("Domain Not Served Here")))
         // Section 8.2.2.2: the same request has come by another way.
         .or_else(|| merged.then(|| Reply::new(482)))
-        .or_else(|| is_overloaded(core, flow, method).then(|| core.overloaded()))
+        .or_else(|| is_overloaded(core, flow, request).then(|| core.overloaded()))
 }
 
 /// Whether an OPTIONS asks what the switch itself can do: answered to anybody.
@@ -175,6 +180,13 @@ pub(crate) fn unsupported_by_proxy(request: &Message) -> Option<Reply> {
     (!required.is_empty()).then(|| Reply::new(420).header(Name::Unsupported, required.join(&b", "[..])))
 }
 
+/// RFC 3323 section 5: a proxy can keep an assertion to itself, and no more; who calls that too little is not to be passed on.
+fn too_private(request: &Message) -> Option<Reply> {
+    let asks = ["user", "header", "session"];
+    let is_critical = wishes(request, "critical") && asks.iter().any(|wish| wishes(request, wish));
+    is_critical.then(|| Reply::new(500).reason("Privacy Service Unavailable"))
+}
+
 /// Section 16.3 step 3. Not for what ends here: REGISTER, and OPTIONS to the switch.
 fn too_many_hops(request: &Message) -> Option<Reply> {
     let ends_here = match request.method() {
@@ -186,11 +198,17 @@ fn too_many_hops(request: &Message) -> Option<Reply> {
 }
 
 /// Whether new work is refused now: there is too much of it, or it has waited so long that what is to come would wait too
-/// long (RFC 7339's measure: the delay of the queue). Phones that refresh their registration are never sent away.
-fn is_overloaded(core: &mut Core, flow: Flow, method: Method) -> bool {
-    let is_full = usize::try_from(core.transactions()).unwrap_or(usize::MAX) >= core.config.limits.max_transactions;
-    let is_refresh = || method == Method::Register && core.admission.knows(&flow);
-    let is_refused = is_full || core.waited > core.config.limits.queue_delay && !is_refresh();
+/// long (RFC 7339's measure: the delay of the queue). Phones that refresh their registration or call for help are never sent
+/// away.
+fn is_overloaded(core: &mut Core, flow: Flow, request: &Message) -> bool {
+    let (transactions, most) = (core.transactions(), core.config.limits.max_transactions);
+    let are_there = |most: usize| usize::try_from(transactions).unwrap_or(usize::MAX) >= most;
+    let is_refresh = || request.method() == Method::Register && core.admission.knows(&flow);
+    let is_late = core.waited > core.config.limits.queue_delay && !is_refresh();
+    let is_refused = match are_there(most) || is_late {
+        true => are_there(most + emergency::TRANSACTIONS) || !is_emergency(core, &flow, request),
+        false => false,
+    };
     load::note(core, is_refused);
     is_refused
 }

@@ -341,6 +341,39 @@ fn s13_a_flood_from_everywhere_is_remembered_within_bounds() {
 }
 
 #[test]
+fn s13_no_table_grows_with_a_flood_of_whole_messages_from_everywhere() {
+    let mut world = World::new(config(), 1);
+    let kinds = [
+        ("OPTIONS", "User-Agent: friendly-scanner\r\n"),
+        ("INVITE", ""),
+        (
+            "REGISTER",
+            "Authorization: Digest username=\"1000\", realm=\"example.com\", nonce=\"0\", uri=\"sip:x\", response=\"0\"\r\n",
+        ),
+    ];
+    for n in 0..60_000u32 {
+        let (method, more) = kinds[n as usize % kinds.len()];
+        let from = SocketAddr::from((std::net::Ipv4Addr::from(0x0b00_0000 + n), 5060));
+        let flow = Flow {
+            peer: from,
+            ..flow(GUESSER)
+        };
+        let text = format!(
+            "{method} sip:1000@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{n}\r\nFrom: <sip:1000@example.com>;tag=f\r\n\
+             To: <sip:1000@example.com>\r\nCall-ID: {n}\r\nCSeq: 7 {method}\r\nMax-Forwards: 70\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        world.receive(flow, text.into());
+    }
+    // As many as scanners have been seen, up to the bound of the table.
+    assert_eq!(counter(&world, "bans"), 16_384);
+    assert!(counter(&world, "sources_remembered") <= 65_536);
+    for nothing in ["nonces", "transactions", "dialogs", "legs", "registrations"] {
+        assert_eq!(counter(&world, nothing), 0, "{nothing}");
+    }
+    assert_eq!(world.switch.audit(), Ok(()));
+}
+
+#[test]
 fn a_request_beyond_the_limit_of_its_source_is_refused_with_503_and_keeps_nothing() {
     let mut world = World::new(config(), 1);
     let bytes = Bytes::from_static(

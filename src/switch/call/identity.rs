@@ -197,9 +197,14 @@ fn stranger(value: &[u8]) -> Option<(String, String)> {
 }
 
 /// RFC 3323 section 4.2: `id`, `user` and `header` all mean that the other side must not learn who calls.
-pub(super) fn is_private(message: &Message) -> bool {
+pub(crate) fn is_private(message: &Message) -> bool {
+    ["id", "user", "header"].iter().any(|wish| wishes(message, wish))
+}
+
+/// Whether Privacy names this (RFC 3323 section 4.2): in lists of `;`, which some write otherwise.
+pub(crate) fn wishes(message: &Message, wish: &str) -> bool {
     message.lines(Name::Privacy).any(|line| {
         line.split(|&b| matches!(b, b';' | b',' | b' '))
-            .any(|word| matches!(&*word.to_ascii_lowercase(), b"id" | b"user" | b"header"))
+            .any(|word| word.eq_ignore_ascii_case(wish.as_bytes()))
     })
 }

@@ -54,7 +54,7 @@ mod view;
 
 pub(crate) use cdr::reason_of;
 pub(crate) use conference::{MemberPlace, MemberView, Roster, Since};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, is_private, wishes};
 pub(crate) use leg::{Leg, LegKey};
 pub(crate) use legs::{DialogPhase, DialogView};
 

@@ -5,6 +5,7 @@ use super::history::Path;
 use super::identity::Identity;
 use super::ring::hops_left;
 use super::{Calls, Failure, Leg, LegKey, body, cdr, leg_owner};
+use crate::admission;
 use crate::arena::{CAPACITY, Key};
 use crate::core::{Core, Cx, aor_uri};
 use crate::interaction::{Interaction, Party};
@@ -61,7 +62,8 @@ impl Calls {
             return cx.core.answer(cx.now, flow, &invite, &reply);
         }
         self.figures.offered += 1;
-        if cx.core.draining || self.active >= cx.core.config.calls.max_calls || self.legs.len() + LEGS_MAX > CAPACITY {
+        let is_full = self.active >= cx.core.config.calls.max_calls && !self.has_room_for_help(cx.core, &flow, &invite);
+        if cx.core.draining || is_full || self.legs.len() + LEGS_MAX > CAPACITY {
             self.figures.shed += 1;
             let reply = cx.core.overloaded();
             return cx.core.reply(flow, &invite, &reply);
@@ -79,6 +81,12 @@ impl Calls {
         if let Err(failure) = self.place_call(cx, key, &asked) {
             self.fail(cx, key, EndedBy::Switch, failure);
         }
+    }
+
+    /// Whether it is a call for help, and there are not too many of those.
+    fn has_room_for_help(&self, core: &Core, flow: &Flow, invite: &Message) -> bool {
+        self.active < core.config.calls.max_calls + admission::EMERGENCY_CALLS
+            && admission::is_emergency(core, flow, invite)
     }
 
     /// Makes the interaction and its first leg. 100 is sent.

@@ -20,6 +20,8 @@ pub struct Trunk {
     pub caller_id: CallerId,
     /// Belongs to our trust domain (RFC 3325): its P-Asserted-Identity is believed, and it is told ours.
     pub is_trusted: bool,
+    /// It is asked for its load, and what it says is heeded (RFC 7339).
+    pub asks_load: bool,
     /// How its calls go through us, those from it too; a rule may say otherwise.
     pub mode: Mode,
 }

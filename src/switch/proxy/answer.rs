@@ -185,7 +185,8 @@ impl Relay {
 
     /// Sends a response back, without our Via (step 3) and without what its sender may not assert.
     fn pass(&self, cx: &mut Cx<'_>, place: usize, response: Splice<'_>) {
-        let response = believed(response.remove_first(Name::Via), self.branches[place].is_trusted);
+        // Who asked is a phone, as far as is known here.
+        let response = believed(response.remove_first(Name::Via), self.branches[place].is_trusted, false);
         let core = &mut *cx.core;
         core.endpoint
             .pass(cx.now.mono, self.server, &response, &mut core.effects);
@@ -201,7 +202,7 @@ impl Relay {
             Refusal::Lost(status) => return self.respond(cx, status),
             Refusal::Said(message) => message,
         };
-        let mut response = believed(Splice::of(&message).remove_first(Name::Via), false);
+        let mut response = believed(Splice::of(&message).remove_first(Name::Via), false, false);
         let mut status = message.status();
         match status {
             503 => {

@@ -42,7 +42,12 @@ impl Onward {
         splice = without_credentials(splice, &core.config.security.realm);
         splice = identity::of_request(core, splice, self.dialler, self.trunk);
         if makes_dialog(self.request.method()) {
-            splice = self.recorded(core, seal, splice, self.outlook(core, target), is_trusted);
+            let callee = Side {
+                flow: self.outlook(core, target),
+                is_trusted,
+                owner: seal.owner(target.aor.as_ref()),
+            };
+            splice = self.recorded(core, seal, splice, callee);
         }
         let Core { endpoint, effects, .. } = core;
         let client = endpoint.forward(
@@ -63,12 +68,17 @@ impl Onward {
 
     /// With our Record-Route (step 4): one for both sides, or where listeners or transports differ one for each, so that each
     /// side is told an address it can reach (RFC 5658).
-    fn recorded<'m>(&self, core: &Core, seal: &Seal, splice: Splice<'m>, out: Flow, is_trusted: bool) -> Splice<'m> {
+    fn recorded<'m>(&self, core: &Core, seal: &Seal, splice: Splice<'m>, callee: Side) -> Splice<'m> {
+        let user = match self.dialler {
+            Dialler::User(user) => Some(&core.users[user].aor),
+            Dialler::Trunk(_) => None,
+        };
         let caller = Side {
             flow: self.source,
             is_trusted: self.trusts_sender(core),
+            owner: seal.owner(user),
         };
-        let callee = Side { flow: out, is_trusted };
+        let out = callee.flow;
         let (call_id, tag) = (self.request.call_id(), self.request.from_tag());
         let Some(record) = seal.close(&core.config.listeners, (caller, callee), call_id, tag) else {
             return splice;

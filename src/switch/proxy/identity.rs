@@ -1,10 +1,10 @@
 //! Who may say who calls (RFC 3325, S10): a trunk of our trust domain may; what anybody else asserts is taken out, of requests
 //! and of responses, and so are headers that only switches write.
 
-use crate::call::Identity;
+use crate::call::{Identity, is_private};
 use crate::core::Core;
 use crate::route::{Dialler, TrunkIndex};
-use sip::{Message, Name, Splice};
+use sip::{Name, Splice};
 
 /// What nobody outside of the trust domain may assert: RFC 3325 section 9, RFC 5806, and what came before them.
 const ASSERTIONS: [Name; 5] = [
@@ -31,12 +31,8 @@ pub(super) fn of_request<'m>(
     trunk: Option<TrunkIndex>,
 ) -> Splice<'m> {
     let request = splice.message();
-    if !trusts(core, dialler) {
-        splice = believed(splice, false);
-    } else if trunk.is_none_or(|trunk| !trunk.of(core).is_trusted) && wants_privacy(request) {
-        // Section 7: beyond the trust domain nobody learns it.
-        splice = splice.remove(Name::PAssertedIdentity);
-    }
+    let is_told = trunk.is_some_and(|trunk| trunk.of(core).is_trusted);
+    splice = believed(splice, trusts(core, dialler), is_told);
     let (Dialler::User(user), Some(trunk)) = (dialler, trunk) else {
         return splice;
     };
@@ -48,12 +44,15 @@ pub(super) fn of_request<'m>(
     }
 }
 
-/// A message without what its sender may not assert.
-pub(super) fn believed(mut splice: Splice<'_>, is_trusted: bool) -> Splice<'_> {
-    if is_trusted {
-        return splice;
-    }
+/// A message without what its sender may not assert; and, on its way out of the trust domain, without what its sender asked
+/// us to keep to ourselves (sections 7 and 9.1).
+pub(super) fn believed(mut splice: Splice<'_>, is_trusted: bool, is_told: bool) -> Splice<'_> {
     let message = splice.message();
+    match (is_trusted, is_told) {
+        (true, false) if is_private(message) => return splice.remove(Name::PAssertedIdentity),
+        (true, _) => return splice,
+        (false, _) => {}
+    }
     for name in ASSERTIONS {
         if message.header(name).is_some() {
             splice = splice.remove(name);
@@ -66,12 +65,4 @@ pub(super) fn believed(mut splice: Splice<'_>, is_trusted: bool) -> Splice<'_> {
         }
     }
     splice
-}
-
-/// Section 9.3.
-fn wants_privacy(request: &Message) -> bool {
-    request.lines(Name::Privacy).any(|line| {
-        line.split(|&b| b == b';')
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"id"))
-    })
 }

@@ -9,6 +9,7 @@ use crate::config::trunks::Trunk;
 use crate::core::{Core, Cx};
 use crate::route;
 use clock::Mono;
+use model::Aor;
 use sip::header::NameAddr;
 use sip::locate::Service;
 use sip::{Destination, Flow, Message, Method, Name, Reply, Splice, Transport, Uri};
@@ -31,6 +32,23 @@ impl Passage {
     #[must_use]
     pub(super) fn is_by_caller(&self) -> bool {
         self.opened.by_caller
+    }
+
+    /// Whether a request comes from where the record has its sender: a stream is the same one, of a datagram the host counts,
+    /// for phones use several ports. A trunk speaks from any of its addresses, and one that is known by name from those of
+    /// its name.
+    #[must_use]
+    pub(crate) fn is_on(&self, core: &Core, flow: Flow) -> bool {
+        let known = self.opened.from.flow;
+        let is_known = match known.connection {
+            0 => flow.peer.ip() == known.peer.ip(),
+            _ => flow == known && !self.opened.is_old,
+        };
+        let is_trunk = || {
+            route::trunk_by_name(core, known.peer).is_some()
+                || route::trunk_at(core, known.peer.ip()).is_some_and(|trunk| trunk.of(core).is_at(flow.peer.ip()))
+        };
+        is_known || is_trunk()
     }
 }
 
@@ -59,6 +77,18 @@ impl Proxy {
             routes: 0,
             is_strict: true,
         })
+    }
+
+    /// Whether this is the user whose device has sent a request of a dialog, as the record has it.
+    #[must_use]
+    pub(crate) fn is_of(&self, passage: &Passage, user: &Aor) -> bool {
+        passage.opened.from.owner == self.seal.owner(Some(user))
+    }
+
+    /// Whether it comes from a device of a user of ours.
+    #[must_use]
+    pub(crate) fn is_of_a_user(&self, passage: &Passage) -> bool {
+        passage.opened.from.owner != self.seal.owner(None)
     }
 
     /// Passes a request of a dialog on.
@@ -140,7 +170,8 @@ fn passed<'m>(realm: &str, flow: Flow, request: &'m Message, passage: &Passage) 
         true => recovered(splice),
         false => unrouted(splice, passage.routes),
     };
-    believed(without_credentials(splice, realm), passage.opened.from.is_trusted)
+    let (from, to) = (&passage.opened.from, &passage.opened.to);
+    believed(without_credentials(splice, realm), from.is_trusted, to.is_trusted)
 }
 
 /// Without our Routes.

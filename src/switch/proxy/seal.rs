@@ -4,6 +4,8 @@
 
 use crate::config::Listener;
 use crate::text::{decode, encode};
+use ahash::RandomState;
+use model::Aor;
 use sha2::{Digest, Sha256};
 use sip::{Flow, Transport};
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug)]
 pub(super) struct Seal {
     key: [u8; 32],
+    owners: RandomState,
     run: u16,
 }
 
@@ -22,6 +25,8 @@ pub(super) struct Side {
     pub(super) flow: Flow,
     /// What it asserts is believed (RFC 3325).
     pub(super) is_trusted: bool,
+    /// The user whose device it is, see [`Seal::owner`]; 0 for a trunk.
+    pub(super) owner: u16,
 }
 
 /// A record that is ours and of this dialog.
@@ -40,7 +45,7 @@ pub(super) struct Opened {
 /// 80 bits: beyond guessing within the life of a dialog.
 const MAC: usize = 10;
 /// The longest record: two sides of IPv6 over streams.
-const LONGEST: usize = 3 + 2 * (1 + 3 + 16 + 2 + 4) + MAC;
+const LONGEST: usize = 3 + 2 * (1 + 3 + 2 + 16 + 2 + 4) + MAC;
 
 const V6: u8 = 0x10;
 const TRUSTED: u8 = 0x20;
@@ -50,8 +55,17 @@ impl Seal {
     pub(super) fn new(key: [u8; 32], random: u64) -> Seal {
         Seal {
             key,
+            owners: owners(&key),
             run: u16::try_from(random & 0xffff).unwrap_or(0),
         }
+    }
+
+    /// A user's mark in records, the same in each run. Nobody can tell whose mark is like his own, and one in 65,535 is.
+    #[must_use]
+    pub(super) fn owner(&self, user: Option<&Aor>) -> u16 {
+        user.map_or(0, |user| {
+            1 + u16::try_from(self.owners.hash_one(user.as_str()) % 0xffff).unwrap_or(0)
+        })
     }
 
     /// The record of a dialog as the user part of a URI; `None` if one of the listeners is not ours any more.
@@ -132,10 +146,24 @@ impl Seal {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+fn owners(key: &[u8; 32]) -> RandomState {
+    let word = |place: usize| {
+        key[8 * place..]
+            .iter()
+            .take(8)
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    RandomState::with_seeds(word(0), word(1), word(2), word(3))
+}
 
 fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option<()> {
-    let Side { flow, is_trusted } = side;
+    let Side {
+        flow,
+        is_trusted,
+        owner,
+    } = side;
     let is_its = |listener: &Listener| listener.local == flow.local && listener.transport == flow.transport;
     let place = u8::try_from(listeners.iter().position(is_its)?).ok()?;
     let family = if flow.peer.is_ipv6() { V6 } else { 0 };
@@ -143,6 +171,7 @@ fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option
     record.push(number(flow.transport) | family | trust);
     record.push(place);
     record.extend_from_slice(&flow.local.port().to_be_bytes());
+    record.extend_from_slice(&owner.to_be_bytes());
     match flow.peer.ip() {
         IpAddr::V4(ip) => record.extend_from_slice(&ip.octets()),
         IpAddr::V6(ip) => record.extend_from_slice(&ip.octets()),
@@ -157,7 +186,7 @@ fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option
 }
 
 fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r [u8])> {
-    let (&[kind, place, port_high, port_low], rest) = record.split_first_chunk()?;
+    let (&[kind, place, port_high, port_low, owner_high, owner_low], rest) = record.split_first_chunk()?;
     let transport = transport(kind & 0x0f)?;
     let port = u16::from_be_bytes([port_high, port_low]);
     let is_its = |l: &&Listener| l.transport == transport && l.local.port() == port;
@@ -187,7 +216,15 @@ fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r 
         connection,
     };
     let is_trusted = kind & TRUSTED != 0;
-    Some((Side { flow, is_trusted }, rest))
+    let owner = u16::from_be_bytes([owner_high, owner_low]);
+    Some((
+        Side {
+            flow,
+            is_trusted,
+            owner,
+        },
+        rest,
+    ))
 }
 
 fn number(transport: Transport) -> u8 {
@@ -234,6 +271,7 @@ mod tests {
         Side {
             flow,
             is_trusted: place == 1,
+            owner: 7,
         }
     }
 
@@ -245,7 +283,7 @@ mod tests {
             (side(2, "[2001:db8::7]:5062", 0), side(1, "198.51.100.2:40000", 0)),
         ] {
             let text = seal.close(&listeners(), (caller, callee), b"c1", b"t1").unwrap();
-            assert!(text.len() <= 84 && text.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)));
+            assert!(text.len() <= 90 && text.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)));
             let open = |tags| seal.open(&listeners(), &text, b"c1", tags);
             let down = open((b"t1", b"t2")).unwrap();
             assert_eq!((down.from, down.to, down.is_old), (caller, callee, false));
@@ -280,6 +318,15 @@ mod tests {
             assert!(open(&seal, &text[..at], b"c1").is_none());
         }
         assert!(open(&seal, &[b'A'; 4_000], b"c1").is_none());
+    }
+
+    #[test]
+    fn a_users_mark_is_the_same_in_each_run_and_says_nothing_without_the_key() {
+        let (kate, jim) = (Aor::new("1000", "example.com"), Aor::new("1001", "example.com"));
+        let seals = [([1; 32], 7), ([1; 32], 8), ([2; 32], 7)].map(|(key, run)| Seal::new(key, run));
+        let [one, again, other] = seals.each_ref().map(|seal| seal.owner(Some(&kate)));
+        assert!(one == again && one != other && one != seals[0].owner(Some(&jim)) && one != 0);
+        assert_eq!(seals[0].owner(None), 0);
     }
 
     #[test]

@@ -87,7 +87,11 @@ fn all(
         let user = match route::target_for(cx.core, who, &number) {
             Target::User(user) => user,
             Target::Trunk(trunk) => {
-                let devices = route::way_outside(cx.core, trunk, &route::number_for(cx.core, who, &number));
+                let number = route::number_for(cx.core, who, &number);
+                if route::holds_back(cx.core, cx.now.mono, trunk, &number) {
+                    return Err(Reply::new(503));
+                }
+                let devices = route::way_outside(cx.core, trunk, &number);
                 return found(devices, Some(trunk), (ring_timeout, false));
             }
             Target::Nobody(status) => return Err(Reply::new(status)),
@@ -206,6 +210,7 @@ mod tests {
             contact: "sip:a@192.0.2.2".into(),
             path: "".into(),
             q: *q,
+            aor: None,
         };
         qs.iter().map(device).collect()
     }

@@ -421,3 +421,102 @@ fn a_proxy_whose_connection_broke_is_found_by_its_path_at_the_host_where_it_was(
     world.disconnect(edge);
     assert_eq!(bound(&mut world), 1);
 }
+
+/// A Binding request of STUN.
+const STUN: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
+
+/// A phone over UDP that has registered a flow.
+fn flow_over_udp(world: &mut World, user: &str) -> usize {
+    let phone = world.phone(user);
+    let headers = outbound(world, phone, 1);
+    assert_eq!(register(world, phone, headers).status(), 200);
+    phone
+}
+
+fn keep_alive(world: &mut World, phone: usize, bytes: &'static [u8]) {
+    let flow = world.phones[phone].flow_of_switch();
+    world.receive(flow, bytes.into());
+}
+
+#[test]
+fn a_flow_that_is_kept_alive_stays_and_one_that_falls_silent_ends() {
+    let mut world = World::new(config(), 1);
+    let desk = world.phone("1000");
+    assert_eq!(world.register_for(desk, 600), 200);
+    let (kept, silent) = (flow_over_udp(&mut world, "1001"), flow_over_udp(&mut world, "1002"));
+    for bytes in [STUN, b"\r\n\r\n", STUN] {
+        world.run(Duration::from_secs(119));
+        keep_alive(&mut world, kept, bytes);
+        world.run_ms(50);
+    }
+    assert_eq!(bound(&mut world), 2, "who has promised nothing stays as well");
+    assert_eq!(world.register_for(desk, 600), 200);
+    for called in ["1002", "1001"] {
+        world.call(desk, called);
+        world.run_ms(500);
+    }
+    let rang = [silent, kept].map(|phone| world.phones[phone].calls.len());
+    assert_eq!(rang, [0, 1]);
+    // Nobody else's sign of life counts.
+    let mut other = world.phones[kept].flow_of_switch();
+    other.peer.set_port(9);
+    for _ in 0..3 {
+        world.run(Duration::from_secs(58));
+        world.receive(other, STUN.into());
+    }
+    assert_eq!(bound(&mut world), 2);
+    world.run(Duration::from_secs(7));
+    assert_eq!(bound(&mut world), 1);
+    assert_eq!(world.switch.audit(), Ok(()));
+    // And back.
+    let headers = outbound(&world, silent, 1);
+    assert_eq!(register(&mut world, silent, headers).status(), 200);
+    assert_eq!(bound(&mut world), 2);
+}
+
+#[test]
+fn a_flow_is_watched_where_it_is_and_not_where_it_was() {
+    let mut world = World::new(config(), 1);
+    let (before, after) = (flow_over_udp(&mut world, "1001"), world.phone("1001"));
+    let headers = outbound(&world, after, 1);
+    assert_eq!(register(&mut world, after, headers).status(), 200);
+    assert_eq!((bound(&mut world), world.switch.audit()), (1, Ok(())));
+    world.run(Duration::from_secs(100));
+    keep_alive(&mut world, before, STUN);
+    world.run(Duration::from_secs(81));
+    assert_eq!(bound(&mut world), 0);
+    // Over a restart as well.
+    let phone = flow_over_udp(&mut world, "1001");
+    world.restart();
+    world.run(Duration::from_secs(100));
+    keep_alive(&mut world, phone, STUN);
+    world.run(Duration::from_secs(100));
+    assert_eq!(bound(&mut world), 1);
+    world.run(Duration::from_secs(81));
+    assert_eq!((bound(&mut world), world.switch.audit()), (0, Ok(())));
+}
+
+#[test]
+fn a_stream_that_carries_a_flow_is_closed_when_nothing_comes_and_others_are_not() {
+    let mut world = World::new(config(), 1);
+    let plain = world.phone_over("1000", Transport::Tcp);
+    assert_eq!(world.register_for(plain, 600), 200);
+    assert_eq!(world.expected, []);
+    let phone = world.phone_over("1001", Transport::Tcp);
+    for _ in 0..2 {
+        let headers = outbound(&world, phone, 1);
+        assert_eq!(register(&mut world, phone, headers).status(), 200);
+    }
+    let expected = (world.phones[phone].flow_of_switch(), Duration::from_secs(180));
+    assert_eq!(world.expected, [expected], "said once");
+}
+
+#[test]
+fn a_proxy_between_keeps_the_flow_itself() {
+    let mut world = World::new(config(), 1);
+    let phone = world.phone("1001");
+    let headers = outbound(&world, phone, 1).with(Name::Path, "<sip:edge.example.com;lr;ob>");
+    assert_eq!(register(&mut world, phone, headers).status(), 200);
+    world.run(Duration::from_secs(500));
+    assert_eq!(bound(&mut world), 1);
+}

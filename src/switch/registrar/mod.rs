@@ -1,5 +1,8 @@
 //! Who is bound where (RFC 3261 section 10). The bindings in memory count; the store is written behind.
 
+mod alive;
+#[cfg(test)]
+mod expiry_tests;
 #[cfg(test)]
 mod flow_tests;
 pub(crate) mod gruu;
@@ -40,6 +43,8 @@ pub(crate) struct Registrar {
     by_aor: HashTable<u32>,
     /// Records reached through a stream, by its connection number.
     by_connection: HashMap<u64, SmallVec<[u32; 1]>, RandomState>,
+    /// Records of devices that have to be heard on a flow over datagrams, see [`alive`].
+    watched: HashMap<Flow, SmallVec<[u32; 1]>, RandomState>,
     hasher: RandomState,
     /// Bindings in all.
     count: usize,
@@ -69,6 +74,8 @@ pub(crate) struct Bound {
     pub(crate) refreshed: Mono,
     /// When it ends. Not `binding.expires_at`: a jump of the wall clock ends nothing early.
     pub(crate) deadline: Mono,
+    /// When it ends if its device is not heard until then, see [`alive`].
+    silent_at: Mono,
     /// While the way its REGISTER came is there: with `binding.endpoint` the flow, see [`Bound::flow`].
     connection: Option<u64>,
     /// The stored copy is older than this one.
@@ -85,6 +92,7 @@ impl Registrar {
             records: Slab::new(),
             by_aor: HashTable::new(),
             by_connection: HashMap::with_hasher(core.hasher.clone()),
+            watched: HashMap::with_hasher(core.hasher.clone()),
             hasher: core.hasher.clone(),
             count: 0,
             backlog: Backlog::default(),
@@ -163,7 +171,7 @@ impl Registrar {
         }
         match self.records.iter().find(|(_, record)| record.bindings.is_empty()) {
             Some((_, record)) => Err(format!("registrar: a record without binding, {}", record.aor)),
-            None => Ok(()),
+            None => self.audit_watched(),
         }
     }
 
@@ -179,12 +187,15 @@ impl Registrar {
         let aor = bound.binding.aor.clone();
         let index = match self.find(&aor) {
             Some(index) => index,
-            None => self.insert_record(core, aor, bound.deadline),
+            None => self.insert_record(core, aor, bound.ends_at()),
         };
         self.link(index, bound.flow());
         self.count += 1;
         core.touch(Watched::Presence(bound.binding.aor.clone()));
-        self.records[index as usize].bindings.push(bound);
+        let bindings = &mut self.records[index as usize].bindings;
+        let place = bindings.len();
+        bindings.push(bound);
+        self.watch(core, index, place);
         self.rearm(core, index);
         index
     }
@@ -218,6 +229,7 @@ impl Registrar {
         let record = &mut self.records[index as usize];
         let bound = record.bindings.remove(place);
         self.count -= 1;
+        self.unwatch(index, bound.flow());
         let Binding { aor, key, contact, .. } = bound.binding;
         core.announce(|| Event::Unregistered {
             aor: aor.clone(),
@@ -249,7 +261,7 @@ impl Registrar {
     /// Brings the alarm of a record forward if a binding ends before it. Later is left: the alarm finds out by itself.
     fn rearm(&mut self, core: &mut Core, index: u32) {
         let record = &mut self.records[index as usize];
-        let Some(earliest) = record.bindings.iter().map(|bound| bound.deadline).min() else {
+        let Some(earliest) = record.bindings.iter().map(Bound::ends_at).min() else {
             return;
         };
         if earliest < record.alarm.0 {
@@ -265,15 +277,16 @@ impl Registrar {
     /// The alarm of a record: drops what has run out, and looks again at the next deadline.
     fn on_deadline(&mut self, core: &mut Core, now: Now, index: u32) {
         while let Some(record) = self.records.get(index as usize) {
-            match record.bindings.iter().position(|bound| bound.deadline <= now.mono) {
-                Some(place) => self.expire(core, index, place),
+            match record.bindings.iter().position(|bound| bound.ends_at() <= now.mono) {
+                Some(place) if record.bindings[place].deadline <= now.mono => self.expire(core, index, place),
+                Some(place) => self.fall_silent(core, index, place),
                 None => break,
             }
         }
         let Some(record) = self.records.get_mut(index as usize) else {
             return;
         };
-        let Some(earliest) = record.bindings.iter().map(|bound| bound.deadline).min() else {
+        let Some(earliest) = record.bindings.iter().map(Bound::ends_at).min() else {
             return;
         };
         core.endpoint.cancel_timer(record.alarm.1);

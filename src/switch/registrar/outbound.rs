@@ -1,7 +1,7 @@
 //! Outbound (RFC 5626): a device registers over several flows. Each is a binding of its own, named by the instance and a
 //! number that the device gives it, and all of them lead to one device.
 
-use super::{Bound, Refusal};
+use super::{Bound, Refusal, alive};
 use model::BindingKey;
 use sip::endpoint::Alternative;
 use sip::header::{NameAddr, Params};
@@ -11,9 +11,6 @@ use std::borrow::Cow;
 
 /// The option tag.
 const OUTBOUND: &str = "outbound";
-/// A device keeps its flow alive at least so often (section 5.4). NATs forget UDP after half a minute, and devices that know
-/// ask more often; TCP lives through minutes.
-const FLOW_TIMER_S: &str = "120";
 /// An instance is a UUID, 45 bytes with its URN; nobody needs more than this.
 const MAX_INSTANCE: usize = 128;
 
@@ -72,7 +69,10 @@ pub(super) fn check(request: &Message, contacts: usize) -> Result<(), Refusal> {
 /// What the answer says of it.
 pub(super) fn confirm(reply: &mut Reply) {
     reply.headers.add(Name::Require, OUTBOUND);
-    reply.headers.add(Name::FlowTimer, FLOW_TIMER_S);
+    // Section 5.4: the device is heard so often, and so is its flow.
+    reply
+        .headers
+        .add(Name::FlowTimer, alive::FLOW_TIMER.as_secs().to_string());
 }
 
 impl Bound {

@@ -2,7 +2,7 @@
 
 use super::temporary::Temporary;
 use super::view::seconds;
-use super::{Bound, Registrar, by_preference, endpoint, gruu, outbound};
+use super::{Bound, Registrar, alive, by_preference, endpoint, gruu, outbound};
 use crate::auth;
 use crate::config::Beyond;
 use crate::core::Core;
@@ -266,6 +266,7 @@ impl Registrar {
         let index = self.insert(
             core,
             Bound {
+                silent_at: alive::silent_at(&binding, *now),
                 binding,
                 refreshed: now.mono,
                 deadline,
@@ -285,7 +286,8 @@ impl Registrar {
     fn refresh(&mut self, core: &mut Core, asked: &Asked<'_>, wish: &Wish<'_>, (index, number): (u32, usize)) -> bool {
         let Asked { now, flow, request, .. } = asked;
         let bound = &mut self.records[index as usize].bindings[number];
-        let has_moved = bound.flow() != Some(*flow);
+        let (was_on, was_watched) = (bound.flow(), bound.is_watched());
+        let has_moved = was_on != Some(*flow);
         let mut has_changed = bound.binding.endpoint != endpoint(*flow);
         (bound.connection, bound.binding.endpoint) = (Some(flow.connection), endpoint(*flow));
         has_changed |= set(&mut bound.binding.contact, wish.contact);
@@ -299,8 +301,11 @@ impl Registrar {
         bound.binding.expires_at = now.wall + wish.life;
         bound.deadline = now.mono + wish.life;
         bound.refreshed = now.mono;
-        if has_moved {
+        bound.silent_at = alive::silent_at(&bound.binding, *now);
+        if has_moved || was_watched != bound.is_watched() {
             self.link(index, Some(*flow));
+            self.watch(core, index, number);
+            self.unwatch(index, was_on);
         }
         self.rearm(core, index);
         self.arm_round(core, *now);

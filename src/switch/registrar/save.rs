@@ -3,7 +3,7 @@
 //! What changes how a phone is reached is written at once; a refresh, which only moves the end, within seconds, and many
 //! refreshes of one binding in that time as one. A crash in between restores the binding with the end it had before.
 
-use super::{Bound, Registrar};
+use super::{Bound, Registrar, alive};
 use crate::core::Core;
 use crate::room::Room;
 use clock::Now;
@@ -104,6 +104,7 @@ impl Registrar {
                 let deadline = now.mono + left.min(core.config.registrar.max_expires);
                 let connection = restored_connection(core, &binding);
                 let bound = Bound {
+                    silent_at: alive::silent_at(&binding, now),
                     binding,
                     refreshed: now.mono,
                     deadline,

@@ -3,9 +3,11 @@
 pub(crate) mod best;
 pub(crate) mod dialplan;
 mod outside;
+mod throttle;
 
 use outside::number_outside;
 pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_by_name, trunk_named, way_outside};
+pub(crate) use throttle::{Throttles, asked, holds_back, note as note_load};
 
 use crate::config::trunks::{Dial, INTERNAL, Mode};
 use crate::config::{Action, Rule};
@@ -101,6 +103,8 @@ pub(crate) struct Device {
     pub(crate) path: Box<str>,
     /// Preference in thousandths.
     pub(crate) q: u16,
+    /// Whose it is; nobody's of ours outside.
+    pub(crate) aor: Option<Aor>,
 }
 
 /// The devices of a user, best q first.
@@ -261,6 +265,7 @@ pub(crate) fn devices(cx: &Cx<'_>, aor: &Aor, except: Option<Flow>, named: Optio
             contact: String::from_utf8_lossy(bound.request_uri()).into(),
             path: bound.binding.path.clone(),
             q: bound.binding.q,
+            aor: Some(bound.binding.aor.clone()),
         })
         .collect()
 }

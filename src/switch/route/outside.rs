@@ -77,6 +77,7 @@ pub(crate) fn way_outside(core: &Core, trunk: TrunkIndex, number: &str) -> Devic
         contact: contact.into(),
         path: "".into(),
         q: 1_000,
+        aor: None,
     };
     let peers = match &trunk.of(core).to {
         To::Addresses(peers) => peers,

@@ -222,7 +222,7 @@ impl Lab {
                     let found = self.found(question);
                     self.switch.handle_input(self.now, Input::Resolved { token, found });
                 }
-                Output::Close { .. } => {}
+                Output::Close { .. } | Output::Expect { .. } => {}
                 Output::Media(worker, plan) => {
                     for event in self.studio.obey(worker, plan) {
                         self.switch.handle_input(self.now, Input::Media(event));

@@ -38,7 +38,7 @@ use model::Aor;
 use network::{Dice, Packet};
 use sip::digest::{Algorithm, ha1};
 use sip::locate::{Found, Question};
-use sip::peek::{Class, class};
+use sip::peek::class;
 use sip::{Flow, Transport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -236,6 +236,8 @@ pub struct World {
     last_token: u64,
     answers: BTreeMap<u64, Answer>,
     last_connection: u64,
+    /// Streams that are to be closed if nothing comes for so long.
+    pub expected: Vec<(Flow, Duration)>,
     /// What the media engine says.
     events: VecDeque<media::Event>,
 }
@@ -269,6 +271,7 @@ impl World {
             last_token: 0,
             answers: BTreeMap::new(),
             last_connection: 0,
+            expected: Vec::new(),
             events: VecDeque::new(),
         };
         world.obey();
@@ -413,7 +416,7 @@ impl World {
     /// A packet comes to the switch, which may not want it.
     pub fn receive(&mut self, flow: Flow, bytes: Bytes) {
         match self.switch.admit(self.now, &flow, class(&bytes)) {
-            Admit::Drop if class(&bytes) != Class::KeepAlive => {}
+            Admit::Drop => {}
             Admit::Refuse => self.input(Input::Unheard { flow, bytes }),
             _ => self.input(Input::Datagram { flow, bytes }),
         }
@@ -451,6 +454,7 @@ impl World {
                 Output::Resolve { token, question } => {
                     self.resolved.push_back((token, self.found(&question)));
                 }
+                Output::Expect { flow, within } => self.expected.push((flow, within)),
                 Output::Close { .. } => {}
                 Output::Notice(Notice::Answer { token, answer }) if token <= self.last_token => {
                     self.answers.insert(token, answer);

@@ -500,6 +500,10 @@ impl Phone {
     }
 
     pub(super) fn handle_bytes(&mut self, now: Now, bytes: Bytes) {
+        // The answer to a keep-alive by STUN.
+        if bytes.starts_with(&[1, 1]) {
+            return;
+        }
         if self.is_dead {
             return;
         }

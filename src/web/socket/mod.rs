@@ -9,6 +9,7 @@ mod client;
 pub(crate) mod frame;
 
 use crate::access::{Caller, Peer, same_origin};
+use crate::strangers::{Guest, Share};
 use crate::{ApiError, Code, Context};
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
@@ -132,6 +133,7 @@ pub(crate) async fn connect(
     State(context): State<Context>,
     local: Option<Extension<Caller>>,
     peer: Option<Extension<Peer>>,
+    guest: Option<Extension<Guest>>,
     question: Result<Query<Resume>, QueryRejection>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -149,9 +151,11 @@ pub(crate) async fn connect(
             Ok(upgrade.on_upgrade(move |socket| Client::new(socket, context, known, place).run(resume)))
         }
         None => {
+            let full = || ApiError::new(Code::TooMany, "too many clients that are not logged in");
             let strangers = context.places.strangers.clone().try_acquire_owned();
-            let place =
-                strangers.map_err(|_| ApiError::new(Code::TooMany, "too many clients that are not logged in"))?;
+            let its_own = guest.and_then(|Extension(guest)| guest.leave());
+            let share = its_own.or_else(|| context.strangers.take(from)).ok_or_else(full)?;
+            let place = (strangers.map_err(|_| full())?, share);
             Ok(upgrade.on_upgrade(move |socket| stranger(socket, context, place, resume)))
         }
     }
@@ -193,7 +197,7 @@ fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// A client whose first message is to say who it is.
-async fn stranger(mut socket: WebSocket, context: Context, place: OwnedSemaphorePermit, resume: Resume) {
+async fn stranger(mut socket: WebSocket, context: Context, place: (OwnedSemaphorePermit, Share), resume: Resume) {
     let known = tokio::time::timeout(LOGIN_WITHIN, client::login(&mut socket, &context)).await;
     drop(place);
     let place = match &known {

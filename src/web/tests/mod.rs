@@ -5,8 +5,11 @@ mod im;
 mod login;
 mod openapi;
 mod socket;
+mod strangers;
 
-use crate::{Account, Asked, Capabilities, EVENTS_AHEAD, Figure, Limits, Listed, Node, Reloaded, Server, State};
+use crate::{
+    Account, Asked, Capabilities, EVENTS_AHEAD, Figure, Limits, Listed, Listeners, Node, Reloaded, Server, State,
+};
 use model::{
     Aor, BanView, CallView, ChannelView, DeviceState, DirectoryEntry, GroupView, HeardToneView, HeardView, HistoryView,
     InteractionId, InteractionState, InteractionView, LegId, LegSoundView, LegView, Medium, Occurrence, PartyId,
@@ -89,8 +92,8 @@ impl Node for Fake {
     fn sip_websocket(
         &self,
         request: crate::http::Request<()>,
-        _: SocketAddr,
-        peer: SocketAddr,
+        (_, peer): (SocketAddr, SocketAddr),
+        _: bool,
     ) -> crate::http::Response<String> {
         crate::http::Response::new(format!("{} from {}", request.uri().path(), peer.ip()))
     }
@@ -311,8 +314,11 @@ impl Subject {
         Subject {
             tcp: tcp.local_addr().unwrap(),
             server: Server::start(
-                Some(tcp),
-                UnixListener::bind(&unix).unwrap(),
+                Listeners {
+                    unix: UnixListener::bind(&unix).unwrap(),
+                    tcp: Some(tcp),
+                    tls: None,
+                },
                 node.clone(),
                 reader,
                 told,

@@ -177,6 +177,27 @@ async fn a_client_shows_its_token_in_the_handshake_or_in_its_first_message_and_n
 }
 
 #[tokio::test]
+async fn pages_that_have_not_logged_in_count_as_strangers_until_they_do() {
+    let limits = Limits {
+        strangers_per_address: 2,
+        ..Limits::default()
+    };
+    let s = Subject::start(Fake::default(), limits).await;
+    let token = token(&s, "1001").await;
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        pages.push(Page::open(&s, "", &[]).await.unwrap());
+    }
+    let mut third = TcpStream::connect(s.tcp).await.unwrap();
+    assert!(!matches!(third.read(&mut [0]).await, Ok(1..)), "it is closed");
+    for page in &mut pages {
+        page.say(json!({ "type": "login", "token": token })).await;
+        page.expect("welcome").await;
+    }
+    assert_eq!(s.public("GET", "/healthz", "").await.0, 200);
+}
+
+#[tokio::test]
 async fn s22_a_page_of_another_site_gets_no_websocket() {
     let s = Subject::start(Fake::default(), Limits::default()).await;
     let bearer = ("authorization", format!("Bearer {}", token(&s, "1001").await));

@@ -1,6 +1,8 @@
-//! A small phone over UDP, TLS or a websocket, for tests that look at single messages: logs in, asks, and shows what came back.
+//! A small phone over UDP, TCP, TLS or a websocket, also under TLS, for tests that look at single messages: logs in, asks, and shows what came back.
 
 use super::PATIENCE;
+use super::raw::same_family;
+use super::talk::sdp;
 use md5::{Digest, Md5};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -25,12 +27,17 @@ pub struct Phone {
 /// How it reaches the switch.
 enum Line {
     Udp(UdpSocket),
-    Tls(Box<RefCell<Secured>>),
+    Tcp(RefCell<Stream<TcpStream>>),
+    Tls(Box<RefCell<Stream<Secured>>>),
     Ws(Box<RefCell<WebSocket<TcpStream>>>),
+    Wss(Box<RefCell<WebSocket<Secured>>>),
 }
 
-struct Secured {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+/// A stream under TLS.
+pub type Secured = StreamOwned<ClientConnection, TcpStream>;
+
+struct Stream<S> {
+    bytes: S,
     /// What came and was not asked for yet.
     read: Vec<u8>,
 }
@@ -48,11 +55,16 @@ impl Message {
 
     /// The value of the first header of this name; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
+        self.headers(name).next().unwrap_or_default()
+    }
+
+    /// The values of all headers of this name.
+    pub fn headers<'m, 'n>(&'m self, name: &'n str) -> impl Iterator<Item = &'m str> + use<'m, 'n> {
         let lines = self.0.split("\r\n").take_while(|line| !line.is_empty());
-        let mut values = lines
+        let values = lines
             .filter_map(|line| line.split_once(':'))
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        values.next().map_or("", |(_, value)| value.trim())
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        values.map(|(_, value)| value.trim())
     }
 }
 
@@ -69,28 +81,35 @@ struct Ask<'a> {
 
 impl Phone {
     pub fn new(server: SocketAddr, user: &str) -> Phone {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind(same_family(server)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Phone::on(Line::Udp(socket), server, user)
     }
 
+    pub fn over_tcp(server: SocketAddr, user: &str) -> Phone {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Phone::on(Line::Tcp(RefCell::new(Stream::new(stream))), server, user)
+    }
+
     /// Over TLS, believing the certificates of this file; an error is what the handshake met.
     pub fn secured(server: SocketAddr, user: &str, trusted: &Path) -> std::io::Result<Phone> {
-        let line = Line::Tls(Box::new(RefCell::new(Secured::connect(server, trusted)?)));
+        let line = Line::Tls(Box::new(RefCell::new(Stream::new(secured(server, trusted)?))));
         Ok(Phone::on(line, server, user))
     }
 
     /// A page: over a websocket to this URL. It does not know its own address (RFC 7118 section 5).
     pub fn page(url: &str, server: SocketAddr, user: &str) -> Phone {
-        let mut request = url.into_client_request().unwrap();
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", "sip".parse().unwrap());
         let stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, answer) = tungstenite::client(request, stream).unwrap();
-        assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+        let socket = open(url, stream);
         Phone::on(Line::Ws(Box::new(RefCell::new(socket))), server, user)
+    }
+
+    /// The same under TLS, believing the certificates of this file.
+    pub fn secured_page(url: &str, server: SocketAddr, user: &str, trusted: &Path) -> Phone {
+        let socket = open(url, secured(server, trusted).unwrap());
+        Phone::on(Line::Wss(Box::new(RefCell::new(socket))), server, user)
     }
 
     fn on(line: Line, server: SocketAddr, user: &str) -> Phone {
@@ -126,10 +145,10 @@ impl Phone {
 
     /// INVITE with an offer of PCMU, acknowledged: the final answer. The media port is one that nobody listens on.
     pub fn call(&mut self, number: &str) -> Message {
-        let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        let sdp = sdp((self.at().ip(), 9).into());
         let headers = format!("{}Content-Type: application/sdp\r\n", self.contact());
         let uri = format!("sip:{number}@{}", self.server);
-        self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, sdp)
+        self.ask("INVITE", &uri, &format!("<{uri}>"), &headers, &sdp)
     }
 
     /// The next message from the switch.
@@ -141,12 +160,10 @@ impl Phone {
                 buffer.truncate(length);
                 buffer
             }
-            Line::Tls(secured) => secured.borrow_mut().receive(),
-            Line::Ws(socket) => {
-                let message = socket.borrow_mut().read().expect("a message from the switch");
-                assert!(message.is_text(), "{message:?}");
-                message.into_data().to_vec()
-            }
+            Line::Tcp(stream) => stream.borrow_mut().receive(),
+            Line::Tls(stream) => stream.borrow_mut().receive(),
+            Line::Ws(socket) => next(&mut socket.borrow_mut()),
+            Line::Wss(socket) => next(&mut socket.borrow_mut()),
         };
         Message(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -158,8 +175,11 @@ impl Phone {
 
     /// Answers a request with this status; a To without tag gets one.
     pub fn answer(&self, request: &Message, status: u16) {
-        let copied =
-            ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", request.header(name)));
+        let copy = |name| {
+            let lines = request.headers(name).map(|value| format!("{name}: {value}\r\n"));
+            lines.collect::<String>()
+        };
+        let copied = ["Via", "From", "To", "Call-ID", "CSeq"].map(copy);
         let tag = if request.header("To").contains(";tag=") {
             ""
         } else {
@@ -265,8 +285,10 @@ impl Phone {
     fn send(&self, message: &str) {
         match &self.line {
             Line::Udp(socket) => drop(socket.send_to(message.as_bytes(), self.server).unwrap()),
-            Line::Tls(secured) => secured.borrow_mut().stream.write_all(message.as_bytes()).unwrap(),
+            Line::Tcp(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
+            Line::Tls(stream) => stream.borrow_mut().bytes.write_all(message.as_bytes()).unwrap(),
             Line::Ws(socket) => socket.borrow_mut().send(message.into()).unwrap(),
+            Line::Wss(socket) => socket.borrow_mut().send(message.into()).unwrap(),
         }
     }
 
@@ -274,58 +296,83 @@ impl Phone {
     pub fn at(&self) -> SocketAddr {
         match &self.line {
             Line::Udp(socket) => socket.local_addr().unwrap(),
-            Line::Tls(secured) => secured.borrow().stream.sock.local_addr().unwrap(),
+            Line::Tcp(stream) => stream.borrow().bytes.local_addr().unwrap(),
+            Line::Tls(stream) => stream.borrow().bytes.sock.local_addr().unwrap(),
             Line::Ws(socket) => socket.borrow().get_ref().local_addr().unwrap(),
+            Line::Wss(socket) => socket.borrow().get_ref().sock.local_addr().unwrap(),
         }
     }
 
     /// What it says to be its host.
     fn host(&self) -> String {
         match &self.line {
-            Line::Ws(_) => format!("{}.invalid", self.user),
-            Line::Udp(_) | Line::Tls(_) => self.at().to_string(),
+            Line::Ws(_) | Line::Wss(_) => format!("{}.invalid", self.user),
+            Line::Udp(_) | Line::Tcp(_) | Line::Tls(_) => self.at().to_string(),
         }
     }
 
     fn transport(&self) -> &'static str {
         match self.line {
             Line::Udp(_) => "UDP",
+            Line::Tcp(_) => "TCP",
             Line::Tls(_) => "TLS",
             Line::Ws(_) => "WS",
+            Line::Wss(_) => "WSS",
         }
     }
 
     fn contact(&self) -> String {
         let parameter = match self.line {
             Line::Udp(_) => "",
+            Line::Tcp(_) => ";transport=tcp",
             Line::Tls(_) => ";transport=tls",
-            Line::Ws(_) => ";transport=ws",
+            Line::Ws(_) | Line::Wss(_) => ";transport=ws",
         };
         format!("Contact: <sip:{}@{}{parameter}>\r\n", self.user, self.host())
     }
 }
 
-impl Secured {
-    fn connect(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let session = ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
-        let socket = TcpStream::connect(server)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(session, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Secured {
-            stream,
-            read: Vec::new(),
-        })
+/// The websocket of a page at this URL.
+fn open<S: Read + Write>(url: &str, stream: S) -> WebSocket<S> {
+    let mut request = url.into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", "sip".parse().unwrap());
+    let opened = tungstenite::client(request, stream);
+    let (socket, answer) = opened.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+    socket
+}
+
+fn next<S: Read + Write>(socket: &mut WebSocket<S>) -> Vec<u8> {
+    let message = socket.read().expect("a message from the switch");
+    assert!(message.is_text(), "{message:?}");
+    message.into_data().to_vec()
+}
+
+/// A stream under TLS to somebody with a certificate of this file.
+pub fn secured(server: SocketAddr, trusted: &Path) -> std::io::Result<Secured> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let session = ClientConnection::new(Arc::new(config), server.ip().into()).unwrap();
+    let socket = TcpStream::connect(server)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(session, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+impl<S: Read> Stream<S> {
+    fn new(bytes: S) -> Stream<S> {
+        let read = Vec::new();
+        Stream { bytes, read }
     }
 
     /// One whole message: its head, and the body that Content-Length tells.
@@ -335,7 +382,7 @@ impl Secured {
                 return self.read.drain(..length).collect();
             }
             let mut buffer = [0; 4_096];
-            let read = self.stream.read(&mut buffer).expect("a message from the switch");
+            let read = self.bytes.read(&mut buffer).expect("a message from the switch");
             assert!(read > 0, "the switch closed the connection");
             self.read.extend_from_slice(&buffer[..read]);
         }

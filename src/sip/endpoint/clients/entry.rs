@@ -4,14 +4,14 @@ use super::remains::Remains;
 use crate::draft::{Draft, Headers};
 use crate::endpoint::core::Core;
 use crate::endpoint::wire::{self, Branch};
-use crate::endpoint::{Alternative, ClientId, Owner};
+use crate::endpoint::{Alternative, ClientId, Destination, Owner};
 use crate::locate::Target;
 use crate::output::{Output, Sink};
 use crate::timers::TimerId;
 use crate::transaction::client::Client;
 use crate::transaction::invite_client::InviteClient;
 use crate::transaction::{Class, Effects};
-use crate::{Flow, Message, Method, Name, Splice, Transport};
+use crate::{Flow, Message, Method, Name, Splice};
 use bytes::Bytes;
 use clock::Mono;
 use std::collections::VecDeque;
@@ -107,11 +107,14 @@ impl Request<'_, '_> {
         }
     }
 
-    pub fn print(&self, core: &Core, transport: Transport, local: SocketAddr, branch: Branch) -> Bytes {
+    pub fn print(&self, core: &Core, destination: &Destination, branch: Branch) -> Bytes {
+        let (transport, local) = destination.listener();
+        let asks_load = core.asks_load(destination);
         match self {
-            Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch),
+            Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch, asks_load),
             Request::Forwarded(splice, mark) => {
-                wire::forwarded(splice, transport, core.sent_by(local), branch, Some(*mark))
+                let mark_and_load = (Some(*mark), asks_load);
+                wire::forwarded(splice, transport, core.sent_by(local), branch, mark_and_load)
             }
         }
     }

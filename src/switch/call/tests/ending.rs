@@ -2,6 +2,7 @@
 
 use super::*;
 use media::Event;
+use sip::Transport;
 use std::time::Duration;
 
 #[test]
@@ -249,6 +250,37 @@ fn a_stranger_cannot_end_a_call_though_he_knows_its_tags() {
         jims,
     }
     .end();
+}
+
+#[test]
+fn a_request_inside_a_call_from_another_connection_is_asked_for_credentials() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Ws] {
+        let mut lab = Lab::new();
+        let mut kate = Handset::new("1000", 6000);
+        (kate.flow.transport, kate.flow.connection) = (transport, 5);
+        kate.register(&mut lab);
+        let jim = Handset::registered(&mut lab, "1001", 6100);
+        let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+        let invite = jim.expect_request(&mut lab, Method::Invite);
+        jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+        jim.expect_request(&mut lab, Method::Ack);
+        let ok = kate.expect(&mut lab, 200);
+        kate.ack(&mut lab, &mut kates, &ok, None);
+        // The same host and port, even: a connection is what its number says.
+        let own = std::mem::replace(&mut kate.flow.connection, 6);
+        for method in [Method::Bye, Method::Invite, Method::Update, Method::Refer, Method::Info] {
+            kate.send_in(&mut lab, &mut kates, method, "", None);
+            kate.expect(&mut lab, 401);
+            assert_eq!(lab.figure("calls"), 1, "{method:?}");
+        }
+        jim.expect_nothing(&mut lab);
+        kate.flow.connection = own;
+        kate.send_in(&mut lab, &mut kates, Method::Bye, "", None);
+        kate.expect(&mut lab, 200);
+        let bye = jim.expect_request(&mut lab, Method::Bye);
+        jim.reply(&mut lab, &bye, 200, None);
+        lab.assert_clean();
+    }
 }
 
 #[test]

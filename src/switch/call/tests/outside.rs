@@ -34,6 +34,7 @@ fn with(mut config: Config) -> Config {
         caller_id: CallerId::Prefix("+4930555".into()),
         is_trusted: true,
         mode: Mode::B2bua,
+        asks_load: false,
     }];
     let outside = Outside {
         trunk: "carrier".into(),

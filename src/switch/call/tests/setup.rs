@@ -180,19 +180,30 @@ fn a_user_without_a_name_is_shown_as_his_phone_says_without_control_characters()
 
 #[test]
 fn privacy_hides_the_caller_from_the_callee_but_not_from_the_record() {
-    let (mut lab, mut kate, jim) = pair();
-    let kates = kate.invite_with(&mut lab, "1001", "Privacy: id\r\n", Some(&sdp(7000, &[0])));
-    let invite = jim.expect_request(&mut lab, Method::Invite);
-    let text = String::from_utf8_lossy(invite.bytes()).into_owned();
-    assert!(header(&invite, Name::From).starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag="));
-    assert!(!text.contains("1000"), "{text}");
-    kate.cancel(&mut lab, &kates, "");
-    kate.expect(&mut lab, 200);
-    lab.pass_s(1);
-    assert_eq!(
-        lab.records[0].user.as_ref().map(|user| user.as_str()),
-        Some("1000@example.com")
-    );
+    for wish in ["id", "user", "header", "Header;user", "session;header;critical"] {
+        let (mut lab, mut kate, jim) = pair();
+        let extra = format!(
+            "Privacy: {wish}\r\nProxy-Require: privacy\r\nReply-To: <sip:1000@example.com>\r\nSubject: of 1000\r\n\
+             User-Agent: Phone of 1000\r\nOrganization: 1000\r\nReferred-By: <sip:1000@example.com>\r\n\
+             History-Info: <sip:1000@example.com>;index=1\r\n"
+        );
+        let kates = kate.invite_with(&mut lab, "1001", &extra, Some(&sdp(7000, &[0])));
+        let invite = jim.expect_request(&mut lab, Method::Invite);
+        let text = String::from_utf8_lossy(invite.bytes()).into_owned();
+        assert!(header(&invite, Name::From).starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag="));
+        assert!(!text.contains("1000"), "{wish}: {text}");
+        assert!(
+            !text.contains("198.51.100.1:6000"),
+            "{wish}: not even where the phone is"
+        );
+        kate.cancel(&mut lab, &kates, "");
+        kate.expect(&mut lab, 200);
+        lab.pass_s(1);
+        assert_eq!(
+            lab.records[0].user.as_ref().map(|user| user.as_str()),
+            Some("1000@example.com")
+        );
+    }
 }
 
 #[test]
@@ -397,13 +408,19 @@ fn two_lines_of_one_phone_call_each_other() {
 
 #[test]
 fn a_callee_who_wants_privacy_is_not_named_to_the_caller() {
-    let (mut lab, mut kate, jim) = pair();
-    kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
-    let invite = jim.expect_request(&mut lab, Method::Invite);
-    jim.reply_with(&mut lab, &invite, 180, "Privacy: id\r\n", None);
-    assert_eq!(header(&kate.expect(&mut lab, 180), Name::PAssertedIdentity), "");
-    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
-    assert_ne!(header(&kate.expect(&mut lab, 200), Name::PAssertedIdentity), "");
+    for wish in ["id", "user", "header"] {
+        let (mut lab, mut kate, jim) = pair();
+        kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+        let invite = jim.expect_request(&mut lab, Method::Invite);
+        jim.reply_with(&mut lab, &invite, 180, &format!("Privacy: {wish}\r\n"), None);
+        assert_eq!(
+            header(&kate.expect(&mut lab, 180), Name::PAssertedIdentity),
+            "",
+            "{wish}"
+        );
+        jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+        assert_ne!(header(&kate.expect(&mut lab, 200), Name::PAssertedIdentity), "");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use sip::{Flow, Transport};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 #[test]
 fn a_dialog_goes_on_after_a_restart_of_the_switch() {
@@ -49,6 +50,90 @@ fn a_stranger_cannot_relay_through_us() {
     assert!(lab.waiting(kate.flow.peer) == 0 && lab.waiting(jim.flow.peer) == 0);
 }
 
+/// Whoever sees packets go by knows Call-ID, tags and the record.
+#[test]
+fn who_has_overheard_a_dialog_cannot_end_or_change_it() {
+    let (mut lab, kate, jim, kates, jims) = up();
+    let mut mallory = Handset::new("1005", 6600);
+    mallory.flow.peer = SocketAddr::from(([203, 0, 113, 66], 5060));
+    let methods = [
+        Method::Bye,
+        Method::Invite,
+        Method::Update,
+        Method::Refer,
+        Method::Notify,
+        Method::Info,
+    ];
+    for overheard in [&kates, &jims] {
+        for method in methods {
+            mallory.send_in(&mut lab, &mut overheard.clone(), method, "", None);
+            mallory.expect(&mut lab, 407);
+            // Without the record, with the right tags, there is no such dialog.
+            let mut bare = overheard.clone();
+            bare.routes.clear();
+            mallory.send_in(&mut lab, &mut bare, method, "", None);
+            mallory.expect(&mut lab, 481);
+        }
+    }
+    // Nor by being somebody else.
+    mallory.register(&mut lab);
+    let credentials = mallory.credentials(Method::Bye, &kates.target);
+    mallory.send_in(&mut lab, &mut kates.clone(), Method::Bye, &credentials, None);
+    mallory.expect(&mut lab, 481);
+    kate.expect_nothing(&mut lab);
+    jim.expect_nothing(&mut lab);
+}
+
+#[test]
+fn who_has_moved_goes_on_in_a_proxied_dialog_once_he_has_proved_who_he_is() {
+    let (mut lab, mut kate, mut jim, mut kates, mut jims) = up();
+    // Another port of the same host is still the phone.
+    let port = kate.flow.peer.port();
+    kate.flow.peer.set_port(6001);
+    kate.send_in(&mut lab, &mut kates, Method::Info, "", None);
+    let info = jim.expect_request(&mut lab, Method::Info);
+    jim.reply(&mut lab, &info, 200, None);
+    kate.expect(&mut lab, 200);
+    kate.flow.peer.set_port(port);
+    jim.flow.peer = SocketAddr::from(([203, 0, 113, 7], 5060));
+    jim.send_in(&mut lab, &mut jims, Method::Info, "", None);
+    let challenge = jim.expect(&mut lab, 407);
+    assert!(challenge.header(Name::ProxyAuthenticate).is_some());
+    let credentials = jim.credentials(Method::Bye, &jims.target);
+    jim.send_in(&mut lab, &mut jims, Method::Bye, &credentials, None);
+    let bye = kate.expect_request(&mut lab, Method::Bye);
+    assert!(bye.header(Name::ProxyAuthorization).is_none() && bye.header(Name::Authorization).is_none());
+    kate.reply(&mut lab, &bye, 200, None);
+    jim.expect(&mut lab, 200);
+}
+
+#[test]
+fn a_request_of_a_proxied_dialog_from_another_connection_is_asked_for_credentials() {
+    let mut lab = Lab::with(config());
+    let mut kate = Handset::registered(&mut lab, "1000", 6000);
+    let mut jim = Handset::new("1001", 6100);
+    (jim.flow.transport, jim.flow.connection) = (Transport::Tcp, 5);
+    lab.input(crate::Input::Opened {
+        flow: jim.flow,
+        token: None,
+    });
+    jim.register(&mut lab);
+    let mut kates = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let invite = jim.expect_request(&mut lab, Method::Invite);
+    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let ok = kate.expect(&mut lab, 200);
+    kate.ack(&mut lab, &mut kates, &ok, None);
+    jim.expect_request(&mut lab, Method::Ack);
+    let mut jims = jim.dialog_of(&invite);
+    jim.flow.connection = 6;
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    jim.expect(&mut lab, 407);
+    kate.expect_nothing(&mut lab);
+    jim.flow.connection = 5;
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    kate.expect_request(&mut lab, Method::Bye);
+}
+
 #[test]
 fn who_takes_part_in_a_dialog_cannot_send_to_third_parties_by_it() {
     let (mut lab, mut kate, jim, mut kates, _) = up();
@@ -72,6 +157,32 @@ fn the_topmost_route_that_is_left_says_where_at_that_host_it_goes() {
     let bye = lab.take(proxy).expect("the BYE");
     assert_eq!(values(&bye, Name::Route), ["<sip:198.51.100.1:6190;lr>"]);
     assert_eq!(bye.request_uri(), jim.contact().as_bytes());
+}
+
+#[test]
+fn what_belongs_to_a_proxied_dialog_goes_through_however_late_the_switch_is() {
+    let (mut lab, mut kate, mut jim, mut kates, mut jims) = up();
+    lab.switch.note_delay(Duration::from_secs(1));
+    let others = kate.invite(&mut lab, "1001", Some(&sdp(7000, &[0])));
+    let refusal = kate.expect(&mut lab, 503);
+    kate.ack_failure(&mut lab, &others, &refusal);
+    for method in [Method::Invite, Method::Update, Method::Info] {
+        kate.send_in(
+            &mut lab,
+            &mut kates,
+            method,
+            "",
+            Some(("application/sdp", &sdp(7000, &[0]))),
+        );
+        let request = jim.expect_request(&mut lab, method);
+        jim.reply(&mut lab, &request, 200, Some(&sdp(7100, &[0])));
+        kate.expect(&mut lab, 200);
+    }
+    jim.send_in(&mut lab, &mut jims, Method::Bye, "", None);
+    let bye = kate.expect_request(&mut lab, Method::Bye);
+    kate.reply(&mut lab, &bye, 200, None);
+    jim.expect(&mut lab, 200);
+    lab.assert_clean();
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn with_trunk_as(is_trusted: bool, change: impl FnOnce(&mut Trunk)) -> (Lab, Han
         caller_id: CallerId::Prefix("+4930555".into()),
         is_trusted,
         mode: Mode::Proxy,
+        asks_load: false,
     }];
     change(&mut config.trunks[0]);
     let outside = Outside {
@@ -116,11 +117,68 @@ fn a_trusted_trunk_is_told_who_calls_and_believed_and_another_is_not() {
 
 #[test]
 fn who_wants_privacy_is_not_named_beyond_the_trust_domain() {
-    let (mut lab, _, jim, mut carrier) = with_trunk(true);
-    let claims = "P-Asserted-Identity: <sip:+491702@carrier.example>\r\nPrivacy: id\r\n";
-    carrier.invite_with(&mut lab, "555", claims, Some(&sdp(7000, &[0])));
-    let invite = jim.expect_request(&mut lab, Method::Invite);
-    assert_eq!(invite.header(Name::PAssertedIdentity), None);
+    for wish in ["id", "user", "header", "session;id"] {
+        let (mut lab, mut kate, jim, mut carrier) = with_trunk(true);
+        let claims = format!("P-Asserted-Identity: <sip:+491702@carrier.example>\r\nPrivacy: {wish}\r\n");
+        carrier.invite_with(&mut lab, "555", &claims, Some(&sdp(7000, &[0])));
+        let invite = jim.expect_request(&mut lab, Method::Invite);
+        assert_eq!(invite.header(Name::PAssertedIdentity), None, "{wish}");
+        assert_eq!(
+            header(&invite, Name::Privacy),
+            wish,
+            "the next one is to know it as well"
+        );
+        // Nor who answers, nor inside of the dialog.
+        let mut kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+        let invite = carrier.expect_request(&mut lab, Method::Invite);
+        carrier.reply_with(&mut lab, &invite, 200, &claims, Some(&sdp(7100, &[0])));
+        let ok = kate.expect(&mut lab, 200);
+        assert_eq!(ok.header(Name::PAssertedIdentity), None, "{wish}");
+        kate.ack(&mut lab, &mut kates, &ok, None);
+        carrier.expect_request(&mut lab, Method::Ack);
+        let mut theirs = carrier.dialog_of(&invite);
+        carrier.send_in(&mut lab, &mut theirs, Method::Update, &claims, None);
+        let update = kate.expect_request(&mut lab, Method::Update);
+        assert_eq!(update.header(Name::PAssertedIdentity), None, "{wish}");
+    }
+}
+
+#[test]
+fn what_a_proxy_cannot_keep_private_goes_no_further_if_that_is_critical() {
+    let (mut lab, mut kate, jim) = pair();
+    for (wish, is_refused) in [
+        ("header;critical", true),
+        ("user; critical", true),
+        ("id;critical", false),
+    ] {
+        let extra = format!("Privacy: {wish}\r\n");
+        let kates = kate.invite_with(&mut lab, "1001", &extra, Some(&sdp(7000, &[0])));
+        if is_refused {
+            let refusal = kate.expect(&mut lab, 500);
+            kate.ack_failure(&mut lab, &kates, &refusal);
+            jim.expect_nothing(&mut lab);
+        } else {
+            jim.expect_request(&mut lab, Method::Invite);
+        }
+    }
+}
+
+#[test]
+fn a_trunk_that_wants_nothing_new_is_passed_nothing_on() {
+    let (mut lab, mut kate, _, carrier) = with_trunk_as(false, |trunk| trunk.asks_load = true);
+    let kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    let invite = carrier.expect_request(&mut lab, Method::Invite);
+    let load = ";oc=100;oc-algo=\"loss\";oc-validity=5000;oc-seq=1.0";
+    let text = String::from_utf8_lossy(invite.bytes()).replace(";oc;oc-algo=\"loss\"", load);
+    carrier.reply(&mut lab, &Message::parse(text.into_bytes().into()).unwrap(), 486, None);
+    carrier.expect_request(&mut lab, Method::Ack);
+    rejected(&mut lab, &kate, &kates, 486);
+    let kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    rejected(&mut lab, &kate, &kates, 503);
+    carrier.expect_nothing(&mut lab);
+    lab.pass_s(5);
+    kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
+    carrier.expect_request(&mut lab, Method::Invite);
 }
 
 /// The carrier is known by name: two servers, of which the first can do nothing now.
