@@ -35,7 +35,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use switch::{Admit, Answer, Command, Counters, Deadline, Input, Notice, Output, Switch, Token};
+use switch::{Admit, Answer, Command, Counters, Input, Notice, Output, Switch, Token};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::{oneshot, watch};
 
@@ -46,7 +46,7 @@ pub trait Core: Send + 'static {
     fn note_delay(&mut self, waited: Duration);
     fn handle_input(&mut self, now: Now, input: Input);
     fn poll_output(&mut self) -> Option<Output>;
-    fn poll_timeout(&mut self) -> Option<Deadline>;
+    fn poll_timeout(&mut self) -> Option<Mono>;
     fn handle_timeout(&mut self, now: Now);
     fn recover(&mut self, now: Now);
     fn audit(&self) -> Result<(), String>;
@@ -301,7 +301,7 @@ impl<C: Core> EventLoop<C> {
         }
         let now = self.clock.now().mono;
         let slow = (self.slow_timer + Duration::from_secs(1)).since(now);
-        let due = self.core.poll_timeout().map_or(slow, |deadline| deadline.at.since(now));
+        let due = self.core.poll_timeout().map_or(slow, |due| due.since(now));
         let again = if self.backlog.is_empty() { slow } else { ASK_AGAIN };
         slow.min(due).min(again)
     }
@@ -458,7 +458,7 @@ impl<C: Core> EventLoop<C> {
     fn meet_deadline(&mut self) -> Turn {
         let mut now = self.clock.now();
         let until = now.mono + TIMERS_WITHIN;
-        while now.mono < until && self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.mono) {
+        while now.mono < until && self.core.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.counters.turns.timeouts.one();
             self.step(now, |core| core.handle_timeout(now))?;
             now = self.clock.now();
@@ -654,7 +654,7 @@ impl Core for Switch {
     fn poll_output(&mut self) -> Option<Output> {
         Switch::poll_output(self)
     }
-    fn poll_timeout(&mut self) -> Option<Deadline> {
+    fn poll_timeout(&mut self) -> Option<Mono> {
         Switch::poll_timeout(self)
     }
     fn handle_timeout(&mut self, now: Now) {

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use store::Store;
-use switch::{Admit, Answer, Command, Counters, Deadline, Input, Notice, Output};
+use switch::{Admit, Answer, Command, Counters, Input, Notice, Output};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -68,8 +68,8 @@ impl Core for Fake {
     fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
-    fn poll_timeout(&mut self) -> Option<Deadline> {
-        self.due.map(|at| Deadline { at, why: "test" })
+    fn poll_timeout(&mut self) -> Option<Mono> {
+        self.due
     }
     fn handle_timeout(&mut self, now: Now) {
         if self.due == ENDLESS {

@@ -52,7 +52,7 @@ pub use agent::SetAgent;
 pub use config::Config;
 pub use im::verb::{ImAct, ImVerb};
 pub use input::{Command, Input, RecordWish};
-pub use output::{Answer, Counters, Deadline, Notice, Output, Refusal};
+pub use output::{Answer, Counters, Notice, Output, Refusal};
 pub use presence::directory::Look;
 pub use subscribe::CONTACTS;
 pub use verb::{ACTS_REMEMBERED, Act, Acted, By, Mute, Originate, Supervision, Verb};
@@ -61,7 +61,7 @@ use crate::core::{Core, cx};
 use agent::Agents;
 use auth::Auth;
 use call::Calls;
-use clock::Now;
+use clock::{Mono, Now};
 use im::Im;
 use im::session::Sessions;
 use proxy::Proxy;
@@ -137,11 +137,10 @@ impl Switch {
         self.core.outputs.pop_front()
     }
 
-    /// When [`Switch::handle_timeout`] wants to be called, and why.
+    /// When [`Switch::handle_timeout`] wants to be called.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Deadline> {
-        let at = self.core.endpoint.poll_timeout()?;
-        Some(Deadline { at, why: "timer" })
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.core.endpoint.poll_timeout()
     }
 
     /// Runs what is due at `now`.

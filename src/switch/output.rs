@@ -2,7 +2,6 @@
 
 use crate::{Acted, Token};
 use bytes::Bytes;
-use clock::Mono;
 use model::{
     BanView, CallView, DirectoryEntry, GroupView, ImMessage, ImTranscript, InteractionView, LegSoundView, Occurrence,
     PresenceView, RegistrationView, RoomView, Snapshot, StatusView, StoreOp, VerbOutcome,
@@ -150,15 +149,6 @@ pub enum Refusal {
     Unavailable(Box<str>),
     /// A text is longer than so many bytes.
     TooLarge(usize),
-}
-
-/// The next moment at which something is due.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// When.
-    pub at: Mono,
-    /// Why: `transaction`, `binding expiry`, ...
-    pub why: &'static str,
 }
 
 /// Figures for `/metrics`. Gauges are what is now; the rest only rises.

@@ -177,7 +177,7 @@ impl World {
     fn deadline(&mut self) -> Option<Mono> {
         let node = self.node.as_mut()?;
         let deadline = node.switch.poll_timeout()?;
-        Some(Mono(node.began.0 + deadline.at.0))
+        Some(Mono(node.began.0 + deadline.0))
     }
 
     fn wake(&mut self) {

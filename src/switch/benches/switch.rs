@@ -120,7 +120,7 @@ impl Bench {
                 peer,
                 connection: 0,
             };
-            if self.switch.poll_timeout().is_some_and(|due| due.at <= self.now.mono) {
+            if self.switch.poll_timeout().is_some_and(|due| due <= self.now.mono) {
                 self.switch.handle_timeout(self.now);
             }
             self.switch.handle_input(self.now, Input::Datagram { flow, bytes });
@@ -441,7 +441,7 @@ fn expiry(how: &str, apart: Duration) {
     }
     let (begun, mut longest, mut deleted) = (cpu_time(), Duration::ZERO, 0);
     while deleted < BINDINGS {
-        let due = switch.poll_timeout().expect("more ends").at.max(now.mono);
+        let due = switch.poll_timeout().expect("more ends").max(now.mono);
         let step = cpu_time();
         now = Now {
             mono: due,

@@ -86,7 +86,7 @@ impl Site {
     }
 
     fn is_due(&self) -> bool {
-        self.switch.poll_timeout().is_some_and(|due| due.at <= self.now.mono)
+        self.switch.poll_timeout().is_some_and(|due| due <= self.now.mono)
     }
 
     /// One step; how many bindings ended in it.

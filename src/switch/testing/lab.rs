@@ -130,8 +130,8 @@ impl Lab {
         let end = self.now.mono + duration;
         loop {
             match self.switch.poll_timeout() {
-                Some(deadline) if deadline.at <= end => {
-                    self.set(deadline.at.max(self.now.mono));
+                Some(due) if due <= end => {
+                    self.set(due.max(self.now.mono));
                     self.switch.handle_timeout(self.now);
                     self.settle();
                 }

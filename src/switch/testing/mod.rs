@@ -362,7 +362,7 @@ impl World {
     }
 
     fn next_event(&mut self) -> Option<Mono> {
-        let switch = self.switch.poll_timeout().map(|deadline| deadline.at);
+        let switch = self.switch.poll_timeout();
         let phones = self.by_time.first().map(|(at, _)| *at);
         [self.network.next(), self.store.next(), switch, phones]
             .into_iter()
@@ -385,11 +385,7 @@ impl World {
         while let Some((token, reply)) = self.store.pop(self.now) {
             self.input(Input::Stored { token, reply });
         }
-        if self
-            .switch
-            .poll_timeout()
-            .is_some_and(|deadline| deadline.at <= self.now.mono)
-        {
+        if self.switch.poll_timeout().is_some_and(|due| due <= self.now.mono) {
             self.drive(|switch, now| switch.handle_timeout(now));
         }
         while let Some(&(_, index)) = self.by_time.first().filter(|(due, _)| *due <= self.now.mono) {
