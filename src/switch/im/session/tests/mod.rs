@@ -8,6 +8,7 @@ mod phones;
 mod random;
 mod receipts;
 mod restart;
+mod retention;
 mod typing;
 mod workspace;
 
