@@ -381,10 +381,15 @@ impl Im {
             return;
         };
         if delivery.forks.is_empty() {
-            let to = delivery.letter.to.clone();
+            let (to, slots, after) = (delivery.letter.to.clone(), delivery.slots(), delivery.retry_after);
+            let has_failed = !delivery.tried.is_empty() && !delivery.is_taken;
             self.expect_late(number);
             self.end_live(cx, number);
-            self.kick(cx, &to);
+            match has_failed {
+                // Who could not take it a moment ago is given the same time as after any try.
+                true => slots.iter().for_each(|slot| self.rest(cx, slot, after)),
+                false => self.kick(cx, &to),
+            }
         }
     }
 
