@@ -2,7 +2,7 @@
 
 use super::notices::{CPIM, envelope, told};
 use super::{assert_quiet, pair, stored};
-use crate::testing::{OnMessage, World};
+use crate::testing::{OnMessage, World, config};
 use sip::body::imdn::Mark;
 use sip::{Body, Headers, Method, Name};
 use std::collections::BTreeSet;
@@ -58,4 +58,33 @@ fn the_pauses_between_tries_double_up_to_a_quarter_of_an_hour_and_its_sender_hea
         assert!(stored(&world).is_empty());
         assert_quiet(&mut world);
     }
+}
+
+#[test]
+fn what_expired_first_makes_room_where_too_much_waits_in_all() {
+    let mut settings = config();
+    settings.im.max_total = 3;
+    let mut world = World::new(settings, 1);
+    let kate = world.phone("1000");
+    world.register(kate);
+    let say = |world: &mut World, to: &str, expires_s| {
+        let sent = send(world, kate, to, ("text/plain", to.into()), expires_s);
+        let status = world.finish(kate, sent);
+        let retry_after = world.phones[kate].answer(sent).unwrap().header(Name::RetryAfter);
+        assert_eq!(retry_after, (status == 480).then_some(&b"60"[..]));
+        world.run_ms(100);
+        status
+    };
+    // What is too old is looked for each minute anyway: that is just over.
+    world.run(Duration::from_secs(61));
+    let first = [("1005", 20), ("1006", 5), ("1007", 500)].map(|(to, expires_s)| say(&mut world, to, expires_s));
+    assert_eq!((first, say(&mut world, "1008", 500)), ([202; 3], 480), "for whomever");
+    world.run(Duration::from_secs(10));
+    assert_eq!(say(&mut world, "1008", 500), 480);
+    assert_eq!(stored(&world), ["1005", "1007"], "it was full of what nobody gets");
+    assert_eq!([say(&mut world, "1008", 500), say(&mut world, "1009", 500)], [202, 480]);
+    world.run(Duration::from_secs(20));
+    assert_eq!([say(&mut world, "1009", 500), say(&mut world, "1009", 500)], [480, 202]);
+    assert_eq!(stored(&world), ["1007", "1008", "1009"]);
+    assert_quiet(&mut world);
 }
