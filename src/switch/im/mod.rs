@@ -18,6 +18,7 @@ mod letter;
 mod post;
 mod queue;
 mod recent;
+mod seen;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
@@ -108,6 +109,8 @@ enum Question {
     Forget,
     /// To drop messages of a reader, this one or all; so many are gone.
     Drop(Dropping),
+    /// To forget what its reader has seen at a page.
+    Seen(seen::Seen),
     /// How much waits; numbers given since are not below this one.
     Recount(u64),
     Expire,
@@ -321,10 +324,17 @@ impl Im {
             }
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
             (Some(Question::Drop(dropping)), reply) => self.on_dropped(cx, dropping, reply),
+            (Some(Question::Seen(seen)), StoreReply::Expired(gone)) => self.on_seen_forgotten(cx, seen, &gone),
             (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
                 self.on_recounted(number, per_user)
             }
-            (Some(Question::Take(..) | Question::Forget | Question::Recount(_) | Question::Expire) | None, _) => {}
+            (
+                Some(
+                    Question::Take(..) | Question::Forget | Question::Seen(_) | Question::Recount(_) | Question::Expire,
+                )
+                | None,
+                _,
+            ) => {}
         }
         self.settle(cx);
     }

@@ -266,6 +266,9 @@ impl Sessions {
         if party.is_some_and(|party| party.standing != ImStanding::Invited) {
             let seq = seq.min(last);
             self.advance(cx, id, who, seq, if displayed { seq } else { 0 });
+            if displayed {
+                self.recall(cx, id, who, seq);
+            }
         }
     }
 

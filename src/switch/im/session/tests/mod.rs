@@ -6,6 +6,7 @@ mod group;
 mod party;
 mod phones;
 mod random;
+mod recall;
 mod receipts;
 mod restart;
 mod retention;
