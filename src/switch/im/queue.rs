@@ -152,6 +152,8 @@ impl Im {
         };
         if is_new {
             for tray in &mut reader.trays {
+                // What it refused it is owed still: it may take it today.
+                tray.is_owed |= !tray.refused.is_empty();
                 tray.refused.clear();
                 tray.run.failures = 0;
             }
