@@ -248,7 +248,7 @@ impl Talk {
 
     /// A phone has taken what a session sent it: what must not be about that.
     pub fn on_taken(&mut self, text: &Text, user: usize, device: usize) -> Result<(), String> {
-        let words = text.body.trim().to_owned();
+        let words = text.words().to_owned();
         let session = text.get("X-IM-Session").parse::<SessionId>()?;
         let from = uri_of(text.get("From")).trim_start_matches("sip:");
         let partner = from.split('@').next().and_then(|user| user.parse::<usize>().ok());
