@@ -1,6 +1,7 @@
 //! Sessions of messages seen from outside, in virtual time: people at websockets are commands and events, phones are phones.
 
 mod bounds;
+mod combinations;
 mod consult;
 mod group;
 mod party;
