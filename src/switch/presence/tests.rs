@@ -572,6 +572,72 @@ fn the_directory_offers_what_a_target_can_take_now() {
 }
 
 #[test]
+fn the_directory_offers_to_each_what_their_devices_and_states_take() {
+    use TargetAction::{Call, Conference, ConsultIm, ConsultVoice, Im, Transfer};
+    let mut config = wrapping();
+    config.users[14].im = false;
+    config.users[19].im = false;
+    let mut world = World::new(config, 1);
+    let mut phones = std::collections::BTreeMap::new();
+    for user in [
+        "1001", "1002", "1003", "1010", "1011", "1012", "1013", "1014", "1015", "1016", "1019",
+    ] {
+        let phone = world.phone(user);
+        world.register(phone);
+        phones.insert(user, phone);
+    }
+    let star = world.call(phones["1012"], "*78");
+    world.run_ms(1_000);
+    world.hang_up(phones["1012"], star);
+    publish(
+        &mut world,
+        phones["1013"],
+        "1013",
+        Headers::new(),
+        &pidf("closed", "unknown", ""),
+    );
+    says(&mut world, "1001", Willing::Ready, "");
+    says(&mut world, "1002", Willing::NotReady, "meal");
+    let call = world.call(phones["1016"], "1001");
+    world.run_ms(3_000);
+    world.hang_up(phones["1016"], call);
+    world.phones[phones["1015"]].on_invite = crate::testing::OnInvite::Ring;
+    world.call(phones["1016"], "1015");
+    world.run_ms(1_000);
+    let [both, voice, im, none] = [[true, true], [true, false], [false, true], [false, false]];
+    let expected = [
+        ("1011", both, "idle"),
+        ("1012", im, "does not want to be disturbed"),
+        ("1013", im, "hides"),
+        ("1014", voice, "has no messages"),
+        ("1015", im, "rings"),
+        ("1016", im, "calls"),
+        ("1017", none, "is not there"),
+        ("1001", im, "has work left to do after a call"),
+        ("1002", none, "is on a break"),
+        ("1003", voice, "is logged off, with a phone"),
+        ("2000", im, "one of it takes messages"),
+        ("skill:german", none, "nobody with it is logged in"),
+    ];
+    for (target, [calls, messages], who) in expected {
+        let mut offered = |by: &str, about| look(&mut world, by, &[target], about).remove(0).actions;
+        let may = |action, takes: bool| takes.then_some(action);
+        let plain: Vec<_> = [may(Call, calls), may(Im, messages)].into_iter().flatten().collect();
+        assert_eq!(offered("1010", false), plain, "{target} {who}");
+        let about = [
+            may(ConsultVoice, calls),
+            may(ConsultIm, messages),
+            may(Transfer, calls),
+            may(Conference, calls),
+        ];
+        let about: Vec<_> = about.into_iter().flatten().collect();
+        assert_eq!(offered("1010", true), about, "{target} {who}, about a call");
+        // Who has no messages is offered none.
+        assert_eq!(offered("1019", false), [Call][usize::from(!calls)..], "{target} {who}");
+    }
+}
+
+#[test]
 fn whom_one_consults_comes_first_to_be_transferred_to_or_taken_into_the_call() {
     let (mut stage, interaction) = Stage::talking();
     let consult = Verb::Consult {
