@@ -471,8 +471,16 @@ impl Im {
             let letter = &delivery.letter;
             tracing::info!(call_id = &*letter.call_id, to = %letter.to, status = reply.status, "message not delivered");
         }
+        // Who has not answered is not to get what its sender is told that nobody has.
+        self.take_back(cx, number);
         self.answer(cx, number, reply);
         self.end_live(cx, number);
+    }
+
+    /// The copies that are with devices are not sent again, and no answer to them is waited for.
+    pub(super) fn take_back(&self, cx: &mut Cx<'_>, number: u64) {
+        let forks = self.deliveries.get(&number).into_iter().flat_map(|one| &one.forks);
+        forks.for_each(|fork| cx.core.endpoint.abandon(fork.client));
     }
 
     /// Answers the sender, once.

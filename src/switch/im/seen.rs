@@ -26,16 +26,23 @@ impl Im {
         if cx.core.config.im.copies != Copies::User {
             return;
         }
-        let Some(reader) = self.readers.get_mut(to) else { return };
+        let Some(reader) = self.readers.get(to) else { return };
         let (has_queue, under_way) = (reader.stored > 0, reader.under_way().collect::<Vec<u64>>());
-        let is_seen = |message: &StoredMessage| message.call_id == call_id && message.cseq <= until;
-        reader.trays.iter_mut().for_each(|tray| tray.run.pass_all(is_seen));
         for number in under_way {
             let text = self.deliveries.get(&number).and_then(|one| one.letter.of_session());
             if text.is_some_and(|(of, number)| of == session && number <= seq) {
+                self.take_back(cx, number);
                 self.on_taken(cx, number, "");
             }
         }
+        // Also what the store was asked for just now, because one of these is over.
+        let is_seen = |message: &StoredMessage| message.call_id == call_id && message.cseq <= until;
+        let trays = self
+            .readers
+            .get_mut(to)
+            .into_iter()
+            .flat_map(|reader| &mut reader.trays);
+        trays.for_each(|tray| tray.run.pass_all(is_seen));
         if has_queue {
             let to = to.clone();
             self.forget_seen(cx, Seen { to, call_id, until });

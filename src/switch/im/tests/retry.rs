@@ -3,6 +3,7 @@
 use super::notices::{CPIM, envelope, told};
 use super::{assert_quiet, pair, stored};
 use crate::testing::{OnMessage, World, config};
+use model::StoreError;
 use sip::body::imdn::Mark;
 use sip::{Body, Headers, Method, Name};
 use std::collections::BTreeSet;
@@ -58,6 +59,21 @@ fn the_pauses_between_tries_double_up_to_a_quarter_of_an_hour_and_its_sender_hea
         assert!(stored(&world).is_empty());
         assert_quiet(&mut world);
     }
+}
+
+#[test]
+fn what_its_sender_is_told_that_nobody_has_is_not_repeated_to_a_device() {
+    let (mut world, kate, jim) = pair();
+    world.phones[jim].on_message = OnMessage::Ignore;
+    let sent = world.message(kate, "1001", "are you there?");
+    world.store.failing = Some(StoreError::Full);
+    // Nobody answers in time, and the disk does not take it.
+    assert_eq!(world.finish(kate, sent), 503);
+    world.store.failing = None;
+    world.phones[jim].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[jim].texts(), [""; 0]);
+    assert_quiet(&mut world);
 }
 
 #[test]

@@ -90,8 +90,6 @@ fn what_is_on_its_way_to_a_phone_that_says_nothing_is_not_sent_again_when_it_was
         }
         desk.run_s(wait_s);
         sees(&mut desk, session, true);
-        // The requests that are out are repeated until Timer F.
-        desk.run_s(35);
         desk.world.phones[jim].on_message = OnMessage::Take;
         assert_eq!(desk.world.register(jim), 200);
         desk.run_s(1_000);
