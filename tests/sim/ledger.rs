@@ -200,8 +200,11 @@ impl Ledger {
         match method {
             "INVITE" if status == 0 && text.to_tag().is_empty() => self.expect(now, &text, Direction::Out),
             "INVITE" if (100..=299).contains(&status) => self.expect_caller(now, &text),
-            // What a session sends is looked at when it is taken.
-            "MESSAGE" if status == 0 && !text.get("X-IM-Session").is_empty() => {}
+            "MESSAGE" if status == 0 && !text.get("X-IM-Session").is_empty() => {
+                if let Err(why) = self.talk.on_sent(&text) {
+                    self.violated(now, text.call_id(), &why);
+                }
+            }
             "MESSAGE" if status == 0 => self.on_copy(now, &text),
             "MESSAGE" if status == 200 => {
                 self.on_final(now, text.call_id(), status);
@@ -234,11 +237,14 @@ impl Ledger {
 
     /// The switch sends a letter to a device.
     fn on_copy(&mut self, now: Mono, text: &Text) {
-        if self.copies.contains_key(text.branch()) || Mark::of(&text.body).is_some() {
+        if Mark::of(&text.body).is_some() {
             return;
         }
         let id = text.words().to_owned();
         self.check_not_refused(now, &id);
+        if self.copies.contains_key(text.branch()) {
+            return;
+        }
         match self.letters.get(&id) {
             None => self.violated(now, text.call_id(), "the switch sends a message that nobody wrote"),
             Some(letter) if letter.confirmed && !letter.repeated && !self.to_each => {

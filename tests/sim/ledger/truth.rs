@@ -139,6 +139,7 @@ impl Ledger {
     pub fn on_refused(&mut self, id: &str, device: usize, status: u16) {
         self.count(&format!("a device refuses {status}"));
         self.refused.insert((id.to_owned(), device));
+        self.talk.on_refused(id);
         if let Some(letter) = self.letters.get_mut(id) {
             letter.truth.refused = true;
         }

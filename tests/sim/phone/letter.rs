@@ -79,8 +79,8 @@ impl Phone {
 
     /// What a device has it takes again.
     fn refusal(&self, cx: &mut Cx<'_>, letter: &Text) -> Option<u16> {
-        let is_plain = letter.get("X-IM-Session").is_empty() && Mark::of(&letter.body).is_none();
-        if !is_plain || cx.ledger.has(letter.words(), self.index) || !cx.random.permille(cx.settings.refuse) {
+        let has = cx.ledger.has(letter.words(), self.index) || cx.ledger.talk.has(letter.words(), self.index);
+        if has || Mark::of(&letter.body).is_some() || !cx.random.permille(cx.settings.refuse) {
             return None;
         }
         Some([415, 486, 488, 503, 480, 603][cx.random.below(6)])
