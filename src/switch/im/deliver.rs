@@ -319,6 +319,10 @@ impl Im {
                 self.give_up(cx, number, &Reply::new(480));
             };
         }
+        if delivery.is_taken && delivery.owed.is_empty() {
+            // Who has not answered has it by another way, or will not come back.
+            return self.succeed(cx, number);
+        }
         delivery.stage = Stage::Keeping;
         let stored = Box::new(StoredMessage {
             owed: delivery.owed.clone(),

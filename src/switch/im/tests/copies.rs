@@ -359,3 +359,17 @@ fn a_copy_that_a_device_took_while_the_disk_failed_is_off_the_disk_when_it_is_we
     world.run(Duration::from_secs(60));
     assert_quiet(&mut world);
 }
+
+#[test]
+fn nothing_is_stored_for_nobody_when_one_took_it_one_refused_it_and_an_old_address_is_silent() {
+    let (mut world, kate) = world(Copies::Device);
+    let old = device(&mut world, "desk");
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[old].is_dead = true;
+    world.phones[soft].on_message = OnMessage::Refuse(488);
+    assert_eq!(send(&mut world, kate, "one"), 200);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[desk].texts(), ["one"]);
+    assert!(owed(&world).is_empty());
+    assert_quiet(&mut world);
+}
