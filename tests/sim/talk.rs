@@ -325,12 +325,13 @@ impl Talk {
     }
 
     /// At the end: who took part by phone has it all.
-    fn check_said(&self) -> Result<(), String> {
+    fn check_said(&self) -> Result<(), (String, String)> {
         for (text, said) in self.said.iter().filter(|(_, said)| said.is_open) {
             if let Some(user) = said.phones.difference(&said.settled).next() {
-                return Err(format!(
-                    "user {user} never got {text}, number {} of {}",
-                    said.seq, said.session
+                let (seq, session) = (said.seq, said.session);
+                return Err((
+                    text.clone(),
+                    format!("user {user} never got {text}, number {seq} of {session}"),
                 ));
             }
         }
@@ -568,8 +569,8 @@ fn wind_down(world: &mut World) {
         }
     }
     world.run_for(Duration::from_secs(600));
-    if let Err(why) = world.ledger.talk.check_said() {
-        world.violated("", &why);
+    if let Err((text, why)) = world.ledger.talk.check_said() {
+        world.violated(&text, &why);
     }
     let left = (world.figure("im_sessions"), world.store.sessions());
     if left != (0, (0, 0)) {

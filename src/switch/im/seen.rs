@@ -1,10 +1,11 @@
 //! Texts of sessions that were said while nobody's page was open, and went to phones: where one device is enough for a reader,
 //! what he has seen at a page since is not sent to his phones any more.
 
+use super::letter::Letter;
 use super::{Im, Question};
 use crate::config::Copies;
 use crate::core::Cx;
-use model::{Aor, MessageId, SessionId, StoreOp, StoredMessage};
+use model::{Aor, MessageId, StoreOp, StoredMessage};
 
 /// The texts of a session up to one of them.
 #[derive(Clone, Debug)]
@@ -15,22 +16,18 @@ pub(super) struct Seen {
 }
 
 impl Im {
-    /// A user has seen all texts of a session up to this number. His phones know them by this Call-ID and CSeq.
-    pub(super) fn on_seen(
-        &mut self,
-        cx: &mut Cx<'_>,
-        to: &Aor,
-        (session, seq): (SessionId, u64),
-        (call_id, until): (Box<str>, u32),
-    ) {
+    /// A user has seen all texts of a session up to one. His phones know that by this Call-ID and CSeq.
+    pub(super) fn on_seen(&mut self, cx: &mut Cx<'_>, to: &Aor, (call_id, until): (Box<str>, u32)) {
         if cx.core.config.im.copies != Copies::User {
             return;
         }
         let Some(reader) = self.readers.get(to) else { return };
         let (has_queue, under_way) = (reader.stored > 0, reader.under_way().collect::<Vec<u64>>());
         for number in under_way {
-            let text = self.deliveries.get(&number).and_then(|one| one.letter.of_session());
-            if text.is_some_and(|(of, number)| of == session && number <= seq) {
+            let letter = self.deliveries.get(&number).map(|one| &one.letter);
+            let is_its =
+                |letter: &Letter| letter.of_session().is_some() && letter.call_id == call_id && letter.cseq <= until;
+            if letter.is_some_and(is_its) {
                 self.take_back(cx, number);
                 self.on_taken(cx, number, "");
             }

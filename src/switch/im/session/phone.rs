@@ -168,8 +168,7 @@ impl Sessions {
                 .retain(|parcel| parcel.seq.is_none_or(|number| number > seq));
         }
         let name = (call_id(cx, id, who), cseq_of(seq));
-        let text = (id, seq);
-        self.news.push(News::Seen { user, text, name });
+        self.news.push(News::Seen { user, name });
     }
 
     /// Posts what is due. True if anything was.
@@ -218,9 +217,9 @@ impl Sessions {
             content_type: "text/plain;charset=UTF-8".into(),
             body: parcel.text.as_bytes().to_vec().into(),
             guise: Some(guise),
-            // An invitation is for now; what was said is kept for a phone that is away for a moment; a word about the
-            // session means nothing later.
-            keeps: parcel.seq.is_some() && party.standing == ImStanding::Connected,
+            // An invitation is for now; what was said is kept for a phone that is away for a moment, also of who has gone
+            // since; a word about the session means nothing later.
+            keeps: parcel.seq.is_some() && (party.standing == ImStanding::Connected || party.standing.was_in()),
             text: parcel.seq.map(|seq| (id, seq)),
             owner: Some(Room::Session.owner(id.0)),
         };
