@@ -125,6 +125,20 @@ fn a_password_becomes_both_hashes() {
 }
 
 #[test]
+fn records_of_sessions_are_kept_for_days_or_for_ever() {
+    let kept = |text: &str| {
+        let im = load(&[("switch.toml", SWITCH), ("im.toml", text)], &[])
+            .unwrap()
+            .switch
+            .im;
+        (im.keep_transcripts, im.keep_records.map(|time| time.as_secs() / 86_400))
+    };
+    assert_eq!(kept(""), (false, Some(90)));
+    assert_eq!(kept("keep_transcripts = true\ntranscript_days = 7\n"), (true, Some(7)));
+    assert_eq!(kept("transcript_days = 0\n"), (false, None));
+}
+
+#[test]
 fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
     let found = switch_problem("[media]\nprots = \"20000-20100\"\n");
     assert_eq!(found, "switch.toml:5:1: unknown key `prots` (did you mean `ports`?)");

@@ -105,6 +105,47 @@ mod tests {
     }
 
     #[test]
+    fn users_are_listed_with_mail_skills_and_groups_and_so_are_groups_and_skills() {
+        let mut config = testing::config();
+        config.users.truncate(4);
+        for (user, skills) in [(1, vec![]), (2, vec!["german", "billing"])] {
+            config.users[user].roles.push(Role::Agent);
+            config.users[user].skills = skills.into_iter().map(Into::into).collect();
+        }
+        config.users[3].roles.push(Role::Supervisor);
+        config.users[3].skills = vec!["dutch".into()];
+        let group = |number: &str, name: &str, members| Group {
+            number: number.into(),
+            name: name.into(),
+            members,
+            strategy: Strategy::LongestIdle,
+        };
+        let list = Members::List(vec!["1001".into(), "1003".into()]);
+        config.groups.list = vec![
+            group("2000", "Support", list),
+            group("2001", "Deutsch", Members::Skill("german".into())),
+        ];
+        let line = |one: &Listed| {
+            let words: Vec<&str> = one.words.iter().map(|word| &**word).collect();
+            let (kind, words) = (one.kind, words.join(" "));
+            format!("{} {kind:?} {} <{}> {words}", one.target, one.name, one.email)
+        };
+        let lines: Vec<String> = listed(&config).iter().map(line).collect();
+        let expected = [
+            "1000 User User 1000 <1000@example.com> ",
+            "1001 Agent User 1001 <1001@example.com> Support",
+            "1002 Agent User 1002 <1002@example.com> german billing Deutsch",
+            // A skill of who is no agent is nobody's to ask for, but tells who it is.
+            "1003 Supervisor User 1003 <1003@example.com> dutch",
+            "2000 Group Support <> ",
+            "2001 Group Deutsch <> ",
+            "skill:billing Skill billing <> ",
+            "skill:german Skill german <> ",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
     fn what_may_be_offered_follows_from_the_configuration() {
         let agent = offered(Some("1001"), |_| {});
         assert_eq!(agent.agent_media, Medium::ALL);

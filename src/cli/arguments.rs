@@ -65,9 +65,15 @@ pub enum Verb {
     /// Conference rooms with somebody in them.
     #[command(subcommand)]
     Rooms(RoomsVerb),
-    /// Messages that wait for their readers.
+    /// Sessions of messages, and messages that wait for their readers.
     #[command(subcommand)]
     Im(ImVerb),
+    /// Records of sessions of messages that are over.
+    #[command(subcommand)]
+    Transcripts(TranscriptsVerb),
+    /// People, groups and skills.
+    #[command(subcommand)]
+    Directory(DirectoryVerb),
     /// Users of users.toml.
     #[command(subcommand)]
     User(UserVerb),
@@ -394,6 +400,11 @@ pub enum RoomsVerb {
 pub enum ImVerb {
     /// Shows the sessions of messages that are open, and who is in them; what is said is shown to nobody.
     List,
+    /// Ends a session for all who take part.
+    End {
+        /// As `im list` shows it.
+        session: String,
+    },
     /// Shows for whom how many messages wait, or which ones wait for a user; what they say is shown to nobody.
     Queue {
         /// Extension, or extension@domain.
@@ -409,6 +420,68 @@ pub enum ImVerb {
         /// All of them.
         #[arg(long, conflicts_with = "message")]
         all: bool,
+    },
+}
+
+/// `transcripts ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum TranscriptsVerb {
+    /// Shows whose sessions are over, the last one first.
+    List(TranscriptFilter),
+    /// Shows those in which all the words stand in one message. Only where transcripts are kept.
+    Search {
+        /// What was said.
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// Which of them.
+        #[command(flatten)]
+        filter: TranscriptFilter,
+    },
+    /// Prints what was said.
+    Export {
+        /// As `transcripts list` shows it.
+        session: String,
+    },
+    /// Erases a record and its text: afterwards neither is in any file of the store.
+    Erase {
+        /// As `transcripts list` shows it.
+        session: String,
+    },
+}
+
+/// Which records of sessions.
+#[derive(Clone, Debug, Args)]
+pub struct TranscriptFilter {
+    /// Only those of this user: extension, or extension@domain.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only consultations about this call.
+    #[arg(long, value_name = "CALL")]
+    pub about: Option<String>,
+    /// So many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub limit: u32,
+    /// Those before the one with this number: the next page.
+    #[arg(long, value_name = "NUMBER")]
+    pub before: Option<u64>,
+}
+
+/// `directory ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum DirectoryVerb {
+    /// Finds by name, number, e-mail, skill and group; shows how they are and what they can take now.
+    Search {
+        /// All of them have to be found; none: everybody.
+        words: Vec<String>,
+        /// Only this kind.
+        #[arg(long, value_parser = ["agent", "supervisor", "user", "group", "skill"])]
+        kind: Option<String>,
+        /// What they can take about this call.
+        #[arg(long, value_name = "CALL")]
+        about: Option<String>,
+        /// So many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
     },
 }
 

@@ -149,6 +149,15 @@ pub(crate) fn escaped(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
+/// What is asked for behind the `?` of an address; what is `None` is left out.
+pub(crate) fn query<const N: usize>(asked: [(&str, Option<String>); N]) -> String {
+    let given = asked.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let fields: Vec<String> = given
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    format!("?{}", fields.join("&"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ pub(crate) fn question(verb: &ImVerb) -> (Method, String) {
     let queue = "/api/v1/im/queue";
     match verb {
         ImVerb::List => (Method::GET, "/api/v1/im/sessions".to_owned()),
+        ImVerb::End { session } => (Method::POST, format!("/api/v1/im/sessions/{}/end", escaped(session))),
         ImVerb::Queue { user: None } => (Method::GET, queue.to_owned()),
         ImVerb::Queue { user: Some(user) } => (Method::GET, format!("{queue}/{}?limit=1000", escaped(user))),
         ImVerb::Drop {
@@ -31,6 +32,7 @@ pub(crate) fn question(verb: &ImVerb) -> (Method, String) {
 pub(crate) fn told(verb: &ImVerb, answer: &Value) -> Option<String> {
     match verb {
         ImVerb::List => told_sessions(answer),
+        ImVerb::End { .. } => Some("ended".to_owned()),
         ImVerb::Queue { user: None } => told_queue(answer),
         ImVerb::Queue { user: Some(_) } => told_waiting(answer),
         ImVerb::Drop { .. } => Some(format!("{} dropped", counted(answer["done"].as_u64()?, "message"))),

@@ -7,17 +7,19 @@ mod agents;
 mod arguments;
 mod bans;
 mod client;
+mod directory;
 mod exit;
 mod im;
 mod remote;
 mod rooms;
 mod table;
 mod time;
+mod transcripts;
 mod verbs;
 
 pub use arguments::{
-    AgentState, AgentsVerb, Arguments, BansVerb, CallsVerb, GroupsVerb, ImVerb, RecordState, RegistrationsVerb,
-    RoomsVerb, RouteVerb, Serve, Switched, UserVerb, Verb,
+    AgentState, AgentsVerb, Arguments, BansVerb, CallsVerb, DirectoryVerb, GroupsVerb, ImVerb, RecordState,
+    RegistrationsVerb, RoomsVerb, RouteVerb, Serve, Switched, TranscriptFilter, TranscriptsVerb, UserVerb, Verb,
 };
 pub use client::{Client, Failure};
 pub use exit::Exit;

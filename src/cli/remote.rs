@@ -3,10 +3,12 @@
 use crate::agents;
 use crate::bans;
 use crate::client::{Client, Failure, escaped};
+use crate::directory;
 use crate::im;
 use crate::rooms;
 use crate::table::{shown, table};
 use crate::time::span;
+use crate::transcripts;
 use crate::verbs;
 use crate::{CallsVerb, RegistrationsVerb, RouteVerb, Switched, Verb};
 use hyper::Method;
@@ -73,6 +75,8 @@ fn question(verb: &Verb) -> Option<Question> {
         Verb::Groups(verb) => agents::group_question(verb),
         Verb::Rooms(verb) => rooms::question(verb),
         Verb::Im(verb) => im::question(verb),
+        Verb::Transcripts(verb) => transcripts::question(verb),
+        Verb::Directory(verb) => (Method::GET, directory::question(verb)),
         Verb::Route(RouteVerb::Test { from, to }) => (
             Method::GET,
             format!("/api/v1/routes/test?from={}&to={}", escaped(from), escaped(to)),
@@ -142,6 +146,8 @@ fn told(verb: &Verb, answer: &Value) -> Option<String> {
         Verb::Rooms(verb) => rooms::told(verb, answer),
         Verb::Bans(verb) => bans::told(verb, answer),
         Verb::Im(verb) => im::told(verb, answer),
+        Verb::Transcripts(verb) => transcripts::told(verb, answer),
+        Verb::Directory(_) => directory::told(answer),
         Verb::Route(_) => answer["route"].as_str().map(shown),
         Verb::Serve(_) | Verb::Check | Verb::Version | Verb::User(_) => None,
     }
@@ -356,7 +362,7 @@ fn told_why(cdrs: &[Cdr]) -> Option<String> {
 }
 
 /// A word of the API: the kebab-case name of a unit variant.
-fn word(value: &impl serde::Serialize) -> String {
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
     let name = serde_json::to_value(value).ok();
     name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
@@ -471,10 +477,27 @@ mod tests {
             ("rooms drop 3000 2", "DELETE /api/v1/rooms/3000/members/2"),
             ("rooms lock 3000 --off", "PATCH /api/v1/rooms/3000 {\"locked\":false}"),
             ("im list", "GET /api/v1/im/sessions"),
+            ("im end s-1", "POST /api/v1/im/sessions/s-1/end"),
             ("im queue", "GET /api/v1/im/queue"),
             ("im queue 1001", "GET /api/v1/im/queue/1001?limit=1000"),
             ("im drop 1001 m-7", "DELETE /api/v1/im/queue/1001/m-7"),
             ("im drop 1001@a --all", "DELETE /api/v1/im/queue/1001%40a"),
+            ("transcripts list", "GET /api/v1/im/transcripts?limit=100"),
+            (
+                "transcripts list --user 1001 --about i-1 --limit 7 --before 9",
+                "GET /api/v1/im/transcripts?limit=7&user=1001&interaction=i-1&before=9",
+            ),
+            (
+                "transcripts search violin ready --user 1001@a",
+                "GET /api/v1/im/transcripts?limit=100&user=1001%40a&text=violin%20ready",
+            ),
+            ("transcripts export s-1", "GET /api/v1/im/transcripts/s-1"),
+            ("transcripts erase s-1", "DELETE /api/v1/im/transcripts/s-1"),
+            ("directory search", "GET /api/v1/directory?limit=100&text="),
+            (
+                "directory search lewis kate --kind agent --about i-1 --limit 5",
+                "GET /api/v1/directory?limit=5&text=lewis%20kate&kind=agent&interaction=i-1",
+            ),
             ("route test 1000 *97", "GET /api/v1/routes/test?from=1000&to=%2A97"),
         ] {
             assert_eq!(asked(line), expected, "{line}");

@@ -2,6 +2,7 @@
 
 use crate::CallsVerb;
 use crate::client::escaped;
+use crate::remote::word;
 use crate::table::{shown, table};
 use hyper::Method;
 use model::{InteractionView, PartyView};
@@ -107,12 +108,6 @@ fn flags(interaction: &InteractionView, party: &PartyView) -> String {
     ];
     let set: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     set.join(" ")
-}
-
-/// The kebab-case name of a unit variant.
-fn word(value: &impl serde::Serialize) -> String {
-    let name = serde_json::to_value(value).ok();
-    name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -60,6 +60,16 @@ pub enum StoreOp {
         /// These stay.
         except: Vec<MessageId>,
     },
+    /// Forgets what waits for `to` of one conversation, as by [`StoreOp::DeleteMessage`]: the oldest first, and at most
+    /// [`StoreOp::EXPIRED_AT_ONCE`]. [`StoreReply::Expired`]: which; when it names so many, ask again.
+    ForgetTexts {
+        /// Whose.
+        to: Aor,
+        /// Messages with this Call-ID,
+        call_id: Box<str>,
+        /// and a CSeq not above this one.
+        until: u32,
+    },
     /// Forgets messages that expired at or before this moment, at most [`StoreOp::EXPIRED_AT_ONCE`] of them, those that
     /// expired first: [`StoreReply::Expired`]; when it names so many, ask again. Also forgets which delivered messages came,
     /// [`StoreOp::RETRY_WINDOW`] after their acceptance. To be asked every minute or so.
@@ -181,7 +191,7 @@ pub enum StoreReply {
     Bindings(Vec<Binding>),
     /// Answer to [`StoreOp::LoadMessages`].
     Messages(Vec<StoredMessage>),
-    /// Answer to [`StoreOp::ExpireMessages`] and [`StoreOp::DropMessages`]: what was given up.
+    /// Answer to [`StoreOp::ExpireMessages`], [`StoreOp::DropMessages`] and [`StoreOp::ForgetTexts`]: what was given up.
     Expired(Vec<(MessageId, Aor)>),
     /// Answer to [`StoreOp::TakeMessage`]: devices that are still owed a copy.
     Left(u32),

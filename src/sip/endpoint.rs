@@ -362,6 +362,12 @@ impl Endpoint {
         self.clients.disown(client);
     }
 
+    /// What is asked is not wanted any more: the request is not repeated, and an answer belongs to nothing. Not for INVITE, which
+    /// has its CANCEL.
+    pub fn abandon(&mut self, client: ClientId) {
+        self.clients.abandon(&mut self.core, client);
+    }
+
     /// From now on those who ask for our load in their Via are told this (RFC 7339).
     pub fn tell_overload(&mut self, overload: Overload) {
         self.core.pages.overload = Some(overload);

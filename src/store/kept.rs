@@ -91,6 +91,7 @@ pub(crate) fn footprint(op: &StoreOp) -> usize {
             m.from_display.len() + m.call_id.len() + m.content_type.len() + m.body.len() + m.imdn_id.len() + owed
         }
         StoreOp::TakeMessage { device, .. } => device.len(),
+        StoreOp::ForgetTexts { call_id, .. } => call_id.len(),
         StoreOp::DropMessages { except, .. } => size_of_val(except.as_slice()),
         StoreOp::PutDevice(d) => d.key.len(),
         StoreOp::PutReceipt(r) => r.imdn_id.len(),

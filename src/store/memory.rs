@@ -228,6 +228,7 @@ impl Tables {
             StoreOp::DeleteReceipt(id) => self.change_receipt(*id, None),
             StoreOp::LoadReceipts => StoreReply::Receipts(self.receipts.values().cloned().collect()),
             StoreOp::DropMessages { to, id, except } => self.drop_of(to, *id, except),
+            StoreOp::ForgetTexts { to, call_id, until } => self.forget_texts(to, call_id, *until),
             StoreOp::ExpireMessages(now) => self.expire(*now),
             StoreOp::CountMessages => self.count(),
             StoreOp::PutCdr(cdr) => self.put_cdr(cdr),
@@ -417,6 +418,16 @@ impl Tables {
         let ids = self.waiting_for(to, MessageId(0)).map(|message| message.id);
         let ids = ids.filter(|id| only.is_none_or(|only| only == *id) && !except.contains(id));
         let gone: Vec<MessageId> = ids.take(StoreOp::EXPIRED_AT_ONCE).collect();
+        for id in &gone {
+            self.on_delivered(*id);
+        }
+        StoreReply::Expired(gone.into_iter().map(|id| (id, to.clone())).collect())
+    }
+
+    fn forget_texts(&mut self, to: &Aor, call_id: &str, until: u32) -> StoreReply {
+        let theirs = self.waiting_for(to, MessageId(0));
+        let meant = theirs.filter(|message| *message.call_id == *call_id && message.cseq <= until);
+        let gone: Vec<MessageId> = meant.map(|message| message.id).take(StoreOp::EXPIRED_AT_ONCE).collect();
         for id in &gone {
             self.on_delivered(*id);
         }

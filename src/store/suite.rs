@@ -113,6 +113,7 @@ suite! {
     a_device_that_is_forgotten_is_owed_nothing,
     devices_are_read_back_replaced_and_removed,
     receipts_are_read_back_replaced_and_removed,
+    texts_of_a_conversation_are_forgotten_up_to_one_of_them,
     messages_expire_at_their_time,
     expiry_names_a_bounded_number_the_oldest_first,
     messages_are_dropped_one_or_all_but_some_and_stay_known,
@@ -468,6 +469,43 @@ fn receipts_are_read_back_replaced_and_removed(mut s: Subject) {
         s.ask(StoreOp::LoadReceipts),
         StoreReply::Receipts(vec![receipt(1, 0), receipt(2, 1)])
     );
+}
+
+fn texts_of_a_conversation_are_forgotten_up_to_one_of_them(mut s: Subject) {
+    let text = |id, call_id: &str, cseq| {
+        StoreOp::AppendMessage(Box::new(StoredMessage {
+            call_id: call_id.into(),
+            cseq,
+            ..message(id)
+        }))
+    };
+    let for_kate = StoreOp::AppendMessage(Box::new(StoredMessage {
+        to: aor("kate"),
+        call_id: "talk".into(),
+        cseq: 1,
+        ..message(9)
+    }));
+    let said = [
+        text(1, "talk", 256),
+        text(2, "other", 256),
+        text(3, "talk", 512),
+        text(4, "talk", 768),
+    ];
+    s.run(&said);
+    s.run(&[for_kate]);
+    let forget = |until| StoreOp::ForgetTexts {
+        to: aor("bob"),
+        call_id: "talk".into(),
+        until,
+    };
+    let gone = |ids: &[u64]| StoreReply::Expired(ids.iter().map(|id| (MessageId(*id), aor("bob"))).collect());
+    s.run_in_vain(&[forget(512)], StoreError::Full);
+    assert_eq!(s.ask(forget(512)), gone(&[1, 3]));
+    assert_eq!(s.ask(forget(512)), gone(&[]));
+    assert_eq!(s.waiting(), (vec![(aor("bob"), 2), (aor("kate"), 1)], 9));
+    // Who sends it again after a restart does not bring it back.
+    s.run(&said[..1]);
+    assert_eq!(ids_for(&mut s, "desk"), [2, 4]);
 }
 
 fn messages_expire_at_their_time(mut s: Subject) {

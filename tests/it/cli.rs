@@ -2,9 +2,11 @@
 
 use crate::support::node;
 use crate::support::node::{Setup, TestNode};
+use crate::support::page::Page;
 use crate::support::raw::Raw;
 use crate::support::served::{TANDEM, tandem, text};
 use crate::support::talk::Talk;
+use crate::support::wait_for;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -78,6 +80,62 @@ fn messages_that_wait_are_listed_and_dropped() {
         "0 messages dropped\n"
     );
     assert_eq!(out(&ask(&node, &["im", "queue", "1001"])), "no messages wait\n");
+}
+
+#[test]
+fn a_session_is_listed_ended_found_exported_and_erased_by_the_command_line() {
+    let node = Setup::new().set("im.keep_transcripts=true").start();
+    let [mut kate, mut jim] = ["1000", "1001"].map(|user| Page::of_messages(node.http(), user).0);
+    let opened = kate.does(&json!({ "command": "im-open", "target": "1001", "text": "The violin is ready" }));
+    let id = opened["message"]["session"].as_str().unwrap();
+    let listed = out(&ask(&node, &["im", "list"]));
+    assert!(
+        listed.contains(&format!("{id}  establishing  1         1000@")),
+        "{listed}"
+    );
+    assert!(listed.contains("1001@127.0.0.1 (invited)"), "{listed}");
+    assert!(!listed.contains("violin"), "what is said is shown to nobody: {listed}");
+    jim.expect("im-invited");
+    jim.does(&json!({ "command": "im-accept", "session": id }));
+    let listed = out(&ask(&node, &["im", "list"]));
+    assert!(
+        listed.contains(" connected ") && !listed.contains("(invited)"),
+        "{listed}"
+    );
+
+    let ended = ask(&node, &["im", "end", id]);
+    assert_eq!((code(&ended), out(&ended).as_str()), (0, "ended\n"), "{}", err(&ended));
+    assert_eq!(code(&ask(&node, &["im", "end", id])), 1, "it has ended");
+    for page in [&mut kate, &mut jim] {
+        while page.expect("im-changed")["session"]["state"] != "ended" {}
+        page.does(&json!({ "command": "im-done", "session": id }));
+    }
+    let found = wait_for("the transcript", || {
+        let found = out(&ask(&node, &["transcripts", "search", "violin", "--user", "1001"]));
+        found.contains(id).then_some(found)
+    });
+    assert!(found.contains("1000, 1001") && !found.contains("violin"), "{found}");
+    let nothing = ask(&node, &["transcripts", "search", "trumpet"]);
+    assert_eq!(out(&nothing), "no transcripts\n");
+    let exported = out(&ask(&node, &["transcripts", "export", id]));
+    assert!(exported.contains(": The violin is ready\n"), "{exported}");
+    assert_eq!(out(&ask(&node, &["transcripts", "erase", id])), "erased\n");
+    assert_eq!(out(&ask(&node, &["transcripts", "list"])), "no transcripts\n");
+    assert_eq!(code(&ask(&node, &["transcripts", "export", id])), 1, "it is gone");
+}
+
+#[test]
+fn people_are_found_with_what_they_can_take_by_the_command_line() {
+    let node = node();
+    let mut bob = Raw::new(node.sip(), "1001");
+    assert_eq!(bob.register(3_600), 200);
+    let found = out(&ask(&node, &["directory", "search", "bob"]));
+    let line = found.lines().find(|line| line.starts_with("1001 ")).unwrap();
+    assert!(line.contains("Bob Demo") && line.ends_with("  call"), "{found}");
+    let groups = out(&ask(&node, &["directory", "search", "--kind", "group", "--limit", "1"]));
+    assert!(groups.lines().nth(1).unwrap().contains(" group "), "{groups}");
+    let nobody = ask(&node, &["directory", "search", "zebra"]);
+    assert_eq!(out(&nobody), "nobody is found\n");
 }
 
 #[test]

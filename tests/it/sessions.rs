@@ -235,6 +235,53 @@ fn two_softphones_talk_in_a_session_whose_page_comes_and_goes() {
 }
 
 #[test]
+fn a_session_is_transferred_to_a_softphone_and_a_page_is_added_while_a_page_comes_and_goes() {
+    let node = node();
+    let [mut kate, mut jim] = pages(&node);
+    let mut bob = phone(node.sip(), "1002", "1001");
+    let session = invite(&mut kate, "1001", "It is about the violin.");
+    jim.expect("im-invited");
+    does(&mut jim, "im-accept", &session);
+    becomes(&mut kate, "connected");
+    // His connection breaks; meanwhile she hands him over to somebody with a softphone.
+    let before = jim.seq;
+    drop(jim);
+    kate.does(&json!({ "command": "im-transfer", "session": session, "target": "1002" }));
+    bob.logged("brings you into a conversation with Bob Demo");
+    let place = |session: &Value, user: &str| {
+        let parties = session["parties"].as_array().unwrap().iter();
+        parties.rev().find(|party| party["user"] == user).unwrap().clone()
+    };
+    while place(&kate.expect("im-changed")["session"], "1000@127.0.0.1")["standing"] != "transferred" {}
+    bob.write("I know violins.");
+    said(&node, 2);
+    let mut jim = Page::back(node.http(), "1001", before);
+    hears(&mut jim, "I know violins.");
+    say(&mut jim, &session, "It has no strings.");
+    bob.logged("It has no strings.");
+
+    // He brings her back; this time her connection breaks.
+    let target = json!({ "command": "im-add", "session": session, "target": "1000" });
+    jim.does(&target);
+    kate.expect("im-invited");
+    does(&mut kate, "im-accept", &session);
+    let before = kate.seq;
+    drop(kate);
+    bob.write("Strings are here.");
+    said(&node, 4);
+    let mut kate = Page::back(node.http(), "1000", before);
+    hears(&mut kate, "Strings are here.");
+    let read = json!({ "command": "im-read", "session": session, "seq": 4 });
+    let joined = kate.does(&read);
+    let of_kate = place(&joined["session"], "1000@127.0.0.1");
+    jim.does(&json!({ "command": "im-drop", "session": session, "party": of_kate["id"] }));
+    while place(&kate.expect("im-changed")["session"], "1000@127.0.0.1")["standing"] != "dropped" {}
+    bob.logged("(Alice Demo was taken out)");
+    say(&mut jim, &session, "Now we two.");
+    bob.logged("Now we two.");
+}
+
+#[test]
 fn a_session_goes_on_when_the_switch_is_killed_in_the_middle() {
     let mut served = Served::start(Setup::new());
     let http = served.http();

@@ -150,6 +150,20 @@ fn tells_a_phone_by_text_that_a_page_declined_or_did_not_answer() {
 }
 
 #[test]
+fn brings_a_message_to_who_is_ready_of_a_group_or_a_skill() {
+    let node = Setup::new().set("groups.agents.login=registration").start();
+    sipp(
+        &node,
+        &[
+            "message_group_nobody",
+            "message_group",
+            "message_skill",
+            "message_group_nobody",
+        ],
+    );
+}
+
+#[test]
 fn tells_the_sender_why_a_message_came_to_nothing() {
     sipp(
         &Setup::new().start(),

@@ -116,6 +116,9 @@ pub fn settings() -> Settings {
         ignore: 60,
         early: 150,
         slow: 20,
+        refuse: 15,
+        envelopes: 400,
+        short: 20,
         answer: (100, 4_000),
         talk_at_least: Duration::ZERO,
         longest_setup: RING_TIMEOUT + Duration::from_secs(32),
@@ -261,6 +264,9 @@ pub fn quiet(users: usize, test: &str) -> World {
         ignore: 0,
         early: 0,
         slow: 0,
+        refuse: 0,
+        envelopes: 0,
+        short: 0,
         ..settings()
     };
     let mut world = World::new(5, users, users, Network::PERFECT, settings);
@@ -291,6 +297,9 @@ pub fn finish(world: &mut World) {
     }
     letters_arrive(world);
     world.ledger.check_letters(world.now);
+    world
+        .ledger
+        .check_notifications(world.now, |letter| world.store.has_failed(letter));
     if world.ledger.to_each {
         let (phones, users) = (world.phones.len(), world.users);
         let devices_of = |reader| (reader..phones).step_by(users).collect();
@@ -315,19 +324,26 @@ pub fn finish(world: &mut World) {
 
 /// Everybody comes back, writes what is still to be written, and gets what waits.
 pub fn letters_arrive(world: &mut World) {
+    world.settings.refuse = 0;
     for index in 0..world.phones.len() {
         world.vanish(index);
         world.appear(index);
     }
     for _ in 0..120 {
         world.run_for(Duration::from_secs(10));
-        if world.ledger.letters_under_way() == 0 && world.store.messages().next().is_none() {
+        if world.ledger.letters_under_way(world.now) == 0 && world.store.messages().next().is_none() {
             break;
         }
     }
     let left = world.store.messages().count();
     if left > 0 {
-        world.violated("", &format!("{left} letters wait although everybody is there"));
+        let first = world
+            .store
+            .messages()
+            .next()
+            .and_then(|one| world.store.text_of(one.id));
+        let what = format!("{left} letters wait although everybody is there");
+        world.violated(first.unwrap_or(""), &what);
     }
 }
 

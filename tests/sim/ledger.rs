@@ -1,6 +1,10 @@
 //! What must be true, and what has been seen of it. Whoever sees something that must not be says so here, and the run ends
 //! with the messages around it and the command that repeats it.
 
+mod truth;
+
+pub use truth::Mark;
+
 use crate::talk::Talk;
 use crate::text::{Text, uri_of};
 use bytes::Bytes;
@@ -9,6 +13,7 @@ use model::Direction;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use truth::Truth;
 
 /// Messages remembered for the report: some virtual seconds.
 const REMEMBERED: usize = 40_000;
@@ -29,8 +34,8 @@ pub struct Ledger {
     trace: VecDeque<Line>,
     legs: BTreeMap<String, Leg>,
     letters: BTreeMap<String, Letter>,
-    /// Letter by the branch under which the switch sent it to a device.
-    copies: HashMap<String, String>,
+    /// Letter by the branch under which the switch that runs has sent it to a device, and when first.
+    copies: HashMap<String, (String, Mono)>,
     /// Letter by the Call-ID its sender gave it.
     names: HashMap<String, String>,
     /// When the switch died last, or came back from it.
@@ -38,6 +43,8 @@ pub struct Ledger {
     taken: u64,
     /// Which device has which letter, under which name of the switch first.
     devices: HashMap<(String, usize), String>,
+    /// Which device has refused which letter.
+    refused: HashSet<(String, usize)>,
     /// The last letter of each sender that each device got for the first time.
     last_of_sender: HashMap<(usize, usize), String>,
     /// Letters that were said in sessions.
@@ -86,7 +93,9 @@ struct Leg {
 
 /// One message of a user to another.
 struct Letter {
+    /// Which phone wrote it, and whose that is.
     sender: usize,
+    user: usize,
     reader: usize,
     /// What its sender was told; 0 while nothing.
     status: u16,
@@ -96,6 +105,7 @@ struct Letter {
     confirmed: bool,
     /// Its sender had no answer when the switch died: it writes again, and a device may have it under the same name already.
     repeated: bool,
+    truth: Truth,
 }
 
 impl Ledger {
@@ -190,13 +200,21 @@ impl Ledger {
         match method {
             "INVITE" if status == 0 && text.to_tag().is_empty() => self.expect(now, &text, Direction::Out),
             "INVITE" if (100..=299).contains(&status) => self.expect_caller(now, &text),
-            // What a session sends is looked at when it is taken.
-            "MESSAGE" if status == 0 && !text.get("X-IM-Session").is_empty() => {}
+            "MESSAGE" if status == 0 && !text.get("X-IM-Session").is_empty() => {
+                if let Err(why) = self.talk.on_sent(&text) {
+                    self.violated(now, text.call_id(), &why);
+                }
+            }
             "MESSAGE" if status == 0 => self.on_copy(now, &text),
-            "MESSAGE" if status == 200 => self.on_done(text.call_id()),
+            "MESSAGE" if status == 200 => {
+                self.on_final(now, text.call_id(), status);
+                self.on_done(text.call_id());
+            }
+            "MESSAGE" if status >= 300 && !matches!(status, 401 | 407) => self.on_final(now, text.call_id(), status),
             "MESSAGE" if status == 202 && !has_kept(text.call_id()) && !self.is_said(text.call_id()) => {
                 self.violated(now, text.call_id(), "202 to a message that is not on disk");
             }
+            "MESSAGE" if status == 202 => self.on_final(now, text.call_id(), status),
             _ => {}
         }
     }
@@ -219,10 +237,14 @@ impl Ledger {
 
     /// The switch sends a letter to a device.
     fn on_copy(&mut self, now: Mono, text: &Text) {
+        if Mark::of(&text.body).is_some() {
+            return;
+        }
+        let id = text.words().to_owned();
+        self.check_not_refused(now, &id);
         if self.copies.contains_key(text.branch()) {
             return;
         }
-        let id = text.body.trim().to_owned();
         match self.letters.get(&id) {
             None => self.violated(now, text.call_id(), "the switch sends a message that nobody wrote"),
             Some(letter) if letter.confirmed && !letter.repeated && !self.to_each => {
@@ -230,7 +252,7 @@ impl Ledger {
             }
             Some(_) => {}
         }
-        self.copies.insert(text.branch().to_owned(), id);
+        self.copies.insert(text.branch().to_owned(), (id, now));
     }
 
     /// Something was said in a session: it is on disk.
@@ -258,23 +280,33 @@ impl Ledger {
     }
 
     /// After a crash nobody knows what was confirmed and not yet deleted from disk.
-    pub fn forget_confirmations(&mut self) {
+    pub fn forget_confirmations(&mut self, now: Mono) {
+        self.copies.clear();
         for letter in self.letters.values_mut() {
             letter.confirmed = false;
             letter.repeated |= letter.status == 0;
+            letter.truth.on_crash(now);
         }
     }
 
-    /// A user writes a letter.
-    pub fn on_letter(&mut self, id: &str, call_id: &str, sender: usize, reader: usize) {
+    /// A user writes a letter, by a phone of his. `asks`: he wants to hear what becomes of it; it may be given up then.
+    pub fn on_letter(
+        &mut self,
+        id: &str,
+        call_id: &str,
+        (sender, user, reader): (usize, usize, usize),
+        (asks, expires): (bool, Option<Mono>),
+    ) {
         self.names.insert(call_id.to_owned(), id.to_owned());
         let letter = Letter {
             sender,
+            user,
             reader,
             status: 0,
             taken: None,
             confirmed: false,
             repeated: false,
+            truth: Truth::of(asks, expires),
         };
         self.letters.insert(id.to_owned(), letter);
     }
@@ -305,7 +337,8 @@ impl Ledger {
 
     /// What one sender writes reaches a device in his order. Ids rise, and he writes the next when he has an answer.
     fn check_order(&mut self, now: Mono, id: &str, device: usize) {
-        let Some(letter) = self.letters.get(id).filter(|_| self.to_each) else {
+        let in_order = |letter: &&Letter| self.to_each && !letter.truth.refused;
+        let Some(letter) = self.letters.get(id).filter(in_order) else {
             return;
         };
         let before = self.last_of_sender.insert((letter.sender, device), id.to_owned());
@@ -336,6 +369,9 @@ impl Ledger {
             if !matches!(letter.status, 200 | 202) || self.said.contains(id) {
                 continue;
             }
+            if letter.truth.refused || letter.truth.is_over(now) && letter.taken.is_none() {
+                continue;
+            }
             let Some(taken) = letter.taken else {
                 self.violated(now, id, &format!("{} to a message that is lost", letter.status));
             };
@@ -352,6 +388,9 @@ impl Ledger {
     pub fn check_copies(&self, now: Mono, devices_of: impl Fn(usize) -> Vec<usize>) {
         for (id, letter) in self.letters.iter().filter(|(_, one)| matches!(one.status, 200 | 202)) {
             for device in devices_of(letter.reader) {
+                if letter.truth.is_over(now) || self.refused.contains(&(id.clone(), device)) {
+                    continue;
+                }
                 if !self.devices.contains_key(&(id.clone(), device)) {
                     self.violated(
                         now,
@@ -364,8 +403,9 @@ impl Ledger {
     }
 
     /// Letters that were accepted and have not reached anybody.
-    pub fn letters_under_way(&self) -> usize {
-        let is_open = |letter: &Letter| matches!(letter.status, 200 | 202) && letter.taken.is_none();
+    pub fn letters_under_way(&self, now: Mono) -> usize {
+        let is_lost = |letter: &Letter| letter.taken.is_none() && !letter.truth.is_over(now);
+        let is_open = |letter: &Letter| matches!(letter.status, 200 | 202) && is_lost(letter);
         let pagers = self.letters.iter().filter(|(id, _)| !self.said.contains(*id));
         pagers.filter(|(_, letter)| is_open(letter)).count()
     }

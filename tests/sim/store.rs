@@ -18,6 +18,8 @@ pub struct Store {
     kept: HashSet<Box<str>>,
     /// What each of them says.
     texts: HashMap<MessageId, String>,
+    /// Letters of which a notification could not be kept.
+    failed: HashSet<String>,
     /// What was ever said in sessions and is on disk.
     said: HashSet<Box<str>>,
     waiting: VecDeque<(Option<Token>, StoreOp)>,
@@ -41,6 +43,7 @@ impl Store {
             let may_fail = token.is_some() && !matches!(op, StoreOp::LoadDevices);
             let fails = may_fail && random.permille(self.failing);
             let reply = if fails {
+                self.failed.extend(notified(&op));
                 StoreReply::Failed(StoreError::Io)
             } else {
                 self.run(op)
@@ -84,6 +87,11 @@ impl Store {
         self.kept.contains(call_id)
     }
 
+    /// Whether a notification about this letter could not be kept: it is not told again before a restart.
+    pub fn has_failed(&self, letter: &str) -> bool {
+        self.failed.contains(letter)
+    }
+
     /// Whether a text of a session is, or was, on disk.
     pub fn has_said(&self, text: &str) -> bool {
         self.said.contains(text)
@@ -116,4 +124,14 @@ impl Store {
     pub fn sessions(&self) -> (usize, usize) {
         (self.tables.sessions.len(), self.tables.said.len())
     }
+}
+
+/// The letter that a message to be kept is a notification about.
+fn notified(op: &StoreOp) -> Option<String> {
+    let StoreOp::AppendMessage(message) = op else {
+        return None;
+    };
+    let body = String::from_utf8_lossy(&message.body);
+    let id = crate::text::element(&body, "message-id");
+    (!id.is_empty()).then(|| id.to_owned())
 }

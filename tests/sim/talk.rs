@@ -35,6 +35,8 @@ pub struct Talk {
     partners: HashMap<usize, usize>,
     /// Which phone has which text, under which name first.
     names: HashMap<(usize, String), (String, u32)>,
+    /// Texts that a phone has refused.
+    refused: BTreeSet<String>,
     /// The number of the text that each user's phones got last of each session.
     last_taken: HashMap<(usize, SessionId), u64>,
 }
@@ -55,6 +57,8 @@ struct Said {
     phones: BTreeSet<usize>,
     /// Of them those who have it, or were said not to.
     settled: BTreeSet<usize>,
+    /// Of all users those who were said not to get it, and what crashes there had been.
+    failed: BTreeMap<usize, u32>,
     /// It is known for whom it failed.
     is_open: bool,
     /// Crashes before it was told.
@@ -138,13 +142,14 @@ impl Talk {
                 };
                 let parties = view.into_iter().flat_map(|view| &view.parties);
                 let phones = parties.filter(by_phone).map(|party| user_of(&party.user)).collect();
-                let settled = BTreeSet::new();
+                let (settled, failed) = (BTreeSet::new(), BTreeMap::new());
                 let (is_open, crashes) = (true, self.crashes);
                 let said = Said {
                     session,
                     seq,
                     phones,
                     settled,
+                    failed,
                     is_open,
                     crashes,
                 };
@@ -166,6 +171,7 @@ impl Talk {
                 }
                 if let Some(said) = said {
                     said.settled.extend(user);
+                    said.failed.extend(user.map(|user| (user, self.crashes)));
                     // After a crash nobody here knows yet who that is.
                     said.is_open &= user.is_some();
                 }
@@ -246,9 +252,23 @@ impl Talk {
         }
     }
 
+    /// The switch sends a text of a session to a phone, for the first time or again: what must not be about that.
+    pub fn on_sent(&self, text: &Text) -> Result<(), String> {
+        let to = uri_of(text.get("To")).trim_start_matches("sip:");
+        let user = to.split('@').next().and_then(|user| user.parse::<usize>().ok());
+        let user = user.map(|user| user.wrapping_sub(1000));
+        let failed = self.said.get(text.words()).and_then(|said| said.failed.get(&user?));
+        match failed {
+            Some(crashes) if *crashes == self.crashes => {
+                Err("the switch sends a text of which it has said that it failed".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A phone has taken what a session sent it: what must not be about that.
     pub fn on_taken(&mut self, text: &Text, user: usize, device: usize) -> Result<(), String> {
-        let words = text.body.trim().to_owned();
+        let words = text.words().to_owned();
         let session = text.get("X-IM-Session").parse::<SessionId>()?;
         let from = uri_of(text.get("From")).trim_start_matches("sip:");
         let partner = from.split('@').next().and_then(|user| user.parse::<usize>().ok());
@@ -260,13 +280,14 @@ impl Talk {
         if self.crashes > 0 && !self.said.contains_key(&words) {
             // It was on disk when the switch died, and nobody had been told.
             let seq = u64::from(text.cseq() / 256);
-            let (phones, settled) = (BTreeSet::new(), BTreeSet::new());
+            let (phones, settled, failed) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
             let (is_open, crashes) = (!self.failed.contains(&(session, seq)), self.crashes);
             let said = Said {
                 session,
                 seq,
                 phones,
                 settled,
+                failed,
                 is_open,
                 crashes,
             };
@@ -278,7 +299,9 @@ impl Talk {
         // Of several devices the first one counts; another may be behind. What a page shows too is sent to a phone once at
         // most: a slow one may show what the old switch sent after what the new one did.
         let is_of_old = said.crashes < self.crashes && user < self.pages.len();
-        if said.settled.insert(user) && said.is_open && !is_of_old {
+        // What a device has refused comes behind the others when it is asked anew.
+        let is_in_order = said.is_open && !is_of_old && !self.refused.contains(&words);
+        if said.settled.insert(user) && is_in_order {
             let last = self.last_taken.insert((user, session), said.seq);
             if let Some(last) = last.filter(|last| *last > said.seq) {
                 return Err(format!("user {user} gets number {} after number {last}", said.seq));
@@ -291,13 +314,24 @@ impl Talk {
         }
     }
 
+    /// A phone refuses a text.
+    pub fn on_refused(&mut self, words: &str) {
+        self.refused.insert(words.to_owned());
+    }
+
+    /// Whether this phone has this text already.
+    pub fn has(&self, words: &str, device: usize) -> bool {
+        self.names.contains_key(&(device, words.to_owned()))
+    }
+
     /// At the end: who took part by phone has it all.
-    fn check_said(&self) -> Result<(), String> {
+    fn check_said(&self) -> Result<(), (String, String)> {
         for (text, said) in self.said.iter().filter(|(_, said)| said.is_open) {
             if let Some(user) = said.phones.difference(&said.settled).next() {
-                return Err(format!(
-                    "user {user} never got {text}, number {} of {}",
-                    said.seq, said.session
+                let (seq, session) = (said.seq, said.session);
+                return Err((
+                    text.clone(),
+                    format!("user {user} never got {text}, number {seq} of {session}"),
                 ));
             }
         }
@@ -535,8 +569,8 @@ fn wind_down(world: &mut World) {
         }
     }
     world.run_for(Duration::from_secs(600));
-    if let Err(why) = world.ledger.talk.check_said() {
-        world.violated("", &why);
+    if let Err((text, why)) = world.ledger.talk.check_said() {
+        world.violated(&text, &why);
     }
     let left = (world.figure("im_sessions"), world.store.sessions());
     if left != (0, (0, 0)) {

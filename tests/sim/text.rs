@@ -73,6 +73,21 @@ impl Text {
         parameter(self.get("To"), "tag")
     }
 
+    /// What is said, without an envelope (RFC 3862).
+    pub fn words(&self) -> &str {
+        match self.get("Content-Type") {
+            "message/cpim" => self.body.rsplit("\r\n\r\n").next().unwrap_or("").trim(),
+            _ => self.body.trim(),
+        }
+    }
+
+    /// What its sender calls what is in the envelope, if it asks to be told that it was seen.
+    pub fn asks_display(&self) -> Option<&str> {
+        let value = |name: &str| self.body.lines().find_map(|line| line.strip_prefix(name));
+        let wishes = value("imdn.Disposition-Notification: ")?;
+        wishes.contains("display").then(|| value("imdn.Message-ID: "))?
+    }
+
     /// The URI of Contact.
     pub fn target(&self) -> String {
         uri_of(self.get("Contact")).to_owned()
@@ -95,6 +110,16 @@ pub fn uri_of(value: &str) -> &str {
         (Some(from), Some(to)) if from < to => &value[from + 1..to],
         _ => value,
     }
+}
+
+/// What stands in an XML element without attributes; empty if there is none.
+pub fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let inside = || {
+        xml.split_once(&format!("<{name}>"))?
+            .1
+            .split_once(&format!("</{name}>"))
+    };
+    inside().map_or("", |(text, _)| text)
 }
 
 /// A request on its way out, before it has a Via.

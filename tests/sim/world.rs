@@ -196,6 +196,7 @@ impl World {
         match what {
             What::ToSwitch(peer, bytes) => {
                 if self.node.is_some() {
+                    self.ledger.on_heard(self.now, &bytes);
                     let flow = flow(peer);
                     self.input(Input::Datagram { flow, bytes });
                 }
@@ -257,7 +258,7 @@ impl World {
         // Nobody may have been told that these were said, and they were.
         self.store.said().for_each(|text| self.ledger.on_said(text));
         self.media = MediaPlane::default();
-        self.ledger.forget_confirmations();
+        self.ledger.forget_confirmations(self.now);
         self.ledger.talk.on_crash();
         self.ledger.count("crashes");
         self.disturb();

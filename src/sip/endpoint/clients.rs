@@ -127,6 +127,12 @@ impl Clients {
         }
     }
 
+    pub fn abandon(&mut self, core: &mut Core, id: ClientId) {
+        if self.entry(id).is_some_and(|entry| entry.method != Method::Invite) {
+            self.remove(core, id.index);
+        }
+    }
+
     pub fn heed_late(&mut self, id: ClientId) {
         if let Some(entry) = self.entry(id) {
             entry.heeds_late = entry.method != Method::Invite;

@@ -48,6 +48,9 @@ const FORGOTTEN_AT_ONCE: i64 = 65_536;
 const FIND_DROPPED: &str = "SELECT id FROM message WHERE recipient = ?1 AND delivered = 0 AND (?2 IS NULL OR id = ?2)
     ORDER BY id LIMIT ?3";
 
+const FIND_TEXTS: &str = "SELECT id FROM message WHERE recipient = ?1 AND delivered = 0 AND call_id = ?2 AND cseq <= ?3
+    ORDER BY id LIMIT ?4";
+
 const WAITING_OF: &str = "SELECT id, sender, accepted_at, expires_at, content_type, length(body), taken
     FROM message WHERE recipient = ?1 AND delivered = 0 AND id > ?2 ORDER BY id LIMIT ?3";
 
@@ -176,6 +179,21 @@ pub(super) fn drop_of(
         let mut gone = rows.collect::<Result<Vec<_>>>()?;
         gone.retain(|id| !except.contains(id));
         gone.truncate(StoreOp::EXPIRED_AT_ONCE);
+        for id in &gone {
+            delete(connection, *id)?;
+        }
+        Ok(StoreReply::Expired(
+            gone.into_iter().map(|id| (id, to.clone())).collect(),
+        ))
+    })
+}
+
+/// The same of one conversation.
+pub(super) fn forget_texts(connection: &Connection, to: &Aor, call_id: &str, until: u32) -> Result<StoreReply> {
+    whole(connection, || {
+        let mut find = connection.prepare_cached(FIND_TEXTS)?;
+        let values = (to.as_str(), call_id, until, StoreOp::EXPIRED_AT_ONCE as i64);
+        let gone = find.query_map(values, id)?.collect::<Result<Vec<_>>>()?;
         for id in &gone {
             delete(connection, *id)?;
         }

@@ -201,6 +201,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
         StoreOp::DeleteReceipt(id) => receipt::delete(connection, *id),
         StoreOp::LoadReceipts => receipt::load(connection),
         StoreOp::DropMessages { to, id, except } => message::drop_of(connection, to, *id, except),
+        StoreOp::ForgetTexts { to, call_id, until } => message::forget_texts(connection, to, call_id, *until),
         StoreOp::ExpireMessages(now) => message::expire(connection, *now),
         StoreOp::CountMessages => message::count(connection),
         StoreOp::PutCdr(cdr) => cdr::put(connection, cdr),

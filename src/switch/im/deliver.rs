@@ -55,13 +55,15 @@ impl Im {
         }
     }
 
-    /// Notes which devices are to get copies of their own.
+    /// Notes which devices are to get copies of their own; of a body that only some take, none but those.
     fn owe(&mut self, cx: &mut Cx<'_>, number: u64) {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
         if !delivery.letter.is_transient && cx.core.config.im.store {
-            let expected = self.devices.expected(&delivery.letter.to, cx.now.wall);
+            let (to, kind) = (&delivery.letter.to, delivery.letter.kind());
+            let takes = |device: &&str| kind.is_none_or(|kind| self.devices.takes(to, device).has(kind));
+            let expected = self.devices.expected(to, cx.now.wall).filter(takes);
             delivery.owed = expected.map(Into::into).collect();
         }
     }
@@ -85,15 +87,32 @@ impl Im {
         };
         match verdict {
             Verdict::Took => return self.on_taken(cx, number, &fork.device),
-            Verdict::Refused(refusal) => delivery.note_refusal(&fork.device, refusal),
+            Verdict::Refused(refusal) => {
+                self.pass_over_copy(number, &fork.device, refusal.is_for_good());
+                if let Some(delivery) = self.deliveries.get_mut(&number) {
+                    delivery.note_refusal(&fork.device, refusal);
+                }
+            }
             Verdict::Unable(_, after) => {
                 delivery.was_heard = true;
                 delivery.retry_after = delivery.retry_after.max(after);
             }
             Verdict::Absent => delivery.silent.push(fork),
         }
-        if delivery.forks.is_empty() {
+        if self.deliveries.get(&number).is_some_and(|one| one.forks.is_empty()) {
             self.on_all_failed(cx, number);
+        }
+    }
+
+    /// A device refuses the copy of its own that is stored for it, or about to be: it waits for the device to come anew.
+    fn pass_over_copy(&mut self, number: u64, device: &str, for_good: bool) {
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return;
+        };
+        let is_stored = delivery.slot.is_none() && matches!(delivery.stage, Stage::Keeping | Stage::Kept);
+        if is_stored && delivery.owed.iter().any(|owed| **owed == *device) {
+            let (to, device) = (delivery.letter.to.clone(), device.into());
+            self.pass_over(&Slot { to, device }, delivery.letter.id, for_good);
         }
     }
 
@@ -216,8 +235,9 @@ impl Im {
             }
             Stage::Keeping | Stage::Kept => {
                 let is_kept = delivery.stage == Stage::Kept;
-                let device = device.into();
-                self.ask(cx.core, StoreOp::TakeMessage { id, device }, Question::Take(to, id));
+                let device: Box<str> = device.into();
+                let question = Question::Take(to, id, device.clone());
+                self.ask(cx.core, StoreOp::TakeMessage { id, device }, question);
                 if is_kept {
                     self.conclude(cx, number);
                 }
@@ -298,6 +318,10 @@ impl Im {
             } else {
                 self.give_up(cx, number, &Reply::new(480));
             };
+        }
+        if delivery.is_taken && delivery.owed.is_empty() {
+            // Who has not answered has it by another way, or will not come back.
+            return self.succeed(cx, number);
         }
         delivery.stage = Stage::Keeping;
         let stored = Box::new(StoredMessage {
@@ -381,10 +405,15 @@ impl Im {
             return;
         };
         if delivery.forks.is_empty() {
-            let to = delivery.letter.to.clone();
+            let (to, slots, after) = (delivery.letter.to.clone(), delivery.slots(), delivery.retry_after);
+            let has_failed = !delivery.tried.is_empty() && !delivery.is_taken;
             self.expect_late(number);
             self.end_live(cx, number);
-            self.kick(cx, &to);
+            match has_failed {
+                // Who could not take it a moment ago is given the same time as after any try.
+                true => slots.iter().for_each(|slot| self.rest(cx, slot, after)),
+                false => self.kick(cx, &to),
+            }
         }
     }
 
@@ -446,8 +475,16 @@ impl Im {
             let letter = &delivery.letter;
             tracing::info!(call_id = &*letter.call_id, to = %letter.to, status = reply.status, "message not delivered");
         }
+        // Who has not answered is not to get what its sender is told that nobody has.
+        self.take_back(cx, number);
         self.answer(cx, number, reply);
         self.end_live(cx, number);
+    }
+
+    /// The copies that are with devices are not sent again, and no answer to them is waited for.
+    pub(super) fn take_back(&self, cx: &mut Cx<'_>, number: u64) {
+        let forks = self.deliveries.get(&number).into_iter().flat_map(|one| &one.forks);
+        forks.for_each(|fork| cx.core.endpoint.abandon(fork.client));
     }
 
     /// Answers the sender, once.

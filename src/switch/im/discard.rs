@@ -101,7 +101,7 @@ impl Im {
 
 impl Reader {
     /// Deliveries to this reader.
-    fn under_way(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn under_way(&self) -> impl Iterator<Item = u64> {
         let sent = self.trays.iter().filter_map(|tray| tray.run.sending());
         self.live.iter().copied().chain(sent)
     }

@@ -48,8 +48,9 @@ impl Im {
         let expected = self.devices.expected(&to, cx.now.wall).map(Box::<str>::from);
         let took: Vec<Box<str>> = expected.filter(|device| !owed.contains(device)).collect();
         for device in took {
+            let question = Question::Take(to.clone(), known, device.clone());
             let take = StoreOp::TakeMessage { id: known, device };
-            self.ask(cx.core, take, Question::Take(to.clone(), known));
+            self.ask(cx.core, take, question);
         }
     }
 }

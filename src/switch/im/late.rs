@@ -121,11 +121,8 @@ impl Im {
             reader.tray(tray).run.pass(id);
         }
         if is_counted {
-            self.ask(
-                cx.core,
-                StoreOp::TakeMessage { id, device },
-                Question::Take(to.clone(), id),
-            );
+            let question = Question::Take(to.clone(), id, device.clone());
+            self.ask(cx.core, StoreOp::TakeMessage { id, device }, question);
         } else {
             cx.core.store(StoreOp::DeleteMessage(id));
             self.uncount(&to, id);

@@ -18,6 +18,7 @@ mod letter;
 mod post;
 mod queue;
 mod recent;
+mod seen;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
@@ -103,11 +104,13 @@ enum Question {
     /// To forget the message that a run has brought from this tray.
     Delete(Slot, MessageId),
     /// To forget that this device was owed a message; it is off the queue if no other is.
-    Take(Aor, MessageId),
+    Take(Aor, MessageId, Box<str>),
     /// To forget a device and what it was owed.
     Forget,
     /// To drop messages of a reader, this one or all; so many are gone.
     Drop(Dropping),
+    /// To forget what its reader has seen at a page.
+    Seen(seen::Seen),
     /// How much waits; numbers given since are not below this one.
     Recount(u64),
     Expire,
@@ -313,7 +316,13 @@ impl Im {
             (Some(Question::Load(slot)), StoreReply::Messages(messages)) => self.on_loaded(cx, &slot, messages),
             (Some(Question::Load(slot)), _) => self.on_load_failed(cx, &slot),
             (Some(Question::Delete(slot, id)), reply) => self.on_deleted(cx, &slot, id, &reply),
-            (Some(Question::Take(to, id)), StoreReply::Left(0)) => self.uncount(&to, id),
+            (Some(Question::Take(to, id, _)), StoreReply::Left(0)) => self.uncount(&to, id),
+            (Some(Question::Take(to, id, device)), StoreReply::Failed(why)) => {
+                // It is left to the store; how much waits is counted again each minute.
+                cx.core.tally.store_failures += 1;
+                tracing::error!(%to, message = %id, %why, "delivered copy not forgotten yet");
+                cx.core.store(StoreOp::TakeMessage { id, device });
+            }
             (Some(Question::Forget), StoreReply::Expired(complete)) => {
                 for (id, to) in complete {
                     self.uncount(&to, id);
@@ -321,10 +330,17 @@ impl Im {
             }
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
             (Some(Question::Drop(dropping)), reply) => self.on_dropped(cx, dropping, reply),
+            (Some(Question::Seen(seen)), StoreReply::Expired(gone)) => self.on_seen_forgotten(cx, seen, &gone),
             (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
                 self.on_recounted(number, per_user)
             }
-            (Some(Question::Take(..) | Question::Forget | Question::Recount(_) | Question::Expire) | None, _) => {}
+            (
+                Some(
+                    Question::Take(..) | Question::Forget | Question::Seen(_) | Question::Recount(_) | Question::Expire,
+                )
+                | None,
+                _,
+            ) => {}
         }
         self.settle(cx);
     }

@@ -102,6 +102,12 @@ impl Run {
         }
     }
 
+    /// What is meant needs to be sent no more, whatever of it the store was asked for before now.
+    pub(super) fn pass_all(&mut self, is_meant: impl Fn(&StoredMessage) -> bool) {
+        self.lot.retain(|message| !is_meant(message));
+        self.is_void |= matches!(self.state, State::Loading);
+    }
+
     /// Nothing that the store was asked for before now is to be sent: it is asked again.
     pub(super) fn void(&mut self) {
         self.lot.clear();
@@ -146,6 +152,8 @@ impl Im {
         };
         if is_new {
             for tray in &mut reader.trays {
+                // What it refused it is owed still: it may take it today.
+                tray.is_owed |= !tray.refused.is_empty();
                 tray.refused.clear();
                 tray.run.failures = 0;
             }

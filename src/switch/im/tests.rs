@@ -6,6 +6,7 @@ mod discard;
 mod names;
 pub(super) mod notices;
 mod policy;
+mod retry;
 
 use crate::Command;
 use crate::core::cx;

@@ -96,6 +96,9 @@ fn activity(view: &PresenceView) -> Option<&str> {
         DeviceState::Idle | DeviceState::Offline if view.do_not_disturb => return Some("busy"),
         DeviceState::Idle | DeviceState::Offline => {}
     }
+    if wraps_up(view) {
+        return Some("busy");
+    }
     let published = Some(&*view.activity).filter(|activity| !activity.is_empty());
     match overall(view) {
         None | Some(AgentStatus::Ready | AgentStatus::LoggedOff) => published.map(known_activity),
@@ -129,8 +132,14 @@ fn known_activity(reason: &str) -> &str {
 /// Does not want to be disturbed, is on a break, or has something left to do; and does not talk just now.
 pub(crate) fn is_absent(view: &PresenceView) -> bool {
     let talks = matches!(view.device, DeviceState::InCall | DeviceState::Ringing);
-    let rests = || matches!(overall(view), Some(AgentStatus::NotReady | AgentStatus::AfterCall));
+    let rests = || wraps_up(view) || overall(view) == Some(AgentStatus::NotReady);
     !talks && (view.do_not_disturb || rests())
+}
+
+/// Does what is left to do after a call. As while it lasted that is what others are to know, whatever messages could be taken.
+fn wraps_up(view: &PresenceView) -> bool {
+    let voice = view.voice.as_ref();
+    voice.is_some_and(|voice| voice.state == AgentStatus::AfterCall)
 }
 
 /// The most that one of an agent's media is good for.
@@ -163,6 +172,7 @@ fn text(view: &PresenceView) -> &str {
     match (voice.state, view.im.as_ref().map(|im| im.state)) {
         (AgentStatus::Ready, Some(AgentStatus::Ready) | None) => says(view, "ready"),
         (AgentStatus::Ready, _) => "ready for calls",
+        (AgentStatus::AfterCall, _) => "after-call work",
         (_, Some(AgentStatus::Ready)) => "ready for messages",
         (voice, im) => match voice.max(im.unwrap_or_default()) {
             AgentStatus::NotReady => reason(view).unwrap_or("not ready"),

@@ -5,7 +5,7 @@ use crate::config::{Audience, Config, Role};
 use crate::testing::stage::{JIM, KATE, Stage};
 use crate::testing::{DOMAIN, World, config};
 use crate::{Answer, By, Command, Look, Notice, SetAgent, Verb};
-use model::{Aor, DirectoryEntry, Event, Medium, Snapshot, TargetAction, Willing};
+use model::{AgentStatus, Aor, DirectoryEntry, Event, Medium, Snapshot, TargetAction, Willing};
 use sip::{Body, Headers, Message, Method, Name};
 use std::time::Duration;
 
@@ -364,18 +364,20 @@ fn publishing_is_for_oneself_with_a_password_and_a_readable_document() {
     );
 }
 
+/// What a lamp was told last: `confirmed meal`.
+fn lamp(world: &mut World, phone: usize) -> String {
+    let requests = std::mem::take(&mut world.phones[phone].requests);
+    let notify = requests.into_iter().rfind(|request| request.method() == Method::Notify);
+    let text = String::from_utf8(notify.expect("a NOTIFY").body().to_vec()).unwrap();
+    format!(
+        "{} {}",
+        between(&text, "<state>", "<"),
+        between(&text, "display=\"", "\"")
+    )
+}
+
 #[test]
 fn a_lamp_is_lit_for_who_does_not_want_to_be_disturbed_or_is_on_a_break() {
-    let lamp = |world: &mut World, phone: usize| {
-        let requests = std::mem::take(&mut world.phones[phone].requests);
-        let notify = requests.into_iter().rfind(|request| request.method() == Method::Notify);
-        let text = String::from_utf8(notify.expect("a NOTIFY").body().to_vec()).unwrap();
-        format!(
-            "{} {}",
-            between(&text, "<state>", "<"),
-            between(&text, "display=\"", "\"")
-        )
-    };
     let (mut world, kate) = watching(agents(), "dialog", "1001");
     let jim = world.phone("1001");
     world.register(jim);
@@ -390,6 +392,85 @@ fn a_lamp_is_lit_for_who_does_not_want_to_be_disturbed_or_is_on_a_break() {
     world.hang_up(jim, call);
     world.run_ms(1_000);
     assert_eq!(lamp(&mut world, kate), "confirmed do not disturb");
+}
+
+/// 1001 is ready, and has talked with 1011 until now.
+fn after_a_call(world: &mut World) {
+    let (jim, carol) = (world.phone("1001"), world.phone("1011"));
+    world.register(jim);
+    world.register(carol);
+    says(world, "1001", Willing::Ready, "");
+    let call = world.call(carol, "1001");
+    world.run_ms(3_000);
+    world.hang_up(carol, call);
+    world.run_ms(1_000);
+}
+
+/// An agent who has half a minute for what is left to do after a call.
+fn wrapping() -> Config {
+    let mut config = agents();
+    config.groups.wrap_up = Duration::from_secs(30);
+    config
+}
+
+#[test]
+fn after_call_work_is_told_as_being_busy_until_its_time_is_over_or_the_agent_is_done() {
+    for is_done in [false, true] {
+        let (mut world, kate) = watching(wrapping(), "presence", "1001");
+        after_a_call(&mut world);
+        assert_eq!(
+            told(&mut world, kate, "1001").last().unwrap(),
+            "open busy: after-call work"
+        );
+        match is_done {
+            true => says(&mut world, "1001", Willing::Ready, ""),
+            false => world.run_ms(28_000),
+        }
+        let still: &[&str] = if is_done { &["open: ready"] } else { &[] };
+        world.run_ms(600);
+        assert_eq!(told(&mut world, kate, "1001"), still);
+        world.run_ms(2_000);
+        let over: &[&str] = if is_done { &[] } else { &["open: ready"] };
+        assert_eq!(told(&mut world, kate, "1001"), over);
+    }
+}
+
+#[test]
+fn after_call_work_lights_lamps_and_leaves_a_group_without_who_does_it() {
+    let (mut world, lamps) = watching(wrapping(), "dialog", "1001");
+    let watcher = world.phone("1012");
+    world.register(watcher);
+    subscribe(&mut world, watcher, "presence", "2000", 3_600);
+    after_a_call(&mut world);
+    assert_eq!(lamp(&mut world, lamps), "confirmed after-call work");
+    assert_eq!(told(&mut world, watcher, "2000").last().unwrap(), "open: 1 available");
+    world.run_ms(31_000);
+    assert_eq!(lamp(&mut world, lamps), "terminated ");
+}
+
+#[test]
+fn pages_are_told_of_after_call_work_and_of_its_end() {
+    let mut world = World::new(wrapping(), 1);
+    snapshot(&mut world, None);
+    after_a_call(&mut world);
+    world.run_ms(31_000);
+    let changes = |notice: &Notice| match notice {
+        Notice::Event(occurrence) => match &occurrence.event {
+            Event::PresenceChanged { presence, .. } if presence.aor == aor("1001") => {
+                let voice = presence.voice.as_ref().map(|voice| voice.state);
+                Some((voice?, presence.text.to_string()))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let told: Vec<_> = world.notices.iter().filter_map(changes).collect();
+    let end = [
+        (AgentStatus::Busy, "on the phone".to_owned()),
+        (AgentStatus::AfterCall, "after-call work".to_owned()),
+        (AgentStatus::Ready, "ready".to_owned()),
+    ];
+    assert_eq!(told[told.len() - 3..], end, "{told:?}");
 }
 
 fn snapshot(world: &mut World, user: Option<&str>) -> Snapshot {
@@ -488,6 +569,72 @@ fn the_directory_offers_what_a_target_can_take_now() {
         ("1010", User),
     ];
     assert_eq!(kinds, expected, "what there is not is left out");
+}
+
+#[test]
+fn the_directory_offers_to_each_what_their_devices_and_states_take() {
+    use TargetAction::{Call, Conference, ConsultIm, ConsultVoice, Im, Transfer};
+    let mut config = wrapping();
+    config.users[14].im = false;
+    config.users[19].im = false;
+    let mut world = World::new(config, 1);
+    let mut phones = std::collections::BTreeMap::new();
+    for user in [
+        "1001", "1002", "1003", "1010", "1011", "1012", "1013", "1014", "1015", "1016", "1019",
+    ] {
+        let phone = world.phone(user);
+        world.register(phone);
+        phones.insert(user, phone);
+    }
+    let star = world.call(phones["1012"], "*78");
+    world.run_ms(1_000);
+    world.hang_up(phones["1012"], star);
+    publish(
+        &mut world,
+        phones["1013"],
+        "1013",
+        Headers::new(),
+        &pidf("closed", "unknown", ""),
+    );
+    says(&mut world, "1001", Willing::Ready, "");
+    says(&mut world, "1002", Willing::NotReady, "meal");
+    let call = world.call(phones["1016"], "1001");
+    world.run_ms(3_000);
+    world.hang_up(phones["1016"], call);
+    world.phones[phones["1015"]].on_invite = crate::testing::OnInvite::Ring;
+    world.call(phones["1016"], "1015");
+    world.run_ms(1_000);
+    let [both, voice, im, none] = [[true, true], [true, false], [false, true], [false, false]];
+    let expected = [
+        ("1011", both, "idle"),
+        ("1012", im, "does not want to be disturbed"),
+        ("1013", im, "hides"),
+        ("1014", voice, "has no messages"),
+        ("1015", im, "rings"),
+        ("1016", im, "calls"),
+        ("1017", none, "is not there"),
+        ("1001", im, "has work left to do after a call"),
+        ("1002", none, "is on a break"),
+        ("1003", voice, "is logged off, with a phone"),
+        ("2000", im, "one of it takes messages"),
+        ("skill:german", none, "nobody with it is logged in"),
+    ];
+    for (target, [calls, messages], who) in expected {
+        let mut offered = |by: &str, about| look(&mut world, by, &[target], about).remove(0).actions;
+        let may = |action, takes: bool| takes.then_some(action);
+        let plain: Vec<_> = [may(Call, calls), may(Im, messages)].into_iter().flatten().collect();
+        assert_eq!(offered("1010", false), plain, "{target} {who}");
+        let about = [
+            may(ConsultVoice, calls),
+            may(ConsultIm, messages),
+            may(Transfer, calls),
+            may(Conference, calls),
+        ];
+        let about: Vec<_> = about.into_iter().flatten().collect();
+        assert_eq!(offered("1010", true), about, "{target} {who}, about a call");
+        // Who has no messages is offered none.
+        assert_eq!(offered("1019", false), [Call][usize::from(!calls)..], "{target} {who}");
+    }
 }
 
 #[test]

@@ -100,6 +100,7 @@ impl Tables {
             }
             StoreOp::LoadReceipts => return StoreReply::Receipts(self.receipts.values().cloned().collect()),
             StoreOp::DropMessages { to, id, except } => return self.drop_messages(&to, id, &except),
+            StoreOp::ForgetTexts { to, call_id, until } => return self.forget_texts(&to, &call_id, until),
             StoreOp::ExpireMessages(at) => return self.expire(at),
             StoreOp::CountMessages => return self.count(),
             StoreOp::PutRecording(_) => {}
@@ -231,6 +232,14 @@ impl Tables {
         let theirs = self.messages.values().filter(|message| message.to == *to);
         let ids = theirs.map(|message| message.id);
         let ids = ids.filter(|one| id.is_none_or(|id| id == *one) && !except.contains(one));
+        let gone: Vec<MessageId> = ids.take(StoreOp::EXPIRED_AT_ONCE).collect();
+        self.messages.retain(|id, _| !gone.contains(id));
+        StoreReply::Expired(gone.into_iter().map(|id| (id, to.clone())).collect())
+    }
+
+    fn forget_texts(&mut self, to: &Aor, call_id: &str, until: u32) -> StoreReply {
+        let is_meant = |m: &&StoredMessage| m.to == *to && *m.call_id == *call_id && m.cseq <= until;
+        let ids = self.messages.values().filter(is_meant).map(|message| message.id);
         let gone: Vec<MessageId> = ids.take(StoreOp::EXPIRED_AT_ONCE).collect();
         self.messages.retain(|id, _| !gone.contains(id));
         StoreReply::Expired(gone.into_iter().map(|id| (id, to.clone())).collect())

@@ -177,7 +177,7 @@ impl Phone {
                 };
                 // A repeated request asks a switch that has come back who it is from; its sender has the first answer.
                 let began = Mono(cx.now.0.saturating_sub(TIMEOUT.as_nanos() as u64));
-                if !same && status == 401 && cx.ledger.is_excused(began) {
+                if !same && (status == 401 || before.0 == 401) && cx.ledger.is_excused(began) {
                     cx.ledger.count("challenges to what was answered before a crash");
                 } else if !same {
                     let what = format!("two final answers to one {}: {before:?}, {outcome:?}", text.method());

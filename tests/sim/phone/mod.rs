@@ -80,6 +80,12 @@ pub struct Settings {
     pub early: u32,
     /// A device takes a letter only after its sender was answered.
     pub slow: u32,
+    /// A device refuses a letter, for good or for now.
+    pub refuse: u32,
+    /// A letter from a phone that knows envelopes is in one, and asks to be told what becomes of it.
+    pub envelopes: u32,
+    /// A letter is given up soon.
+    pub short: u32,
     /// A callee answers after this many milliseconds.
     pub answer: (u64, u64),
     /// No callee hangs up before.
@@ -199,6 +205,11 @@ impl Phone {
     /// Calls that are not over.
     pub fn open_calls(&self) -> usize {
         self.calls.values().filter(|call| !call.is_over()).count()
+    }
+
+    /// Knows envelopes and notifications.
+    fn is_modern(&self) -> bool {
+        self.index.is_multiple_of(3)
     }
 
     fn extension(&self) -> String {

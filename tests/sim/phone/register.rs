@@ -27,9 +27,14 @@ impl Phone {
             call_id: self.registration.0.clone(),
             cseq: self.registration.1,
             more: format!(
-                "Contact: {};expires={expires};+sip.instance=\"<urn:x:{}>\"\r\n",
+                "Contact: {};expires={expires};+sip.instance=\"<urn:x:{}>\"\r\n{}",
                 self.contact(),
-                self.index
+                self.index,
+                if self.is_modern() {
+                    "Accept: text/plain, message/cpim\r\n"
+                } else {
+                    ""
+                }
             ),
             body: None,
         };

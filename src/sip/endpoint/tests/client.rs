@@ -132,6 +132,19 @@ fn a_cancel_waits_for_a_provisional_response() {
 }
 
 #[test]
+fn what_is_abandoned_is_not_repeated_and_its_answer_belongs_to_nothing() {
+    let mut b = Bench::new();
+    let client = b.send(Destination::Flow(udp(PEER)), &draft(Method::Message));
+    let request = b.messages().remove(0).1;
+    assert_eq!(b.at(500).sent().len(), 1);
+    b.endpoint.abandon(client);
+    assert_eq!(b.at(40_000).sent(), [""; 0]);
+    b.receive(udp(PEER), &response(&request, 200));
+    assert!(b.events().is_empty());
+    b.ends();
+}
+
+#[test]
 fn a_cancel_that_nobody_heeds_ends_the_invite_after_64_t1() {
     let mut b = Bench::new();
     let client = b.send(Destination::Flow(udp(PEER)), &draft(Method::Invite));

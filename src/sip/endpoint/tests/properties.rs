@@ -20,6 +20,7 @@ enum Step {
     Answered(usize, u16),
     Cancel(usize),
     Disown(usize),
+    Abandon(usize),
     Connected(usize, bool),
     Closed(u64),
     Repeat(usize),
@@ -107,6 +108,7 @@ impl Script {
                 }
             }
             Step::Disown(back) => drop(newest(&self.clients, back).map(|client| b.endpoint.disown(client))),
+            Step::Abandon(back) => drop(newest(&self.clients, back).map(|client| b.endpoint.abandon(client))),
             Step::Connected(back, fine) => match newest(&self.connecting, back) {
                 Some(token) if fine => b.endpoint.handle_connected(b.now, token, tcp(PEER, 9), &mut b.out),
                 Some(token) => b.endpoint.handle_connect_failed(b.now, token, &mut b.out),
@@ -187,6 +189,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0usize..4, status).prop_map(|(n, s)| Step::Answered(n, s)),
         (0usize..4).prop_map(Step::Cancel),
         (0usize..4).prop_map(Step::Disown),
+        (0usize..4).prop_map(Step::Abandon),
         (0usize..3, any::<bool>()).prop_map(|(n, fine)| Step::Connected(n, fine)),
         (1u64..3).prop_map(Step::Closed),
         (0usize..4).prop_map(Step::Repeat),

@@ -3,6 +3,7 @@
 //! number in the session: sent again after a restart it bears the same name.
 
 use super::Sessions;
+use super::receipt::News;
 use crate::core::Cx;
 use crate::im::letter::SESSION;
 use crate::im::{Fate, Guise, Im, Outcome, Post};
@@ -45,9 +46,8 @@ pub(super) struct Parcel {
 
 impl Line {
     pub(super) fn new(cx: &mut Cx<'_>, id: SessionId, party: PartyId, (cseq, settled): (u32, u64)) -> Line {
-        let place = party.0 & 0xffff_ffff;
         Line {
-            call_id: format!("im-{:014x}-{place:08x}@{}", id.0, cx.core.config.domain).into(),
+            call_id: call_id(cx, id, party),
             tag: cx.core.endpoint.new_tag().to_string().into(),
             cseq,
             settled,
@@ -64,8 +64,7 @@ impl Line {
     /// The CSeq of what goes next.
     fn next_cseq(&mut self, parcel: &Parcel) -> u32 {
         let cseq = match parcel.seq {
-            // Fits: see STRIDE.
-            Some(seq) => u32::try_from(seq).unwrap_or(u32::MAX).min(i32::MAX as u32 / STRIDE) * STRIDE,
+            Some(seq) => cseq_of(seq),
             None => last_word(self.cseq).min(self.cseq + 1),
         };
         self.cseq = self.cseq.max(cseq);
@@ -84,6 +83,16 @@ impl Line {
     pub(super) fn settled(&self) -> u64 {
         self.settled
     }
+}
+
+fn call_id(cx: &Cx<'_>, id: SessionId, party: PartyId) -> Box<str> {
+    let place = party.0 & 0xffff_ffff;
+    format!("im-{:014x}-{place:08x}@{}", id.0, cx.core.config.domain).into()
+}
+
+/// The CSeq of a text. Fits: see [`STRIDE`].
+fn cseq_of(seq: u64) -> u32 {
+    u32::try_from(seq).unwrap_or(u32::MAX).min(i32::MAX as u32 / STRIDE) * STRIDE
 }
 
 /// The last CSeq before that of the next text.
@@ -143,6 +152,25 @@ impl Sessions {
         self.due.insert((id, party));
     }
 
+    /// A party has seen all texts up to this one at a page: his phones, which got them while there was none, need not have
+    /// them. Who takes part by phone, or is to have copies there, gets all there.
+    pub(super) fn recall(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, seq: u64) {
+        let Some(entry) = self.all.get_mut(&id) else { return };
+        let Some(party) = entry.session.view().party(who) else {
+            return;
+        };
+        if party.by_phone || cx.core.config.im.copy_to_phones {
+            return;
+        }
+        let user = party.user.clone();
+        if let Some(line) = entry.lines.get_mut(&who) {
+            line.waiting
+                .retain(|parcel| parcel.seq.is_none_or(|number| number > seq));
+        }
+        let name = (call_id(cx, id, who), cseq_of(seq));
+        self.news.push(News::Seen { user, name });
+    }
+
     /// Posts what is due. True if anything was.
     pub(crate) fn post(&mut self, cx: &mut Cx<'_>, im: &mut Im) -> bool {
         let any = !self.due.is_empty() || !self.typing.is_empty() || !self.news.is_empty();
@@ -189,9 +217,9 @@ impl Sessions {
             content_type: "text/plain;charset=UTF-8".into(),
             body: parcel.text.as_bytes().to_vec().into(),
             guise: Some(guise),
-            // An invitation is for now; what was said is kept for a phone that is away for a moment; a word about the
-            // session means nothing later.
-            keeps: parcel.seq.is_some() && party.standing == ImStanding::Connected,
+            // An invitation is for now; what was said is kept for a phone that is away for a moment, also of who has gone
+            // since; a word about the session means nothing later.
+            keeps: parcel.seq.is_some() && (party.standing == ImStanding::Connected || party.standing.was_in()),
             text: parcel.seq.map(|seq| (id, seq)),
             owner: Some(Room::Session.owner(id.0)),
         };

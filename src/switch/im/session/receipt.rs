@@ -44,6 +44,8 @@ pub(super) enum News {
     Accepted(Origin),
     /// He said this, and it goes to these.
     Said { sender: Aor, wish: Wish, readers: Vec<Aor> },
+    /// A user has seen the texts of a session at a page, up to this one; his phones know it by this Call-ID and CSeq.
+    Seen { user: Aor, name: (Box<str>, u32) },
     /// This became of it with one of them.
     Became {
         sender: Aor,
@@ -150,6 +152,7 @@ impl Sessions {
                     ..
                 }) => im.note_accepted(cx, (&to, &from, &call_id, cseq), 202),
                 News::Said { sender, wish, readers } => im.follow_text(cx, &sender, &wish, readers),
+                News::Seen { user, name } => im.on_seen(cx, &user, name),
                 News::Became {
                     sender,
                     reader,

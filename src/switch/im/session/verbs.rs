@@ -8,8 +8,8 @@ use crate::config::User;
 use crate::core::Cx;
 use crate::{Acted, Answer, By, Command, ImAct, ImVerb, Refusal, Token};
 use model::{
-    AgentStatus, Aor, Event, ImConsult, ImEnd, ImStanding, ImState, InteractionId, InteractionView, Medium, PartyId,
-    PartyRole, SessionId,
+    AgentStatus, Aor, Event, ImConsult, ImEnd, ImSession, ImStanding, ImState, InteractionId, InteractionView, Medium,
+    PartyId, PartyRole, SessionId,
 };
 
 impl Sessions {
@@ -266,6 +266,9 @@ impl Sessions {
         if party.is_some_and(|party| party.standing != ImStanding::Invited) {
             let seq = seq.min(last);
             self.advance(cx, id, who, seq, if displayed { seq } else { 0 });
+            if displayed {
+                self.recall(cx, id, who, seq);
+            }
         }
     }
 
@@ -297,7 +300,8 @@ impl Sessions {
         let takes_part = view
             .party(who)
             .is_some_and(|party| party.standing == ImStanding::Connected);
-        if !takes_part || view.owner != who && party.invited_by != Some(who) && whom != who {
+        let may = |of: PartyId| stands_for(view, who, of);
+        if !takes_part || !may(view.owner) && !party.invited_by.is_some_and(may) && whom != who {
             return Err(Refusal::Forbidden(
                 "only who owns the session or invited somebody can drop them".into(),
             ));
@@ -401,6 +405,12 @@ fn takes_voice(cx: &Cx<'_>, target: &Aor) -> Result<(), Refusal> {
         AgentStatus::Busy => Err(Refusal::Unreachable(486)),
         AgentStatus::LoggedOff | AgentStatus::NotReady | AgentStatus::AfterCall => Err(Refusal::Unreachable(480)),
     }
+}
+
+/// Whether a party is this one, or has taken its place by a transfer, and so may do what that one might.
+fn stands_for(view: &ImSession, who: PartyId, of: PartyId) -> bool {
+    let replaced = || view.party(who).and_then(|party| party.replaces);
+    who == of || replaced().is_some_and(|replaced| stands_for(view, replaced, of))
 }
 
 fn unknown(id: SessionId) -> Refusal {

@@ -1,9 +1,11 @@
 //! Several devices of one reader, with `im.copies = "user"` and `"device"`.
 
+use super::notices::{self, CPIM, envelope, told};
 use super::{assert_quiet, figure, stored, texts};
 use crate::config::Copies;
 use crate::testing::{OnMessage, World, config};
 use model::StoreError;
+use sip::body::imdn::Mark;
 use std::time::Duration;
 
 /// Kate registered; the devices of Jim (1001) come by [`device`].
@@ -20,6 +22,16 @@ fn world(copies: Copies) -> (World, usize) {
 fn device(world: &mut World, instance: &str) -> usize {
     let phone = world.phone("1001");
     world.phones[phone].contact_params = format!(";+sip.instance=\"<urn:x:{instance}>\"");
+    assert_eq!(world.register(phone), 200);
+    world.run_ms(50);
+    phone
+}
+
+/// The same, and it refuses what it gets.
+fn refusing(world: &mut World, instance: &str) -> usize {
+    let phone = world.phone("1001");
+    world.phones[phone].contact_params = format!(";+sip.instance=\"<urn:x:{instance}>\"");
+    world.phones[phone].on_message = OnMessage::Refuse(415);
     assert_eq!(world.register(phone), 200);
     world.run_ms(50);
     phone
@@ -283,4 +295,81 @@ fn a_kill_at_any_moment_loses_no_copy_and_keeps_the_order() {
         assert!(stored(&world).is_empty());
         assert_eq!(world.switch.audit(), Ok(()));
     }
+}
+
+#[test]
+fn a_notification_is_owed_to_those_devices_alone_that_take_it() {
+    let (mut world, _) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    let sent = notices::send(&mut world, soft, "1000", CPIM, &envelope("a1", "hello"));
+    assert_eq!(sent, 200);
+    world.run(Duration::from_secs(1));
+    assert_eq!(told(&world, soft), [("a1".into(), Mark::Delivered)]);
+    assert!(world.phones[desk].taken.is_empty());
+    assert!(
+        owed(&world).is_empty(),
+        "nothing waits for a desk phone that never takes it"
+    );
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_device_that_refused_its_copy_is_asked_again_when_it_comes_anew() {
+    for is_late in [false, true] {
+        let (mut world, kate) = world(Copies::Device);
+        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+        match is_late {
+            // From its queue.
+            false => leave(&mut world, soft),
+            // While the message is with it, and kept for it.
+            true => world.phones[soft].on_message = OnMessage::Ignore,
+        }
+        assert_eq!(send(&mut world, kate, "to both"), 200);
+        let soft = refusing(&mut world, "soft");
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.phones[desk].texts(), ["to both"]);
+        leave(&mut world, soft);
+        let soft = device(&mut world, "soft");
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.phones[soft].texts(), ["to both"]);
+        assert_quiet(&mut world);
+        assert!(owed(&world).is_empty());
+    }
+}
+
+#[test]
+fn a_copy_that_a_device_took_while_the_disk_failed_is_off_the_disk_when_it_is_well() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    world.phones[desk].on_message = OnMessage::Ignore;
+    let sent = world.message(kate, "1001", "one");
+    // It is stored for the one that is away; the other one takes it, and the disk fails.
+    world.run_ms(300);
+    world.phones[desk].on_message = OnMessage::Take;
+    world.store.failing = Some(StoreError::Io);
+    assert_eq!(world.finish(kate, sent), 200);
+    world.store.failing = None;
+    let soft = device(&mut world, "soft");
+    world.run(Duration::from_secs(5));
+    let all = [desk, soft].map(|phone| world.phones[phone].texts());
+    assert_eq!(all, [["one"], ["one"]]);
+    assert!(owed(&world).is_empty());
+    // How much waits is counted once a minute.
+    world.run(Duration::from_secs(60));
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn nothing_is_stored_for_nobody_when_one_took_it_one_refused_it_and_an_old_address_is_silent() {
+    let (mut world, kate) = world(Copies::Device);
+    let old = device(&mut world, "desk");
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[old].is_dead = true;
+    world.phones[soft].on_message = OnMessage::Refuse(488);
+    assert_eq!(send(&mut world, kate, "one"), 200);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[desk].texts(), ["one"]);
+    assert!(owed(&world).is_empty());
+    assert_quiet(&mut world);
 }

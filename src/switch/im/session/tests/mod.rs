@@ -1,13 +1,16 @@
 //! Sessions of messages seen from outside, in virtual time: people at websockets are commands and events, phones are phones.
 
 mod bounds;
+mod combinations;
 mod consult;
 mod group;
 mod party;
 mod phones;
 mod random;
+mod recall;
 mod receipts;
 mod restart;
+mod retention;
 mod typing;
 mod workspace;
 

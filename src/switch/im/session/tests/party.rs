@@ -78,6 +78,23 @@ fn a_party_is_taken_out_by_who_may_and_can_come_back() {
 }
 
 #[test]
+fn who_takes_the_place_of_another_may_take_out_whom_that_one_might() {
+    let mut desk = Desk::with(&["1000", "1001", "1002", "1003"]);
+    let session = desk.connect("1000", "1001");
+    desk.act("1000", add(session, "1002"));
+    desk.act("1002", ImVerb::Accept { session });
+    let target = "1003".into();
+    desk.act("1000", ImVerb::Transfer { session, target });
+    desk.act("1003", ImVerb::Accept { session });
+    let party = id_of(&desk.seen("1003", session).session, "1002");
+    let drop = ImVerb::Drop { session, party };
+    assert!(matches!(desk.refusal("1001", drop.clone()), Refusal::Forbidden(_)));
+    desk.act("1003", drop);
+    assert_eq!(desk.state("1002", session), ImState::Ended);
+    assert_eq!(desk.state("1001", session), ImState::Connected);
+}
+
+#[test]
 fn an_invitation_to_join_is_refused_or_taken_back_and_the_session_goes_on() {
     let mut desk = Desk::with(&["1000", "1001", "1002"]);
     let session = desk.connect("1000", "1001");

@@ -241,6 +241,27 @@ fn a_phone_that_was_brought_in_does_not_get_after_a_restart_what_was_said_before
 }
 
 #[test]
+fn what_was_said_before_somebody_left_waits_for_his_phone_also_after_a_restart() {
+    let (mut desk, jim, session) = with_a_phone();
+    desk.sit_down("1002");
+    let target = "1002".into();
+    desk.act("1000", ImVerb::Add { session, target });
+    desk.act("1002", ImVerb::Accept { session });
+    desk.run_s(1);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Ignore;
+    desk.say("1000", session, "two");
+    desk.sit_down("1001");
+    desk.act("1001", ImVerb::End { session });
+    desk.world.register_for(jim, 0);
+    restart(&mut desk, &["1000", "1002"]);
+    desk.run_s(60);
+    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+    assert_eq!(desk.world.register(jim), 200);
+    desk.run_s(1);
+    assert_eq!(desk.world.phones[jim].texts().last().unwrap(), "two");
+}
+
+#[test]
 fn what_was_said_before_the_end_reaches_a_phone_after_a_restart() {
     let mut desk = Desk::with(&["1000"]);
     let jim = desk.phone("1001");
