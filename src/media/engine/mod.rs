@@ -95,7 +95,7 @@ pub struct EngineStats {
     pub unexpected: u64,
     /// Orders that named something unknown, taken or beyond a bound.
     pub ignored_plans: u64,
-    /// Ticks that came more than 20 ms after their time.
+    /// Ticks that came more than 5 ms after their time.
     pub late_ticks: u64,
     /// Frames of files that were silent because the file thread was late.
     pub starved: u64,
