@@ -125,6 +125,8 @@ impl Input {
     pub fn push(&mut self, now: Mono, header: &RtpHeader, format: Format, payload: &[u8]) {
         if self.ssrc.replace(header.ssrc) != Some(header.ssrc) {
             self.jitter.clear();
+            // Whoever begins a new stream may be a person after a fax.
+            self.fax = 0;
         }
         let pt = match format.codec {
             Codec::ComfortNoise(_) => NOISE,

@@ -11,12 +11,15 @@ use crate::tone::Tone;
 
 mod changes;
 mod device;
+mod dtx;
 mod keys;
 mod matrix;
 mod moves;
 mod mux;
 mod network;
+mod renegotiation;
 mod secure;
+mod talk;
 mod video;
 
 const A: LegId = LegId(1);

@@ -304,6 +304,22 @@ fn the_answer_tone_of_a_modem_is_known_though_its_phase_turns() {
     assert_eq!(scene.worker.stats(scene.devices[0].leg).concealed, 0);
 }
 
+#[test]
+fn after_a_fax_a_stream_that_begins_anew_is_sound_again() {
+    let device = Device::with_tone(0, PCMU, 2_100.0, -12.0);
+    let mut scene = Scene::new(vec![device, Device::new(1, PCMA, -90.0)], Matrix::Everyone);
+    scene.run(1_000);
+    let concealed = |scene: &Scene| scene.worker.stats(scene.devices[0].leg).concealed;
+    lose_one_in_twenty(&mut scene);
+    // The answer tone ends, and the fax goes on in what is no tone.
+    scene.devices[0].change_tone(1_725.0);
+    scene.run(2_000);
+    assert_eq!(concealed(&scene), 0, "while its stream goes on, it is a fax");
+    scene.devices[0].change_ssrc();
+    scene.run(2_000);
+    assert!((3..=6).contains(&concealed(&scene)), "{}", concealed(&scene));
+}
+
 fn lose_one_in_twenty(scene: &mut Scene) {
     let mut n = 0;
     scene.net = Box::new(move |_| {
