@@ -12,6 +12,7 @@ use crate::tone::Tone;
 mod changes;
 mod device;
 mod dtx;
+mod hostile;
 mod keys;
 mod matrix;
 mod moves;

@@ -116,6 +116,13 @@ impl Outbox {
     }
 }
 
+#[cfg(test)]
+impl Outbox {
+    pub fn is_empty(&self) -> bool {
+        self.sent.queue.is_empty()
+    }
+}
+
 impl Heard {
     fn clear(&mut self) {
         self.talkers.clear();

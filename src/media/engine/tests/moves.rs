@@ -67,6 +67,24 @@ fn a_device_that_changes_its_codec_is_heard_on() {
     }
 }
 
+#[test]
+fn a_relay_becomes_a_mix_before_its_room_has_ticked() {
+    let mut scene = Scene::new(vec![Device::new(0, OPUS, -15.0)], Matrix::Everyone);
+    let mut listener = Device::new(1, OPUS, -15.0);
+    listener.ticks_per_packet = 2;
+    scene.join(listener, &[]);
+    scene.run(200);
+    let (leg, muted) = (scene.devices[0].leg, true);
+    scene.apply(Plan::Restrict {
+        leg,
+        muted,
+        deaf: false,
+    });
+    scene.run(1_000);
+    let sent = scene.devices[1].headers.len();
+    assert!((30..=36).contains(&sent), "ten relayed, and 25 of silence: {sent}");
+}
+
 /// Nothing is lost; G.722 takes some 40 ms to find its scale where a decoder or an encoder begins in mid-stream.
 fn assert_unbroken_but_for_a_blend(scene: &Scene) {
     let stateful = scene
