@@ -399,7 +399,7 @@ impl Siege {
         let mut bytes = header.to_bytes().to_vec();
         bytes[0] = burst.head;
         let random = &mut self.random;
-        bytes.extend((0..burst.length).map(|_| burst.noise.map_or_else(|| random(256) as u8, |byte| byte)));
+        bytes.extend((0..burst.length).map(|_| burst.noise.unwrap_or_else(|| random(256) as u8)));
         bytes
     }
 
