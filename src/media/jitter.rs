@@ -126,9 +126,9 @@ impl JitterBuffer {
     /// Puts a packet in. `clock` is the rate of its timestamps in Hz. Duplicates and what is too late are dropped.
     pub fn push(&mut self, now: Mono, packet: Packet<'_>, clock: u32) {
         self.lateness.arrive(now, packet.timestamp, clock);
-        let sequence = self.extend(packet.sequence);
+        let mut sequence = self.extend(packet.sequence);
         match self.next {
-            Some(next) if sequence < next && next - sequence > 100 => self.restart(sequence),
+            Some(next) if sequence < next && next - sequence > 100 => sequence = self.restart(packet.sequence),
             Some(next) if sequence < next && !self.waiting => {
                 self.late += 1;
                 self.missed_one = true;
@@ -136,10 +136,10 @@ impl JitterBuffer {
             }
             Some(next) if sequence >= next + SLOTS as u64 => {
                 self.overflow += self.held as u64;
-                self.restart(sequence);
+                sequence = self.restart(packet.sequence);
             }
             Some(next) => self.next = Some(next.min(sequence)),
-            None => (self.next, self.highest) = (Some(sequence), sequence),
+            None => sequence = self.begin(packet.sequence),
         }
         self.store(sequence, packet);
     }
@@ -270,18 +270,21 @@ impl JitterBuffer {
 
     /// The number nearest to the highest one seen.
     fn extend(&self, sequence: u16) -> u64 {
-        if self.next.is_none() && self.highest == 0 {
-            return 0x1_0000 + u64::from(sequence);
-        }
         let step = sequence.wrapping_sub(self.highest as u16).cast_signed();
-        // 0 is an empty slot; who goes back that far is no phone.
-        self.highest.saturating_add_signed(i64::from(step)).max(1)
+        self.highest.saturating_add_signed(i64::from(step))
     }
 
-    fn restart(&mut self, sequence: u64) {
+    /// Numbers begin one turn above 0, which is an empty slot: however far before the first one a packet is, it has a number
+    /// of its own. They do so whenever the source begins anew, else who does that often would count down to 0.
+    fn begin(&mut self, sequence: u16) -> u64 {
+        self.highest = 0x1_0000 + u64::from(sequence);
+        self.next = Some(self.highest);
+        self.highest
+    }
+
+    fn restart(&mut self, sequence: u16) -> u64 {
         self.clear();
-        self.next = Some(sequence);
-        self.highest = sequence;
+        self.begin(sequence)
     }
 
     fn store(&mut self, sequence: u64, packet: Packet<'_>) {
@@ -490,6 +493,32 @@ mod tests {
             Turn::Paused,
             "60 ms of jitter are to be covered first"
         );
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_again_and_again_is_heard_each_time() {
+        let mut buffer = JitterBuffer::default();
+        for round in 0..12u16 {
+            let first = 60_000u16.wrapping_sub(round.wrapping_mul(30_000));
+            // A new source, or the same with other numbers.
+            if round % 2 == 0 {
+                buffer.clear();
+            }
+            for n in 0..3 {
+                let tick = u64::from(round) * 3 + n;
+                let packet = Packet {
+                    sequence: first.wrapping_add(n as u16),
+                    timestamp: tick as u32 * 160,
+                    pt: 0,
+                    payload: &[],
+                };
+                buffer.push(at(tick * 20), packet, 8000);
+                let Turn::Packet(played) = buffer.pop(TURN) else {
+                    panic!("packet {n} of round {round} is not played")
+                };
+                assert_eq!(played.sequence, packet.sequence);
+            }
+        }
     }
 
     #[test]

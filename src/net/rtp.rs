@@ -45,7 +45,7 @@ counters! {
         ports_bound gauge,
         /// Port pairs in use.
         ports_in_use gauge,
-        /// Deadlines met more than 5 ms late: the machine is too busy, and listeners may hear it.
+        /// Ticks of 20 ms that were mixed more than 5 ms late: the machine is too busy, and listeners may hear it.
         late_ticks,
         /// Frames of prompts and music that were silent because the disk was slow.
         starved,

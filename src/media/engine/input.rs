@@ -35,11 +35,17 @@ const FAX_FRAMES: u8 = 25;
 /// What a frame without it takes back. Modems turn the phase of the tone each 450 ms (ITU-T V.8), and the frame with the turn is none.
 const FAX_DOUBT: u8 = 3;
 
+/// Decoders made between two frames at most. A device changes its codec now and then; one that does so with each packet must
+/// not have the worker make decoders all the time, and is not heard for it.
+const FRESH_STAGES: u32 = 4;
+
 pub(super) struct Input {
     jitter: JitterBuffer,
     stage: Option<Stage>,
     /// A decoder for packets that are not due yet, or the one before the present: devices change codecs in mid-stream.
     other: Option<Stage>,
+    /// Decoders made since the last frame.
+    fresh: u32,
     /// Decoded and not yet played, at the decoder's rate; less than one packet and one frame.
     pending: Vec<i16>,
     frame: Vec<i16>,
@@ -99,6 +105,7 @@ impl Input {
             jitter: JitterBuffer::default(),
             stage: None,
             other: None,
+            fresh: 0,
             pending: Vec::with_capacity(3 * rate.frame()),
             frame: vec![0; rate.frame()],
             rate,
@@ -125,6 +132,8 @@ impl Input {
     pub fn push(&mut self, now: Mono, header: &RtpHeader, format: Format, payload: &[u8]) {
         if self.ssrc.replace(header.ssrc) != Some(header.ssrc) {
             self.jitter.clear();
+            // Whoever begins a new stream may be a person after a fax.
+            self.fax = 0;
         }
         let pt = match format.codec {
             Codec::ComfortNoise(_) => NOISE,
@@ -218,6 +227,7 @@ impl Input {
 
     /// Makes the next frame; true if the member talks in it.
     pub fn advance(&mut self, how: Treatment) -> bool {
+        self.fresh = 0;
         // The stage may change with each turn, and with it what a frame takes.
         while self.wanted().is_some_and(|wanted| self.pending.len() < wanted) {
             self.take_turn(how);
@@ -266,6 +276,11 @@ impl Input {
         self.turn * self.jitter.depth() as u32 + Duration::from_millis(self.pending.len() as u64 * 1000 / u64::from(hz))
     }
 
+    #[cfg(test)]
+    pub fn decoders_made(&self) -> u32 {
+        self.fresh
+    }
+
     /// Packets that came after their turn.
     pub fn late(&self) -> u64 {
         self.jitter.late
@@ -286,6 +301,10 @@ impl Input {
         if fits(&self.stage) || fits(&self.other) {
             return true;
         }
+        if self.fresh >= FRESH_STAGES {
+            return false;
+        }
+        self.fresh += 1;
         let slot = match &self.stage {
             None => &mut self.stage,
             // The payload type means another codec from now on: what was not played yet cannot be told from what comes.

@@ -30,6 +30,13 @@ impl Dialling {
     }
 }
 
+#[cfg(test)]
+impl Dialling {
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty() && self.packets.is_empty()
+    }
+}
+
 impl Engine {
     /// A packet of a key press: to the leg it is meant for, with the sound if that is relayed there, else beside it.
     pub(super) fn on_key_packet(
@@ -103,6 +110,9 @@ impl Engine {
                 continue;
             }
             let pulse = self.legs[slot].dialer.advance(now);
+            if matches!(pulse, Pulse::Key { ends: true, .. }) {
+                self.end_key_tone(slot);
+            }
             if self.legs[slot].own_key_format().is_some() {
                 self.dialling.packets.push_back((slot, pulse));
             } else {
@@ -114,24 +124,34 @@ impl Engine {
         }
     }
 
-    /// The tones of a key, from its begin to its end, for one device.
+    /// The tones of a key begin for one device.
     fn sound_key(&mut self, slot: usize, pulse: Pulse) {
         let Pulse::Key {
-            event, begins, ends, ..
+            event, begins: true, ..
         } = pulse
         else {
             return;
         };
         let (id, room) = (self.legs[slot].id, self.legs[slot].room);
-        let player = PlayerId(KEY_PLAYER - slot as u64);
-        if ends {
-            self.rooms[room].stop(player, &mut self.streams);
-        } else if begins && let Some(tone) = tone_of(event) {
-            self.rooms[room].play(player, Sound::Tone(tone), Audience::Leg(id), &mut self.streams);
-        } else {
-            return;
+        if let Some(tone) = tone_of(event) {
+            self.rooms[room].play(
+                key_player(slot),
+                Sound::Tone(tone),
+                Audience::Leg(id),
+                &mut self.streams,
+            );
+            self.route(room);
         }
-        self.route(room);
+    }
+
+    /// The tones of a key end where the leg is: with the press, whatever the device has agreed to since it began, or because
+    /// the leg goes.
+    pub(super) fn end_key_tone(&mut self, slot: usize) {
+        let (player, room) = (key_player(slot), self.legs[slot].room);
+        if self.rooms[room].players.iter().any(|known| known.id == player) {
+            self.rooms[room].stop(player, &mut self.streams);
+            self.route(room);
+        }
     }
 
     pub(super) fn poll_key_packet(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
@@ -144,6 +164,10 @@ impl Engine {
         }
         None
     }
+}
+
+fn key_player(slot: usize) -> PlayerId {
+    PlayerId(KEY_PLAYER - slot as u64)
 }
 
 /// What the duration of a press can say (RFC 4733 section 2.3.5); longer ones are not made.

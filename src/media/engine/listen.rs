@@ -384,6 +384,16 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Listeners {
+    /// No recording of legs, no ear, no tap. A room is recorded on without members.
+    pub fn is_deaf(&self) -> bool {
+        let of_legs = |recorder: &Recorder| matches!(recorder.of, Of::Legs(_));
+        let recorders = !self.recorders.values().any(of_legs);
+        recorders && self.tapped.is_empty() && self.ears.is_empty()
+    }
+}
+
 impl Leg {
     /// The rate its best codec has, as far as recordings go.
     fn tap_rate(&self) -> Rate {

@@ -95,7 +95,7 @@ pub struct EngineStats {
     pub unexpected: u64,
     /// Orders that named something unknown, taken or beyond a bound.
     pub ignored_plans: u64,
-    /// Ticks that came more than 20 ms after their time.
+    /// Ticks that came more than 5 ms after their time.
     pub late_ticks: u64,
     /// Frames of files that were silent because the file thread was late.
     pub starved: u64,
@@ -451,6 +451,7 @@ impl Engine {
 
     fn close_leg(&mut self, id: LegId) -> Option<()> {
         let slot = self.leg_slots.remove(&id)?;
+        self.end_key_tone(slot);
         let leg = self.legs.remove(slot);
         self.ports[usize::from(leg.port / 2)] = None;
         self.outbox.forget(slot);
@@ -470,6 +471,7 @@ impl Engine {
 
     fn move_leg(&mut self, id: LegId, to: RoomId) -> Option<()> {
         let (slot, to) = (*self.leg_slots.get(&id)?, *self.room_slots.get(&to)?);
+        self.end_key_tone(slot);
         let from = std::mem::replace(&mut self.legs[slot].room, to);
         self.rooms[from].leave(id);
         self.rooms[to].join(id, slot);

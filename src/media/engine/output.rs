@@ -176,7 +176,7 @@ impl Output {
             None => self.work[at..].copy_from_slice(samples),
         }
         let ticks = (usize::from(self.key.frame_ms) / TICK_MS).max(1) as u64;
-        if !(tick + 1).is_multiple_of(ticks) && self.work.len() < ticks as usize * length {
+        if !tick.wrapping_add(1).is_multiple_of(ticks) && self.work.len() < ticks as usize * length {
             return Made::default();
         }
         // A packet that began in mid-time is as short as it is long: 40 ms or 20 ms are frames as well.

@@ -246,6 +246,16 @@ impl Room {
 }
 
 #[cfg(test)]
+impl Room {
+    /// No member, and nothing that was said of one: whatever plays is control's.
+    pub fn remembers_nobody(&self) -> bool {
+        let named = !self.edges.is_empty() || !self.muted.is_empty() || !self.deaf.is_empty();
+        let plays_keys = self.players.iter().any(|player| player.id.0 > u64::from(u32::MAX));
+        self.members.is_empty() && !named && !plays_keys
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::tone::Tone;

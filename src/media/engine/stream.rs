@@ -164,6 +164,15 @@ impl Streams {
     }
 }
 
+#[cfg(test)]
+impl Streams {
+    /// A prompt is there, or somebody listens to music.
+    pub fn is_used(&self) -> bool {
+        let music = |stream: &Stream| matches!(stream.sound, FileSound::Music(_)) && stream.users == 0;
+        !self.streams.iter().all(|(_, stream)| music(stream))
+    }
+}
+
 impl Stream {
     fn advance(&mut self, orders: &mut VecDeque<FileOrder>) {
         let filled = self.fill(orders);

@@ -11,11 +11,16 @@ use crate::tone::Tone;
 
 mod changes;
 mod device;
+mod dtx;
+mod hostile;
 mod keys;
 mod matrix;
 mod moves;
+mod mux;
 mod network;
+mod renegotiation;
 mod secure;
+mod talk;
 mod video;
 
 const A: LegId = LegId(1);
@@ -529,6 +534,17 @@ fn a_late_worker_makes_up_for_five_ticks_and_leaves_out_the_rest_with_true_times
     assert_eq!((five.len(), next), (5, Some(at(360))));
     assert_eq!(five[0].sequence, one[0].sequence.wrapping_add(1));
     assert_eq!(five[4].timestamp.wrapping_sub(one[0].timestamp), 160 * 16);
+    // Those of 40 to 320 ms came late, that of 340 ms did not.
+    assert_eq!(worker.engine.stats().late_ticks, 15);
+}
+
+#[test]
+fn a_tick_is_late_when_it_is_more_than_five_milliseconds_behind_its_time() {
+    let mut worker = tone_worker(PCMU);
+    for (now, late) in [(20, 0), (45, 0), (66, 1), (85, 1), (125, 2)] {
+        worker.engine.handle_timeout(at(now));
+        assert_eq!(worker.engine.stats().late_ticks, late, "at {now} ms");
+    }
 }
 
 #[test]

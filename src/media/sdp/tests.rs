@@ -253,6 +253,8 @@ mod relay {
             ("a=inactive", "a=inactive", "a=inactive", "a=inactive"),
             ("c=IN IP4 0.0.0.0", "a=sendonly", "a=recvonly", "a=recvonly"),
             ("c=IN IP4 0.0.0.0\na=inactive", "a=inactive", "a=inactive", "a=inactive"),
+            ("c=IN IP6 ::", "a=sendonly", "a=recvonly", "a=recvonly"),
+            ("c=IN IP6 0:0:0:0:0:0:0:0", "a=sendonly", "a=recvonly", "a=recvonly"),
             // A device that ignores the hold must still not be said to send to the holder.
             ("a=sendonly", "a=sendonly", "a=sendrecv", "a=recvonly"),
         ] {
@@ -292,6 +294,33 @@ mod relay {
             );
             assert!(relayed.contains("a=sendrecv") && answered.contains("a=sendrecv"));
             assert!(!a.leg_media().unwrap().on_hold);
+        }
+    }
+
+    #[test]
+    fn a_packet_length_may_be_written_with_a_fraction_and_rubbish_is_none() {
+        for (written, ptime_ms, maxptime_ms) in [
+            ("a=ptime:20.0\na=maxptime:40.00", 20, 40),
+            ("a=ptime: 30\na=maxptime:60 ", 30, 60),
+            ("a=ptime:0\na=maxptime:0.0", 0, 0),
+            ("a=ptime:-20\na=maxptime:x", 0, 0),
+            ("a=ptime:\na=maxptime:99999999999", 0, 0),
+            ("a=ptime:NaN\na=maxptime:inf", 0, 0),
+        ] {
+            let (mut a, mut b) = legs();
+            let offer = OFFER_A.replace("a=ptime:20", written);
+            exchange(
+                &mut a,
+                &mut b,
+                &phone("192.0.2.1", &offer),
+                &phone("192.0.2.2", ANSWER_B),
+            );
+            let media = a.leg_media().unwrap();
+            assert_eq!(
+                (media.ptime_ms, media.maxptime_ms),
+                (ptime_ms, maxptime_ms),
+                "{written}"
+            );
         }
     }
 

@@ -17,9 +17,6 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::wake::{Post, Refused};
 
-/// Later than this a deadline counts as missed: a quarter of a packet.
-const LATE: Duration = Duration::from_millis(5);
-
 /// Plans obeyed before packets get their turn again: a large room must not make others stutter.
 const PLANS_PER_TURN: usize = 64;
 
@@ -238,10 +235,7 @@ impl<S: Sockets> Worker<S> {
 
     fn meet_deadline(&mut self) {
         let now = self.clock.now().mono;
-        if let Some(due) = self.engine.poll_timeout().filter(|&due| due <= now) {
-            if now.since(due) > LATE {
-                self.counters.late_ticks.one();
-            }
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
     }
@@ -280,6 +274,7 @@ impl<S: Sockets> Worker<S> {
         self.counters
             .ignored_plans
             .add(stats.ignored_plans - self.counted.ignored_plans);
+        self.counters.late_ticks.add(stats.late_ticks - self.counted.late_ticks);
         self.counters.starved.add(stats.starved - self.counted.starved);
         self.counted = stats;
     }

@@ -70,6 +70,7 @@ impl Calls {
         call: Key<Interaction>,
         wish: RecordWish,
     ) -> Result<(), Refusal> {
+        self.note_recording(call);
         match (wish, self.listening.of(call).map(|(id, tape)| (id, tape.worker))) {
             (RecordWish::On, None) => self.start_record(cx, call),
             (RecordWish::On | RecordWish::Pause, Some((recording, worker))) => {
@@ -91,6 +92,11 @@ impl Calls {
             }
             (RecordWish::Pause | RecordWish::Off, None) => Err(Refusal::Conflict("the call is not recorded".into())),
         }
+    }
+
+    /// Those who watch the call see whether it is recorded: what is lent for change is looked at when the step is done.
+    fn note_recording(&mut self, call: Key<Interaction>) {
+        self.interactions.get_mut(call);
     }
 
     /// Who is in a conference room leaves it: what was recorded of the room for this call's sake ends with it.
@@ -210,6 +216,7 @@ impl Calls {
         let Some(tape) = self.listening.tapes.remove(&recording) else {
             return;
         };
+        self.note_recording(tape.call);
         self.figures.on_recording(result);
         let row = RecordingRow {
             ended_at: Some(cx.now.wall),

@@ -316,26 +316,40 @@ impl Studio {
     }
 }
 
-/// Every leg sends 400 Hz and is sent nothing.
+/// Figures of a leg, no two alike: one that is told in place of another is seen.
+pub fn figures() -> LegStats {
+    LegStats {
+        received: 30,
+        sent: 31,
+        lost: 2,
+        duplicates: 3,
+        strangers: 4,
+        remote_lost: 5,
+        jitter: Duration::from_micros(6_500),
+        remote_jitter: Duration::from_micros(7_200),
+        round_trip: Some(Duration::from_micros(48_300)),
+        mos: Some(4.1),
+        ..LegStats::default()
+    }
+}
+
+/// Every leg sends 400 Hz and is sent 600 Hz.
 fn inspected(token: u64, legs: Vec<LegId>) -> Event {
-    let tone = HeardTone {
-        hz: 400.04,
-        dbm0: -16.0,
-        ms: 512,
-        ago_ms: 0,
+    let heard = |hz, level| Heard {
+        level_dbov: Some(level),
+        tones: vec![HeardTone {
+            hz,
+            dbm0: level + 6.0,
+            ms: 512,
+            ago_ms: 20,
+        }],
     };
     let sound = |leg| LegSound {
         leg,
         way: Way::Relay,
-        stats: LegStats {
-            received: 30,
-            ..LegStats::default()
-        },
-        received: Heard {
-            level_dbov: Some(-22.0),
-            tones: vec![tone],
-        },
-        sent: Heard::default(),
+        stats: figures(),
+        received: heard(400.04, -22.0),
+        sent: heard(600.0, -25.0),
     };
     let legs = legs.into_iter().map(sound).collect();
     Event::Inspected { token, legs }

@@ -220,7 +220,7 @@ fn a_member_who_is_muted_is_not_in_the_recording_of_the_room() {
         deaf: false,
     });
     studio.run(200);
-    assert_heard(&stop(&mut studio), 0, &[400.0, 600.0], &[900.0]);
+    assert_heard(stop(&mut studio), 0, &[400.0, 600.0], &[900.0]);
 }
 
 #[test]

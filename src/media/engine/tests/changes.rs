@@ -148,6 +148,22 @@ fn a_third_codec_before_the_second_had_its_turn_costs_a_turn_and_no_noise() {
     }
 }
 
+#[test]
+fn a_device_that_changes_its_codec_with_each_packet_costs_a_few_decoders_a_frame() {
+    let mut line = Line::at(Rate::Wide);
+    for _ in 0..10 {
+        for format in [PCMU, WIDE, G722].into_iter().cycle().take(100) {
+            line.carry(format, 20, &[0xff; 160]);
+        }
+        assert!(line.input.decoders_made() <= 4, "{}", line.input.decoders_made());
+        line.tick();
+    }
+    assert!(
+        (7_000..9_500).contains(&line.talk(PCMU, 20, 2_000)),
+        "and is heard when it has chosen"
+    );
+}
+
 #[derive(Clone, Debug)]
 enum Happens {
     Sound { format: usize, ms: u32, remapped: bool },

@@ -96,6 +96,22 @@ impl Device {
         assert_eq!(before, self.encoder.rate(), "the tone goes on");
     }
 
+    /// The same at whatever rate: what it heard before is forgotten, because it has the other one's samples.
+    pub fn renegotiate(&mut self, format: Format) {
+        let fresh = Device::with_tone(0, format, self.hz, self.level);
+        self.tone.set_rate(fresh.encoder.rate().hz());
+        (self.format, self.encoder, self.decoder) = (format, fresh.encoder, fresh.decoder);
+        self.heard.clear();
+    }
+
+    /// Another tone from now on.
+    pub fn change_tone(&mut self, hz: f32) {
+        (self.hz, self.tone) = (
+            hz,
+            ToneGenerator::new(&Tone::steady(hz, self.level), self.encoder.rate().hz()),
+        );
+    }
+
     pub fn silence(&mut self, silent: bool) {
         self.silent = silent;
     }

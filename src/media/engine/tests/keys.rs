@@ -82,6 +82,35 @@ fn a_device_without_packets_for_keys_hears_tones_while_its_call_goes_on() {
     assert!(worker.rtp(at(1_001), PORT_A, PHONE_A, &packet(77, 0, 0)).is_some());
 }
 
+#[test]
+fn a_tone_of_a_key_ends_though_its_device_takes_packets_by_now_or_has_left_the_room() {
+    let elsewhere = RoomId(10);
+    let agrees = Plan::UpdateLeg {
+        leg: B,
+        media: media(PHONE_B, &[PCMU, keys(101, 101)]),
+        media_timeout: None,
+    };
+    let leaves = Plan::MoveLeg {
+        leg: B,
+        room: elsewhere,
+    };
+    let returns = Plan::MoveLeg { leg: B, room: ROOM };
+    for (plan, then) in [(agrees, None), (leaves, Some(returns))] {
+        let mut worker = Worker::new();
+        worker.apply(device::open_room(elsewhere, Matrix::Everyone));
+        worker.apply(open(A, PORT_A, media(PHONE_A, &[PCMU])));
+        worker.apply(open(B, PORT_B, media(PHONE_B, &[PCMU])));
+        dial(at(0), &mut worker, B, "1");
+        assert!(!worker.run(at(50)).is_empty(), "it sounds");
+        worker.engine.apply(at(50), plan);
+        worker.run(at(1_000));
+        then.into_iter().for_each(|plan| worker.engine.apply(at(1_000), plan));
+        let to_b = |sent: Vec<(Mono, u16, SocketAddr, Vec<u8>)>| sent.iter().filter(|sent| sent.1 == PORT_B).count();
+        assert_eq!(to_b(worker.run(at(2_000))), 0, "nothing sounds any more");
+        assert!(worker.rtp(at(2_001), PORT_A, PHONE_A, &packet(77, 0, 0)).is_some());
+    }
+}
+
 /// A press of one packet.
 fn press(pt: u8, n: u16) -> Vec<u8> {
     let mut bytes = packet(77, pt, n);

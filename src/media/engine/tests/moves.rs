@@ -67,6 +67,24 @@ fn a_device_that_changes_its_codec_is_heard_on() {
     }
 }
 
+#[test]
+fn a_relay_becomes_a_mix_before_its_room_has_ticked() {
+    let mut scene = Scene::new(vec![Device::new(0, OPUS, -15.0)], Matrix::Everyone);
+    let mut listener = Device::new(1, OPUS, -15.0);
+    listener.ticks_per_packet = 2;
+    scene.join(listener, &[]);
+    scene.run(200);
+    let (leg, muted) = (scene.devices[0].leg, true);
+    scene.apply(Plan::Restrict {
+        leg,
+        muted,
+        deaf: false,
+    });
+    scene.run(1_000);
+    let sent = scene.devices[1].headers.len();
+    assert!((30..=36).contains(&sent), "ten relayed, and 25 of silence: {sent}");
+}
+
 /// Nothing is lost; G.722 takes some 40 ms to find its scale where a decoder or an encoder begins in mid-stream.
 fn assert_unbroken_but_for_a_blend(scene: &Scene) {
     let stateful = scene
@@ -302,6 +320,22 @@ fn the_answer_tone_of_a_modem_is_known_though_its_phase_turns() {
     lose_one_in_twenty(&mut scene);
     scene.run(2_000);
     assert_eq!(scene.worker.stats(scene.devices[0].leg).concealed, 0);
+}
+
+#[test]
+fn after_a_fax_a_stream_that_begins_anew_is_sound_again() {
+    let device = Device::with_tone(0, PCMU, 2_100.0, -12.0);
+    let mut scene = Scene::new(vec![device, Device::new(1, PCMA, -90.0)], Matrix::Everyone);
+    scene.run(1_000);
+    let concealed = |scene: &Scene| scene.worker.stats(scene.devices[0].leg).concealed;
+    lose_one_in_twenty(&mut scene);
+    // The answer tone ends, and the fax goes on in what is no tone.
+    scene.devices[0].change_tone(1_725.0);
+    scene.run(2_000);
+    assert_eq!(concealed(&scene), 0, "while its stream goes on, it is a fax");
+    scene.devices[0].change_ssrc();
+    scene.run(2_000);
+    assert!((3..=6).contains(&concealed(&scene)), "{}", concealed(&scene));
 }
 
 fn lose_one_in_twenty(scene: &mut Scene) {

@@ -91,9 +91,13 @@ fn verdict(settings: &RoomSettings, entered: &str) -> Verdict {
 impl Calls {
     /// The engine has the member's sound: he enters a PIN, or waits, or comes in.
     pub(in crate::call) fn at_the_door(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        let locked = self.is_locked(leg);
         let Some((settings, member)) = self.conferences.member(leg) else {
             return;
         };
+        if locked && !member.moderator {
+            return self.turn_out(cx, leg);
+        }
         if member.moderator || settings.longest_pin() == 0 {
             return self.pass_the_door(cx, leg);
         }
@@ -135,12 +139,16 @@ impl Calls {
 
     /// A PIN is entered as a whole.
     fn on_pin(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
+        let locked = self.is_locked(leg);
         let Some((settings, member)) = self.conferences.member(leg) else {
             return;
         };
         let Place::Door(entry) = &mut member.place else { return };
         let verdict = verdict(settings, &std::mem::take(&mut entry.digits));
         cx.core.endpoint.cancel_timer(entry.alarm);
+        if verdict != Verdict::Wrong && locked {
+            return self.turn_out(cx, leg);
+        }
         if verdict != Verdict::Wrong {
             member.moderator = verdict == Verdict::Moderator;
             member.place = Place::Arriving;
@@ -201,7 +209,13 @@ impl Calls {
         }
     }
 
-    /// Without the PIN nobody stays.
+    /// The room was locked while this member was at its door: who has not passed it stays outside. Moderators by name are
+    /// asked for no PIN.
+    fn is_locked(&mut self, leg: LegKey) -> bool {
+        self.conferences.at(leg).is_some_and(|conference| conference.locked)
+    }
+
+    /// Without the PIN nobody stays, nor before a locked door.
     fn turn_out(&mut self, cx: &mut Cx<'_>, leg: LegKey) {
         if let Some(call) = self.conferences.member(leg).map(|(_, member)| member.call) {
             self.end_member(cx, call, EndedBy::Switch, EndReason::Declined);

@@ -323,14 +323,18 @@ fn there_are_only_so_many_rooms() {
     lab.assert_clean();
 }
 
-fn with_pins() -> Lab {
-    with(RoomSettings {
+fn pins() -> RoomSettings {
+    RoomSettings {
         pin: Pin::new("4711"),
         moderator_pin: Pin::new("987654"),
         wait_for_moderator: true,
         end_with_moderator: true,
         ..RoomSettings::default()
-    })
+    }
+}
+
+fn with_pins() -> Lab {
+    with(pins())
 }
 
 #[test]
@@ -353,6 +357,65 @@ fn members_enter_their_pin_and_wait_for_the_moderator_who_ends_it() {
     jim.hang_up(&mut lab);
     kate.told_bye(&mut lab);
     assert_eq!(rooms(&mut lab), []);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_room_ends_with_the_last_of_its_moderators_where_that_is_set_and_with_no_other() {
+    for ends in [true, false] {
+        let mut lab = with(RoomSettings {
+            moderators: vec!["1000".into(), "1001".into()],
+            end_with_moderator: ends,
+            ..RoomSettings::default()
+        });
+        let mut kate = Caller::dial(&mut lab, "1000", 7000, "3000");
+        let mut jim = Caller::dial(&mut lab, "1001", 7010, "3000");
+        let mut zoe = Caller::dial(&mut lab, "1002", 7020, "3000");
+        kate.hang_up(&mut lab);
+        assert_eq!(states(&mut lab), ["inside"; 2], "the other moderator is there");
+        jim.hang_up(&mut lab);
+        match ends {
+            true => drop(zoe.told_bye(&mut lab)),
+            false => {
+                assert_eq!(states(&mut lab), ["inside"]);
+                zoe.hang_up(&mut lab);
+            }
+        }
+        assert_eq!(rooms(&mut lab), []);
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn a_lock_keeps_out_who_has_not_passed_the_door_and_nobody_else() {
+    let mut lab = with(RoomSettings {
+        moderators: vec!["1009".into()],
+        ..pins()
+    });
+    let waiting = Caller::dial(&mut lab, "1000", 7000, "3000");
+    waiting.press(&mut lab, "4711#");
+    let at_door = Caller::dial(&mut lab, "1001", 7010, "3000");
+    let with_key = Caller::dial(&mut lab, "1002", 7020, "3000");
+    let mut late = Handset::registered(&mut lab, "1003", 7030);
+    let mut lates = late.invite(&mut lab, "3000", None);
+    let ok = late.expect(&mut lab, 200);
+    assert_eq!(states(&mut lab), ["waiting", "pin", "pin", "arriving"]);
+    let (room, locked) = ("3000".into(), true);
+    lab.ask(Command::RoomLock { room, locked });
+    at_door.press(&mut lab, "4711#");
+    at_door.told_bye(&mut lab);
+    with_key.press(&mut lab, "987654");
+    with_key.told_bye(&mut lab);
+    late.ack(&mut lab, &mut lates, &ok, Some(&sdp(7030, &[0])));
+    let bye = late.expect_request(&mut lab, Method::Bye);
+    late.reply(&mut lab, &bye, 200, None);
+    assert_eq!(states(&mut lab), ["waiting"], "who waits has passed the door");
+    let reasons: Vec<_> = lab.records.iter().map(|cdr| cdr.reason).collect();
+    assert_eq!(reasons, [EndReason::Declined; 3]);
+    let mut moderator = Caller::dial(&mut lab, "1009", 7040, "3000");
+    assert_eq!(states(&mut lab), ["inside", "inside"]);
+    moderator.hang_up(&mut lab);
+    waiting.told_bye(&mut lab);
     lab.assert_clean();
 }
 

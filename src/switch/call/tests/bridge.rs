@@ -365,3 +365,26 @@ fn an_offer_of_fax_over_ip_is_refused_and_the_call_goes_on() {
     assert_eq!(up.lab.studio.open_legs(), 2);
     up.end();
 }
+
+#[test]
+fn a_device_that_takes_its_only_stream_away_is_refused_and_the_session_goes_on() {
+    let mut up = up();
+    let before = (
+        up.lab.studio.towards(7000).expect("kate").clone(),
+        up.lab.studio.towards(7100).expect("jim").clone(),
+    );
+    let away = sdp(7000, &[0, 101]).replace("m=audio 7000", "m=audio 0");
+    let body = Some(("application/sdp", &away[..]));
+    up.kate.send_in(&mut up.lab, &mut up.kates, Method::Invite, "", body);
+    let refusal = up.kate.expect(&mut up.lab, 488);
+    assert_eq!(header(&refusal, Name::Warning), "304 tandem \"no audio over RTP\"");
+    up.kate.ack_failure(&mut up.lab, &up.kates, &refusal);
+    up.jim.expect_nothing(&mut up.lab);
+    assert_eq!(up.lab.studio.towards(7000), Some(&before.0));
+    assert_eq!(up.lab.studio.towards(7100), Some(&before.1));
+    // And it can be changed again.
+    let invite = reinvited(&mut up, &sdp(7002, &[0, 101]));
+    taken(&mut up, &invite, &sdp(7100, &[0, 101]));
+    assert!(up.lab.studio.towards(7002).is_some());
+    up.end();
+}

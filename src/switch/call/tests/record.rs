@@ -1,10 +1,11 @@
 //! Recording and listening, as operators order them.
 
 use super::*;
-use crate::{Answer, Command, RecordWish, Refusal};
+use crate::{Answer, Command, Input, Notice, RecordWish, Refusal};
 use media::plan::{Recorded, Side};
-use media::{LegId, Plan};
+use media::{Event, LegId, Plan, Recording};
 use model::InteractionId;
+use std::time::Duration;
 
 fn id(lab: &mut Lab) -> InteractionId {
     match lab.ask(Command::Calls) {
@@ -102,6 +103,72 @@ fn a_recording_pauses_goes_on_and_stops_as_ordered() {
 }
 
 #[test]
+fn a_recording_that_lost_sound_or_met_a_full_disk_is_marked_and_the_call_goes_on() {
+    let lost = Recording {
+        length: Duration::from_millis(4_200),
+        missing: Duration::from_millis(740),
+        bytes: 67_244,
+        error: None,
+    };
+    let full = Recording {
+        error: Some("No space left on device".into()),
+        missing: Duration::ZERO,
+        ..lost.clone()
+    };
+    for result in [lost, full] {
+        let mut up = up();
+        let lab = &mut up.lab;
+        lab.ask(Command::Snapshot {
+            scope: None,
+            user: None,
+        });
+        let call = id(lab);
+        record(lab, call, RecordWish::On);
+        assert!(recording_told(lab).last().is_some_and(|&told| told));
+        let recording = lab.studio.tapes[0].0;
+        let result = Box::new(result);
+        lab.input(Input::Media(Event::Recorded {
+            recording,
+            result: result.clone(),
+        }));
+        let row = lab.recordings.last().expect("a row").clone();
+        assert!(row.ended_at.is_some());
+        assert_eq!((row.length_ms, row.bytes), (4_200, 67_244));
+        assert_eq!(u128::from(row.missing_ms), result.missing.as_millis());
+        assert_eq!(row.error, result.error);
+        let figures = ["recordings_total", "recordings_incomplete_total"].map(|name| lab.figure(name));
+        assert_eq!(figures, [1, 1]);
+        assert_eq!(
+            recording_told(lab),
+            [false],
+            "those who watch are told that it is recorded no more"
+        );
+        // The engine says of a recording once what came of it.
+        lab.studio.tapes.clear();
+        assert_eq!(id(lab), call, "it is up");
+        assert_eq!(
+            record(lab, call, RecordWish::On),
+            Answer::Done(1),
+            "and can be recorded again"
+        );
+        up.end();
+    }
+}
+
+/// What was told since the last time of whether the call is recorded.
+fn recording_told(lab: &mut Lab) -> Vec<bool> {
+    let told = std::mem::take(&mut lab.notices).into_iter();
+    let told = told.filter_map(|notice| match notice {
+        Notice::Event(occurrence) => match occurrence.event {
+            model::Event::InteractionChanged { interaction, .. } => Some(interaction.recording),
+            _ => None,
+        },
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
 fn a_call_that_rings_and_one_that_is_not_there_are_not_recorded() {
     let (mut lab, ..) = ringing();
     let call = id(&mut lab);
@@ -119,16 +186,28 @@ fn the_media_of_a_call_is_told_leg_by_leg() {
         panic!()
     };
     let [kate, jim] = &legs[..] else { panic!("{legs:?}") };
-    assert_eq!((&*kate.codec, &*kate.mode, kate.packets_in), ("PCMU/8000", "relay", 30));
+    let users = legs
+        .iter()
+        .map(|leg| leg.user.as_ref().map(|user| user.user().to_owned()));
     assert_eq!(
-        kate.user.as_ref().map(|user| user.user().to_owned()),
-        Some("1000".to_owned())
+        users.collect::<Vec<_>>(),
+        [Some("1000".to_owned()), Some("1001".to_owned())]
     );
-    assert_eq!(
-        (jim.received.tones[0].hz, jim.received.level_dbov),
-        (400.0, Some(-22.0))
-    );
-    assert_eq!(jim.sent.level_dbov, None);
+    for leg in [kate, jim] {
+        assert_eq!((&*leg.codec, &*leg.mode), ("PCMU/8000", "relay"));
+        let counts = [leg.packets_in, leg.packets_out, leg.lost, leg.duplicates, leg.strangers];
+        assert_eq!((counts, leg.remote_lost), ([30, 31, 2, 3, 4], 5));
+        assert_eq!((leg.jitter_ms, leg.remote_jitter_ms), (6.5, 7.2));
+        assert_eq!((leg.round_trip_ms, leg.mos), (Some(48.3), Some(4.1)));
+        let (received, sent) = (&leg.received, &leg.sent);
+        assert_eq!((received.level_dbov, sent.level_dbov), (Some(-22.0), Some(-25.0)));
+        let tone = |heard: &model::HeardView| {
+            let tone = &heard.tones[0];
+            (tone.hz, tone.dbm0, tone.ms, tone.ago_ms)
+        };
+        assert_eq!(tone(received), (400.0, -16.0, 512, 20));
+        assert_eq!(tone(sent), (600.0, -19.0, 512, 20));
+    }
     assert!(matches!(
         lab.ask(Command::Inspect(InteractionId(7))),
         Answer::Refused(Refusal::NotFound(_))
