@@ -316,8 +316,8 @@ pub fn finish(world: &mut World) {
     for index in 0..world.phones.len() {
         world.vanish(index);
     }
-    // Bindings and nonces run out, and 64 * T1 more.
-    world.run_for(Duration::from_secs(120 + 300 + 64));
+    // Bindings and nonces run out, whoever had put a call on hold is found to have gone, and 64 * T1 more.
+    world.run_for(Duration::from_secs(120 + 900 + 64));
     nothing_is_left(world);
     world.ledger.check_records(world.now, world.store.cdrs());
 }
@@ -331,7 +331,8 @@ pub fn letters_arrive(world: &mut World) {
     }
     for _ in 0..120 {
         world.run_for(Duration::from_secs(10));
-        if world.ledger.letters_under_way(world.now) == 0 && world.store.messages().next().is_none() {
+        let is_quiet = world.figure("messages_under_way") == 0;
+        if is_quiet && world.ledger.letters_under_way(world.now) == 0 && world.store.messages().next().is_none() {
             break;
         }
     }

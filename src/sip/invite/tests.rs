@@ -474,12 +474,14 @@ fn too_short_a_life_is_refused_and_asked_for_longer() {
 }
 
 #[test]
-fn who_knows_no_session_timers_is_left_alone() {
-    for (a, b) in [(None, timed(600, 90)), (timed(600, 90), None)] {
+fn who_knows_no_session_timers_is_refreshed_by_who_does() {
+    for (a, b, who, other) in [(None, timed(600, 90), B, A), (timed(600, 90), None, A, B)] {
         let mut link = timed_call(a, b);
-        link.at(2_000_000);
+        link.at(1_000_000);
         assert_eq!([link.told(A), link.told(B)].concat(), [""; 0]);
-        assert_eq!(link.times(A, "UPDATE").len() + link.times(B, "UPDATE").len(), 0);
+        let minutes: Vec<u64> = link.times(who, "UPDATE").iter().map(|ms| ms / 60_000).collect();
+        assert_eq!(minutes, [5, 10, 15]);
+        assert_eq!(link.times(other, "UPDATE"), [0u64; 0]);
         link.close(A);
         link.ends();
     }

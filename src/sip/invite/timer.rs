@@ -88,12 +88,17 @@ impl Session {
         }
     }
 
-    /// A 2xx to a request of ours says what holds (section 7.2). Without Session-Expires nobody refreshes.
+    /// A 2xx to a request of ours says what holds (section 7.2). Who knows nothing of it is refreshed by us all the same, as we
+    /// would have it: of a phone that has put the other on hold and died nothing else tells.
     pub(super) fn learn_expiry(&mut self, cx: &mut Cx<'_, impl Sink>, success: &Message) {
         self.stop_refresh(cx);
-        if let (Some(_), Some(granted)) = (self.local.expiry, expires(success)) {
-            let is_ours = granted.refresher_is_uac != Some(false);
-            self.start_refresh(cx, granted.seconds.max(LEAST_S), is_ours);
+        let Some(expiry) = self.local.expiry else { return };
+        match expires(success) {
+            Some(granted) => {
+                let is_ours = granted.refresher_is_uac != Some(false);
+                self.start_refresh(cx, granted.seconds.max(LEAST_S), is_ours);
+            }
+            None => self.start_refresh(cx, seconds(expiry.interval).max(LEAST_S), true),
         }
     }
 
@@ -105,9 +110,6 @@ impl Session {
             return Headers::new();
         };
         let knows = supports(request, b"timer");
-        if asked.is_none() && !knows {
-            return Headers::new();
-        }
         let ours = seconds(expiry.interval);
         let least = least_of(request).unwrap_or(0).max(seconds(expiry.least)).max(LEAST_S);
         let granted = asked.map_or(ours, |asked| asked.seconds.min(ours)).max(least);
