@@ -338,12 +338,10 @@ pub fn letters_arrive(world: &mut World) {
     }
     let left = world.store.messages().count();
     if left > 0 {
-        let first = world
-            .store
-            .messages()
-            .next()
-            .and_then(|one| world.store.text_of(one.id));
-        let what = format!("{left} letters wait although everybody is there");
+        let first = world.store.messages().next().cloned();
+        let owed = first.as_ref().map(|one| (one.is_taken, &one.owed));
+        let what = format!("{left} letters wait although everybody is there, the first of them (taken, for) {owed:?}");
+        let first = first.and_then(|one| world.store.text_of(one.id));
         world.violated(first.unwrap_or(""), &what);
     }
 }
