@@ -239,7 +239,8 @@ fn a_phone_that_refreshes_keeps_its_call() {
     let extra = "Supported: timer\r\nSession-Expires: 600\r\n";
     let mut kates = kate.invite_with(&mut lab, "1001", extra, Some(&sdp(7000, &[0])));
     let invite = jim.expect_request(&mut lab, Method::Invite);
-    jim.reply(&mut lab, &invite, 200, Some(&sdp(7100, &[0])));
+    let his = "Supported: timer\r\nSession-Expires: 7200;refresher=uas\r\n";
+    jim.reply_with(&mut lab, &invite, 200, his, Some(&sdp(7100, &[0])));
     jim.expect_request(&mut lab, Method::Ack);
     let ok = kate.expect(&mut lab, 200);
     kate.ack(&mut lab, &mut kates, &ok, None);
