@@ -141,11 +141,14 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// With TIMED=2000, as `scripts/soak` has it, times are compared as well: there the machine has nothing else to do.
+/// With TIMED=900, as `scripts/soak` has it, times are compared as well: there the machine has nothing else to do.
 #[test]
 fn s11_real_and_unknown_users_are_answered_alike_and_as_fast() {
     let rounds = count("TIMED", 20);
-    let served = Served::start(Setup::new().set("security.max_failures=1000"));
+    assert!(
+        rounds < 1_000,
+        "more wrong passwords than an account may be set to bear"
+    );
     for method in [
         "REGISTER",
         "INVITE",
@@ -155,6 +158,7 @@ fn s11_real_and_unknown_users_are_answered_alike_and_as_fast() {
         "MESSAGE",
         "REFER",
     ] {
+        let served = Served::start(Setup::new().set("security.max_failures=1000"));
         let mut seen: [Vec<(u16, Vec<String>)>; 2] = Default::default();
         let mut times: [Vec<Duration>; 2] = Default::default();
         for round in 0..2 * rounds {
@@ -173,7 +177,7 @@ fn s11_real_and_unknown_users_are_answered_alike_and_as_fast() {
         assert_eq!(real, unknown, "{method}");
         let [real, unknown] = times.each_mut().map(|times| median(times));
         eprintln!("{method}: real {real:?}, unknown {unknown:?}");
-        if rounds >= 1_000 {
+        if rounds >= 500 {
             let ratio = real.as_secs_f64() / unknown.as_secs_f64();
             assert!((0.93..1.07).contains(&ratio), "{method}: {real:?} and {unknown:?}");
         }
