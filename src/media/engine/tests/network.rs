@@ -76,7 +76,7 @@ proptest! {
         delays.sort_unstable();
         let delay = delays[5];
         // Whole packets cover the jitter; three may stay in sound without a pause, one is being played and one filled. Where much
-        // is lost, one more is filled while the next is looked at.
+        // is lost one more has been seen (PCMU, loss 22, seed 1813353079992324438); what holds it is not known.
         let filled = if loss > 10 { 20 } else { 0 };
         prop_assert!(delay <= jitter.next_multiple_of(20) + 100 + filled, "{delay} ms");
         prop_assert!(twice == 0 || stats.duplicates > 0 || loss > 0);
