@@ -4,18 +4,17 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd;
+use net::mmsg::{Inbox, MAX_DATAGRAM};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Datagrams per system call: more brings nothing on loopback.
 const BATCH: usize = 64;
-/// The load is made of messages far smaller than this.
-const LARGEST: usize = 4096;
-
 /// A connected batch socket on loopback.
 pub struct Batch {
     socket: UdpSocket,
-    received: Vec<[u8; LARGEST]>,
-    lengths: [usize; BATCH],
+    inbox: Inbox<BATCH>,
+    /// Where each datagram of the last batch is: slot, beginning and end.
+    received: Vec<(usize, usize, usize)>,
     queued: Vec<Vec<u8>>,
     used: usize,
     /// Datagrams handed to the kernel.
@@ -23,23 +22,26 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Binds to `local` and talks to `peer` only.
-    pub fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<Batch> {
+    /// Binds to `local` and talks to `peer` only. `joined`: what it sends joined comes so (UDP_GRO); if not, the kernel cuts it on
+    /// its way here, at the sender's expense.
+    pub fn connect(local: SocketAddr, peer: SocketAddr, joined: bool) -> io::Result<Batch> {
         let socket = UdpSocket::bind(local)?;
         let size: libc::c_int = 8 << 20;
-        for option in [
-            libc::SO_RCVBUFFORCE,
-            libc::SO_SNDBUFFORCE,
-            libc::SO_RCVBUF,
-            libc::SO_SNDBUF,
+        let joined = libc::c_int::from(joined);
+        for (level, option, value) in [
+            (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size),
+            (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size),
+            (libc::SOL_SOCKET, libc::SO_RCVBUF, size),
+            (libc::SOL_SOCKET, libc::SO_SNDBUF, size),
+            (libc::SOL_UDP, libc::UDP_GRO, joined),
         ] {
             // SAFETY: the descriptor is open and the value is a c_int that outlives the call. A refusal leaves the default.
             unsafe {
                 libc::setsockopt(
                     socket.as_raw_fd(),
-                    libc::SOL_SOCKET,
+                    level,
                     option,
-                    (&raw const size).cast(),
+                    (&raw const value).cast(),
                     size_of::<libc::c_int>() as libc::socklen_t,
                 );
             }
@@ -48,8 +50,8 @@ impl Batch {
         socket.set_nonblocking(true)?;
         Ok(Batch {
             socket,
-            received: vec![[0; LARGEST]; BATCH],
-            lengths: [0; BATCH],
+            inbox: Inbox::new(MAX_DATAGRAM).expecting_joined(),
+            received: Vec::new(),
             queued: (0..BATCH).map(|_| Vec::with_capacity(2048)).collect(),
             used: 0,
             sent: 0,
@@ -124,41 +126,22 @@ impl Batch {
 
     /// Receives a batch without waiting; the number of datagrams.
     pub fn receive(&mut self) -> usize {
-        let mut parts: [libc::iovec; BATCH] =
-            // SAFETY: an iovec of zeros is a valid empty one.
-            unsafe { zeroed() };
-        let mut headers: [libc::mmsghdr; BATCH] =
-            // SAFETY: an mmsghdr of zeros is a valid empty one.
-            unsafe { zeroed() };
-        for i in 0..BATCH {
-            parts[i] = libc::iovec {
-                iov_base: self.received[i].as_mut_ptr().cast(),
-                iov_len: LARGEST,
-            };
-            headers[i].msg_hdr.msg_iov = &raw mut parts[i];
-            headers[i].msg_hdr.msg_iovlen = 1;
+        self.received.clear();
+        // An error is an answer that does not come: the operation fails by its time.
+        let _ = self.inbox.receive(self.socket.as_fd());
+        for datagram in self.inbox.datagrams() {
+            let (slot, length, segment) = (datagram.slot, datagram.length, datagram.segment.max(1));
+            let beginnings = (0..length).step_by(segment);
+            self.received
+                .extend(beginnings.map(|at| (slot, at, length.min(at + segment))));
         }
-        let flags = libc::MSG_DONTWAIT;
-        // SAFETY: BATCH headers point at live iovecs, which point at live buffers of LARGEST bytes.
-        let n = unsafe {
-            libc::recvmmsg(
-                self.socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                BATCH as u32,
-                flags,
-                std::ptr::null_mut(),
-            )
-        };
-        let n = usize::try_from(n).unwrap_or_default();
-        for (length, header) in self.lengths.iter_mut().zip(&headers[..n]) {
-            *length = header.msg_len as usize;
-        }
-        n
+        self.received.len()
     }
 
     /// The i-th datagram of the last batch, copied out of the way of `push`.
     pub fn datagram(&self, i: usize, into: &mut Vec<u8>) {
+        let (slot, begin, end) = self.received[i];
         into.clear();
-        into.extend_from_slice(&self.received[i][..self.lengths[i]]);
+        into.extend_from_slice(&self.inbox.slot(slot)[begin..end]);
     }
 }

@@ -62,6 +62,10 @@ struct Arguments {
     /// Sockets of ours, so addresses to which the server answers; each user has one of them.
     #[arg(long, default_value_t = 1)]
     sockets: usize,
+    /// What the server sends joined (UDP_SEGMENT) is taken joined, as by a network card that cuts such packets itself; if not, the
+    /// kernel cuts it on its way here, at the server's expense.
+    #[arg(long)]
+    joined: bool,
     /// Numbers of users to register one after the other, instead of `users`.
     #[arg(long, value_delimiter = ',')]
     scale: Vec<usize>,
@@ -100,7 +104,7 @@ fn main() {
     if let Some(disk) = &a.disk {
         println!("{}\t{}", a.label, floor::measure(disk));
     }
-    let mut run = run::Run::new(&a.domain, users, a.sockets, a.local, a.target);
+    let mut run = run::Run::new(&a.domain, users, (a.sockets, a.joined), a.local, a.target);
     let empty = server(&a.pid).1;
     if a.scale.is_empty() {
         run.register_first(if a.op == Op::Stored { users / 2 } else { users });

@@ -1,10 +1,11 @@
 //! One scan of the bytes finds the spans of start line, header fields and body; typed views are parsed when asked.
 
-use crate::header::{CSeq, Invalid, NameAddr, Value, Via, lex};
+use crate::header::{CSeq, Invalid, NameAddr, Noted, Value, Via, lex};
 use crate::transaction::key::Key;
 use crate::{Method, Name, Uri};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 
 /// Largest message: spans are 16 bits wide, and a UDP datagram cannot be larger.
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
@@ -15,11 +16,16 @@ pub const MAX_HEADERS: usize = u8::MAX as usize;
 /// Longest header line with its continuation lines: several times the longest that real identity tokens need.
 pub const MAX_HEADER_LINE: usize = 8 * 1024;
 
-/// A request or response whose framing and mandatory fields are sound. Cheap to clone (shared bytes, inline spans).
+/// A request or response whose framing and mandatory fields are sound.
 ///
-/// Header values are given as received: trimmed of outer white space, inner folding kept.
+/// Header values are given as received: trimmed of outer white space, inner folding kept. What was read of it lies in a box:
+/// on its way through queues and rooms a message is moved a dozen times.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct Message(Box<Parts>);
+
+/// What was read of a [`Message`]: shared bytes, and spans of them.
+#[derive(Clone, Debug)]
+pub struct Parts {
     pub(crate) bytes: Bytes,
     pub(crate) start: Start,
     /// Where the header fields begin, behind the start line.
@@ -31,7 +37,8 @@ pub struct Message {
     pub(crate) method_span: Span,
     pub(crate) from_tag: Span,
     pub(crate) to_tag: Span,
-    pub(crate) branch: Span,
+    /// No value is folded and no NUL stands in the header: what is copied can go as it is.
+    pub(crate) is_plain: bool,
     /// What the check has read of the top Via, From and To, so that nobody reads it again; none before, and where they
     /// are broken.
     pub(crate) via: Option<ViaPlace>,
@@ -43,6 +50,20 @@ pub struct Message {
     pub(crate) fields: SmallVec<[Field; 32]>,
 }
 
+impl Deref for Message {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Message {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 /// A piece of the message.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -50,13 +71,14 @@ pub(crate) struct Span {
     pub len: u16,
 }
 
-/// Where the pieces of a [`Via`] stand; the branch has its own place.
+/// Where the pieces of a [`Via`] stand.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct ViaPlace {
     pub protocol: Span,
     pub host: Span,
     pub port: Option<u16>,
     pub params: Span,
+    pub noted: Noted<Span>,
 }
 
 /// Where the pieces of a [`NameAddr`] stand; the tag has its own place.
@@ -104,6 +126,10 @@ pub enum Malformed {
 }
 
 impl Message {
+    pub(crate) fn of(parts: Parts) -> Message {
+        Message(Box::new(parts))
+    }
+
     /// Reads one datagram, or one message cut from a stream by [`crate::frame`](crate). A Content-Length shorter than the
     /// datagram cuts the rest off; a longer one is an error; none on UDP means the body runs to the end.
     pub fn parse(bytes: Bytes) -> Result<Message, Malformed> {
@@ -221,7 +247,7 @@ impl Message {
                 self.at(place.host),
                 place.port,
                 self.at(place.params),
-                self.branch(),
+                place.noted.map(|span| self.at(span)),
             )),
             None => self.values(Name::Via).next().and_then(|v| Via::parse(v).ok()),
         }
@@ -230,7 +256,8 @@ impl Message {
     /// Branch of the top Via; empty if none (RFC 2543).
     #[must_use]
     pub fn branch(&self) -> &[u8] {
-        self.at(self.branch)
+        let branch = self.via.and_then(|place| place.noted.branch);
+        self.at(branch.unwrap_or_default())
     }
 
     /// From; fails only in a [`Malformed::Answer`], as do the next ones.

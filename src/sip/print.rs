@@ -127,7 +127,7 @@ impl Writer {
         let mut writer = self.first_line(status, reason);
         let mut top = request.via().map(|via| (via, source));
         for line in request.lines(Name::Via) {
-            writer.copy_via(line, top.take());
+            writer.copy_via(line, request.is_plain, top.take());
         }
         writer.copy_first(request, Name::From);
         writer.copy_to(request, if status == 100 { "" } else { to_tag });
@@ -252,7 +252,7 @@ impl Writer {
     fn copy(&mut self, from: &Message, name: Name) {
         for line in from.lines(name) {
             self.name(name.as_str());
-            push_copy(&mut self.out, line);
+            push_copy(&mut self.out, line, from.is_plain);
             self.end_line();
         }
     }
@@ -261,7 +261,7 @@ impl Writer {
     fn copy_first(&mut self, from: &Message, name: Name) {
         if let Some(line) = from.header(name) {
             self.name(name.as_str());
-            push_copy(&mut self.out, line);
+            push_copy(&mut self.out, line, from.is_plain);
             self.end_line();
         }
     }
@@ -269,7 +269,7 @@ impl Writer {
     fn copy_to(&mut self, request: &Message, tag: &str) {
         let Some(line) = request.header(Name::To) else { return };
         self.name("To");
-        push_copy(&mut self.out, line);
+        push_copy(&mut self.out, line, request.is_plain);
         if !tag.is_empty() && request.to().is_ok_and(|to| to.tag().is_empty()) {
             self.out.extend_from_slice(b";tag=");
             push_clean(&mut self.out, tag.as_bytes());
@@ -278,15 +278,16 @@ impl Writer {
     }
 
     /// `top`: this line begins with the top Via.
-    fn copy_via(&mut self, line: &[u8], top: Option<(Via<'_>, SocketAddr)>) {
+    fn copy_via(&mut self, line: &[u8], is_plain: bool, top: Option<(Via<'_>, SocketAddr)>) {
         self.name("Via");
         match top {
             Some((via, source)) => {
                 let (first, rest) = line.split_at(lex::comma(line).unwrap_or(line.len()));
-                push_answered(&mut self.out, lex::trim_end(first), &via, source, self.overload);
-                push_copy(&mut self.out, rest);
+                let value = (lex::trim_end(first), is_plain);
+                push_answered(&mut self.out, value, &via, source, self.overload);
+                push_copy(&mut self.out, rest, is_plain);
             }
-            None => push_copy(&mut self.out, line),
+            None => push_copy(&mut self.out, line, is_plain),
         }
         self.end_line();
     }
@@ -302,24 +303,30 @@ pub(crate) fn shared(mut out: Vec<u8>) -> Bytes {
 /// address than the packet came from (section 18.2.1), or when `rport` was asked for; `rport` only then (RFC 3581 section
 /// 4). Whatever the sender wrote there itself is replaced.
 pub(crate) fn push_stamped(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
-    push_answered(out, value, via, source, None);
+    push_answered(out, (value, false), via, source, None);
 }
 
 /// The same, and what was asked for of our load (RFC 7339 section 4.2): `oc` without a value asks, and whoever understands the
 /// loss algorithm, which all must, is told. Others are told nothing.
-fn push_answered(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr, overload: Option<Overload>) {
-    let overload = overload.filter(|_| via.params.get("oc").is_some());
+fn push_answered(
+    out: &mut Vec<u8>,
+    (value, is_plain): (&[u8], bool),
+    via: &Via<'_>,
+    source: SocketAddr,
+    overload: Option<Overload>,
+) {
+    let overload = overload.filter(|_| via.noted().asks_load);
     let wants_rport = via.rport().is_some();
     let wants_received = wants_rport || via.ip() != Some(source.ip());
-    if !wants_received && overload.is_none() && via.params.get("received").is_none() {
-        return push_copy(out, value);
+    if !wants_received && overload.is_none() && via.noted().received.is_none() {
+        return push_copy(out, value, is_plain);
     }
     // Blanks before a comma belong to what was read, and not to the value.
     let params = lex::trim_end(via.params.as_bytes());
     let Some(params_at) = value.len().checked_sub(params.len()) else {
-        return push_copy(out, value);
+        return push_copy(out, value, is_plain);
     };
-    push_copy(out, lex::trim_end(&value[..params_at]));
+    push_copy(out, lex::trim_end(&value[..params_at]), is_plain);
     for (name, text) in via.params.iter() {
         let is_load = overload.is_some() && LOAD.iter().any(|ours| name.eq_ignore_ascii_case(ours));
         if name.eq_ignore_ascii_case(b"received") || is_load {
@@ -332,7 +339,7 @@ fn push_answered(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketA
             push_number(out, u64::from(source.port()));
         } else if let Some(text) = text {
             out.push(b'=');
-            push_copy(out, text);
+            push_copy(out, text, is_plain);
         }
     }
     if wants_received {
@@ -387,9 +394,10 @@ fn is_control(b: u8) -> bool {
 }
 
 /// A value that came in a message: folding becomes spaces; other control characters stay, since they stood in a quoted pair
-/// or the sender will want back what it sent. NUL stays only as such a pair.
-pub(crate) fn push_copy(out: &mut Vec<u8>, value: &[u8]) {
-    if memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
+/// or the sender will want back what it sent. NUL stays only as such a pair. `is_plain`: there is nothing of the kind in it, as
+/// the message it is from says of all its values.
+pub(crate) fn push_copy(out: &mut Vec<u8>, value: &[u8], is_plain: bool) {
+    if is_plain || memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
         return out.extend_from_slice(value);
     }
     let mut before = 0;
@@ -404,6 +412,13 @@ pub(crate) fn push_copy(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    if number < 100 {
+        let (tens, ones) = (number as u8 / 10, number as u8 % 10);
+        if tens > 0 {
+            out.push(b'0' + tens);
+        }
+        return out.push(b'0' + ones);
+    }
     let mut digits = [0; 20];
     let (mut at, mut rest) = (digits.len(), number);
     loop {

@@ -4,7 +4,7 @@
 
 use crate::header::lex;
 use crate::message::{
-    Fault, Field, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, Malformed, Message, NONE, Span, Start, span,
+    Fault, Field, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, Malformed, Message, NONE, Parts, Span, Start, span,
 };
 use crate::{Method, Name, validate};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(crate) fn scan(bytes: Bytes) -> Result<(Message, Option<Fault>), Malformed> 
     } else {
         request(&bytes[..line.end])?
     };
-    let mut message = Message {
+    let mut message = Message::of(Parts {
         start: start.start,
         method: start.method,
         method_span: start.method_span,
@@ -30,7 +30,7 @@ pub(crate) fn scan(bytes: Bytes) -> Result<(Message, Option<Fault>), Malformed> 
         cseq: 0,
         from_tag: Span::default(),
         to_tag: Span::default(),
-        branch: Span::default(),
+        is_plain: false,
         via: None,
         from: None,
         to: None,
@@ -38,7 +38,7 @@ pub(crate) fn scan(bytes: Bytes) -> Result<(Message, Option<Fault>), Malformed> 
         first: [NONE; Name::COUNT],
         fields: SmallVec::new(),
         bytes,
-    };
+    });
     let large = too_large.then_some(TOO_LARGE);
     let rest = fields(&mut message);
     Ok((message, large.or(start.fault).or(line_fault).or(rest)))
@@ -64,6 +64,8 @@ fn from_start_line(bytes: Bytes) -> Bytes {
 pub(crate) struct Line {
     pub end: usize,
     pub next: usize,
+    /// Lines that begin with white space belong to it.
+    pub is_folded: bool,
 }
 
 fn first_line(bytes: &[u8]) -> Result<(Line, Option<Fault>), Malformed> {
@@ -80,6 +82,7 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
         Line {
             end,
             next: end + 1 + usize::from(sound),
+            is_folded: false,
         },
         sound,
     ))
@@ -153,13 +156,16 @@ fn request(line: &[u8]) -> Result<StartLine, Malformed> {
 fn fields(message: &mut Message) -> Option<Fault> {
     // Out of the message while it grows; a clone would cost two atomic operations.
     let bytes = std::mem::take(&mut message.bytes);
-    let fault = fields_of(&bytes, message);
+    let fault = fields_of(&bytes, &mut *message);
     message.bytes = bytes;
-    fault.or_else(|| stray_nul(message))
+    let has_nul = memchr(0, &message.bytes[..usize::from(message.body)]).is_some();
+    message.is_plain &= !has_nul;
+    fault.or_else(|| if has_nul { stray_nul(message) } else { None })
 }
 
-fn fields_of(bytes: &[u8], message: &mut Message) -> Option<Fault> {
+fn fields_of(bytes: &[u8], message: &mut Parts) -> Option<Fault> {
     let (mut at, mut fault) = (usize::from(message.head), None);
+    message.is_plain = true;
     loop {
         let Some((line, sound)) = logical_line(bytes, at) else {
             return fault.or(Some(bad("No empty line after the header")));
@@ -167,6 +173,7 @@ fn fields_of(bytes: &[u8], message: &mut Message) -> Option<Fault> {
         if !sound {
             fault = fault.or(Some(LINE_END));
         }
+        message.is_plain &= !line.is_folded;
         if line.end == at {
             message.body = span(0, line.next).len;
             return fault;
@@ -188,6 +195,7 @@ pub(crate) fn logical_line(bytes: &[u8], from: usize) -> Option<(Line, bool)> {
     while line.end > from && matches!(bytes.get(line.next), Some(b' ' | b'\t')) {
         let (next, next_sound) = line_end(bytes, line.next)?;
         (line, sound) = (next, sound && next_sound);
+        line.is_folded = true;
     }
     Some((line, sound))
 }
@@ -245,7 +253,7 @@ fn before_colon(mut text: &[u8]) -> &[u8] {
 
 /// Two of a field that may be there once mean that two readers could see two messages.
 #[allow(clippy::cast_possible_truncation)] // MAX_HEADERS is 255
-fn push(message: &mut Message, field: Field) -> Result<(), Fault> {
+fn push(message: &mut Parts, field: Field) -> Result<(), Fault> {
     let place = message.fields.len() as u8;
     message.fields.push(field);
     let repeats = match message.first.get_mut(field.name as usize) {
@@ -255,7 +263,8 @@ fn push(message: &mut Message, field: Field) -> Result<(), Fault> {
         }
         known => known.is_some(),
     };
-    if repeats && !validate::may_repeat(field.name, message.is_request()) {
+    let is_request = matches!(message.start, Start::Request { .. });
+    if repeats && !validate::may_repeat(field.name, is_request) {
         return Err(bad("Header that may be there once is there twice"));
     }
     Ok(())
@@ -264,7 +273,6 @@ fn push(message: &mut Message, field: Field) -> Result<(), Fault> {
 /// NUL may stand in a header only as a quoted pair (RFC 4475 section 3.1.1.2).
 fn stray_nul(message: &Message) -> Option<Fault> {
     let head = &message.bytes[..usize::from(message.body)];
-    memchr(0, head)?;
     let escaped = |value: &[u8]| {
         let (mut rest, mut sound) = (value, true);
         while let Some(at) = memchr2(b'"', 0, rest) {

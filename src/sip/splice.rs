@@ -290,8 +290,8 @@ impl<'m> Splice<'m> {
         }
         out.extend_from_slice(self.message.name_of(field));
         out.extend_from_slice(b": ");
-        push_copy(out, &first);
-        push_copy(out, rest);
+        push_copy(out, &first, false);
+        push_copy(out, rest, self.message.is_plain);
         out.extend_from_slice(b"\r\n");
     }
 }

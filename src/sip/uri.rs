@@ -287,20 +287,19 @@ fn tel<'a>(raw: &'a [u8], rest: &'a [u8]) -> Result<Uri<'a>, Invalid> {
 }
 
 fn sip<'a>(raw: &'a [u8], scheme: Scheme, rest: &'a [u8]) -> Result<Uri<'a>, Invalid> {
-    // '@' is legal nowhere else without escape, so it ends the user part, whatever that holds (RFC 4475 section 3.1.1.9).
-    let (userinfo, rest) = match memchr(b'@', rest) {
-        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-        None => (None, rest),
-    };
-    let (user, password) = userinfo.map(split_userinfo).transpose()?.unwrap_or_default();
+    let ((user, password), rest) = userinfo(rest)?;
     let (host, rest) = lex::need(lex::host(rest), "URI without a host")?;
     let (port, rest) = match rest.strip_prefix(b":") {
         Some(rest) => lex::need(lex::port(rest), "URI with a broken port").map(|(port, rest)| (Some(port), rest))?,
         None => (None, rest),
     };
-    let (params, headers) = rest.split_at(memchr(b'?', rest).unwrap_or(rest.len()));
-    let params = checked_params(params)?;
-    let headers = checked_headers(headers)?;
+    let (params, headers) = match rest {
+        [] => (UriParams(rest), rest),
+        _ => {
+            let (params, headers) = rest.split_at(memchr(b'?', rest).unwrap_or(rest.len()));
+            (checked_params(params)?, checked_headers(headers)?)
+        }
+    };
     Ok(Uri {
         raw,
         scheme,
@@ -314,6 +313,20 @@ fn sip<'a>(raw: &'a [u8], scheme: Scheme, rest: &'a [u8]) -> Result<Uri<'a>, Inv
 }
 
 type User<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// The user part and its password, and what follows. '@' is legal nowhere else without escape, so it ends the user part,
+/// whatever that holds (RFC 4475 section 3.1.1.9).
+fn userinfo(input: &[u8]) -> Result<(User<'_>, &[u8]), Invalid> {
+    // As nearly everyone writes it: without password or escapes.
+    let plain = run(input, USER);
+    if plain > 0 && input.get(plain) == Some(&b'@') {
+        return Ok(((Some(&input[..plain]), None), &input[plain + 1..]));
+    }
+    match memchr(b'@', &input[plain..]).map(|at| plain + at) {
+        Some(at) => Ok((split_userinfo(&input[..at])?, &input[at + 1..])),
+        None => Ok(((None, None), input)),
+    }
+}
 
 fn split_userinfo(userinfo: &[u8]) -> Result<User<'_>, Invalid> {
     let at = memchr(b':', userinfo).unwrap_or(userinfo.len());
@@ -366,16 +379,21 @@ const PARAM: u8 = 8;
 const HEADER: u8 = 16;
 const OPAQUE: u8 = 32;
 
+/// How many bytes at the front are of `class`.
+fn run(text: &[u8], class: u8) -> usize {
+    let end = text.iter().position(|&b| CLASS[b as usize] & class == 0);
+    end.unwrap_or(text.len())
+}
+
 /// All of `text` is of `class` or a sound escape.
 fn all(text: &[u8], class: u8) -> bool {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&b| CLASS[b as usize] & class == 0) {
-        if rest[at] != b'%' || hex_pair(&rest[at + 1..]).is_none() {
-            return false;
-        }
-        rest = &rest[at + 3..];
+    let mut rest = &text[run(text, class)..];
+    while let [b'%', after @ ..] = rest
+        && hex_pair(after).is_some()
+    {
+        rest = &after[2 + run(&after[2..], class)..];
     }
-    true
+    rest.is_empty()
 }
 
 static CLASS: [u8; 256] = {

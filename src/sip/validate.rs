@@ -5,7 +5,7 @@ use crate::header::{CSeq, NameAddr, Via, lex};
 use crate::message::{AddressPlace, Fault, Message, Span, Start, ViaPlace};
 use crate::{Name, Uri};
 
-/// Fills in what is looked at again and again (method and number of CSeq, tags, branch), and cuts the body.
+/// Fills in what is looked at again and again (method and number of CSeq, tags, top Via), and cuts the body.
 pub(crate) fn check(message: &mut Message) -> Result<(), Fault> {
     content_length(message)?;
     via(message)?;
@@ -53,8 +53,8 @@ fn via(message: &mut Message) -> Result<(), Fault> {
         host: message.span_of(via.host),
         port: via.port,
         params: message.span_of(via.params.as_bytes()),
+        noted: via.noted().map(|value| message.span_of(value)),
     };
-    message.branch = message.span_of(via.branch().unwrap_or_default());
     message.via = Some(place);
     Ok(())
 }

@@ -308,7 +308,8 @@ impl Core {
     #[must_use]
     pub(crate) fn is_local(&self, host: &[u8], flow: Flow) -> bool {
         let host = host.strip_suffix(b".").unwrap_or(host);
-        let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(host);
+        // Nearly always written as configured.
+        let is = |name: &str| name.as_bytes() == host || name.as_bytes().eq_ignore_ascii_case(host);
         is(&self.config.domain) || self.config.aliases.iter().any(|alias| is(alias)) || self.is_listener(host, flow)
     }
 

@@ -31,12 +31,12 @@ impl<'a> NameAddr<'a> {
         if uri_bytes.is_empty() {
             return Err(Invalid("no URI"));
         }
-        let (params, tag) = Params::parse_noting(rest, b"tag")?;
+        let (params, [tag]) = Params::parse_noting(rest, ["tag"])?;
         Ok(NameAddr {
             display,
             uri_bytes,
             params,
-            tag,
+            tag: tag.unwrap_or_default(),
         })
     }
 

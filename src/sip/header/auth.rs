@@ -27,10 +27,7 @@ const MAX_PARAMS: usize = 20;
 impl<'a> Auth<'a> {
     /// Reads one header line. More than 20 parameters are an error.
     pub fn parse(value: &'a [u8]) -> Result<Auth<'a>, Invalid> {
-        let (scheme, rest) = lex::need(lex::token(value), "no authentication scheme")?;
-        if !rest.first().is_none_or(|&b| lex::is_lws(b)) {
-            return Err(Invalid("broken authentication scheme"));
-        }
+        let (scheme, rest) = scheme(value)?;
         Ok(Auth {
             scheme,
             ..Auth::parse_info(rest)?
@@ -48,24 +45,36 @@ impl<'a> Auth<'a> {
             params: [Param::default(); MAX_PARAMS],
             count: 0,
         };
-        let mut rest = text;
-        while let Some((name, value, after)) = step(rest)? {
-            let place = auth.params.get_mut(usize::from(auth.count));
-            let place = lex::need(place, "more than 20 authentication parameters")?;
-            *place = Param {
+        walk(text, |name, value| {
+            auth.params[usize::from(auth.count)] = Param {
                 name: place_of(text, name),
                 value: place_of(text, value),
             };
             auth.count += 1;
-            rest = after;
-        }
+        })?;
         Ok(auth)
+    }
+
+    /// Reads one header line as [`Auth::parse`] does, for no more than its scheme and the first value of each of these
+    /// names, as written.
+    pub fn pick<const N: usize>(value: &'a [u8], names: [&str; N]) -> Result<Picked<'a, N>, Invalid> {
+        let (scheme, rest) = scheme(value)?;
+        let mut values = [None; N];
+        walk(rest, |name, value| {
+            // Nearly everyone writes them as the RFCs do.
+            let place = names.iter().position(|n| n.as_bytes() == name);
+            let place = place.or_else(|| names.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(name)));
+            if let Some(place @ None) = place.map(|place| &mut values[place]) {
+                *place = Some(value);
+            }
+        })?;
+        Ok(Picked { scheme, values })
     }
 
     /// True for the scheme we speak.
     #[must_use]
     pub fn is_digest(&self) -> bool {
-        self.scheme.eq_ignore_ascii_case(b"Digest")
+        is_digest(self.scheme)
     }
 
     /// Name and value as written, in order.
@@ -84,24 +93,53 @@ impl<'a> Auth<'a> {
             .map(|(_, v)| v)
     }
 
-    /// The first value of each of these names as written, in one walk.
-    #[must_use]
-    pub fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<&'a [u8]>; N] {
-        let mut picked = [None; N];
-        for (name, value) in self.iter() {
-            let place = names.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(name));
-            if let Some(place @ None) = place.and_then(|place| picked.get_mut(place)) {
-                *place = Some(value);
-            }
-        }
-        picked
-    }
-
     /// The value of that name without quotes and escapes.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.get(name).map(lex::unquote)
     }
+}
+
+/// What [`Auth::pick`] finds.
+#[derive(Copy, Clone, Debug)]
+pub struct Picked<'a, const N: usize> {
+    /// As in [`Auth`].
+    pub scheme: &'a [u8],
+    /// In the order of the names, quotes kept.
+    pub values: [Option<&'a [u8]>; N],
+}
+
+impl<const N: usize> Picked<'_, N> {
+    /// True for the scheme we speak.
+    #[must_use]
+    pub fn is_digest(&self) -> bool {
+        is_digest(self.scheme)
+    }
+}
+
+fn is_digest(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"Digest")
+}
+
+fn scheme(value: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
+    let (scheme, rest) = lex::need(lex::token(value), "no authentication scheme")?;
+    if !rest.first().is_none_or(|&b| lex::is_lws(b)) {
+        return Err(Invalid("broken authentication scheme"));
+    }
+    Ok((scheme, rest))
+}
+
+/// Gives every name with its value, in order.
+fn walk<'a>(text: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), Invalid> {
+    let (mut rest, mut count) = (text, 0);
+    while let Some((name, value, after)) = step(rest)? {
+        if count == MAX_PARAMS {
+            return Err(Invalid("more than 20 authentication parameters"));
+        }
+        each(name, value);
+        (rest, count) = (after, count + 1);
+    }
+    Ok(())
 }
 
 /// Both fit, since the text is below 64 KB.
@@ -144,12 +182,22 @@ mod tests {
         assert_eq!(auth.get("nc"), Some(&b"00000001"[..]));
         assert_eq!(auth.get("uri"), Some(&b"\"sip:a,b@c\""[..]));
         assert_eq!(auth.get("realm"), None);
+    }
+
+    #[test]
+    fn the_first_value_of_a_name_is_picked_however_the_name_is_written() {
+        let picked = Auth::pick(b"Digest NC=00000001, uri=\"sip:a,b@c\", nc=2", ["nc", "realm", "URI"]).unwrap();
+        assert!(picked.is_digest());
         assert_eq!(
-            auth.pick(["nc", "realm", "URI"]),
+            picked.values,
             [Some(&b"00000001"[..]), None, Some(&b"\"sip:a,b@c\""[..])]
         );
-        let twice = Auth::parse(b"Digest nc=1, nc=2").unwrap();
-        assert_eq!(twice.pick(["nc"]), [Some(&b"1"[..])]);
+        let many = |count: usize| format!("Digest {}", vec!["a=1"; count].join(","));
+        assert!(Auth::pick(many(20).as_bytes(), ["a"]).is_ok());
+        for text in [&many(21), "Digest a=b c=d", "Digest,a=b"] {
+            assert!(Auth::pick(text.as_bytes(), ["a"]).is_err(), "{text}");
+            assert!(Auth::parse(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod value;
 mod via;
 
 pub use address::NameAddr;
-pub use auth::Auth;
+pub use auth::{Auth, Picked};
 pub use cseq::CSeq;
 pub use date::write_date;
 pub use event::{Event, SubscriptionState};
@@ -30,6 +30,7 @@ pub use retry_after::RetryAfter;
 pub use session_timer::SessionExpires;
 pub use value::{Reason, Value};
 pub(crate) use via::ip;
+pub(crate) use via::Noted;
 pub use via::{MAGIC_COOKIE, Via};
 
 /// A value that does not follow its grammar: the text says what is wrong, for the log and the reason phrase.

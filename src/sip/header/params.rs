@@ -10,7 +10,7 @@ pub struct Params<'a>(&'a [u8]);
 impl<'a> Params<'a> {
     /// Reads parameters up to the end of `input`; anything else there is an error.
     pub fn parse(input: &'a [u8]) -> Result<Params<'a>, Invalid> {
-        Params::parse_noting(input, b"").map(|(params, _)| params)
+        Params::parse_noting(input, []).map(|(params, [])| params)
     }
 
     /// What has been read before.
@@ -18,18 +18,19 @@ impl<'a> Params<'a> {
         Params(text)
     }
 
-    /// The same, and the value of one parameter met on the way; empty if it is not there. That parameter is an identifier
-    /// (`tag`, `branch`): it must have a value and be there once, or two readers might take two different ones.
-    pub(crate) fn parse_noting(input: &'a [u8], name: &[u8]) -> Result<(Params<'a>, &'a [u8]), Invalid> {
-        let (mut rest, mut noted): (_, &[u8]) = (input, b"");
-        while let Some((n, value, after)) = step(rest)? {
-            if n.eq_ignore_ascii_case(name) {
-                match value {
-                    Some(value) if noted.is_empty() => noted = value,
-                    _ => return Err(Invalid("tag or branch twice or without value")),
-                }
-            }
+    /// The same, and the first value of each of these met on the way, as [`Params::get`] gives it. The first of them is an
+    /// identifier (`tag`, `branch`): it must have a value and be there once, or two readers might take two different ones.
+    pub(crate) fn parse_noting<const N: usize>(input: &'a [u8], names: [&str; N]) -> Result<Noting<'a, N>, Invalid> {
+        let (mut rest, mut noted) = (input, [None; N]);
+        while let Some((name, value, after)) = step(rest)? {
             rest = after;
+            let Some(place) = names.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(name)) else {
+                continue;
+            };
+            if place == 0 && (value.is_none() || noted[0].is_some()) {
+                return Err(Invalid("tag or branch twice or without value"));
+            }
+            noted[place] = noted[place].or(Some(value.unwrap_or_default()));
         }
         Ok((Params(input), noted))
     }
@@ -70,6 +71,9 @@ impl<'a> Params<'a> {
         self.0
     }
 }
+
+/// Parameters, and the values of those that were asked for.
+pub(crate) type Noting<'a, const N: usize> = (Params<'a>, [Option<&'a [u8]>; N]);
 
 type Step<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
 

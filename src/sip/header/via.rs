@@ -15,7 +15,29 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Everything after sent-by.
     pub params: Params<'a>,
-    branch: &'a [u8],
+    noted: Noted<&'a [u8]>,
+}
+
+/// What every answer asks of a Via, found when it was read: each as [`Params::get`] gives it, or where that stands.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Noted<T> {
+    pub branch: Option<T>,
+    pub rport: Option<T>,
+    pub received: Option<T>,
+    /// `oc` is there (RFC 7339).
+    pub asks_load: bool,
+}
+
+impl<T> Noted<T> {
+    /// The same as something else.
+    pub fn map<U>(self, each: impl Fn(T) -> U) -> Noted<U> {
+        Noted {
+            branch: self.branch.map(&each),
+            rport: self.rport.map(&each),
+            received: self.received.map(&each),
+            asks_load: self.asks_load,
+        }
+    }
 }
 
 /// What a branch of RFC 3261 begins with (section 8.1.1.7).
@@ -33,13 +55,19 @@ impl<'a> Via<'a> {
             }
             None => (None, rest),
         };
-        let (params, branch) = Params::parse_noting(rest, b"branch")?;
+        let (params, [branch, rport, received, oc]) =
+            Params::parse_noting(rest, ["branch", "rport", "received", "oc"])?;
         Ok(Via {
             protocol,
             host,
             port,
             params,
-            branch,
+            noted: Noted {
+                branch,
+                rport,
+                received,
+                asks_load: oc.is_some(),
+            },
         })
     }
 
@@ -49,15 +77,20 @@ impl<'a> Via<'a> {
         host: &'a [u8],
         port: Option<u16>,
         params: &'a [u8],
-        branch: &'a [u8],
+        noted: Noted<&'a [u8]>,
     ) -> Via<'a> {
         Via {
             protocol,
             host,
             port,
             params: Params::checked(params),
-            branch,
+            noted,
         }
+    }
+
+    /// What was found of it when it was read.
+    pub(crate) fn noted(&self) -> Noted<&'a [u8]> {
+        self.noted
     }
 
     /// The transport, if it is one we know.
@@ -78,7 +111,7 @@ impl<'a> Via<'a> {
     /// Transaction identifier; with [`MAGIC_COOKIE`] and more after it, unique by itself.
     #[must_use]
     pub fn branch(&self) -> Option<&'a [u8]> {
-        Some(self.branch).filter(|b| !b.is_empty())
+        self.noted.branch.filter(|b| !b.is_empty())
     }
 
     /// True if the branch is one of RFC 3261: the cookie and something after it. Matched by [`Via::branch`]; any other is
@@ -93,13 +126,13 @@ impl<'a> Via<'a> {
     /// Where the request really came from, written by who received it.
     #[must_use]
     pub fn received(&self) -> Option<IpAddr> {
-        self.params.get("received").and_then(ip)
+        self.noted.received.and_then(ip)
     }
 
     /// `None`: not asked for. `Some(None)`: asked for (`;rport`). `Some(Some(port))`: filled in.
     #[must_use]
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.get("rport").map(|p| lex::port(p).map(|(port, _)| port))
+        self.noted.rport.map(|p| lex::port(p).map(|(port, _)| port))
     }
 
     /// Multicast or a fixed address to answer to.

@@ -1,4 +1,4 @@
-//! Reading a message allocates nothing. A binary of its own, since it counts what its thread allocates.
+//! Reading a message allocates the box it is moved in, and nothing else. A binary of its own, since it counts what its thread allocates.
 #![allow(unsafe_code, clippy::unwrap_used)] // the counting allocator needs the one, a test may do the other
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ const REGISTER: &[u8] = b"REGISTER sip:tandem.example SIP/2.0\r\n\
     Content-Length: 0\r\n\r\n";
 
 #[test]
-fn reading_sorting_and_checking_a_message_allocates_nothing() {
+fn reading_sorting_and_checking_a_message_allocates_one_box() {
     let bytes = Bytes::from_static(REGISTER);
     assert!(
         allocations(|| drop(Bytes::copy_from_slice(REGISTER))) > 0,
@@ -77,5 +77,5 @@ fn reading_sorting_and_checking_a_message_allocates_nothing() {
         };
         assert!(!question.is_answer(b"0123456789abcdef0123456789abcdef", &text("response")));
     });
-    assert_eq!(count, 0);
+    assert_eq!(count, 1);
 }

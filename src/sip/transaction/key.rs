@@ -3,7 +3,7 @@
 use crate::header::Via;
 use crate::{Message, Method};
 use ahash::RandomState;
-use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// The identity of a server transaction: what makes it up, hashed twice under keys no peer knows. Two transactions share
 /// these 128 bits by chance once in 10^29 requests with 65,536 kept; comparing the texts would be a walk to cold memory for
@@ -31,9 +31,6 @@ impl Secrets {
     }
 }
 
-/// Method, branch and sent-by of nearly everybody: such a key costs no allocation.
-const TYPICAL: usize = 96;
-
 impl Key {
     /// The transaction this request is in. An ACK is in that of its INVITE. What the endpoint has found out before is not
     /// found out again: a request belongs to the endpoint that received it.
@@ -53,19 +50,24 @@ impl Key {
     }
 
     fn with_method(request: &Message, via: Option<&Via<'_>>, method: &[u8], secrets: &Secrets) -> Key {
-        let mut text = SmallVec::new();
-        push(&mut text, method);
+        let mut hashers = (secrets.hash.build_hasher(), secrets.print.build_hasher());
+        // The length of each goes in with it, which keeps neighbours apart.
+        let mut add = |part: &[u8]| {
+            part.hash(&mut hashers.0);
+            part.hash(&mut hashers.1);
+        };
+        add(method);
         match via.and_then(|via| via.branch().filter(|_| via.has_cookie())) {
-            Some(branch) => push(&mut text, branch),
-            None => push_old(&mut text, request, method),
+            Some(branch) => add(branch),
+            None => add_old(&mut add, request, method),
         }
         if let Some(via) = via {
-            push(&mut text, via.host);
-            text.extend_from_slice(&via.port.unwrap_or(0).to_be_bytes());
+            add(via.host);
+            add(&via.port.unwrap_or(0).to_be_bytes());
         }
         Key {
-            hash: secrets.hash.hash_one(&text[..]),
-            print: secrets.print.hash_one(&text[..]),
+            hash: hashers.0.finish(),
+            print: hashers.1.finish(),
         }
     }
 
@@ -82,21 +84,15 @@ impl Key {
 
 /// RFC 2543, and a branch that is the cookie and nothing more: the same are Request-URI, tags, Call-ID, CSeq and top Via.
 /// The ACK of a refusal has a To-tag that its INVITE had not, so for INVITE the To-tag does not count.
-fn push_old(text: &mut SmallVec<[u8; TYPICAL]>, request: &Message, method: &[u8]) {
-    push(text, request.request_uri());
-    push(text, request.call_id());
-    push(text, request.from_tag());
+fn add_old(add: &mut impl FnMut(&[u8]), request: &Message, method: &[u8]) {
+    add(request.request_uri());
+    add(request.call_id());
+    add(request.from_tag());
     if method != Method::Invite.as_str().as_bytes() {
-        push(text, request.to_tag());
+        add(request.to_tag());
     }
-    push(text, request.values(crate::Name::Via).next().unwrap_or_default());
-    text.extend_from_slice(&request.cseq().to_be_bytes());
-}
-
-/// The length in front keeps neighbours apart.
-fn push(text: &mut SmallVec<[u8; TYPICAL]>, part: &[u8]) {
-    text.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
-    text.extend_from_slice(part);
+    add(request.values(crate::Name::Via).next().unwrap_or_default());
+    add(&request.cseq().to_be_bytes());
 }
 
 /// What is the same in two copies of one request that came by different ways (section 8.2.2.2); `None` inside a dialog, and

@@ -2,7 +2,7 @@
 
 use super::challenge;
 use crate::config::Algorithm;
-use sip::header::{Auth as Fields, unquote};
+use sip::header::{Auth as Fields, Picked, unquote};
 use sip::{Message, Uri};
 use std::borrow::Cow;
 
@@ -50,11 +50,11 @@ impl<'m> Credentials<'m> {
         realm: &str,
         offered: &[Algorithm],
     ) -> Result<Credentials<'m>, Flaw> {
-        let fields = Fields::parse(value)
+        let picked = Fields::pick(value, FIELDS)
             .ok()
-            .filter(Fields::is_digest)
+            .filter(Picked::is_digest)
             .ok_or(Flaw::NotOurs)?;
-        let [realm_given, qop, nc, username, nonce, uri, cnonce, response, name] = fields.pick(FIELDS);
+        let [realm_given, qop, nc, username, nonce, uri, cnonce, response, name] = picked.values;
         let text = |value: Option<&'m [u8]>| value.map(unquote).ok_or(Flaw::NotOurs);
         if *text(realm_given)? != *realm.as_bytes() || !text(qop)?.eq_ignore_ascii_case(b"auth") {
             return Err(Flaw::NotOurs);

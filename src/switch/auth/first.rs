@@ -6,7 +6,7 @@
 
 use super::credentials::count;
 use super::{Auth, MAX_CREDENTIALS, nonce};
-use sip::header::{Auth as Fields, unquote};
+use sip::header::{Auth as Fields, Picked, unquote};
 use sip::{Message, Method, Name};
 
 /// Challenges in a row that are looked back.
@@ -41,8 +41,8 @@ impl Auth {
 
 /// What the nonce in these credentials bears. Only its first use answers the challenge: later ones are other requests.
 fn trace_in(value: &[u8]) -> Option<u32> {
-    let fields = Fields::parse(value).ok().filter(Fields::is_digest)?;
-    let [nonce, nc] = fields.pick(["nonce", "nc"]);
+    let picked = Fields::pick(value, ["nonce", "nc"]).ok().filter(Picked::is_digest)?;
+    let [nonce, nc] = picked.values;
     match count(nc?) {
         Some(1) => nonce::trace_in(&unquote(nonce?)),
         _ => None,

@@ -74,10 +74,7 @@ impl Refusal {
 /// Whether a challenge, or credentials, are of this realm.
 #[must_use]
 pub(super) fn is_of(line: &[u8], realm: &str) -> bool {
-    let [found] = match Auth::parse(line) {
-        Ok(fields) => fields.pick(["realm"]),
-        Err(_) => return false,
-    };
+    let found = Auth::pick(line, ["realm"]).ok().and_then(|picked| picked.values[0]);
     found.is_some_and(|found| *sip::header::unquote(found) == *realm.as_bytes())
 }
 
