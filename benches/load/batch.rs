@@ -1,10 +1,10 @@
 //! One UDP socket, many datagrams per system call (recvmmsg, sendmmsg).
 #![allow(unsafe_code)] // the two system calls have no safe wrapper in std
 
+use net::mmsg::{Inbox, MAX_DATAGRAM};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
-use net::mmsg::{Inbox, MAX_DATAGRAM};
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Datagrams per system call: more brings nothing on loopback.

@@ -73,7 +73,13 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(domain: &str, users: usize, (sockets, joined): (usize, bool), local: SocketAddr, target: SocketAddr) -> Run {
+    pub fn new(
+        domain: &str,
+        users: usize,
+        (sockets, joined): (usize, bool),
+        local: SocketAddr,
+        target: SocketAddr,
+    ) -> Run {
         let socket = |_| Batch::connect(local, target, joined).expect("a loopback socket");
         let sockets: Vec<Batch> = (0..sockets).map(socket).collect();
         Run {

@@ -29,8 +29,8 @@ pub use replaces::Replaces;
 pub use retry_after::RetryAfter;
 pub use session_timer::SessionExpires;
 pub use value::{Reason, Value};
-pub(crate) use via::ip;
 pub(crate) use via::Noted;
+pub(crate) use via::ip;
 pub use via::{MAGIC_COOKIE, Via};
 
 /// A value that does not follow its grammar: the text says what is wrong, for the log and the reason phrase.

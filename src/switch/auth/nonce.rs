@@ -28,12 +28,17 @@ pub(crate) struct Nonces {
     run: u32,
     ttl: Duration,
     capacity: usize,
-    used: HashMap<u64, Window, RandomState>,
-    /// Nonces with state by the tick they were made in, oldest first.
-    by_tick: VecDeque<(u32, Vec<u64>)>,
+    hasher: RandomState,
+    /// Nonces with state by the tick they were made in, oldest first. Most are used as soon as they are made: a table for each
+    /// tick stays in the caches while that lasts, and is forgotten whole.
+    used: VecDeque<(u32, Windows)>,
+    /// How many they are.
+    count: usize,
     /// Nonces made at or before this tick are good only while they have state: others may have been used and forgotten.
     forgotten: Option<u32>,
 }
+
+type Windows = HashMap<u64, Window, RandomState>;
 
 /// A nonce that is ours and young enough.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -73,7 +78,8 @@ pub(crate) enum Bad {
 }
 
 impl Nonces {
-    /// No nonce is in use. `run` is random; `capacity` bounds the memory: 40 bytes a nonce.
+    /// No nonce is in use. `run` is random; `capacity` bounds the memory: some 40 bytes a nonce, and 200
+    /// for each tick that has one.
     #[must_use]
     pub(crate) fn new(key: [u8; 32], run: u32, ttl: Duration, capacity: usize, hasher: RandomState) -> Nonces {
         Nonces {
@@ -81,8 +87,9 @@ impl Nonces {
             run,
             ttl,
             capacity: capacity.max(1),
-            used: HashMap::with_hasher(hasher),
-            by_tick: VecDeque::new(),
+            hasher,
+            used: VecDeque::new(),
+            count: 0,
             forgotten: None,
         }
     }
@@ -125,44 +132,50 @@ impl Nonces {
     /// answer is `stale=true`.
     pub(crate) fn spend(&mut self, now: Mono, nonce: Nonce, count: u32) -> bool {
         self.forget_expired(now);
-        if let Some(window) = self.used.get_mut(&nonce.id) {
+        if let Some(window) = self.window(nonce) {
             return window.take(count);
         }
-        if self.used.len() >= self.capacity {
+        if self.count >= self.capacity {
             self.forget_oldest();
         }
         if count == 0 || self.forgotten.is_some_and(|tick| nonce.tick <= tick) {
             return false;
         }
-        self.used.insert(
-            nonce.id,
-            Window {
-                highest: count,
-                taken: 1,
-            },
-        );
-        self.note(nonce);
+        let first = Window {
+            highest: count,
+            taken: 1,
+        };
+        self.windows(nonce.tick).insert(nonce.id, first);
+        self.count += 1;
         true
     }
 
     /// Nonces with state.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
-        self.used.len()
+        self.count
     }
 
-    fn note(&mut self, nonce: Nonce) {
-        let place = self.by_tick.partition_point(|(tick, _)| *tick < nonce.tick);
-        match self.by_tick.get_mut(place) {
-            Some((tick, ids)) if *tick == nonce.tick => ids.push(nonce.id),
-            _ => self.by_tick.insert(place, (nonce.tick, vec![nonce.id])),
+    /// What is known of a nonce.
+    fn window(&mut self, nonce: Nonce) -> Option<&mut Window> {
+        let place = self.used.binary_search_by_key(&nonce.tick, |(tick, _)| *tick).ok()?;
+        self.used[place].1.get_mut(&nonce.id)
+    }
+
+    /// The nonces of a tick.
+    fn windows(&mut self, tick: u32) -> &mut Windows {
+        let place = self.used.partition_point(|(before, _)| *before < tick);
+        if self.used.get(place).is_none_or(|(there, _)| *there != tick) {
+            let none = HashMap::with_hasher(self.hasher.clone());
+            self.used.insert(place, (tick, none));
         }
+        &mut self.used[place].1
     }
 
     fn forget_expired(&mut self, now: Mono) {
         let (now, life) = (tick(now), self.life());
         while self
-            .by_tick
+            .used
             .front()
             .is_some_and(|(made, _)| now.saturating_sub(*made) > life)
         {
@@ -171,13 +184,10 @@ impl Nonces {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((tick, ids)) = self.by_tick.pop_front() else {
-            return;
-        };
-        for id in ids {
-            self.used.remove(&id);
+        if let Some((tick, windows)) = self.used.pop_front() {
+            self.count -= windows.len();
+            self.forgotten = self.forgotten.max(Some(tick));
         }
-        self.forgotten = self.forgotten.max(Some(tick));
     }
 
     fn life(&self) -> u32 {
