@@ -288,6 +288,8 @@ impl Tcp {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Response<String> {
+        // A port for both families hides those of IPv4 in IPv6.
+        let [local, peer] = [local, peer].map(|at| SocketAddr::new(at.ip().to_canonical(), at.port()));
         let seat = self.table.admit(Some(peer.ip()));
         self.welcome(request, Way { transport, local }, peer, || seat)
     }

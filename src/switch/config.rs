@@ -12,6 +12,7 @@ use conference::Conferences;
 use groups::Groups;
 use media::tone::Country;
 use model::Aor;
+use sip::Flow;
 use stars::Stars;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,12 +67,28 @@ pub struct Config {
 pub struct Listener {
     /// How.
     pub transport: sip::Transport,
-    /// The address it is bound to (never a wildcard port).
+    /// The address it is bound to (never a wildcard port). Only that of the HTTP port may be a wildcard: what comes there has the
+    /// address at which it was accepted.
     pub local: SocketAddr,
     /// What peers are told instead of `local` in Via and Contact, where it differs (NAT, wildcard).
     pub advertised: Option<SocketAddr>,
     /// Algorithms offered here, in this order; empty: those of [`Security::digest`].
     pub digest: Vec<Algorithm>,
+}
+
+impl Listener {
+    /// Whether what came by this flow came to it.
+    #[must_use]
+    pub(crate) fn is_of(&self, flow: &Flow) -> bool {
+        let is_at = self.local == flow.local || self.is_everywhere() && self.local.port() == flow.local.port();
+        is_at && self.transport == flow.transport
+    }
+
+    /// Whether it is bound to a wildcard.
+    #[must_use]
+    pub(crate) fn is_everywhere(&self) -> bool {
+        self.local.ip().is_unspecified()
+    }
 }
 
 /// A digest algorithm (RFC 8760).

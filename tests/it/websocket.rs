@@ -15,13 +15,18 @@ fn start() -> TestNode {
 
 /// A page at the HTTP port.
 fn page(node: &TestNode, user: &str) -> Phone {
-    let mut page = Phone::page(&format!("ws://{}/sip", node.http()), node.http(), user);
-    assert_eq!(page.register().status(), 200);
-    page
+    registered(page_at(node.http(), user))
+}
+
+fn page_at(http: SocketAddr, user: &str) -> Phone {
+    Phone::page(&format!("ws://{http}/sip"), http, user)
 }
 
 fn desk_phone(node: &TestNode, user: &str) -> Phone {
-    let mut phone = Phone::new(node.sip(), user);
+    registered(Phone::new(node.sip(), user))
+}
+
+fn registered(mut phone: Phone) -> Phone {
     assert_eq!(phone.register().status(), 200);
     phone
 }
@@ -119,24 +124,31 @@ fn a_page_that_is_gone_is_not_bound_any_more() {
     assert_eq!(node.metric("tandem_tcp_websockets_total"), 1.0);
 }
 
+/// Whom a port that others can reach asks for: no demo passwords.
+const USERS: &str = "[1000]\npassword = \"secret\"\n[1001]\npassword = \"secret\"\n";
+
 #[test]
 fn what_is_passed_on_between_a_page_at_the_http_port_and_a_phone_comes_back_through_the_switch() {
     let proxied = "[[rule]]\nmatch = \"_10XX\"\naction = \"user\"\nmode = \"proxy\"\n";
-    let node = Setup::new().file("dialplan.toml", proxied).start();
-    let (mut page, desk) = (page(&node, "1000"), desk_phone(&node, "1001"));
-    std::thread::scope(|scope| {
-        let caller = scope.spawn(move || page.call("1001").status());
-        let invite = desk.receive();
-        let routes: Vec<&str> = invite.headers("Record-Route").collect();
-        assert_eq!(routes.len(), 2, "{invite:?}");
-        assert!(routes[0].contains(&format!("@{};lr", node.sip())), "{invite:?}");
-        assert!(
-            routes[1].contains(&format!("@{};transport=ws;lr", node.http())),
-            "{invite:?}"
-        );
-        desk.answer(&invite, 486);
-        assert_eq!(caller.join().unwrap(), 486);
-    });
+    // Bound to a wildcard of one family and of both, what is told is the address that accepted the page.
+    for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+        let setup = Setup::new().set(&format!("switch.http.listen={listen}"));
+        let setup = setup.file("users.toml", USERS).file("groups.toml", "");
+        let node = setup.file("dialplan.toml", proxied).start();
+        let http = SocketAddr::from(([127, 0, 0, 1], node.http().port()));
+        let phones = [page_at(http, "1000"), Phone::new(node.sip(), "1001")];
+        let [mut page, desk] = phones.map(|phone| registered(phone.password("secret")));
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(move || page.call("1001").status());
+            let invite = desk.receive();
+            let routes: Vec<&str> = invite.headers("Record-Route").collect();
+            assert_eq!(routes.len(), 2, "{invite:?}");
+            assert!(routes[0].contains(&format!("@{};lr", node.sip())), "{invite:?}");
+            assert!(routes[1].contains(&format!("@{http};transport=ws;lr")), "{invite:?}");
+            desk.answer(&invite, 486);
+            assert_eq!(caller.join().unwrap(), 486);
+        });
+    }
 }
 
 /// A node whose HTTP port is there under TLS as well: the port, and the certificate to be believed.

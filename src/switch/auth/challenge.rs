@@ -7,8 +7,7 @@ use sip::{Flow, Name, Reply};
 /// The algorithms offered to this flow, in the operator's order: those of its listener, or the general ones.
 #[must_use]
 pub(super) fn offered(config: &Config, flow: Flow) -> &[Algorithm] {
-    let is_its = |l: &&crate::config::Listener| l.local == flow.local && l.transport == flow.transport;
-    match config.listeners.iter().find(is_its) {
+    match config.listeners.iter().find(|listener| listener.is_of(&flow)) {
         Some(listener) if !listener.digest.is_empty() => &listener.digest,
         _ => &config.security.digest,
     }

@@ -44,8 +44,8 @@ pub(super) struct Opened {
 
 /// 80 bits: beyond guessing within the life of a dialog.
 const MAC: usize = 10;
-/// The longest record: two sides of IPv6 over streams.
-const LONGEST: usize = 3 + 2 * (1 + 3 + 2 + 16 + 2 + 4) + MAC;
+/// The longest record: two sides of IPv6 over streams, at listeners that are everywhere.
+const LONGEST: usize = 3 + 2 * (1 + 3 + 2 + 16 + 2 + 16 + 4) + MAC;
 
 const V6: u8 = 0x10;
 const TRUSTED: u8 = 0x20;
@@ -164,19 +164,20 @@ fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option
         is_trusted,
         owner,
     } = side;
-    let is_its = |listener: &Listener| listener.local == flow.local && listener.transport == flow.transport;
-    let place = u8::try_from(listeners.iter().position(is_its)?).ok()?;
+    let place = listeners.iter().position(|listener| listener.is_of(&flow))?;
+    let listener = &listeners[place];
+    let place = u8::try_from(place).ok()?;
     let family = if flow.peer.is_ipv6() { V6 } else { 0 };
     let trust = if is_trusted { TRUSTED } else { 0 };
     record.push(number(flow.transport) | family | trust);
     record.push(place);
     record.extend_from_slice(&flow.local.port().to_be_bytes());
     record.extend_from_slice(&owner.to_be_bytes());
-    match flow.peer.ip() {
-        IpAddr::V4(ip) => record.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => record.extend_from_slice(&ip.octets()),
-    }
+    push_ip(record, flow.peer.ip());
     record.extend_from_slice(&flow.peer.port().to_be_bytes());
+    if listener.is_everywhere() {
+        push_ip(record, flow.local.ip());
+    }
     if flow.transport.is_reliable() {
         // A node that has opened four thousand million streams without a restart opens another one here.
         let connection = u32::try_from(flow.connection).unwrap_or(0);
@@ -185,23 +186,34 @@ fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option
     Some(())
 }
 
+fn push_ip(record: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => record.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => record.extend_from_slice(&ip.octets()),
+    }
+}
+
+fn take_ip(record: &[u8], is_v6: bool) -> Option<(IpAddr, &[u8])> {
+    match is_v6 {
+        false => record.split_first_chunk::<4>().map(|(ip, rest)| ((*ip).into(), rest)),
+        true => record.split_first_chunk::<16>().map(|(ip, rest)| ((*ip).into(), rest)),
+    }
+}
+
 fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r [u8])> {
     let (&[kind, place, port_high, port_low, owner_high, owner_low], rest) = record.split_first_chunk()?;
     let transport = transport(kind & 0x0f)?;
     let port = u16::from_be_bytes([port_high, port_low]);
     let is_its = |l: &&Listener| l.transport == transport && l.local.port() == port;
     let listener = listeners.get(usize::from(place)).filter(is_its)?;
-    let (ip, rest): (IpAddr, &[u8]) = match kind & V6 {
-        0 => {
-            let (ip, rest) = rest.split_first_chunk::<4>()?;
-            ((*ip).into(), rest)
-        }
-        _ => {
-            let (ip, rest) = rest.split_first_chunk::<16>()?;
-            ((*ip).into(), rest)
-        }
-    };
+    let is_v6 = kind & V6 != 0;
+    let (ip, rest) = take_ip(rest, is_v6)?;
     let (port, rest) = rest.split_first_chunk::<2>()?;
+    // Both ends of a connection are of one family.
+    let (local, rest) = match listener.is_everywhere() {
+        true => take_ip(rest, is_v6).map(|(ip, rest)| (SocketAddr::new(ip, listener.local.port()), rest))?,
+        false => (listener.local, rest),
+    };
     let (connection, rest) = match transport.is_reliable() {
         true => {
             let (connection, rest) = rest.split_first_chunk::<4>()?;
@@ -211,7 +223,7 @@ fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r 
     };
     let flow = Flow {
         transport,
-        local: listener.local,
+        local,
         peer: SocketAddr::new(ip, u16::from_be_bytes(*port)),
         connection,
     };
@@ -257,6 +269,7 @@ mod tests {
             listener(Transport::Udp, "192.0.2.1:5060"),
             listener(Transport::Tcp, "192.0.2.1:5060"),
             listener(Transport::Udp, "[2001:db8::1]:5060"),
+            listener(Transport::Ws, "[::]:8080"),
         ]
     }
 
@@ -290,6 +303,23 @@ mod tests {
             let up = open((b"t2", b"t1")).unwrap();
             assert_eq!((up.from, up.to), (callee, caller));
             assert!(down.by_caller && !up.by_caller);
+        }
+    }
+
+    #[test]
+    fn a_side_at_a_listener_that_is_everywhere_is_found_by_the_address_that_accepted_it() {
+        let seal = Seal::new([1; 32], 7);
+        for (local, peer) in [
+            ("192.0.2.1:8080", "198.51.100.1:6000"),
+            ("[2001:db8::1]:8080", "[2001:db8::7]:6000"),
+        ] {
+            let mut page = side(3, peer, 5);
+            page.flow.local = local.parse().unwrap();
+            let text = seal.close(&listeners(), (page, page), b"c1", b"t1").unwrap();
+            let opened = seal.open(&listeners(), &text, b"c1", (b"t1", b"t2")).unwrap();
+            assert_eq!((opened.from, opened.to), (page, page));
+            page.flow.local.set_port(8081);
+            assert!(seal.close(&listeners(), (page, page), b"c1", b"t1").is_none());
         }
     }
 
