@@ -21,6 +21,7 @@ mod places;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod wire;
 
 pub use self::config::{Alternative, Config, Destination};
@@ -33,6 +34,7 @@ use self::core::{Core, Due};
 use self::id::Purpose;
 use self::places::{Answered, Waiter};
 use self::servers::Servers;
+pub use self::throttle::Asked;
 use self::wire::Way;
 use crate::draft::{Draft, Headers, Reply, Tag};
 use crate::header::Via;
@@ -45,7 +47,7 @@ use crate::{Flow, Malformed, Message, Method, Name, Splice, Tokens};
 use ahash::RandomState;
 use clock::Mono;
 use hashbrown::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Timers that fire in one turn: what follows from each, a binding or a retransmission, takes some microseconds.
@@ -373,9 +375,10 @@ impl Endpoint {
         self.core.pages.overload = Some(overload);
     }
 
-    /// From now on these are asked for their load in our Via: to be heeded by who reads their answers (RFC 7339).
-    pub fn ask_load(&mut self, of: Vec<IpAddr>) {
-        self.core.asked = of;
+    /// From now on these are asked for their load in our Via, and what they say is heeded (RFC 7339). A request that is kept
+    /// from all who could take it ends as one that could not be sent.
+    pub fn ask_load(&mut self, asked: Asked) {
+        self.core.throttle.ask(asked);
     }
 
     // For the usages above.

@@ -54,12 +54,29 @@ fn after_blank(datagram: &[u8]) -> Class {
 /// The method of a request whose start line looks like one; `None` for responses and garbage.
 #[must_use]
 pub fn method(datagram: &[u8]) -> Option<Method> {
+    start(datagram).map(|(method, _)| method)
+}
+
+/// Method and Request-URI of a request whose start line looks like one, with or without keep-alives before it.
+#[must_use]
+pub fn request_line(datagram: &[u8]) -> Option<(Method, &[u8])> {
+    let blank = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
+    start(&datagram[blank..])
+}
+
+fn start(datagram: &[u8]) -> Option<(Method, &[u8])> {
     let line = lex::trim_end(&datagram[..memchr2(b'\r', b'\n', datagram)?]);
     // Longer names are legal, but none that anyone will miss under overload.
     let token = memchr(b' ', &line[..line.len().min(64)])?;
-    let version = line.get(line.len().checked_sub(8)?..)?;
-    let sound = token > 0 && lex::token_len(&line[..token]) == token && version[..5].eq_ignore_ascii_case(b" SIP/");
-    sound.then(|| Method::from_bytes(&datagram[..token]))
+    let end = line.len().checked_sub(8)?;
+    let sound =
+        token > 0 && lex::token_len(&line[..token]) == token && line[end..end + 5].eq_ignore_ascii_case(b" SIP/");
+    sound.then(|| {
+        (
+            Method::from_bytes(&line[..token]),
+            line.get(token + 1..end).unwrap_or_default(),
+        )
+    })
 }
 
 /// The status code of a response; `None` for requests and garbage.
@@ -158,6 +175,26 @@ mod tests {
         }
         let kept_alive = [b"\r\n\r\n".to_vec(), request("INVITE", "To: x")].concat();
         assert_eq!(class(&kept_alive), Class::New);
+    }
+
+    #[test]
+    fn finds_method_and_uri() {
+        for start in ["INVITE sip:112@h SIP/2.0\r\n", "\r\n\r\nINVITE sip:112@h SIP/2.0\r\n"] {
+            assert_eq!(
+                request_line(start.as_bytes()),
+                Some((Method::Invite, &b"sip:112@h"[..]))
+            );
+        }
+        assert_eq!(request_line(b"INVITE SIP/2.0\r\n"), Some((Method::Invite, &b""[..])));
+        for other in [
+            &b"SIP/2.0 200 OK\r\n"[..],
+            b"INVITE sip:112@h",
+            b"\r\n",
+            b"",
+            b" SIP/2.0\r\n",
+        ] {
+            assert_eq!(request_line(other), None, "{other:?}");
+        }
     }
 
     #[test]

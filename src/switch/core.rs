@@ -8,7 +8,7 @@ use crate::presence::Published;
 use crate::registrar::Registrar;
 use crate::registrar::temporary::Temporary;
 use crate::room::Room;
-use crate::route::{self, Throttles};
+use crate::route;
 use crate::security;
 use crate::settings::Settings;
 use crate::subscribe::Watched;
@@ -21,7 +21,7 @@ use model::{Aor, Event, Occurrence, StoreOp};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sip::uri::escape_user;
-use sip::{Endpoint, Flow, Message, Method, Name, Owner, Reply, Tokens, Transport, endpoint};
+use sip::{Endpoint, Flow, Message, Method, Name, Owner, Reply, Tokens, Transport, Uri, endpoint};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -92,8 +92,6 @@ pub(crate) struct Core {
     pub(crate) admission: Admission,
     /// How much of the new work is refused.
     pub(crate) load: Load,
-    /// What trunks want less of.
-    pub(crate) throttles: Throttles,
     /// How long the message that is being handled has waited in line.
     pub(crate) waited: Duration,
     /// The moment of the input that is being handled.
@@ -148,7 +146,6 @@ impl Core {
             security_lines: security::Lines::default(),
             admission: Admission::new(&config, &hasher),
             load: Load::default(),
-            throttles: Throttles::default(),
             waited: Duration::ZERO,
             at: Wall(0),
             last_event: None,
@@ -173,9 +170,7 @@ impl Core {
 
     /// The trunks that are to tell their load are asked for it.
     fn ask_load(&mut self) {
-        let asked = route::asked(&self.config);
-        self.throttles.reload(&asked);
-        self.endpoint.ask_load(asked);
+        self.endpoint.ask_load(route::asked(&self.config));
     }
 
     /// 64 random bits.
@@ -333,8 +328,12 @@ impl Core {
     /// device means; `None` without one, or if it is no text.
     #[must_use]
     pub(crate) fn dialled<'m>(&self, request: &'m Message) -> Option<Cow<'m, str>> {
-        let uri = request.uri().ok()?;
-        if let Some(meant) = self.temporary.read(&uri) {
+        self.meant_by(&request.uri().ok()?)
+    }
+
+    /// The same of a Request-URI alone.
+    pub(crate) fn meant_by<'m>(&self, uri: &Uri<'m>) -> Option<Cow<'m, str>> {
+        if let Some(meant) = self.temporary.read(uri) {
             return Some(Cow::Owned(meant.user));
         }
         match uri.user_unescaped()? {

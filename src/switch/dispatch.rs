@@ -6,7 +6,6 @@ use crate::auth::Asks;
 use crate::core::{Core, cx};
 use crate::proxy::Passage;
 use crate::room::Room;
-use crate::route;
 use crate::subscribe::states;
 use crate::users::UserIndex;
 use crate::{Input, Output, Switch, Token, presence};
@@ -214,9 +213,6 @@ impl Switch {
             && let Some(passage) = self.proxy.passage(&self.core, message)
         {
             return self.on_passage(now, event, &passage);
-        }
-        if let Event::Response { flow, message, .. } = &event {
-            route::note_load(&mut self.core, now.mono, *flow, message);
         }
         match event {
             Event::Request {

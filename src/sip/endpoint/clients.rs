@@ -82,6 +82,7 @@ impl Clients {
             cancel: Cancel::No,
             remains: None,
             heeds_late: false,
+            asks_load: core.throttle.asks(&destination),
             moved: false,
             spares: Spares::default(),
             attempt: 0,
@@ -160,6 +161,7 @@ impl Clients {
         let Some(index) = self.find(core, &message) else {
             return Some(message);
         };
+        self.slab[index as usize].note_load(core, now, &message);
         let machine = match &mut self.slab[index as usize].state {
             State::Sent { machine, .. } => machine,
             State::Late { .. } => {
@@ -342,6 +344,13 @@ impl Clients {
             }
             Destination::AnyOf(ways) => return self.begin_with(core, now, id, &ways, out),
         };
+        let entry = &mut self.slab[id.index as usize];
+        if core.throttle.holds_back(now, peer, &entry.request) {
+            core.counters.held_back += 1;
+            // It has not failed, and is not avoided.
+            entry.spares.target = None;
+            return self.fail(core, now, id.index, out);
+        }
         let datagram = Flow {
             transport: Transport::Udp,
             local,
@@ -425,6 +434,7 @@ impl Clients {
             cancel: Cancel::No,
             remains: None,
             heeds_late: false,
+            asks_load: false,
             moved: false,
             spares: Spares::default(),
             attempt: 0,

@@ -1,6 +1,7 @@
 //! What server and client transactions share: times, identifiers, timers, figures, and the way out.
 
 use super::places::{Located, Places, Waiter, Wish};
+use super::throttle::Throttle;
 use super::wire::{self, Branch, Way};
 use super::{ClientId, Config, Connecting, Counters, Destination, Owner, ServerId};
 use crate::draft::Draft;
@@ -18,7 +19,7 @@ use clock::Mono;
 use hashbrown::{HashMap, HashSet};
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +49,7 @@ pub(super) struct Core {
     pub places: Places,
     /// How long a target may say nothing if there is another one.
     pub patience: Duration,
-    /// Who is asked for his load (RFC 7339).
-    pub asked: Vec<IpAddr>,
+    pub throttle: Throttle,
     sent_by: Vec<(SocketAddr, Box<str>)>,
     closed: Closed,
     /// Streams that we opened and that are not gone.
@@ -106,7 +106,7 @@ impl Core {
             },
             wheel: Wheel::default(),
             counters: Counters::default(),
-            asked: Vec::new(),
+            throttle: Throttle::default(),
             sent_by: config.sent_by,
             parcels: HashMap::with_hasher(keys()),
             next_parcel: 0,
@@ -116,18 +116,6 @@ impl Core {
 
     pub fn random(&mut self) -> u64 {
         self.tokens.next_u64()
-    }
-
-    /// Whether who is there is asked for his load.
-    pub fn asks_load(&self, destination: &Destination) -> bool {
-        let is_asked = |peer: SocketAddr| self.asked.contains(&peer.ip());
-        !self.asked.is_empty()
-            && match destination {
-                Destination::Flow(flow) => is_asked(flow.peer),
-                Destination::Address { peer, .. } => is_asked(*peer),
-                Destination::AnyOf(ways) => ways.iter().any(|way| self.asks_load(&way.destination)),
-                Destination::Service { .. } => false,
-            }
     }
 
     /// What we write as sent-by for a listener.

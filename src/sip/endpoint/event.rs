@@ -116,6 +116,8 @@ pub struct Counters {
     pub timeouts: u64,
     /// Client transactions whose request could not be sent.
     pub send_failures: u64,
+    /// Requests that were kept from servers that want less of them (RFC 7339).
+    pub held_back: u64,
     /// Requests that went another way because one failed.
     pub failovers: u64,
     /// Server transactions the TU left without final response, given up after 64*T1.

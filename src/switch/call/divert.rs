@@ -102,9 +102,6 @@ impl Calls {
             let callee = match next {
                 Callee::User(callee) => callee,
                 Callee::Outside(trunk, number) => {
-                    if route::holds_back(cx.core, cx.now.mono, trunk, &number) {
-                        return Err(Failure::of(503));
-                    }
                     let devices = origin.secured(route::way_outside(cx.core, trunk, &number));
                     return match devices.is_empty() {
                         true => Err(origin.nobody_there()),

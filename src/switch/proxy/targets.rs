@@ -88,9 +88,6 @@ fn all(
             Target::User(user) => user,
             Target::Trunk(trunk) => {
                 let number = route::number_for(cx.core, who, &number);
-                if route::holds_back(cx.core, cx.now.mono, trunk, &number) {
-                    return Err(Reply::new(503));
-                }
                 let devices = route::way_outside(cx.core, trunk, &number);
                 return found(devices, Some(trunk), (ring_timeout, false));
             }

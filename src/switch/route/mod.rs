@@ -3,11 +3,9 @@
 pub(crate) mod best;
 pub(crate) mod dialplan;
 mod outside;
-mod throttle;
 
 use outside::number_outside;
-pub(crate) use outside::{TrunkIndex, number_for, trunk_at, trunk_by_name, trunk_named, way_outside};
-pub(crate) use throttle::{Throttles, asked, holds_back, note as note_load};
+pub(crate) use outside::{TrunkIndex, asked, number_for, trunk_at, trunk_by_name, trunk_named, way_outside};
 
 use crate::config::trunks::{Dial, INTERNAL, Mode};
 use crate::config::{Action, Rule};

@@ -2,9 +2,9 @@
 
 use super::{Device, Devices, Dialler, rule_for};
 use crate::config::trunks::{Peer, To, Trunk};
-use crate::config::{Action, Outside};
+use crate::config::{Action, Config, Outside, Pattern, Rule};
 use crate::core::Core;
-use sip::endpoint::Alternative;
+use sip::endpoint::{Alternative, Asked};
 use sip::locate::Service;
 use sip::uri::escape_user;
 use sip::{Destination, Transport};
@@ -66,6 +66,26 @@ pub(crate) fn number_for(core: &Core, dialler: Dialler, dialled: &str) -> Box<st
     match rule_for(core, dialler, dialled).map(|rule| &rule.action) {
         Some(Action::Trunk(outside)) => number_outside(outside, dialled),
         _ => dialled.into(),
+    }
+}
+
+/// Who is asked how loaded he is, and which numbers he is called by all the same (RFC 7339).
+#[must_use]
+pub(crate) fn asked(config: &Config) -> Asked {
+    let trunks = || config.trunks.iter().filter(|trunk| trunk.asks_load);
+    let name = |trunk: &Trunk| match &trunk.to {
+        To::Name(service) => Some(service.clone()),
+        To::Addresses(_) => None,
+    };
+    let for_help = config.dialplan.iter().filter(|rule| rule.is_emergency);
+    let number = |rule: &Rule| match (&rule.action, &rule.matches) {
+        (Action::Trunk(outside), Pattern::Exact(dialled)) => Some(number_outside(outside, dialled)),
+        _ => None,
+    };
+    Asked {
+        addresses: trunks().flat_map(|trunk| &trunk.sources).copied().collect(),
+        names: trunks().filter_map(name).collect(),
+        spared: for_help.filter_map(number).collect(),
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub remains: Option<Box<Remains>>,
     /// A final response that comes within 64*T1 after the timeout is still told.
     pub heeds_late: bool,
+    /// Who answers may say how much less he wants (RFC 7339).
+    pub asks_load: bool,
     /// Its stream broke, and it goes over another.
     pub moved: bool,
     /// Where it may go if this way fails.
@@ -109,7 +111,7 @@ impl Request<'_, '_> {
 
     pub fn print(&self, core: &Core, destination: &Destination, branch: Branch) -> Bytes {
         let (transport, local) = destination.listener();
-        let asks_load = core.asks_load(destination);
+        let asks_load = core.throttle.asks(destination);
         match self {
             Request::Draft(draft) => wire::request(draft, transport, core.sent_by(local), branch, asks_load),
             Request::Forwarded(splice, mark) => {
@@ -197,6 +199,15 @@ impl Entry {
                 flow,
                 bytes: self.request.clone(),
             });
+        }
+    }
+
+    /// What an answer says of the load of who was asked.
+    pub fn note_load(&self, core: &mut Core, now: Mono, answer: &Message) {
+        if let State::Sent { flow, .. } = &self.state
+            && self.asks_load
+        {
+            core.throttle.note(now, flow.peer, answer);
         }
     }
 

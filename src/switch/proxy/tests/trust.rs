@@ -174,7 +174,7 @@ fn a_trunk_that_wants_nothing_new_is_passed_nothing_on() {
     carrier.expect_request(&mut lab, Method::Ack);
     rejected(&mut lab, &kate, &kates, 486);
     let kates = kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
-    rejected(&mut lab, &kate, &kates, 503);
+    rejected(&mut lab, &kate, &kates, 500);
     carrier.expect_nothing(&mut lab);
     lab.pass_s(5);
     kate.invite(&mut lab, "0301234", Some(&sdp(7000, &[0])));
