@@ -42,7 +42,7 @@ use tokio::sync::{oneshot, watch};
 /// What the loop drives: the switch, or what a test puts in its place or around it. The methods are those of [`Switch`].
 #[allow(missing_docs)]
 pub trait Core: Send + 'static {
-    fn admit(&mut self, now: Now, flow: &Flow, class: Class) -> Admit;
+    fn admit(&mut self, now: Now, flow: &Flow, class: Class, datagram: &[u8]) -> Admit;
     fn note_delay(&mut self, waited: Duration);
     fn handle_input(&mut self, now: Now, input: Input);
     fn poll_output(&mut self) -> Option<Output>;
@@ -201,7 +201,7 @@ impl<C: Core> Sorting<'_, C> {
         if class == Class::Garbage {
             self.counters.garbage.one();
         }
-        match self.core.admit(now, &flow, class) {
+        match self.core.admit(now, &flow, class, &bytes) {
             Admit::Refuse => self.own.push_back(Input::Unheard { flow, bytes }),
             admit => self.lanes.push(now.mono, admit, flow, bytes, self.counters),
         }
@@ -642,8 +642,8 @@ fn micros(duration: Duration) -> u64 {
 }
 
 impl Core for Switch {
-    fn admit(&mut self, now: Now, flow: &Flow, class: Class) -> Admit {
-        Switch::admit(self, now, flow, class)
+    fn admit(&mut self, now: Now, flow: &Flow, class: Class, datagram: &[u8]) -> Admit {
+        Switch::admit(self, now, flow, class, datagram)
     }
     fn note_delay(&mut self, waited: Duration) {
         Switch::note_delay(self, waited);

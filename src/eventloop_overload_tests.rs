@@ -72,7 +72,7 @@ impl Machine {
     /// A turn of the loop: everything that has come since the last one is sorted, then a bounded number of messages handled.
     fn turn(&mut self, arrived: impl Iterator<Item = (Mono, Flow, Bytes)>) {
         for (since, flow, bytes) in arrived {
-            match self.switch.admit(self.now, &flow, peek::class(&bytes)) {
+            match self.switch.admit(self.now, &flow, peek::class(&bytes), &bytes) {
                 Admit::Refuse => self.refuse(flow, bytes),
                 admit => self.lanes.push(since, admit, flow, bytes, &self.counters),
             }

@@ -43,7 +43,7 @@ enum Heard {
 }
 
 impl Core for Fake {
-    fn admit(&mut self, _: Now, _: &Flow, class: Class) -> Admit {
+    fn admit(&mut self, _: Now, _: &Flow, class: Class, _: &[u8]) -> Admit {
         match class {
             Class::Ongoing => Admit::Ongoing,
             Class::Register | Class::New => Admit::New,

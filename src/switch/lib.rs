@@ -115,9 +115,9 @@ impl Switch {
     }
 
     /// Decides about a packet before it is put in line, from its sender and its class ([`sip::peek::class`]). Costs some
-    /// tens of nanoseconds.
-    pub fn admit(&mut self, now: Now, flow: &Flow, class: Class) -> Admit {
-        admission::admit(&mut self.core, now, flow, class)
+    /// tens of nanoseconds: the datagram itself is looked at only when its sender sends too much.
+    pub fn admit(&mut self, now: Now, flow: &Flow, class: Class, datagram: &[u8]) -> Admit {
+        admission::admit(&mut self.core, now, flow, class, datagram)
     }
 
     /// How long the message that comes next has waited in line. Under overload new work is refused by it.

@@ -1,6 +1,7 @@
 //! What is decided about a packet before anybody reads it: dropped, refused at once, or put in line, and in which.
 
 use super::bans::{Bans, OPERATOR};
+use super::emergency::seems_emergency;
 use super::known::KnownFlows;
 use super::pace::{Pace, Rate};
 use super::recent::Recent;
@@ -22,6 +23,12 @@ const MAX_SOURCES: usize = 32_768;
 const MAX_USERS: usize = 32_768;
 /// Refusals a second to one source that wants too much; beyond that there is silence.
 const REFUSALS: (u32, u32) = (10, 20);
+/// What a registered phone is heard of in a second (at once) though its address sends too much: of what goes on, of refreshes and
+/// of calls for help each. More than a phone with some calls says, while its neighbours behind one address, or somebody
+/// who forges it, flood.
+const SPARED: (u32, u32) = (20, 40);
+/// Such phones remembered in each of two generations: 2 MB.
+const MAX_SPARED: usize = 32_768;
 /// Offences count for so long.
 const WINDOW: Duration = Duration::from_secs(600);
 /// One line for a source that goes too fast in this time.
@@ -55,6 +62,8 @@ pub(crate) struct Admission {
     exempt: Vec<Network>,
     sources: Recent<Source, Traffic>,
     users: Recent<u64, Pace>,
+    /// By flow and line.
+    spared: Recent<u64, Pace>,
     hasher: RandomState,
     packets: Rate,
     new: Rate,
@@ -82,6 +91,7 @@ impl Admission {
             exempt: Vec::new(),
             sources: Recent::new(MAX_SOURCES, hasher),
             users: Recent::new(MAX_USERS, hasher),
+            spared: Recent::new(MAX_SPARED, hasher),
             hasher: hasher.clone(),
             packets: Rate::new(1, 1),
             new: Rate::new(1, 1),
@@ -160,8 +170,9 @@ impl Admission {
     }
 }
 
-/// Decides about a packet. A table or two are asked, whatever it is.
-pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class) -> Admit {
+/// Decides about a packet. A table or two are asked, whatever it is; of the datagram no more than its first line is read, and
+/// that only when it would be dropped.
+pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class, datagram: &[u8]) -> Admit {
     let Core { admission, tally, .. } = core;
     if admission.stops(now.mono, flow) {
         tally.banned_dropped += 1;
@@ -182,8 +193,12 @@ pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class) -> Adm
     if !is_too_fast && (line != Admit::New || traffic.new.take(now.mono, admission.new)) {
         return line;
     }
+    if is_too_fast && spares(core, now, flow, line, datagram) {
+        return line;
+    }
+    let traffic = core.admission.sources.of(now.mono, address.into());
     let is_told = traffic.told.is_some_and(|told| now.mono.since(told) < LINE_EACH);
-    let is_refused = !is_too_fast && traffic.refusals.take(now.mono, admission.refusals);
+    let is_refused = !is_too_fast && traffic.refusals.take(now.mono, core.admission.refusals);
     if !is_told {
         traffic.told = Some(now.mono);
         security::line(core, now, "rate-limited", flow, "");
@@ -193,6 +208,19 @@ pub(crate) fn admit(core: &mut Core, now: Now, flow: &Flow, class: Class) -> Adm
     }
     core.tally.rate_dropped += 1;
     Admit::Drop
+}
+
+/// Whether a packet is heard though its address sends too much: a registered phone has a share of its own.
+fn spares(core: &mut Core, now: Now, flow: &Flow, line: Admit, datagram: &[u8]) -> bool {
+    let may = match line {
+        Admit::Ongoing | Admit::Refresh => true,
+        Admit::Known => seems_emergency(core, datagram),
+        _ => false,
+    };
+    let admission = &mut core.admission;
+    let share = admission.hasher.hash_one((flow, line as u8));
+    let (rate, paces) = (Rate::new(SPARED.0, SPARED.1), &mut admission.spared);
+    may && paces.of(now.mono, share).take(now.mono, rate)
 }
 
 /// Whether this user, who has proved to be it, may ask for something more now.

@@ -1,7 +1,7 @@
 //! Who is listened to, and how much, seen from outside, in virtual time.
 
 use crate::admission::Admit;
-use crate::config::Config;
+use crate::config::{Action, Config, Pattern, Rule};
 use crate::testing::{World, config};
 use crate::{Answer, Command, Input, Refusal};
 use bytes::Bytes;
@@ -217,13 +217,88 @@ fn one_source_cannot_have_more_than_its_share_and_others_do_not_notice() {
     }
 }
 
+/// Nobody is exempt, an address may send 100 packets a second, and 112 leads to 1001.
+fn with_help() -> Config {
+    let mut config = config();
+    config.security.abuse.exempt.clear();
+    config.security.abuse.packets_per_second = 100;
+    let mut help = Rule::new(Pattern::Exact("112".into()), Action::User(Some("1001".into())));
+    help.is_emergency = true;
+    config.dialplan.insert(0, help);
+    config
+}
+
+/// Somebody behind the address of this flow, or who forges it, sends more than it may.
+fn flood(world: &mut World, flow: Flow) {
+    let mut peer = flow.peer;
+    peer.set_port(9);
+    for _ in 0..200 {
+        world
+            .switch
+            .admit(world.now, &Flow { peer, ..flow }, Class::Ongoing, b"");
+    }
+}
+
+#[test]
+fn a_phone_behind_an_address_that_floods_is_heard_within_a_share_of_its_own() {
+    let mut world = World::new(with_help(), 1);
+    let kate = world.phone("1000");
+    world.register(kate);
+    let known = world.phones[kate].flow_of_switch();
+    flood(&mut world, known);
+    let stranger = Flow {
+        peer: SocketAddr::new(known.peer.ip(), 7),
+        ..known
+    };
+    let line = |uri: &str| format!("INVITE {uri} SIP/2.0\r\n\r\n").into_bytes();
+    let (help, jim) = (line("sip:112@example.com"), line("sip:1001@example.com"));
+    let message = b"MESSAGE sip:112@example.com SIP/2.0\r\n\r\n";
+    let mut heard = |flow: &Flow, class, bytes: &[u8]| {
+        let all = (0..100).map(|_| world.switch.admit(world.now, flow, class, bytes));
+        let lines: Vec<Admit> = all.collect();
+        let heard = lines.iter().filter(|line| **line != Admit::Drop).count();
+        (lines[0], heard)
+    };
+    assert_eq!(heard(&known, Class::New, &help), (Admit::Known, 40));
+    assert_eq!(heard(&known, Class::Ongoing, b""), (Admit::Ongoing, 40));
+    assert_eq!(heard(&known, Class::Register, b""), (Admit::Refresh, 40));
+    let nothing = (Admit::Drop, 0);
+    assert_eq!(heard(&known, Class::New, &jim), nothing);
+    assert_eq!(heard(&known, Class::New, message), nothing);
+    for class in [Class::New, Class::Ongoing, Class::Register] {
+        assert_eq!(heard(&stranger, class, &help), nothing, "a stranger has no share");
+    }
+}
+
+#[test]
+fn a_call_for_help_is_made_and_lasts_while_its_address_floods() {
+    let mut world = World::new(with_help(), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    world.register(kate);
+    world.register(jim);
+    let flow = world.phones[kate].flow_of_switch();
+    flood(&mut world, flow);
+    let call = world.call(kate, "112");
+    for _ in 0..400 {
+        flood(&mut world, flow);
+        world.run_ms(100);
+    }
+    assert_eq!(counter(&world, "dialogs"), 2, "its ACK was heard");
+    world.hang_up(kate, call);
+    for _ in 0..20 {
+        flood(&mut world, flow);
+        world.run_ms(100);
+    }
+    assert_eq!(counter(&world, "dialogs"), 0, "and its BYE");
+}
+
 #[test]
 fn beyond_the_refusals_a_flood_gets_silence() {
     let mut world = World::new(strict(), 1);
     let flow = flow(GUESSER);
     let mut count = [0; 3];
     for _ in 0..10_000 {
-        match world.switch.admit(world.now, &flow, Class::New) {
+        match world.switch.admit(world.now, &flow, Class::New, b"") {
             Admit::New => count[0] += 1,
             Admit::Refuse => count[1] += 1,
             Admit::Drop => count[2] += 1,
@@ -335,7 +410,7 @@ fn s13_a_flood_from_everywhere_is_remembered_within_bounds() {
     for n in 0..200_000u32 {
         let peer = SocketAddr::from((std::net::Ipv4Addr::from(0x0b00_0000 + n), 5060));
         let from = Flow { peer, ..flow(GUESSER) };
-        assert_eq!(world.switch.admit(world.now, &from, Class::New), Admit::New);
+        assert_eq!(world.switch.admit(world.now, &from, Class::New, b""), Admit::New);
     }
     assert!(counter(&world, "sources_remembered") <= 65_536);
 }

@@ -411,7 +411,7 @@ impl World {
 
     /// A packet comes to the switch, which may not want it.
     pub fn receive(&mut self, flow: Flow, bytes: Bytes) {
-        match self.switch.admit(self.now, &flow, class(&bytes)) {
+        match self.switch.admit(self.now, &flow, class(&bytes), &bytes) {
             Admit::Drop => {}
             Admit::Refuse => self.input(Input::Unheard { flow, bytes }),
             _ => self.input(Input::Datagram { flow, bytes }),
