@@ -5,7 +5,7 @@ use crate::room::Room;
 use crate::subscribe::states;
 use crate::{Input, Switch, Token};
 use clock::Now;
-use model::{StoreOp, StoreReply};
+use model::{Binding, StoreOp, StoreReply};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages and commands held: what arrives in that time. Phones send again what is dropped; no command is.
 const MAX_HELD: usize = 4_096;
+/// Bindings taken in by one step: some hundred microseconds.
+const BINDINGS_PER_STEP: usize = 128;
 /// A store that failed is asked again after this while others wait for it.
 const RETRY_SOON: Duration = Duration::from_millis(250);
 /// The same when nobody waits any more.
@@ -36,6 +38,8 @@ pub(crate) mod timer {
     pub(crate) const DEVICES: u64 = 7;
     /// Ask for the receipts again.
     pub(crate) const RECEIPTS: u64 = 8;
+    /// More bindings are to be taken in.
+    pub(crate) const MORE: u64 = 9;
 }
 
 /// What is asked of the store.
@@ -56,6 +60,10 @@ pub(crate) struct Restoring {
     questions: Vec<(Token, Wanted)>,
     /// Questions that failed and are to be asked again.
     failed: usize,
+    /// What is left of the bindings.
+    bindings: Option<std::vec::IntoIter<Binding>>,
+    /// Answers that came meanwhile: what they are about rests on the bindings. One for each question.
+    later: VecDeque<(Wanted, StoreReply)>,
     held: VecDeque<Input>,
     is_over: bool,
 }
@@ -69,6 +77,8 @@ impl Restoring {
         let mut restoring = Restoring {
             questions: Vec::new(),
             failed: 0,
+            bindings: None,
+            later: VecDeque::new(),
             held: VecDeque::new(),
             is_over: false,
         };
@@ -132,8 +142,19 @@ impl Switch {
         let Some(wanted) = self.restoring.take(token) else {
             return;
         };
+        if self.restoring.bindings.is_some() {
+            return self.restoring.later.push_back((wanted, reply));
+        }
+        self.take_in(now, wanted, reply);
+        self.release_if_complete(now);
+    }
+
+    fn take_in(&mut self, now: Now, wanted: Wanted, reply: StoreReply) {
         match reply {
-            StoreReply::Bindings(bindings) => self.registrar.restore(&mut self.core, now, bindings),
+            StoreReply::Bindings(bindings) => {
+                self.restoring.bindings = Some(bindings.into_iter());
+                self.take_in_bindings(now);
+            }
             StoreReply::Waiting { per_user, last_id } => self.im.restore(per_user, last_id),
             StoreReply::Subscriptions(all) => self.subscriptions.restore(cx!(self, now), &states!(self), all),
             StoreReply::Sessions(all) => self.sessions.restore(cx!(self, now), all),
@@ -163,7 +184,31 @@ impl Switch {
             }
             _ => {}
         }
-        if self.restoring.questions.is_empty() && self.restoring.failed == 0 {
+    }
+
+    /// The next of the bindings; after the last of them the answers that came meanwhile. Messages have their turn between.
+    fn take_in_bindings(&mut self, now: Now) {
+        let Some(bindings) = &mut self.restoring.bindings else {
+            return;
+        };
+        let lot = bindings.by_ref().take(BINDINGS_PER_STEP);
+        self.registrar.restore(&mut self.core, now, lot);
+        if bindings.len() > 0 {
+            let more = Room::Switch.owner(timer::MORE);
+            self.core.endpoint.set_timer(now.mono, more, 0);
+            return;
+        }
+        self.restoring.bindings = None;
+        self.registrar.on_restored(&mut self.core, now);
+        while let Some((wanted, reply)) = self.restoring.later.pop_front() {
+            self.take_in(now, wanted, reply);
+        }
+    }
+
+    fn release_if_complete(&mut self, now: Now) {
+        let restoring = &self.restoring;
+        let is_complete = restoring.questions.is_empty() && restoring.failed == 0 && restoring.bindings.is_none();
+        if is_complete {
             self.im.on_restored(cx!(self, now));
             self.release(now);
         }
@@ -184,6 +229,10 @@ impl Switch {
             timer::PATIENCE if !self.restoring.is_over => {
                 tracing::error!("the store does not answer: going on without what it holds");
                 self.release(now);
+            }
+            timer::MORE => {
+                self.take_in_bindings(now);
+                self.release_if_complete(now);
             }
             timer::BINDINGS => self.restoring.ask_again(&mut self.core, Wanted::Bindings),
             timer::SESSIONS => self.restoring.ask_again(&mut self.core, Wanted::Sessions),

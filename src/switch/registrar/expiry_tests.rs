@@ -11,6 +11,8 @@ use std::time::Duration;
 const MANY: usize = 100_000;
 /// Bindings that may end in one step of the switch: some 2 us each.
 const SLICE: usize = 64;
+/// Bindings that may be taken in by one step.
+const RESTORED: usize = 128;
 const LIFE: Duration = Duration::from_secs(60);
 const BEGINNING: Wall = Wall(1_767_225_600_000);
 
@@ -48,8 +50,17 @@ struct Site {
 }
 
 impl Site {
-    /// A switch that has been told by its store of so many bindings with a minute left.
+    /// A switch that knows of so many bindings with a minute left.
     fn new() -> Site {
+        let mut site = Site::restoring();
+        while site.is_due() {
+            site.step();
+        }
+        site
+    }
+
+    /// The same when it has just been told by its store of them.
+    fn restoring() -> Site {
         let mut config = config();
         let template = config.users[0].clone();
         config.limits.max_bindings = MANY;
@@ -83,6 +94,12 @@ impl Site {
     fn wait_until(&mut self, mono: Mono) {
         self.now.wall = self.now.wall + mono.since(self.now.mono);
         self.now.mono = mono;
+    }
+
+    fn bound(&self) -> usize {
+        let values = self.switch.counters().values;
+        let bound = values.iter().find(|(name, _, _)| *name == "registrations").unwrap().1;
+        usize::try_from(bound).unwrap()
     }
 
     fn is_due(&self) -> bool {
@@ -129,6 +146,33 @@ impl Site {
         self.switch.handle_input(self.now, Input::Datagram { flow, bytes });
         self.collect()
     }
+}
+
+#[test]
+fn a_hundred_thousand_stored_bindings_are_taken_in_in_slices_while_the_switch_goes_on() {
+    let mut site = Site::restoring();
+    let (mut bound, mut steps) = (0, 0);
+    while site.is_due() {
+        let before = std::mem::replace(&mut bound, site.bound());
+        assert!(bound - before <= RESTORED, "{} in one step", bound - before);
+        // The store has not answered all that it was asked. Whoever waits for that is answered when patience is over.
+        if steps == 100 {
+            let patience = Mono(site.now.mono.0 + 2_000_000_000);
+            assert_eq!(site.probe(steps), [] as [Bytes; 0]);
+            site.wait_until(patience);
+            site.switch.handle_timeout(site.now);
+            assert_eq!(site.collect().len(), 1);
+            bound = site.bound();
+        }
+        if steps > 100 && steps % 100 == 0 && bound < MANY {
+            let sent = site.probe(steps);
+            assert!(matches!(&sent[..], [answer] if answer.starts_with(b"SIP/2.0 200 ")));
+        }
+        steps += 1;
+        site.step();
+    }
+    assert_eq!(site.bound(), MANY);
+    assert_eq!(site.switch.audit(), Ok(()));
 }
 
 #[test]

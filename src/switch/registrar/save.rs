@@ -83,10 +83,9 @@ impl Registrar {
         }
     }
 
-    /// Takes in what was stored before the restart. What has run out since, belongs to a user who is gone, or was reached
+    /// Takes in some of what was stored before the restart. What has run out since, belongs to a user who is gone, or was reached
     /// through a connection alone, is removed from the store; what has registered anew in the meantime stays as it is.
-    pub(crate) fn restore(&mut self, core: &mut Core, now: Now, stored: Vec<Binding>) {
-        let total = stored.len();
+    pub(crate) fn restore(&mut self, core: &mut Core, now: Now, stored: impl Iterator<Item = Binding>) {
         for binding in stored {
             let left = now.wall.until(binding.expires_at);
             if left.is_zero()
@@ -124,8 +123,12 @@ impl Registrar {
                 self.announce(core, now, index, self.records[index as usize].bindings.len() - 1);
             }
         }
+    }
+
+    /// All of it has been taken in.
+    pub(crate) fn on_restored(&mut self, core: &mut Core, now: Now) {
         self.arm_round(core, now);
-        tracing::info!(stored = total, bound = self.count, "bindings restored");
+        tracing::info!(bound = self.count, "bindings restored");
     }
 
     fn is_bound(&self, binding: &Binding) -> bool {
