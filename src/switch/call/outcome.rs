@@ -88,7 +88,8 @@ impl Calls {
         }
     }
 
-    /// Who waits for whom he consults by the line of his one call is told what his phone would tell him of a call of its own.
+    /// Who waits for whom he consults by the line of his one call, or for whom he has handed the contact to, is told what his
+    /// phone would tell him of a call of its own.
     fn tell_by_tone(&mut self, side: Key<Interaction>, status: u16) {
         let tone = match status {
             // He gave up himself, or there is nobody to consult about.
@@ -97,10 +98,17 @@ impl Calls {
             _ => Progress::Congestion,
         };
         let served = self.interactions.get(side).and_then(|side| side.side.as_ref());
-        let Some(served) = served.filter(|served| served.purpose == Purpose::Consult && self.is_heard(side)) else {
+        let Some((parent, by, purpose)) = served.map(|served| (served.parent, served.by, served.purpose)) else {
             return;
         };
-        let (parent, by) = (served.parent, served.by);
+        let party = self.interactions.get(parent).and_then(|parent| parent.party(by));
+        let hears_it = match purpose {
+            Purpose::Consult => self.is_heard(side),
+            _ => party.is_some_and(|party| self.awaits_transfer(parent, party)),
+        };
+        if !hears_it {
+            return;
+        }
         if let Some(party) = self
             .interactions
             .get_mut(parent)

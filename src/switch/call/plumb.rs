@@ -12,7 +12,7 @@ use crate::subscribe::Watched;
 use media::plan::{Audience, Edge, Gain, Matrix, Sound, Source};
 use media::tone::{Progress, Tone};
 use media::{Plan, PlayerId};
-use model::PartyId;
+use model::{PartyId, Purpose};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,9 +30,9 @@ pub(crate) struct Plumbed {
 pub(super) enum Heard {
     /// Music, or silence by setting.
     Hold,
-    /// The consulted party's phone rings.
+    /// The phone of whom he consults rings, or of whom he has handed the contact to.
     Ringback,
-    /// The consultation has come to nothing.
+    /// That has come to nothing.
     Failure(Progress),
 }
 
@@ -231,9 +231,20 @@ impl Calls {
         match interaction.call.state {
             State::Ringing(_) if self.legs.get(seat.leg).is_some_and(super::Leg::is_up) => Some(Heard::Ringback),
             State::Bridged(_) if self.is_held(room, seat.party.id) => Some(Heard::Hold),
+            State::Bridged(_) if self.awaits_transfer(room, seat.party) => Some(Heard::Ringback),
             State::Bridged(_) if seat.party.holds => seat.party.tone.map(Heard::Failure),
             _ => None,
         }
+    }
+
+    /// Whether a party has handed the contact on and waits for whom it is to have: it has not turned back to the contact.
+    pub(super) fn awaits_transfer(&self, call: Key<Interaction>, party: &Party) -> bool {
+        let is_its = |side: Key<Interaction>| {
+            let is_ringing = matches!(self.state(side), Some(State::Ringing(_)));
+            let served = self.interactions.get(side).and_then(|side| side.side.as_ref());
+            is_ringing && served.is_some_and(|side| side.purpose == Purpose::Transfer && side.by == party.id)
+        };
+        party.holds && self.sides_of(call).into_iter().any(is_its)
     }
 
     /// Whether nobody attends to a party: all the others have put the call on hold or are elsewhere.

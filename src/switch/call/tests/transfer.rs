@@ -67,6 +67,53 @@ fn a_display_changes_by_update_where_the_phone_takes_it_and_else_by_an_offer() {
 }
 
 #[test]
+fn who_hands_a_contact_on_hears_the_target_ring_until_it_answers_or_he_turns_back_and_a_tone_if_it_does_not() {
+    let of_kate = |stage: &Stage| (stage.hears(KATE), stage.hears(CUSTOMER));
+    let tone = || (vec!["tone".into()], vec!["music".into()]);
+    let ways: [fn(&mut Stage, InteractionId); 2] = [
+        |stage, id| {
+            let target = "1001".into();
+            stage.act(
+                KATE,
+                Verb::InstantTransfer {
+                    interaction: id,
+                    target,
+                },
+            );
+        },
+        |stage, id| {
+            let consultation = consult(stage, id, "1001");
+            stage.act(KATE, Verb::CompleteTransfer { consultation });
+        },
+    ];
+    for hand_on in ways {
+        let (mut stage, id) = Stage::talking();
+        hand_on(&mut stage, id);
+        assert_eq!(of_kate(&stage), tone());
+        stage.answer(JIM);
+        assert!(!stage.is_in_a_call(KATE));
+        assert_eq!(stage.hears(CUSTOMER), ["1001"]);
+        stage.end();
+
+        let (mut stage, id) = Stage::talking();
+        hand_on(&mut stage, id);
+        stage.refuse(JIM, 486);
+        assert_eq!(of_kate(&stage), tone(), "busy");
+        stage.end_tones();
+        assert_eq!(of_kate(&stage), (vec![], vec!["music".into()]));
+        stage.end();
+
+        let (mut stage, id) = Stage::talking();
+        hand_on(&mut stage, id);
+        stage.act(KATE, Verb::Resume { interaction: id });
+        assert_eq!(of_kate(&stage), (vec!["1005".into()], vec!["1000".into()]));
+        stage.refuse(JIM, 486);
+        assert_eq!(of_kate(&stage), (vec!["1005".into()], vec!["1000".into()]));
+        stage.end();
+    }
+}
+
+#[test]
 fn a_transfer_that_is_completed_while_the_target_rings_is_done_when_it_answers() {
     let (mut stage, id) = Stage::talking();
     let consultation = consult(&mut stage, id, "1001");
