@@ -156,8 +156,11 @@ pub fn peek(input: &[u8]) {
         peek::has_to_tag(input),
         peek::method(input),
     );
-    if Message::parse(Bytes::copy_from_slice(input)).is_ok_and(|m| m.method_bytes().len() < 60) {
+    let sound = Message::parse(Bytes::copy_from_slice(input)).ok();
+    if let Some(message) = sound.filter(|message| message.method_bytes().len() < 60) {
         assert!(!matches!(class, peek::Class::Garbage | peek::Class::KeepAlive));
+        let line = message.is_request().then(|| (message.method(), message.request_uri()));
+        assert_eq!(peek::request_line(input), line);
     }
 }
 

@@ -96,6 +96,15 @@ impl<K: Copy> Wheel<K> {
         Wheel::default()
     }
 
+    /// No timers, and room for so many.
+    #[must_use]
+    pub fn with_capacity(timers: usize) -> Wheel<K> {
+        Wheel {
+            entries: Vec::with_capacity(timers),
+            ..Wheel::default()
+        }
+    }
+
     /// How many timers are set.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -370,6 +370,7 @@ fn endpoint_config(config: &Config) -> endpoint::Config {
         t1: config.timers.t1,
         t2: config.timers.t2,
         t4: config.timers.t4,
+        timers: crate::registrar::room(config) + config.limits.max_transactions.min(1 << 20),
         sent_by: config.listeners.iter().filter_map(advertised).collect(),
         listeners: config.listeners.iter().map(|l| (l.transport, l.local)).collect(),
         ..endpoint::Config::default()

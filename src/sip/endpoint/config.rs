@@ -22,6 +22,8 @@ pub struct Config {
     pub listeners: Vec<(Transport, SocketAddr)>,
     /// A target that says nothing for so long, not even 100, is given up if there is another one. 2 s.
     pub patience: Duration,
+    /// Timers for which there is room from the start: to make room for very many takes long.
+    pub timers: usize,
 }
 
 impl Default for Config {
@@ -34,6 +36,7 @@ impl Default for Config {
             sent_by: Vec::new(),
             listeners: Vec::new(),
             patience: ms(2_000),
+            timers: 0,
         }
     }
 }

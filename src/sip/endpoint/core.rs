@@ -104,7 +104,7 @@ impl Core {
                 t2: config.t2,
                 t4: config.t4,
             },
-            wheel: Wheel::default(),
+            wheel: Wheel::with_capacity(config.timers),
             counters: Counters::default(),
             throttle: Throttle::default(),
             sent_by: config.sent_by,

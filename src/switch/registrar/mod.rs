@@ -15,6 +15,7 @@ pub(crate) mod temporary;
 mod tests;
 mod view;
 
+use crate::config::Config;
 use crate::core::Core;
 use crate::room::Room;
 use crate::subscribe::Watched;
@@ -53,6 +54,12 @@ pub(crate) struct Registrar {
     date: register::Date,
 }
 
+/// Bindings for which there is room from the start. To move a large table into a larger one takes as long as a hundred thousand
+/// requests; memory that nothing was written to costs nothing.
+pub(crate) fn room(config: &Config) -> usize {
+    config.limits.max_bindings.min(1 << 20)
+}
+
 /// The bindings of one user; there is at least one.
 #[derive(Debug)]
 struct Record {
@@ -88,9 +95,10 @@ impl Registrar {
     /// An empty registrar.
     #[must_use]
     pub(crate) fn new(core: &Core) -> Registrar {
+        let room = room(&core.config);
         Registrar {
-            records: Slab::new(),
-            by_aor: HashTable::new(),
+            records: Slab::with_capacity(room),
+            by_aor: HashTable::with_capacity(room),
             by_connection: HashMap::with_hasher(core.hasher.clone()),
             watched: HashMap::with_hasher(core.hasher.clone()),
             hasher: core.hasher.clone(),
