@@ -117,11 +117,15 @@ impl<'a> Cpim<'a> {
     }
 }
 
-/// `Name: value`, the value without line breaks.
+fn is_control(c: char) -> bool {
+    c.is_ascii_control() && c != '\t'
+}
+
+/// `Name: value`, the value without line breaks and their like.
 fn line(out: &mut String, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         // Writing to a String cannot fail.
-        let _ = write!(out, "{name}: {}\r\n", value.replace(['\r', '\n'], " "));
+        let _ = write!(out, "{name}: {}\r\n", value.replace(is_control, " "));
     }
 }
 
@@ -146,6 +150,10 @@ fn fields(head: &[u8]) -> Result<Vec<(&str, Cow<'_, str>)>, Unreadable> {
     let text = std::str::from_utf8(head).map_err(|_| Unreadable("CPIM headers are not UTF-8"))?;
     let mut fields: Vec<(&str, Cow<'_, str>)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
+        // Section 3: they are written as escapes. A line break alone is one of them.
+        if line.contains(is_control) {
+            return Err(Unreadable("CPIM header with a control character"));
+        }
         if line.starts_with([' ', '\t']) {
             let (_, value) = fields.last_mut().ok_or(Unreadable("CPIM begins with a folded line"))?;
             let value = value.to_mut();
@@ -224,7 +232,7 @@ mod tests {
             assert_eq!(Cpim::parse(&cpim.write()), Ok(cpim));
         }
         let forged = Cpim {
-            from: Some("x\r\n\r\nY: z".into()),
+            from: Some("x\r\n\r\nY: z\0".into()),
             ..Cpim::default()
         };
         assert_eq!(Cpim::parse(&forged.write()).unwrap().from.as_deref(), Some("x    Y: z"));
@@ -247,6 +255,8 @@ mod tests {
             "no colon\r\n\r\n\r\n",
             " folded: x\r\n\r\n\r\n",
             "Require: imdn.Foo\r\n\r\n\r\n",
+            "A: b\rc\r\n\r\n\r\n",
+            "A: b\0c\r\n\r\n\r\n",
             "A: b\r\n\r\nContent-Transfer-Encoding: base64\r\n\r\naGk=",
             &many,
         ] {
