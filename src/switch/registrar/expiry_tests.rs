@@ -152,9 +152,12 @@ impl Site {
 fn a_hundred_thousand_stored_bindings_are_taken_in_in_slices_while_the_switch_goes_on() {
     let mut site = Site::restoring();
     let (mut bound, mut steps) = (0, 0);
-    while site.is_due() {
+    loop {
         let before = std::mem::replace(&mut bound, site.bound());
         assert!(bound - before <= RESTORED, "{} in one step", bound - before);
+        if !site.is_due() {
+            break;
+        }
         // The store has not answered all that it was asked. Whoever waits for that is answered when patience is over.
         if steps == 100 {
             let patience = Mono(site.now.mono.0 + 2_000_000_000);
