@@ -1,5 +1,6 @@
 //! Every verb of the command line.
 
+use crate::moment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -464,6 +465,12 @@ pub struct TranscriptFilter {
     /// Those before the one with this number: the next page.
     #[arg(long, value_name = "NUMBER")]
     pub before: Option<u64>,
+    /// Only those that ended at this moment or later: 2026-01-31, 2026-01-31T08:00:00Z, or milliseconds since 1970; UTC.
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    pub since: Option<i64>,
+    /// Only those that ended before this moment.
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    pub until: Option<i64>,
 }
 
 /// `directory ...`

@@ -10,6 +10,7 @@ mod client;
 mod directory;
 mod exit;
 mod im;
+mod moment;
 mod remote;
 mod rooms;
 mod table;

@@ -491,6 +491,14 @@ mod tests {
                 "transcripts search violin ready --user 1001@a",
                 "GET /api/v1/im/transcripts?limit=100&user=1001%40a&text=violin%20ready",
             ),
+            (
+                "transcripts list --since 2026-01-31 --until 2026-02-01T12:30:00Z",
+                "GET /api/v1/im/transcripts?limit=100&since=1769817600000&until=1769949000000",
+            ),
+            (
+                "transcripts search violin --since 86400000",
+                "GET /api/v1/im/transcripts?limit=100&since=86400000&text=violin",
+            ),
             ("transcripts export s-1", "GET /api/v1/im/transcripts/s-1"),
             ("transcripts erase s-1", "DELETE /api/v1/im/transcripts/s-1"),
             ("directory search", "GET /api/v1/directory?limit=100&text="),

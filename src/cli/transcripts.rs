@@ -27,6 +27,8 @@ fn filtered(filter: &TranscriptFilter, text: Option<String>) -> String {
         ("user", filter.user.clone()),
         ("interaction", filter.about.clone()),
         ("before", filter.before.map(|before| before.to_string())),
+        ("since", filter.since.map(|at| at.to_string())),
+        ("until", filter.until.map(|at| at.to_string())),
         ("text", text),
     ])
 }
@@ -115,7 +117,12 @@ mod tests {
 
     #[test]
     fn a_search_needs_words_and_a_page_has_its_bound() {
-        for line in ["transcripts search", "transcripts list --limit 0", "transcripts erase"] {
+        for line in [
+            "transcripts search",
+            "transcripts list --limit 0",
+            "transcripts list --since yesterday",
+            "transcripts erase",
+        ] {
             let parsed = crate::Arguments::try_parse_from(format!("tandem {line}").split(' '));
             assert!(parsed.is_err(), "{line}");
         }
