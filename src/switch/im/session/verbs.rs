@@ -359,7 +359,8 @@ impl Sessions {
         let consult = view.consult.as_ref();
         let interaction = consult.map(|consult| consult.interaction);
         let interaction = interaction.ok_or_else(|| conflict("this is no consultation about a call"))?;
-        if view.owner != who {
+        let takes_part = entry.session.connected().any(|party| party.id == who);
+        if !takes_part || !stands_for(view, who, view.owner) {
             return Err(Refusal::Forbidden("only who consults can call".into()));
         }
         let mut others = entry.session.connected().filter(|other| other.id != who);

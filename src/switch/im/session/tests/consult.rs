@@ -50,6 +50,10 @@ impl Case {
             key: key.into(),
             value: value.into(),
         };
+        self.act(user, verb)
+    }
+
+    fn act(&mut self, user: &str, verb: Verb) -> Result<(), Refusal> {
         let (by, client) = (By::User(aor(user)), "".into());
         match self
             .desk
@@ -231,6 +235,44 @@ fn a_consultation_by_messages_becomes_one_by_voice_and_stays() {
     let consult = case.desk.seen("1000", session).session.consult.unwrap();
     assert_eq!(consult.voice, Some(acted.view.id));
     assert!(case.desk.world.phones[case.kate].calls[0].is_up);
+}
+
+#[test]
+fn who_has_taken_over_call_and_consultation_calls_out_of_it_and_who_gave_them_away_does_not() {
+    let mut case = case();
+    case.desk.sit_down("1002");
+    let (jim, ann) = (case.desk.phone("1001"), case.desk.phone("1002"));
+    let session = case.consult("1001");
+    case.desk.act("1001", ImVerb::Accept { session });
+    let target: Box<str> = "1002".into();
+    case.desk.act(
+        "1000",
+        ImVerb::Transfer {
+            session,
+            target: target.clone(),
+        },
+    );
+    case.desk.act("1002", ImVerb::Accept { session });
+    let voice = ImVerb::Voice { session, party: None };
+    let why = case.desk.refusal("1000", voice.clone());
+    assert!(matches!(why, Refusal::Forbidden(_)), "she has left it: {why:?}");
+    let why = case.desk.refusal("1002", voice.clone());
+    assert!(
+        matches!(why, Refusal::NotFound(_)),
+        "she does not take part in the call: {why:?}"
+    );
+    assert!(!case.contact().held);
+    let interaction = case.interaction;
+    case.act("1000", Verb::InstantTransfer { interaction, target }).unwrap();
+    case.desk.run_s(3);
+    assert!(case.desk.world.phones[ann].calls[0].is_up);
+    let Answer::Acted(acted) = case.desk.act("1002", voice) else {
+        panic!()
+    };
+    assert_eq!(acted.view.parent, Some(interaction));
+    assert!(case.contact().held);
+    case.desk.run_s(3);
+    assert!(case.desk.world.phones[jim].calls[0].is_up);
 }
 
 #[test]
