@@ -17,9 +17,12 @@ use sip::Headers;
 use sip::body::cpim::{self, Cpim};
 use sip::body::imdn::{self, MARKS, Mark, Marks, Report};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Messages followed, the oldest given up first: a day's worth of a busy site, and some 20 MB.
 const MAX_RECEIPTS: usize = 100_000;
+/// What is given up for its age is told in this time after that.
+const LAST_WORD: Duration = Duration::from_secs(300);
 /// The owner numbers of notifications: the message they are about is followed under its number.
 const NOTICES: u64 = 1 << 55;
 
@@ -292,17 +295,20 @@ impl Im {
         }
     }
 
-    /// Gives up what nobody will say anything about any more.
+    /// Gives up what nobody will say anything about any more: what no device has by then none will have.
     pub(super) fn expire_receipts(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.wall;
-        let old = self
-            .receipts
-            .by_id
-            .iter()
-            .filter(|(_, one)| one.receipt.expires_at <= now);
-        let old: Vec<MessageId> = old.map(|(id, _)| *id).take(StoreOp::EXPIRED_AT_ONCE).collect();
-        for id in old {
-            self.receipts.remove(cx.core, id);
+        let all = self.receipts.by_id.iter();
+        let old = all.filter(|(_, one)| one.receipt.expires_at + LAST_WORD <= now);
+        let old: Vec<(MessageId, bool)> = old
+            .map(|(id, one)| (*id, one.receipt.seen == 0))
+            .take(StoreOp::EXPIRED_AT_ONCE)
+            .collect();
+        for (id, is_open) in old {
+            match is_open {
+                true => self.mark_failed(cx, id),
+                false => self.receipts.remove(cx.core, id),
+            }
         }
     }
 }

@@ -247,6 +247,17 @@ fn who_asked_hears_that_a_message_was_given_up() {
 }
 
 #[test]
+fn who_asked_hears_also_of_what_was_kept_for_as_long_as_can_be_and_given_up() {
+    let (mut world, kate, _) = pair();
+    assert_eq!(send(&mut world, kate, "1005", CPIM, &envelope("a1", "never")), 202);
+    world.jump_wall(config().im.keep);
+    world.run(Duration::from_secs(65));
+    assert_eq!(told(&world, kate), [("a1".into(), Mark::Failed)]);
+    assert!(stored(&world).is_empty() && world.store.receipts.is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
 fn a_device_that_takes_envelopes_no_more_gets_the_text_at_once() {
     let (mut world, kate, jim) = pair();
     acquainted(&mut world, kate, jim);
