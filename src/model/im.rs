@@ -52,11 +52,11 @@ impl StoredMessage {
         !self.is_taken || self.owed.iter().any(|owed| **owed == *device)
     }
 
-    /// A device took it; how many are still to get it.
-    pub fn take(&mut self, device: &str) -> usize {
-        self.is_taken = true;
+    /// A device took it, or will not; how many are still to get it, and whoever comes first while nobody has it.
+    pub fn take(&mut self, device: &str, has_it: bool) -> usize {
+        self.is_taken |= has_it;
         self.owed.retain(|owed| **owed != *device);
-        self.owed.len()
+        self.owed.len() + usize::from(!self.is_taken)
     }
 }
 

@@ -41,13 +41,15 @@ pub enum StoreOp {
     },
     /// Forgets a delivered message, but not yet that it came; none is no error.
     DeleteMessage(MessageId),
-    /// A device took a message; when no other is owed a copy the message is forgotten as by [`StoreOp::DeleteMessage`].
-    /// [`StoreReply::Left`]; none is no error.
+    /// A device took a message, or will not: it is owed it no more. When a device has it and no other is owed a copy the
+    /// message is forgotten as by [`StoreOp::DeleteMessage`]. [`StoreReply::Left`]; none is no error.
     TakeMessage {
         /// Which.
         id: MessageId,
-        /// Who has it now.
+        /// Who.
         device: Box<str>,
+        /// It took it; otherwise it refused it for good.
+        has_it: bool,
     },
     /// Gives up messages that wait for `to`: this one, or all but `except`, the oldest first and at most
     /// [`StoreOp::EXPIRED_AT_ONCE`]; that they came stays known, as after [`StoreOp::DeleteMessage`]. [`StoreReply::Expired`]:
@@ -193,7 +195,7 @@ pub enum StoreReply {
     Messages(Vec<StoredMessage>),
     /// Answer to [`StoreOp::ExpireMessages`], [`StoreOp::DropMessages`] and [`StoreOp::ForgetTexts`]: what was given up.
     Expired(Vec<(MessageId, Aor)>),
-    /// Answer to [`StoreOp::TakeMessage`]: devices that are still owed a copy.
+    /// Answer to [`StoreOp::TakeMessage`]: devices that are still owed a copy, and one more while nobody has it.
     Left(u32),
     /// Answer to [`StoreOp::LoadDevices`].
     Devices(Vec<KnownDevice>),

@@ -214,7 +214,7 @@ impl Tables {
                 limit,
             } => self.load_messages(to, device, *after, *limit),
             StoreOp::DeleteMessage(id) => self.on_delivered(*id),
-            StoreOp::TakeMessage { id, device } => self.take(*id, device),
+            StoreOp::TakeMessage { id, device, has_it } => self.take(*id, device, *has_it),
             StoreOp::PutDevice(known) => {
                 let key = (known.aor.clone(), known.key.clone());
                 self.change_device(key, Some(known.as_ref().clone()))
@@ -378,12 +378,12 @@ impl Tables {
         ids.filter_map(|(_, id)| self.messages.get(id)).map(|row| &row.message)
     }
 
-    fn take(&mut self, id: MessageId, device: &str) -> StoreReply {
+    fn take(&mut self, id: MessageId, device: &str, has_it: bool) -> StoreReply {
         let Some(row) = self.messages.get(&id).filter(|row| !row.delivered) else {
             return StoreReply::Left(0);
         };
         let mut row = row.clone();
-        let left = row.message.take(device);
+        let left = row.message.take(device, has_it);
         self.change_message(id, Some(row));
         if left == 0 {
             self.on_delivered(id);

@@ -110,6 +110,7 @@ suite! {
     an_id_that_no_backend_can_order_is_refused,
     a_deleted_message_is_gone_but_known_until_retries_end,
     a_message_is_for_each_device_that_is_owed_it,
+    a_device_that_will_not_have_a_message_is_owed_it_no_more,
     a_device_that_is_forgotten_is_owed_nothing,
     devices_are_read_back_replaced_and_removed,
     receipts_are_read_back_replaced_and_removed,
@@ -340,6 +341,15 @@ fn take(id: u64, device: &str) -> StoreOp {
     StoreOp::TakeMessage {
         id: MessageId(id),
         device: device.into(),
+        has_it: true,
+    }
+}
+
+fn refuse(id: u64, device: &str) -> StoreOp {
+    StoreOp::TakeMessage {
+        id: MessageId(id),
+        device: device.into(),
+        has_it: false,
     }
 }
 
@@ -387,6 +397,19 @@ fn a_message_is_for_each_device_that_is_owed_it(mut s: Subject) {
     assert_eq!(s.waiting().0, [(aor("bob"), 1)]);
     s.run(&[put_owed(4, &["desk"]), StoreOp::DeleteMessage(MessageId(4))]);
     assert_eq!(ids_for(&mut s, "desk"), [3]);
+}
+
+fn a_device_that_will_not_have_a_message_is_owed_it_no_more(mut s: Subject) {
+    s.run(&[put_owed(1, &["desk", "soft"]), put_owed(2, &["desk"])]);
+    s.run_in_vain(&[refuse(1, "desk")], StoreError::Io);
+    assert_eq!(s.ask(refuse(1, "desk")), StoreReply::Left(2), "soft, and nobody has it");
+    assert_eq!(s.ask(refuse(1, "soft")), StoreReply::Left(1));
+    assert_eq!(ids_for(&mut s, "new"), [1, 2], "it waits for another one");
+    assert_eq!(s.ask(take(1, "new")), StoreReply::Left(0));
+    assert_eq!(s.ask(take(2, "new")), StoreReply::Left(1));
+    assert_eq!(s.ask(refuse(2, "desk")), StoreReply::Left(0));
+    assert_eq!(s.ask(refuse(99, "desk")), StoreReply::Left(0));
+    assert_eq!(s.waiting().0, []);
 }
 
 fn a_device_that_is_forgotten_is_owed_nothing(mut s: Subject) {

@@ -28,7 +28,9 @@ const COPY_TAKEN: &str = "DELETE FROM message_copy WHERE message = ?1 AND device
 
 const TAKE: &str = "UPDATE message SET taken = 1 WHERE id = ?1 AND delivered = 0";
 
-const COPIES: &str = "SELECT count(*) FROM message_copy WHERE message = ?1";
+/// Who is still to get it: devices, and whoever comes first while nobody has it.
+const LEFT: &str = "SELECT (SELECT count(*) FROM message_copy WHERE message = ?1)
+    + (SELECT count(*) FROM message WHERE id = ?1 AND delivered = 0 AND taken = 0)";
 
 const FORGET_COPIES: &str = "DELETE FROM message_copy WHERE device = ?2
     AND message IN (SELECT id FROM message WHERE recipient = ?1 AND delivered = 0)";
@@ -132,14 +134,16 @@ pub(super) fn load(
     Ok(StoreReply::Messages(messages))
 }
 
-/// A device took it. All three statements, or none.
-pub(super) fn take(connection: &Connection, id: MessageId, device: &str) -> Result<StoreReply> {
+/// A device took it, or will not. All statements, or none.
+pub(super) fn take(connection: &Connection, id: MessageId, device: &str, has_it: bool) -> Result<StoreReply> {
     whole(connection, || {
         let number = id.0.cast_signed();
         connection.prepare_cached(COPY_TAKEN)?.execute((number, device))?;
-        connection.prepare_cached(TAKE)?.execute((number,))?;
+        if has_it {
+            connection.prepare_cached(TAKE)?.execute((number,))?;
+        }
         let left: u32 = connection
-            .prepare_cached(COPIES)?
+            .prepare_cached(LEFT)?
             .query_row((number,), |row| row.get(0))?;
         if left == 0 {
             delete(connection, id)?;

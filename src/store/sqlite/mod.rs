@@ -193,7 +193,7 @@ fn apply(connection: &Connection, op: &StoreOp) -> rusqlite::Result<StoreReply> 
             limit,
         } => message::load(connection, to, device, *after, *limit),
         StoreOp::DeleteMessage(id) => message::delete(connection, *id),
-        StoreOp::TakeMessage { id, device } => message::take(connection, *id, device),
+        StoreOp::TakeMessage { id, device, has_it } => message::take(connection, *id, device, *has_it),
         StoreOp::PutDevice(known) => device::put(connection, known),
         StoreOp::ForgetDevice { aor, key } => device::forget(connection, aor, key),
         StoreOp::LoadDevices => device::load(connection),

@@ -6,12 +6,13 @@
 use super::devices::{Kind, key_of};
 use super::letter::Form;
 use super::post::{self, Fate};
-use super::verdict::{Refusal, Verdict};
-use super::{Delivery, Fork, Im, Question, Slot, Stage, imdn, timer};
+use super::verdict::Verdict;
+use super::{Delivery, Fork, Im, Question, Stage, imdn, timer};
 use crate::config::Copies;
 use crate::core::Cx;
 use crate::registrar;
 use crate::room::Room;
+use clock::Mono;
 use model::{Aor, MessageId, MessageState, StoreError, StoreOp, StoredMessage, Transport};
 use sip::body::imdn::Mark;
 use sip::endpoint::ClientId;
@@ -22,6 +23,8 @@ use std::time::Duration;
 /// When one device has a message the others have so long to answer before their copies are written down: T1, in which a
 /// device in the same house answers.
 const GRACE: Duration = Duration::from_millis(500);
+/// Times the store is asked to keep what it may know from before a restart, each time it fails.
+const MAX_FAULTS: u8 = 3;
 
 /// A way to one device, and how the message is to look there.
 pub(super) struct Way {
@@ -87,32 +90,19 @@ impl Im {
         };
         match verdict {
             Verdict::Took => return self.on_taken(cx, number, &fork.device),
-            Verdict::Refused(refusal) => {
-                self.pass_over_copy(number, &fork.device, refusal.is_for_good());
-                if let Some(delivery) = self.deliveries.get_mut(&number) {
-                    delivery.note_refusal(&fork.device, refusal);
-                }
-            }
+            Verdict::Refused(refusal) => self.on_refused(cx, number, &fork.device, refusal),
             Verdict::Unable(_, after) => {
                 delivery.was_heard = true;
+                delivery.undecided.push(fork.device);
                 delivery.retry_after = delivery.retry_after.max(after);
             }
-            Verdict::Absent => delivery.silent.push(fork),
+            Verdict::Absent => {
+                delivery.undecided.push(fork.device.clone());
+                delivery.silent.push(fork);
+            }
         }
         if self.deliveries.get(&number).is_some_and(|one| one.forks.is_empty()) {
             self.on_all_failed(cx, number);
-        }
-    }
-
-    /// A device refuses the copy of its own that is stored for it, or about to be: it waits for the device to come anew.
-    fn pass_over_copy(&mut self, number: u64, device: &str, for_good: bool) {
-        let Some(delivery) = self.deliveries.get(&number) else {
-            return;
-        };
-        let is_stored = delivery.slot.is_none() && matches!(delivery.stage, Stage::Keeping | Stage::Kept);
-        if is_stored && delivery.owed.iter().any(|owed| **owed == *device) {
-            let (to, device) = (delivery.letter.to.clone(), device.into());
-            self.pass_over(&Slot { to, device }, delivery.letter.id, for_good);
         }
     }
 
@@ -185,12 +175,14 @@ impl Im {
         let letter = &delivery.letter;
         let (to, from, id, stage) = (letter.to.clone(), letter.from.clone(), letter.id, delivery.stage);
         let (is_news, text) = (letter.kind().is_none(), letter.of_session());
+        let origin = (letter.call_id.clone(), letter.cseq);
         tracing::info!(call_id = &*letter.call_id, %from, %to, "message delivered");
         if let Some(slot) = delivery.slot.take() {
             cx.core.tally.messages_forwarded += 1;
-            post::tell_session(cx, text, id, &to);
+            post::tell_session(cx, (text, id), &to, None);
             self.end(cx, number);
             self.on_queue_taken(cx, &slot, id);
+            self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), device);
             return self.note_delivered(cx, (id, &from, &to), is_news);
         }
         if !delivery.owed.is_empty() {
@@ -223,7 +215,6 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
-        let (id, to) = (delivery.letter.id, delivery.letter.to.clone());
         match delivery.stage {
             Stage::Trying | Stage::Behind if delivery.forks.is_empty() => self.keep(cx, number),
             Stage::Trying | Stage::Behind => {
@@ -235,9 +226,7 @@ impl Im {
             }
             Stage::Keeping | Stage::Kept => {
                 let is_kept = delivery.stage == Stage::Kept;
-                let device: Box<str> = device.into();
-                let question = Question::Take(to, id, device.clone());
-                self.ask(cx.core, StoreOp::TakeMessage { id, device }, question);
+                self.part(cx, number, device, true);
                 if is_kept {
                     self.conclude(cx, number);
                 }
@@ -261,28 +250,11 @@ impl Im {
             (None, Stage::Trying | Stage::Behind, _) => self.keep(cx, number),
             // The store's answer is still to come; then it is one of the queue.
             (None, Stage::Keeping, _) => {}
-            (None, Stage::Kept, refusal) => self.on_kept_failed(cx, number, refusal),
-        }
-    }
-
-    /// It is stored, and who is there did not take it: another time.
-    fn on_kept_failed(&mut self, cx: &mut Cx<'_>, number: u64, refusal: Option<Refusal>) {
-        self.answer_kept(cx, number);
-        self.release(number);
-        self.expect_late(number);
-        let Some(delivery) = self.deliveries.get(&number) else {
-            return;
-        };
-        let (to, id, after) = (delivery.letter.to.clone(), delivery.letter.id, delivery.retry_after);
-        let slots = delivery.slots();
-        self.end_live(cx, number);
-        for slot in slots {
-            // A device of its own that refused is owed it no more.
-            if slot.device.is_empty() && refusal.as_ref().is_some_and(Refusal::is_for_good) {
-                self.pass_over(&slot, id, true);
-                self.kick(cx, &to);
-            } else {
-                self.rest(cx, &slot, after);
+            // It is stored, and who is there did not take it: another time.
+            (None, Stage::Kept, _) => {
+                self.answer_kept(cx, number);
+                self.release(number);
+                self.put_by(cx, number);
             }
         }
     }
@@ -340,12 +312,9 @@ impl Im {
             }
         }
         reader.stored += 1;
-        reader.kept_at = self.last_number;
-        for device in &delivery.owed {
-            if !delivery.forks.iter().any(|fork| fork.device == *device) {
-                reader.tray(device).is_owed = true;
-            }
-        }
+        (reader.kept_at, self.counted_at) = (self.last_number, self.last_number);
+        let delivery = &*delivery;
+        reader.owe(delivery, |device| delivery.is_with(device));
         self.stored += 1;
         self.keep_receipt(cx.core, stored.id);
         let id = stored.id;
@@ -364,9 +333,7 @@ impl Im {
             return;
         };
         if let Some(reader) = self.readers.get_mut(&delivery.letter.to) {
-            for device in &delivery.owed {
-                reader.tray(device).is_owed = true;
-            }
+            reader.owe(delivery, |_| false);
             for tray in &mut reader.trays {
                 tray.run.put_back(&delivery.letter, was_known);
             }
@@ -382,6 +349,7 @@ impl Im {
         };
         delivery.stage = Stage::Kept;
         cx.core.midst_of("keep");
+        let parted = std::mem::take(&mut delivery.parted);
         let letter = &delivery.letter;
         let (id, from, to) = (letter.id, letter.from.clone(), letter.to.clone());
         tracing::info!(call_id = &*letter.call_id, %from, %to, "message stored");
@@ -392,6 +360,9 @@ impl Im {
             imdn::announce(cx, id, &from, &to, MessageState::Stored);
         }
         let may_be_taken = !delivery.forks.is_empty() && !delivery.is_taken && delivery.alarm.is_some();
+        for (device, has_it) in parted {
+            self.ask_to_take(cx.core, (&to, id), device, has_it);
+        }
         if !may_be_taken {
             self.conclude(cx, number);
         }
@@ -405,15 +376,14 @@ impl Im {
             return;
         };
         if delivery.forks.is_empty() {
-            let (to, slots, after) = (delivery.letter.to.clone(), delivery.slots(), delivery.retry_after);
-            let has_failed = !delivery.tried.is_empty() && !delivery.is_taken;
-            self.expect_late(number);
-            self.end_live(cx, number);
-            match has_failed {
+            let to = delivery.letter.to.clone();
+            let has_failed = delivery.refusal.is_some() || !delivery.tried.is_empty() && !delivery.is_taken;
+            if has_failed {
                 // Who could not take it a moment ago is given the same time as after any try.
-                true => slots.iter().for_each(|slot| self.rest(cx, slot, after)),
-                false => self.kick(cx, &to),
+                return self.put_by(cx, number);
             }
+            self.end_live(cx, number);
+            self.kick(cx, &to);
         }
     }
 
@@ -429,6 +399,8 @@ impl Im {
             return;
         };
         let (to, id) = (delivery.letter.to.clone(), delivery.letter.id);
+        delivery.parted.clear();
+        delivery.faults += 1;
         tracing::error!(call_id = &*delivery.letter.call_id, %to, %why, "message not stored");
         let (is_taken, may_be_taken) = (
             delivery.is_taken,
@@ -443,9 +415,19 @@ impl Im {
             return self.keep_behind(cx, number);
         }
         self.uncount(&to, id);
+        if self.may_be_known(cx, number) {
+            return self.keep(cx, number);
+        }
         let reply = cx.core.overloaded();
         self.give_up(cx, number, &reply);
         self.kick(cx, &to);
+    }
+
+    /// The switch that ran before may have kept this one, and had no time to say so: whoever sends it again is not to hear that
+    /// nobody has it before the store has been asked more than once.
+    fn may_be_known(&self, cx: &Cx<'_>, number: u64) -> bool {
+        let faults = self.deliveries.get(&number).map_or(u8::MAX, |delivery| delivery.faults);
+        cx.now.mono < Mono(0) + StoreOp::RETRY_WINDOW && faults < MAX_FAULTS
     }
 
     /// A device has it, and the copies of the others could not be written now: the store is left to bring them home, and the
@@ -459,7 +441,7 @@ impl Im {
             is_taken: true,
             ..delivery.letter.stored()
         };
-        let slots = delivery.slots();
+        let slots = self.slots(cx, number);
         cx.core.store(StoreOp::AppendMessage(Box::new(stored)));
         self.release(number);
         self.succeed(cx, number);
@@ -587,7 +569,6 @@ impl Im {
         let letter = &delivery.letter;
         let is_counted = cx.core.config.im.copies == Copies::Device;
         let kind = letter.kind();
-        let needs_key = is_counted || kind.is_some() || !letter.imdn_id.is_empty();
         let mut ways = SmallVec::new();
         let meant = cx.registrar.meant(&letter.to, letter.named.as_deref(), cx.now);
         let may_go = |bound: &&registrar::Bound| !letter.is_secure || bound.is_secure();
@@ -596,8 +577,8 @@ impl Im {
             Some((bound, destination))
         });
         for (bound, destination) in registrar::by_device(fresh) {
-            let device = if needs_key { key_of(&bound.binding) } else { "" };
-            if is_counted && !self.is_due_to(delivery, device) {
+            let device = key_of(&bound.binding);
+            if self.has_refused(delivery, device) || is_counted && !self.is_due_to(delivery, device) {
                 continue;
             }
             let takes = |kind| self.devices.takes(&letter.to, device).has(kind);
@@ -668,28 +649,5 @@ impl Delivery {
                 destination: way.destination,
             });
         }
-    }
-
-    /// A device does not want it: neither now nor later.
-    fn note_refusal(&mut self, device: &str, refusal: Refusal) {
-        self.was_heard = true;
-        self.owed.retain(|owed| **owed != *device);
-        self.refusal = Some(match self.refusal.take() {
-            Some(before) => before.better(refusal),
-            None => refusal,
-        });
-    }
-
-    /// The trays in which it stays when it was stored and not taken by those who are there.
-    fn slots(&self) -> SmallVec<[Slot; 1]> {
-        let to = &self.letter.to;
-        if self.owed.is_empty() {
-            return SmallVec::from_elem(Slot::of(to), 1);
-        }
-        let slots = self.owed.iter().map(|device| Slot {
-            to: to.clone(),
-            device: device.clone(),
-        });
-        slots.collect()
     }
 }

@@ -194,6 +194,9 @@ impl Im {
         let known = self.devices.takes(aor, key);
         if !known.has(kind) && takes || !known.refuses(kind) && !takes {
             self.change_device(cx, aor, key, |all| all.set(kind, takes));
+            if takes {
+                self.reconsider(cx, aor, key);
+            }
         }
     }
 

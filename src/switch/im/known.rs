@@ -1,6 +1,7 @@
 //! Messages that the store knows: their senders had no answer before the switch died, and said them again.
 
-use super::{Im, Question};
+use super::Im;
+use super::letter::Letter;
 use crate::config::Copies;
 use crate::core::Cx;
 use model::{Aor, MessageId, StoreOp};
@@ -34,6 +35,19 @@ impl Im {
         }
     }
 
+    /// A device took what was stored. A sender whose request no earlier run of the switch has answered hears that when it comes
+    /// again, or now if it has.
+    pub(super) fn on_taken_from_store(&mut self, cx: &mut Cx<'_>, name: (&Aor, &Aor, &str, u32), device: &str) {
+        let (to, from, call_id, cseq) = name;
+        self.recent.note_late(cx.now.mono, name, 200);
+        let is_it = |one: &Letter| one.from == *from && *one.call_id == *call_id && one.cseq == cseq;
+        let mut live = self.readers.get(to).into_iter().flat_map(|reader| &reader.live);
+        let again = live.find(|number| self.deliveries.get(*number).is_some_and(|one| is_it(&one.letter)));
+        if let Some(again) = again.copied() {
+            self.on_taken(cx, again, device);
+        }
+    }
+
     /// This delivery is of the message that waits as `known`: who took it meanwhile is owed it no more.
     fn adopt(&mut self, cx: &mut Cx<'_>, number: u64, known: MessageId) {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
@@ -44,13 +58,12 @@ impl Im {
         if !delivery.is_taken || cx.core.config.im.copies == Copies::User {
             return;
         }
+        delivery.parted.clear();
         let (to, owed) = (delivery.letter.to.clone(), delivery.owed.clone());
         let expected = self.devices.expected(&to, cx.now.wall).map(Box::<str>::from);
         let took: Vec<Box<str>> = expected.filter(|device| !owed.contains(device)).collect();
         for device in took {
-            let question = Question::Take(to.clone(), known, device.clone());
-            let take = StoreOp::TakeMessage { id: known, device };
-            self.ask(cx.core, take, question);
+            self.ask_to_take(cx.core, (&to, known), device, true);
         }
     }
 }

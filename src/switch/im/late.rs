@@ -1,7 +1,7 @@
 //! Copies of stored messages that a device did not answer in time, and may answer yet: its 2xx then counts, or the reader
 //! would get the message again with the next try.
 
-use super::{Im, Question, Stage, post};
+use super::{Im, Stage, post};
 use crate::core::Cx;
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -29,6 +29,8 @@ struct GivenUp {
     from: Aor,
     to: Aor,
     id: MessageId,
+    /// Call-ID and CSeq of its sender's request.
+    origin: (Box<str>, u32),
     /// It is no notification.
     is_news: bool,
     /// The text of a session that it is.
@@ -83,6 +85,7 @@ impl Im {
                 from: letter.from.clone(),
                 to: letter.to.clone(),
                 id: letter.id,
+                origin: (letter.call_id.clone(), letter.cseq),
                 is_news: letter.kind().is_none(),
                 text: letter.of_session(),
                 silent: silent.collect(),
@@ -98,6 +101,7 @@ impl Im {
             from,
             to,
             id,
+            origin,
             is_news,
             text,
             silent,
@@ -121,16 +125,16 @@ impl Im {
             reader.tray(tray).run.pass(id);
         }
         if is_counted {
-            let question = Question::Take(to.clone(), id, device.clone());
-            self.ask(cx.core, StoreOp::TakeMessage { id, device }, question);
+            self.ask_to_take(cx.core, (&to, id), device.clone(), true);
         } else {
             cx.core.store(StoreOp::DeleteMessage(id));
             self.uncount(&to, id);
         }
-        post::tell_session(cx, text, id, &to);
+        post::tell_session(cx, (text, id), &to, None);
         if is_news {
             self.mark(cx, (id, &from, &to), Mark::Delivered);
         }
+        self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), &device);
         // A device is well again.
         self.kick(cx, &to);
     }

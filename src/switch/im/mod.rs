@@ -18,6 +18,7 @@ mod letter;
 mod post;
 mod queue;
 mod recent;
+mod refused;
 mod seen;
 pub(crate) mod session;
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub(crate) struct Im {
     last_id: MessageId,
     /// Messages stored or being stored.
     stored: usize,
+    /// The last number given when that changed.
+    counted_at: u64,
     /// Deliveries that wait no longer behind another.
     due: VecDeque<u64>,
 }
@@ -101,10 +104,10 @@ enum Question {
     },
     /// For the stored messages of a tray.
     Load(Slot),
-    /// To forget the message that a run has brought from this tray.
-    Delete(Slot, MessageId),
-    /// To forget that this device was owed a message; it is off the queue if no other is.
-    Take(Aor, MessageId, Box<str>),
+    /// To forget the message that a run has brought from this tray: it was taken, or refused for good.
+    Delete(Slot, MessageId, bool),
+    /// To forget that this device was owed a message, which it has or will not have; it is off the queue if no other is.
+    Take(Aor, MessageId, Box<str>, bool),
     /// To forget a device and what it was owed.
     Forget,
     /// To drop messages of a reader, this one or all; so many are gone.
@@ -134,7 +137,7 @@ impl Question {
     /// Whose run waits for the answer.
     fn run(&self) -> Option<&Slot> {
         match self {
-            Question::Load(slot) | Question::Delete(slot, _) => Some(slot),
+            Question::Load(slot) | Question::Delete(slot, ..) => Some(slot),
             _ => None,
         }
     }
@@ -161,6 +164,14 @@ struct Delivery {
     tried: SmallVec<[Destination; 2]>,
     /// Devices that are to get a copy of their own and have not.
     owed: Vec<Box<str>>,
+    /// Those of them that took theirs, or refused it for good, while the disk was asked to keep it.
+    parted: SmallVec<[(Box<str>, bool); 1]>,
+    /// Devices that refused it for good.
+    refusers: SmallVec<[Box<str>; 1]>,
+    /// Devices that could not take it for the time being, or said nothing.
+    undecided: SmallVec<[Box<str>; 1]>,
+    /// Times the store has failed to keep it.
+    faults: u8,
     /// A device has it.
     is_taken: bool,
     /// It is stored for those who have it not: what its sender sent after it need not wait.
@@ -221,6 +232,8 @@ struct Tray {
     is_owed: bool,
     /// Stored ones that it refused, and whether for good: passed over until another device comes.
     refused: BTreeMap<MessageId, bool>,
+    /// Stored ones that devices refused for good: these are not asked again, or they would get them behind later ones.
+    refusers: BTreeMap<MessageId, SmallVec<[Box<str>; 1]>>,
     run: Run,
 }
 
@@ -245,6 +258,7 @@ impl Im {
             last_number: 0,
             last_id: MessageId(0),
             stored: 0,
+            counted_at: 0,
             due: VecDeque::new(),
         }
     }
@@ -315,13 +329,13 @@ impl Im {
             (Some(Question::Append { number, .. }), _) => self.on_kept(cx, number),
             (Some(Question::Load(slot)), StoreReply::Messages(messages)) => self.on_loaded(cx, &slot, messages),
             (Some(Question::Load(slot)), _) => self.on_load_failed(cx, &slot),
-            (Some(Question::Delete(slot, id)), reply) => self.on_deleted(cx, &slot, id, &reply),
-            (Some(Question::Take(to, id, _)), StoreReply::Left(0)) => self.uncount(&to, id),
-            (Some(Question::Take(to, id, device)), StoreReply::Failed(why)) => {
+            (Some(Question::Delete(slot, id, has_it)), reply) => self.on_deleted(cx, &slot, (id, has_it), &reply),
+            (Some(Question::Take(to, id, ..)), StoreReply::Left(0)) => self.uncount(&to, id),
+            (Some(Question::Take(to, id, device, has_it)), StoreReply::Failed(why)) => {
                 // It is left to the store; how much waits is counted again each minute.
                 cx.core.tally.store_failures += 1;
                 tracing::error!(%to, message = %id, %why, "delivered copy not forgotten yet");
-                cx.core.store(StoreOp::TakeMessage { id, device });
+                cx.core.store(StoreOp::TakeMessage { id, device, has_it });
             }
             (Some(Question::Forget), StoreReply::Expired(complete)) => {
                 for (id, to) in complete {
@@ -332,7 +346,7 @@ impl Im {
             (Some(Question::Drop(dropping)), reply) => self.on_dropped(cx, dropping, reply),
             (Some(Question::Seen(seen)), StoreReply::Expired(gone)) => self.on_seen_forgotten(cx, seen, &gone),
             (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
-                self.on_recounted(number, per_user)
+                self.on_recounted(cx, number, per_user)
             }
             (
                 Some(
@@ -504,8 +518,15 @@ impl Im {
         self.questions.insert(token, question);
     }
 
+    /// A device has its copy of a stored message, or will not have it.
+    fn ask_to_take(&mut self, core: &mut core::Core, (to, id): (&Aor, MessageId), device: Box<str>, has_it: bool) {
+        let question = Question::Take(to.clone(), id, device.clone(), has_it);
+        self.ask(core, StoreOp::TakeMessage { id, device, has_it }, question);
+    }
+
     /// One message fewer is stored for this reader.
     fn uncount(&mut self, aor: &Aor, id: MessageId) {
+        self.counted_at = self.last_number;
         if let Some(reader) = self.readers.get_mut(aor) {
             if reader.stored > 0 {
                 reader.stored -= 1;
@@ -513,6 +534,7 @@ impl Im {
             }
             for tray in &mut reader.trays {
                 tray.refused.remove(&id);
+                tray.refusers.remove(&id);
             }
         }
         self.late.forget(id);
@@ -539,6 +561,10 @@ impl Delivery {
             silent: SmallVec::new(),
             tried: SmallVec::new(),
             owed: Vec::new(),
+            parted: SmallVec::new(),
+            refusers: SmallVec::new(),
+            undecided: SmallVec::new(),
+            faults: 0,
             is_taken: false,
             is_released: false,
             retry_after: None,
@@ -556,7 +582,7 @@ impl Reader {
 
     /// Whether stored messages wait for this device that a new one must not overtake.
     fn has_queue(&self, device: &str) -> bool {
-        match self.trays.iter().find(|tray| *tray.device == *device) {
+        match self.known_tray(device) {
             Some(tray) => (tray.is_owed || device.is_empty()) && self.stored > tray.refused.len(),
             None => self.stored > 0,
         }
@@ -564,8 +590,22 @@ impl Reader {
 
     /// What the run of this tray has sent.
     fn sending(&self, device: &str) -> Option<u64> {
-        let tray = self.trays.iter().find(|tray| *tray.device == *device)?;
-        tray.run.sending()
+        self.known_tray(device)?.run.sending()
+    }
+
+    fn known_tray(&self, device: &str) -> Option<&Tray> {
+        self.trays.iter().find(|tray| *tray.device == *device)
+    }
+
+    /// A message waits for each device that is owed it, and while nobody has it for whichever comes; not for those that have
+    /// it right now.
+    fn owe(&mut self, delivery: &Delivery, is_asked: impl Fn(&str) -> bool) {
+        for device in delivery.owed.iter().filter(|device| !is_asked(device)) {
+            self.tray(device).is_owed = true;
+        }
+        for tray in self.trays.iter_mut().filter(|_| !delivery.is_taken) {
+            tray.is_owed |= !is_asked(&tray.device);
+        }
     }
 
     fn tray(&mut self, device: &str) -> &mut Tray {
@@ -578,6 +618,7 @@ impl Reader {
                 device: device.into(),
                 is_owed: self.stored > 0,
                 refused: BTreeMap::new(),
+                refusers: BTreeMap::new(),
                 run: Run::default(),
             });
             self.trays.len() - 1

@@ -48,7 +48,7 @@ pub(crate) struct Outcome {
 }
 
 /// What happens to a message. `Delivered`, `Stored` and `Failed` are final: nothing follows, but for the text of a session
-/// `Forwarded` some time after `Stored`.
+/// `Forwarded` or `Returned` some time after `Stored`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The device at this contact took it; `Delivered` follows.
@@ -78,6 +78,15 @@ pub(crate) enum Fate {
         to: Aor,
         /// Its number in the session.
         seq: u64,
+    },
+    /// Of a text of a session: all devices of this user that are there refused it for good when it came from the store.
+    Returned {
+        /// Whose devices.
+        to: Aor,
+        /// Its number in the session.
+        seq: u64,
+        /// What they said.
+        status: u16,
     },
     /// Nobody has it, for the reason of this status: 480 nobody there, 503 the store, or the best refusal of the devices.
     Failed {
@@ -143,11 +152,19 @@ pub(super) fn tell(cx: &mut Cx<'_>, owner: Option<Owner>, message: MessageId, wh
     }
 }
 
-/// Tells the session in which this was said that a device took it from those that were stored.
-pub(super) fn tell_session(cx: &mut Cx<'_>, text: Option<(SessionId, u64)>, message: MessageId, to: &Aor) {
+/// Tells the session in which this was said what came of it after it was stored: a device took it, or all refused it so.
+pub(super) fn tell_session(
+    cx: &mut Cx<'_>,
+    (text, message): (Option<(SessionId, u64)>, MessageId),
+    to: &Aor,
+    refusal: Option<u16>,
+) {
     if let Some((session, seq)) = text {
-        let owner = Some(Room::Session.owner(session.0));
-        tell(cx, owner, message, || Fate::Forwarded { to: to.clone(), seq });
+        let (owner, to) = (Some(Room::Session.owner(session.0)), to.clone());
+        tell(cx, owner, message, || match refusal {
+            None => Fate::Forwarded { to, seq },
+            Some(status) => Fate::Returned { to, seq, status },
+        });
     }
 }
 

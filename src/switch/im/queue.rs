@@ -194,21 +194,50 @@ impl Im {
         if reader.stored == 0 {
             return;
         }
-        let mut devices: SmallVec<[Box<str>; 4]> = SmallVec::new();
-        for bound in cx.registrar.bindings(aor, cx.now) {
-            let key = key_of(&bound.binding);
-            if !devices.iter().any(|device| **device == *key) {
-                devices.push(key.into());
-            }
-        }
-        for device in devices {
+        for device in there(cx, aor) {
             let to = aor.clone();
             self.kick_tray(cx, &Slot { to, device });
         }
     }
 
+    /// The trays in which a message waits that those who are there did not take: that of all devices, or of each that is
+    /// owed it, and while nobody has it of each that is there.
+    pub(super) fn slots(&self, cx: &Cx<'_>, number: u64) -> SmallVec<[Slot; 1]> {
+        let Some(delivery) = self.deliveries.get(&number) else {
+            return SmallVec::new();
+        };
+        let to = &delivery.letter.to;
+        if cx.core.config.im.copies == Copies::User {
+            return SmallVec::from_elem(Slot::of(to), 1);
+        }
+        let mut devices: SmallVec<[Box<str>; 4]> = delivery.owed.iter().cloned().collect();
+        if !delivery.is_taken {
+            devices.extend(there(cx, to));
+            devices.sort_unstable();
+            devices.dedup();
+        }
+        let slots = devices.into_iter().map(|device| Slot { to: to.clone(), device });
+        slots.collect()
+    }
+
+    /// A device takes more than was known: what no device would have, or this one refused, is looked at anew.
+    pub(super) fn reconsider(&mut self, cx: &mut Cx<'_>, aor: &Aor, device: &str) {
+        let Some(reader) = self.readers.get_mut(aor) else {
+            return;
+        };
+        for tray in &mut reader.trays {
+            tray.is_owed |= !tray.refused.is_empty();
+            tray.refused.clear();
+            for refusers in tray.refusers.values_mut() {
+                refusers.retain(|refuser| **refuser != *device);
+            }
+            tray.refusers.retain(|_, refusers| !refusers.is_empty());
+        }
+        self.kick(cx, aor);
+    }
+
     /// Starts a run, if something waits, nothing of it is with devices already, and there are devices.
-    fn kick_tray(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
+    pub(super) fn kick_tray(&mut self, cx: &mut Cx<'_>, slot: &Slot) {
         let Some(reader) = self.readers.get_mut(&slot.to) else {
             return;
         };
@@ -232,7 +261,7 @@ impl Im {
         self.load(cx, slot);
     }
 
-    fn tray(&mut self, slot: &Slot) -> Option<&mut Tray> {
+    pub(super) fn tray(&mut self, slot: &Slot) -> Option<&mut Tray> {
         Some(self.readers.get_mut(&slot.to)?.tray(&slot.device))
     }
 
@@ -259,7 +288,8 @@ impl Im {
             return self.load(cx, slot);
         }
         let Some(last) = messages.last() else {
-            if slot.device.is_empty() && !tray.run.is_stale {
+            // Where each device has a tray no other one sees all of it.
+            if cx.core.config.im.copies == Copies::User && !tray.run.is_stale {
                 self.recount(&slot.to);
             }
             return self.on_end_of_run(cx, slot);
@@ -334,8 +364,17 @@ impl Im {
             return self.set_state(slot, State::Sending(number));
         }
         self.deliveries.remove(&number);
-        if is_for_few && is_there(cx, slot) {
-            // None of those who are there takes such a body: it waits for one who does.
+        let is_refused = || {
+            Some(
+                self.readers
+                    .get(&slot.to)?
+                    .known_tray(&slot.device)?
+                    .refusers
+                    .contains_key(&id),
+            )
+        };
+        if (is_for_few || is_refused() == Some(true)) && is_there(cx, slot) {
+            // None of those who are there takes such a body, or this one: it waits for one who does.
             self.pass_over(slot, id, true);
             return self.send_next(cx, slot);
         }
@@ -350,18 +389,29 @@ impl Im {
         // A device is well: what it could not take for the moment gets another try after this run.
         tray.run.is_stale |= tray.refused.values().any(|for_good| !for_good);
         tray.refused.retain(|_, for_good| *for_good);
-        tray.run.state = State::Deleting;
+        self.take_off(cx, slot, id, true);
+    }
+
+    /// This tray is done with a message: it was taken, or refused for good.
+    fn take_off(&mut self, cx: &mut Cx<'_>, slot: &Slot, id: MessageId, has_it: bool) {
+        self.set_state(slot, State::Deleting);
         let op = if slot.device.is_empty() {
             StoreOp::DeleteMessage(id)
         } else {
             let device = slot.device.clone();
-            StoreOp::TakeMessage { id, device }
+            StoreOp::TakeMessage { id, device, has_it }
         };
-        self.ask(cx.core, op, Question::Delete(slot.clone(), id));
+        self.ask(cx.core, op, Question::Delete(slot.clone(), id, has_it));
     }
 
     /// What a device took is off the disk, or the store cannot do it now: then it is left to it, and the next one goes.
-    pub(super) fn on_deleted(&mut self, cx: &mut Cx<'_>, slot: &Slot, id: MessageId, reply: &StoreReply) {
+    pub(super) fn on_deleted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: &Slot,
+        (id, has_it): (MessageId, bool),
+        reply: &StoreReply,
+    ) {
         match reply {
             StoreReply::Failed(why) => {
                 cx.core.tally.store_failures += 1;
@@ -371,10 +421,10 @@ impl Im {
                     cx.core.store(StoreOp::DeleteMessage(id));
                     self.uncount(&slot.to, id);
                 } else {
-                    cx.core.store(StoreOp::TakeMessage { id, device });
+                    cx.core.store(StoreOp::TakeMessage { id, device, has_it });
                 }
             }
-            // Others are owed it.
+            // Others are owed it, or nobody has it.
             StoreReply::Left(1..) => {}
             _ => self.uncount(&slot.to, id),
         }
@@ -387,26 +437,24 @@ impl Im {
             return;
         };
         let (id, was_heard, after) = (delivery.letter.id, delivery.was_heard, delivery.retry_after);
-        let for_good = delivery.refusal.as_ref().is_some_and(|refusal| refusal.is_for_good());
+        let (for_good, refusers) = (delivery.is_refused_for_good(), delivery.refusers.clone());
+        let is_returned = self.is_returned(cx, number);
         self.expect_late(number);
         self.end(cx, number);
+        self.note_refusers(slot, id, refusers);
         let Some(tray) = self.tray(slot) else { return };
         tray.run.refusals += u32::from(was_heard);
         if for_good || tray.run.refusals >= MAX_REFUSALS {
             tray.run.refusals = 0;
             self.pass_over(slot, id, for_good);
-            self.send_next(cx, slot);
+            match is_returned || for_good && !slot.device.is_empty() {
+                // Its copy has come to an end; nobody else's has.
+                true => self.take_off(cx, slot, id, false),
+                false => self.send_next(cx, slot),
+            }
         } else {
             tray.run.state = State::Idle;
             self.rest(cx, slot, after);
-        }
-    }
-
-    /// Every device refused this one: it stays stored for a device to come, and holds up nothing.
-    pub(super) fn pass_over(&mut self, slot: &Slot, id: MessageId, for_good: bool) {
-        if let Some(tray) = self.tray(slot) {
-            tracing::info!(to = %slot.to, message = %id, "every device refuses a stored message: passed over");
-            tray.refused.insert(id, for_good);
         }
     }
 
@@ -459,7 +507,11 @@ impl Im {
             return;
         };
         self.set_state(&slot, State::Idle);
-        self.kick_tray(cx, &slot);
+        match slot.device.is_empty() == (cx.core.config.im.copies == Copies::User) {
+            true => self.kick_tray(cx, &slot),
+            // From before a reload: another tray has it.
+            false => self.kick(cx, &slot.to),
+        }
         self.forget_if_idle(&slot.to);
     }
 
@@ -469,28 +521,43 @@ impl Im {
         cx.core.endpoint.set_timer(next, Room::Im.owner(0), timer::EXPIRE);
         self.give_up_old(cx);
         self.expire_receipts(cx);
-        if self.stored > 0 && cx.core.config.im.copies == Copies::Device {
+        if cx.core.config.im.copies == Copies::Device {
             let number = self.next_number();
             self.ask(cx.core, StoreOp::CountMessages, Question::Recount(number));
         }
     }
 
-    /// What waits, where no tray sees all of it: repeated messages were counted twice, and what the store could not forget at
-    /// once was not counted off. Readers for whom something happens are left for the next time.
-    pub(super) fn on_recounted(&mut self, number: u64, per_user: Vec<(Aor, u64)>) {
-        let counted: std::collections::BTreeMap<Aor, u64> = per_user.into_iter().collect();
+    /// What waits, where no tray sees all of it: repeated messages were counted twice, and what the store could not keep or
+    /// forget at once was miscounted. Readers for whom something happens are left for the next time.
+    pub(super) fn on_recounted(&mut self, cx: &mut Cx<'_>, number: u64, per_user: Vec<(Aor, u64)>) {
+        let per_user = per_user.into_iter();
+        let counted: std::collections::BTreeMap<Aor, usize> = per_user
+            .map(|(aor, count)| (aor, usize::try_from(count).unwrap_or(usize::MAX)))
+            .collect();
+        let mut found = Vec::new();
+        if self.counted_at < number {
+            let is_more = |aor: &Aor, count| self.readers.get(aor).map_or(0, |reader| reader.stored) < count;
+            let more = counted.iter().filter(|(aor, count)| is_more(aor, **count));
+            found.extend(more.map(|(aor, _)| aor.clone()));
+            for aor in &found {
+                self.readers.entry(aor.clone()).or_default();
+            }
+        }
         let is_quiet = |reader: &super::Reader| {
             reader.kept_at < number && reader.live.is_empty() && !reader.trays.iter().any(|tray| tray.run.is_busy())
         };
         for (aor, reader) in self.readers.iter_mut().filter(|(_, reader)| is_quiet(reader)) {
-            let counted = counted
-                .get(aor)
-                .map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX));
-            let stored = counted.min(reader.stored);
-            self.stored -= reader.stored - stored;
+            let counted = counted.get(aor).copied().unwrap_or(0);
+            let is_found = found.binary_search(aor).is_ok();
+            let stored = if is_found { counted } else { counted.min(reader.stored) };
+            self.stored = self.stored - reader.stored + stored;
             reader.stored = stored;
+            reader.trays.iter_mut().for_each(|tray| tray.is_owed |= is_found);
         }
         self.readers.retain(|_, reader| !reader.is_idle());
+        for aor in found {
+            self.kick(cx, &aor);
+        }
     }
 
     pub(super) fn give_up_old(&mut self, cx: &mut Cx<'_>) {
@@ -533,11 +600,23 @@ impl Im {
 
 impl Delivery {
     /// Whether this device has a copy and has not answered; for the tray of all devices, whether any.
-    fn is_with(&self, device: &str) -> bool {
+    pub(super) fn is_with(&self, device: &str) -> bool {
         self.forks
             .iter()
             .any(|fork| device.is_empty() || *fork.device == *device)
     }
+}
+
+/// The devices of this user that are there.
+fn there(cx: &Cx<'_>, aor: &Aor) -> SmallVec<[Box<str>; 4]> {
+    let mut devices: SmallVec<[Box<str>; 4]> = SmallVec::new();
+    for bound in cx.registrar.bindings(aor, cx.now) {
+        let key = key_of(&bound.binding);
+        if !devices.iter().any(|device| **device == *key) {
+            devices.push(key.into());
+        }
+    }
+    devices
 }
 
 /// Whether there is a device that gets what is in this tray.

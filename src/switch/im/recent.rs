@@ -37,6 +37,13 @@ impl Recent {
         self.statuses.get(&self.key(to, from, call_id, cseq)).copied()
     }
 
+    /// A device took what an earlier run of the switch had stored: its sender may not have heard so.
+    pub(super) fn note_late(&mut self, now: Mono, name: (&Aor, &Aor, &str, u32), status: u16) {
+        if self.status(name.0, name.1, name.2, name.3).is_none() {
+            self.note(now, name, status);
+        }
+    }
+
     /// The sender is told so now.
     pub(super) fn note(&mut self, now: Mono, (to, from, call_id, cseq): (&Aor, &Aor, &str, u32), status: u16) {
         let key = self.key(to, from, call_id, cseq);

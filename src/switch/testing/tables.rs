@@ -80,8 +80,9 @@ impl Tables {
             StoreOp::DeleteMessage(id) => {
                 self.messages.remove(&id);
             }
-            StoreOp::TakeMessage { id, device } => {
-                let left = self.messages.get_mut(&id).map_or(0, |message| message.take(&device));
+            StoreOp::TakeMessage { id, device, has_it } => {
+                let message = self.messages.get_mut(&id);
+                let left = message.map_or(0, |message| message.take(&device, has_it));
                 if left == 0 {
                     self.messages.remove(&id);
                 }

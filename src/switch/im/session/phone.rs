@@ -243,6 +243,7 @@ impl Sessions {
             Fate::Stored => 202,
             Fate::Failed { status } => status,
             Fate::Forwarded { ref to, seq } => return self.on_forwarded(cx, id, to, seq),
+            Fate::Returned { ref to, seq, status } => return self.on_returned(cx, id, to, (seq, status)),
             Fate::Taken { .. } | Fate::Refused { .. } | Fate::Silent { .. } => return,
         };
         let Some(entry) = self.all.get_mut(&id) else { return };
@@ -284,6 +285,15 @@ impl Sessions {
             }
             (status, Some(seq)) => self.on_undelivered(cx, id, seq, ImFailure { party: who, status }),
             (_, None) => {}
+        }
+    }
+
+    /// The phones of a party refuse for good what was stored for them.
+    fn on_returned(&mut self, cx: &mut Cx<'_>, id: SessionId, to: &Aor, (seq, status): (u64, u16)) {
+        let party = self.all.get(&id).and_then(|entry| entry.session.view().party_of(to));
+        if let Some(party) = party.map(|party| party.id) {
+            self.on_undelivered(cx, id, seq, ImFailure { party, status });
+            self.changed(cx, id);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::config::Copies;
 use crate::testing::{OnMessage, World, config};
 use model::StoreError;
 use sip::body::imdn::Mark;
+use sip::{Headers, Name};
 use std::time::Duration;
 
 /// Kate registered; the devices of Jim (1001) come by [`device`].
@@ -28,13 +29,19 @@ fn device(world: &mut World, instance: &str) -> usize {
 }
 
 /// The same, and it refuses what it gets.
-fn refusing(world: &mut World, instance: &str) -> usize {
+fn refusing(world: &mut World, instance: &str, status: u16) -> usize {
     let phone = world.phone("1001");
     world.phones[phone].contact_params = format!(";+sip.instance=\"<urn:x:{instance}>\"");
-    world.phones[phone].on_message = OnMessage::Refuse(415);
+    world.phones[phone].on_message = OnMessage::Refuse(status);
     assert_eq!(world.register(phone), 200);
     world.run_ms(50);
     phone
+}
+
+fn all_do(world: &mut World, phones: [usize; 2], what: OnMessage) {
+    for phone in phones {
+        world.phones[phone].on_message = what;
+    }
 }
 
 fn leave(world: &mut World, phone: usize) {
@@ -314,7 +321,7 @@ fn a_notification_is_owed_to_those_devices_alone_that_take_it() {
 }
 
 #[test]
-fn a_device_that_refused_its_copy_is_asked_again_when_it_comes_anew() {
+fn a_copy_that_its_device_refuses_for_good_has_come_to_an_end() {
     for is_late in [false, true] {
         let (mut world, kate) = world(Copies::Device);
         let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
@@ -325,16 +332,134 @@ fn a_device_that_refused_its_copy_is_asked_again_when_it_comes_anew() {
             true => world.phones[soft].on_message = OnMessage::Ignore,
         }
         assert_eq!(send(&mut world, kate, "to both"), 200);
-        let soft = refusing(&mut world, "soft");
-        world.run(Duration::from_secs(60));
+        let soft = refusing(&mut world, "soft", 415);
+        // Its old address is asked, too.
+        world.run(Duration::from_secs(120));
         assert_eq!(world.phones[desk].texts(), ["to both"]);
+        assert!(owed(&world).is_empty(), "{is_late}");
         leave(&mut world, soft);
         let soft = device(&mut world, "soft");
+        assert_eq!(send(&mut world, kate, "later"), 200);
         world.run(Duration::from_secs(1));
-        assert_eq!(world.phones[soft].texts(), ["to both"]);
+        assert_eq!(world.phones[soft].texts(), ["later"]);
         assert_quiet(&mut world);
-        assert!(owed(&world).is_empty());
     }
+}
+
+#[test]
+fn a_device_that_is_busy_gets_the_copy_that_waits_for_it_a_while_later() {
+    for is_late in [false, true] {
+        let (mut world, kate) = world(Copies::Device);
+        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+        match is_late {
+            false => leave(&mut world, soft),
+            true => world.phones[soft].on_message = OnMessage::Ignore,
+        }
+        assert_eq!(send(&mut world, kate, "to both"), 200);
+        let soft = refusing(&mut world, "soft", 486);
+        world.run(Duration::from_secs(10));
+        assert_eq!(owed(&world), [[Box::from("<urn:x:soft>")]]);
+        world.phones[soft].on_message = OnMessage::Take;
+        world.run(Duration::from_secs(60));
+        let all = [desk, soft].map(|phone| world.phones[phone].texts());
+        assert_eq!(all, [["to both"], ["to both"]]);
+        assert!(owed(&world).is_empty());
+        assert_quiet(&mut world);
+    }
+}
+
+#[test]
+fn what_all_refuse_after_its_sender_was_told_202_waits_for_another_device_alone() {
+    for copies in [Copies::User, Copies::Device] {
+        let (mut world, kate) = world(copies);
+        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+        let devices = [desk, soft];
+        all_do(&mut world, devices, OnMessage::Ignore);
+        assert_eq!(send(&mut world, kate, "one"), 202);
+        all_do(&mut world, devices, OnMessage::Refuse(415));
+        world.run(Duration::from_secs(20));
+        all_do(&mut world, devices, OnMessage::Take);
+        assert_eq!(send(&mut world, kate, "two"), 200, "it holds up nothing");
+        for phone in devices {
+            leave(&mut world, phone);
+        }
+        let devices = ["desk", "soft"].map(|instance| device(&mut world, instance));
+        world.run(Duration::from_secs(60));
+        assert_eq!(send(&mut world, kate, "three"), 200);
+        world.run(Duration::from_secs(1));
+        for phone in devices {
+            assert_eq!(
+                world.phones[phone].texts(),
+                ["three"],
+                "not behind what was later: {copies:?}"
+            );
+        }
+        assert_eq!(stored(&world), ["one"]);
+        let tablet = device(&mut world, "tablet");
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.phones[tablet].texts(), ["one"]);
+        assert!(stored(&world).is_empty(), "{copies:?}");
+        assert_quiet(&mut world);
+    }
+}
+
+#[test]
+fn what_all_are_too_busy_for_is_owed_to_each_of_them_also_when_one_has_it() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    all_do(&mut world, [desk, soft], OnMessage::Ignore);
+    assert_eq!(send(&mut world, kate, "one"), 202);
+    all_do(&mut world, [desk, soft], OnMessage::Refuse(486));
+    world.run(Duration::from_secs(8));
+    world.phones[soft].on_message = OnMessage::Take;
+    leave(&mut world, desk);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.phones[soft].texts(), ["one"]);
+    let desk = device(&mut world, "desk");
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.phones[desk].texts(), ["one"]);
+    assert!(owed(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn what_no_device_takes_yet_comes_to_the_first_that_says_it_does() {
+    for copies in [Copies::User, Copies::Device] {
+        let (mut world, kate) = world(copies);
+        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+        leave(&mut world, desk);
+        assert_eq!(send(&mut world, kate, "one"), 200);
+        // Not one of those that are registered: nobody knows one that takes envelopes.
+        let other = world.phone("1001");
+        let sent = notices::send(&mut world, other, "1000", CPIM, &envelope("a1", "hello"));
+        assert_eq!(sent, 200);
+        world.run(Duration::from_secs(60));
+        assert_eq!(told(&world, soft), []);
+        let contact = format!("<{}>;+sip.instance=\"<urn:x:soft>\"", world.phones[soft].contact());
+        let headers = Headers::new().with(Name::Contact, contact).with(Name::Accept, CPIM);
+        world.with(soft, |phone, now| phone.register_with(now, headers));
+        world.run(Duration::from_secs(1));
+        assert_eq!(told(&world, soft), [("a1".into(), Mark::Delivered)], "{copies:?}");
+        assert_quiet(&mut world);
+    }
+}
+
+#[test]
+fn how_much_waits_is_set_right_each_minute_and_what_had_been_forgotten_goes_out() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    assert_eq!(send(&mut world, kate, "one"), 200);
+    let (id, message) = world.store.messages.pop_first().unwrap();
+    leave(&mut world, desk);
+    world.run(Duration::from_secs(65));
+    assert_eq!(figure(&world, "messages_waiting"), 0);
+    let soft = device(&mut world, "soft");
+    world.store.messages.insert(id, message);
+    world.run(Duration::from_secs(65));
+    assert_eq!(world.phones[soft].texts(), ["one"]);
+    assert_eq!(figure(&world, "messages_waiting"), 0);
+    assert_quiet(&mut world);
 }
 
 #[test]

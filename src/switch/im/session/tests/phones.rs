@@ -274,6 +274,47 @@ fn a_text_that_the_phone_refuses_in_mid_session_is_said_to_have_failed() {
 }
 
 #[test]
+fn a_text_that_waits_and_that_the_phone_refuses_when_it_is_back_has_failed_and_is_not_behind_later_ones() {
+    for is_late in [false, true] {
+        let mut desk = Desk::with(&["1000"]);
+        let jim = desk.phone("1001");
+        let session = desk.invite("1000", "1001", "hello");
+        desk.run_s(1);
+        assert_eq!(desk.state("1000", session), ImState::Connected);
+        match is_late {
+            // From the store.
+            false => desk.world.phones[jim].is_dead = true,
+            // The first time, after it was stored.
+            true => desk.world.phones[jim].on_message = OnMessage::Ignore,
+        }
+        let refused = desk.say("1000", session, "a picture").seq;
+        desk.run_s(10);
+        desk.world.phones[jim].is_dead = false;
+        desk.world.phones[jim].on_message = OnMessage::Refuse(415);
+        desk.forget_told();
+        desk.run_s(60);
+        let told = desk.told("1000");
+        let failed = told.iter().filter_map(|event| match event {
+            Event::ImFailed { seq, failure, .. } => Some((*seq, failure.status)),
+            _ => None,
+        });
+        assert_eq!(failed.collect::<Vec<_>>(), [(refused, 415)], "{is_late}");
+        assert!(desk.world.store.messages.is_empty());
+        desk.world.phones[jim].on_message = OnMessage::Take;
+        desk.say("1000", session, "a word");
+        desk.run_s(1);
+        let soft = desk.phone("1001");
+        desk.run_s(60);
+        assert_eq!(desk.world.phones[jim].texts(), ["hello", "a word"]);
+        assert!(desk.world.phones[soft].texts().is_empty());
+        desk.world.restart();
+        desk.world.register(jim);
+        desk.run_s(60);
+        assert_eq!(desk.world.phones[jim].texts(), ["hello", "a word"]);
+    }
+}
+
+#[test]
 fn a_text_of_a_phone_that_comes_again_is_said_once() {
     let mut desk = Desk::with(&["1001"]);
     let kate = desk.phone("1000");
