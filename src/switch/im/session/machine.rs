@@ -5,7 +5,7 @@ use clock::Wall;
 use model::{
     Aor, ImConsult, ImEnd, ImMessage, ImParty, ImSession, ImStanding, ImState, ImTranscript, PartyId, SessionId,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Messages held in memory for one session: what a page shows. Older ones are in the store until the session is closed.
 pub(crate) const MAX_MESSAGES: usize = model::StoreOp::SESSION_MESSAGES as usize;
@@ -14,12 +14,24 @@ pub(crate) const MAX_BYTES: usize = 256 << 10;
 /// Entries in the roster, with all who came and went: more than anybody can follow, and what a hunt may try.
 pub(crate) const MAX_PARTIES: usize = 32;
 
+/// Messages of one party remembered to have come behind one that has not; of more only the last ones are.
+const MAX_BEYOND: usize = 256;
+
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
     view: ImSession,
     messages: VecDeque<ImMessage>,
     bytes: usize,
+    beyond: BTreeMap<PartyId, Beyond>,
+}
+
+/// What has come to a party behind something that has not: what was said while a page was there goes to the page, and before it
+/// says that it has that the next one may go to a phone.
+#[derive(Debug, Default)]
+struct Beyond {
+    delivered: BTreeSet<u64>,
+    displayed: BTreeSet<u64>,
 }
 
 /// A new party.
@@ -69,6 +81,7 @@ impl Session {
             },
             messages: VecDeque::new(),
             bytes: 0,
+            beyond: BTreeMap::new(),
         };
         session.come(owner, Asked::default(), ImStanding::Connected);
         session
@@ -81,6 +94,7 @@ impl Session {
             view,
             messages: VecDeque::new(),
             bytes: 0,
+            beyond: BTreeMap::new(),
         };
         let last = messages.last().map_or(0, |message| message.seq);
         session.view.last_seq = session.view.last_seq.max(last);
@@ -258,12 +272,71 @@ impl Session {
 
     /// Something was said. Its sender has it.
     pub(crate) fn say(&mut self, message: ImMessage) {
-        let (from, seq) = (message.from, message.seq);
+        let from = message.from;
         self.push(message);
-        if let Some(party) = self.party_mut(from) {
-            party.delivered = party.delivered.max(seq);
-            party.displayed = party.displayed.max(seq);
+        self.move_marks(from);
+    }
+
+    /// This message has come to a party, and was displayed there too.
+    pub(crate) fn on_came(&mut self, who: PartyId, seq: u64, displayed: bool) {
+        let beyond = self.beyond.entry(who).or_default();
+        beyond.delivered.insert(seq);
+        beyond.displayed.extend(displayed.then_some(seq));
+        for one in [&mut beyond.delivered, &mut beyond.displayed] {
+            if one.len() > MAX_BEYOND {
+                one.pop_first();
+            }
         }
+        self.move_marks(who);
+    }
+
+    /// All messages up to these have come to a party, and were displayed there.
+    pub(crate) fn on_read(&mut self, who: PartyId, delivered: u64, displayed: u64) {
+        if let Some(party) = self.party_mut(who) {
+            party.displayed = party.displayed.max(displayed);
+            party.delivered = party.delivered.max(delivered).max(displayed);
+            self.move_marks(who);
+        }
+    }
+
+    /// The marks of a party go on over what it has, up to the first message that has not come to it.
+    fn move_marks(&mut self, who: PartyId) {
+        let Some(party) = self.view.party(who) else { return };
+        let none = BTreeSet::new();
+        let beyond = self.beyond.get(&who);
+        let far = |mark: u64, came: &BTreeSet<u64>| {
+            let has = |seq: &u64| came.contains(seq) || *seq <= party.since || self.is_by(who, *seq);
+            let past = (mark + 1..=self.view.last_seq).take_while(|seq| has(seq) || self.has_failed(who, *seq));
+            past.filter(has).last().unwrap_or(mark)
+        };
+        let delivered = far(party.delivered, beyond.map_or(&none, |beyond| &beyond.delivered));
+        let displayed = far(party.displayed, beyond.map_or(&none, |beyond| &beyond.displayed));
+        if let Some(beyond) = self.beyond.get_mut(&who) {
+            beyond.delivered = beyond.delivered.split_off(&(delivered + 1));
+            beyond.displayed = beyond.displayed.split_off(&(displayed + 1));
+            if beyond.delivered.is_empty() && beyond.displayed.is_empty() {
+                self.beyond.remove(&who);
+            }
+        }
+        if let Some(party) = self.party_mut(who) {
+            (party.delivered, party.displayed) = (delivered.max(displayed), displayed);
+        }
+    }
+
+    /// The party said it itself.
+    fn is_by(&self, who: PartyId, seq: u64) -> bool {
+        self.message(seq).is_some_and(|message| message.from == who)
+    }
+
+    /// All know that it did not come to the party.
+    fn has_failed(&self, who: PartyId, seq: u64) -> bool {
+        let message = self.message(seq);
+        message.is_some_and(|message| message.failed.iter().any(|failure| failure.party == who))
+    }
+
+    fn message(&self, seq: u64) -> Option<&ImMessage> {
+        let place = self.messages.partition_point(|message| message.seq < seq);
+        self.messages.get(place).filter(|message| message.seq == seq)
     }
 
     fn push(&mut self, message: ImMessage) {
@@ -281,6 +354,7 @@ impl Session {
     pub(crate) fn on_failed(&mut self, seq: u64, failure: model::ImFailure) {
         if let Some(message) = self.messages.iter_mut().find(|message| message.seq == seq) {
             message.failed.push(failure);
+            self.move_marks(failure.party);
         }
     }
 

@@ -271,7 +271,9 @@ impl Sessions {
         let is_invited = party.standing == ImStanding::Invited;
         match (status, parcel.seq) {
             (200, seq) => {
-                self.advance(cx, id, who, seq.unwrap_or(0), 0);
+                if let Some(seq) = seq {
+                    self.on_came(cx, id, who, seq, false);
+                }
                 if is_invited {
                     self.on_accepted(cx, id, who);
                 }

@@ -89,19 +89,38 @@ impl Sessions {
         self.news.push(News::Said { sender, wish, readers });
     }
 
-    /// Everything up to `delivered` was taken by a party, and up to `displayed` shown to it.
+    /// A page of a party says that everything up to `delivered` has come, and up to `displayed` was shown.
     pub(super) fn advance(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, delivered: u64, displayed: u64) {
-        let Some(entry) = self.all.get_mut(&id) else { return };
-        let Some(party) = entry.session.party_mut(who) else {
-            return;
-        };
-        let before = (party.delivered, party.displayed);
-        party.displayed = party.displayed.max(displayed);
-        party.delivered = party.delivered.max(delivered).max(party.displayed);
-        let now = (party.delivered, party.displayed);
-        if now != before {
-            self.note_marks(id, who, before.0 + 1..=now.0, Mark::Delivered);
-            self.note_marks(id, who, before.1 + 1..=now.1, Mark::Displayed);
+        let Some(before) = self.marks(id, who) else { return };
+        self.note_marks(id, who, before.0 + 1..=delivered.max(displayed), Mark::Delivered);
+        self.note_marks(id, who, before.1 + 1..=displayed, Mark::Displayed);
+        if let Some(entry) = self.all.get_mut(&id) {
+            entry.session.on_read(who, delivered, displayed);
+        }
+        self.tell_moved(cx, id, who, before);
+    }
+
+    /// This text has come to a phone of a party, and was shown there too. Of those before it that says nothing.
+    pub(super) fn on_came(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, seq: u64, displayed: bool) {
+        let Some(before) = self.marks(id, who) else { return };
+        self.note_marks(id, who, seq..=seq, Mark::Delivered);
+        if displayed {
+            self.note_marks(id, who, seq..=seq, Mark::Displayed);
+        }
+        if let Some(entry) = self.all.get_mut(&id) {
+            entry.session.on_came(who, seq, displayed);
+        }
+        self.tell_moved(cx, id, who, before);
+    }
+
+    /// Up to where everything has come to a party, and was displayed there.
+    fn marks(&self, id: SessionId, who: PartyId) -> Option<(u64, u64)> {
+        let party = self.all.get(&id)?.session.view().party(who)?;
+        Some((party.delivered, party.displayed))
+    }
+
+    fn tell_moved(&self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, before: (u64, u64)) {
+        if self.marks(id, who) != Some(before) {
             self.tell_marks(cx, id, who);
         }
     }
@@ -167,7 +186,7 @@ impl Sessions {
     pub(super) fn on_forwarded(&mut self, cx: &mut Cx<'_>, id: SessionId, to: &Aor, seq: u64) {
         let party = self.all.get(&id).and_then(|entry| entry.session.view().party_of(to));
         if let Some(who) = party.map(|party| party.id) {
-            self.advance(cx, id, who, seq, 0);
+            self.on_came(cx, id, who, seq, false);
             self.changed(cx, id);
         }
     }
@@ -189,8 +208,8 @@ impl Sessions {
             return false;
         };
         match report.mark {
-            Some(Mark::Delivered) => self.advance(cx, id, who, seq, 0),
-            Some(Mark::Displayed) => self.advance(cx, id, who, 0, seq),
+            Some(Mark::Delivered) => self.on_came(cx, id, who, seq, false),
+            Some(Mark::Displayed) => self.on_came(cx, id, who, seq, true),
             // That no device took it the switch knows itself.
             Some(Mark::Failed) | None => {}
         }
