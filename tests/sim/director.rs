@@ -4,6 +4,7 @@
 use crate::network::Network;
 use crate::phone::{CallPlan, Settings};
 use crate::world::{RING_TIMEOUT, World};
+use model::StoredMessage;
 use std::time::Duration;
 use switch::config::Copies;
 
@@ -332,17 +333,42 @@ pub fn letters_arrive(world: &mut World) {
     for _ in 0..120 {
         world.run_for(Duration::from_secs(10));
         let is_quiet = world.figure("messages_under_way") == 0;
-        if is_quiet && world.ledger.letters_under_way(world.now) == 0 && world.store.messages().next().is_none() {
+        if is_quiet && world.ledger.letters_under_way(world.now) == 0 && waiting(world).next().is_none() {
             break;
         }
     }
-    let left = world.store.messages().count();
-    if left > 0 {
-        let first = world.store.messages().next().cloned();
-        let owed = first.as_ref().map(|one| (one.is_taken, &one.owed));
+    let left = waiting(world).count();
+    if let Some(first) = waiting(world).next() {
+        let owed = (first.is_taken, &first.owed);
         let what = format!("{left} letters wait although everybody is there, the first of them (taken, for) {owed:?}");
-        let first = first.and_then(|one| world.store.text_of(one.id));
-        world.violated(first.unwrap_or(""), &what);
+        world.violated(world.store.text_of(first.id).unwrap_or(""), &what);
+    }
+    give_up_what_all_refuse(world);
+}
+
+/// Letters that wait, but for those that are refused by all who are there.
+fn waiting(world: &World) -> impl Iterator<Item = &StoredMessage> {
+    let is_refused = |one: &StoredMessage| {
+        let text = world.store.text_of(one.id);
+        text.is_some_and(|text| world.ledger.is_refused_by_all(text))
+    };
+    world.store.messages().filter(move |one| !is_refused(one))
+}
+
+/// What its readers' devices do not want is kept for as long as it can be; then who wrote it hears that it failed.
+fn give_up_what_all_refuse(world: &mut World) {
+    if world.store.messages().next().is_none() {
+        return;
+    }
+    world.ledger.count("given up at the end");
+    let keep = switch::config::Im::default().keep;
+    world.wall_ahead += i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    world.run_for(Duration::from_secs(480));
+    if let Some(first) = world.store.messages().next() {
+        world.violated(
+            world.store.text_of(first.id).unwrap_or(""),
+            "a letter that is too old is not given up",
+        );
     }
 }
 

@@ -337,8 +337,10 @@ impl Ledger {
 
     /// What one sender writes reaches a device in his order. Ids rise, and he writes the next when he has an answer.
     fn check_order(&mut self, now: Mono, id: &str, device: usize) {
-        let in_order = |letter: &&Letter| self.to_each && !letter.truth.refused;
-        let Some(letter) = self.letters.get(id).filter(in_order) else {
+        // What it has refused it is asked again by a switch that has come back and knows nothing of that, and later if it was
+        // busy only.
+        let is_refused = self.refused.contains(&(id.to_owned(), device));
+        let Some(letter) = self.letters.get(id).filter(|_| self.to_each && !is_refused) else {
             return;
         };
         let before = self.last_of_sender.insert((letter.sender, device), id.to_owned());
@@ -404,7 +406,7 @@ impl Ledger {
 
     /// Letters that were accepted and have not reached anybody.
     pub fn letters_under_way(&self, now: Mono) -> usize {
-        let is_lost = |letter: &Letter| letter.taken.is_none() && !letter.truth.is_over(now);
+        let is_lost = |letter: &Letter| letter.taken.is_none() && !letter.truth.refused && !letter.truth.is_over(now);
         let is_open = |letter: &Letter| matches!(letter.status, 200 | 202) && is_lost(letter);
         let pagers = self.letters.iter().filter(|(id, _)| !self.said.contains(*id));
         pagers.filter(|(_, letter)| is_open(letter)).count()

@@ -3,8 +3,9 @@
 
 use crate::director::{Script, finish, leave_and_come, letters_arrive, prepare};
 use crate::ledger::Ledger;
+use crate::ledger::Mark;
 use crate::phone::DOMAIN;
-use crate::text::{Text, uri_of};
+use crate::text::{Text, user_of};
 use crate::world::World;
 use clock::Mono;
 use model::{Aor, Event, ImParty, ImSession, ImStanding, ImState, ImTranscript, PartyId, SessionId};
@@ -53,16 +54,39 @@ struct Page {
 struct Said {
     session: SessionId,
     seq: u64,
-    /// Users who take part by their phones.
+    /// Users who took part.
+    to: BTreeSet<usize>,
+    /// Of them those who did by their phones.
     phones: BTreeSet<usize>,
     /// Of them those who have it, or were said not to.
     settled: BTreeSet<usize>,
     /// Of all users those who were said not to get it, and what crashes there had been.
     failed: BTreeMap<usize, u32>,
+    /// Users of whom a phone has it, or whose page has said that it came there.
+    came: BTreeSet<usize>,
+    /// Users whose page has shown it.
+    shown: BTreeSet<usize>,
     /// It is known for whom it failed.
     is_open: bool,
     /// Crashes before it was told.
     crashes: u32,
+}
+
+impl Said {
+    fn new(session: SessionId, seq: u64, crashes: u32) -> Said {
+        Said {
+            session,
+            seq,
+            to: BTreeSet::new(),
+            phones: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            came: BTreeSet::new(),
+            shown: BTreeSet::new(),
+            is_open: true,
+            crashes,
+        }
+    }
 }
 
 enum Asked {
@@ -79,12 +103,6 @@ enum Asked {
 
 fn aor(user: usize) -> Aor {
     Aor::new(&(1000 + user).to_string(), DOMAIN)
-}
-
-fn user_of(aor: &Aor) -> usize {
-    aor.user()
-        .parse::<usize>()
-        .map_or(usize::MAX, |user| user.wrapping_sub(1000))
 }
 
 impl Talk {
@@ -141,17 +159,15 @@ impl Talk {
                     party.by_phone && party.standing == ImStanding::Connected && Some(&party.user) != sender.as_ref()
                 };
                 let parties = view.into_iter().flat_map(|view| &view.parties);
-                let phones = parties.filter(by_phone).map(|party| user_of(&party.user)).collect();
-                let (settled, failed) = (BTreeSet::new(), BTreeMap::new());
-                let (is_open, crashes) = (true, self.crashes);
+                let phones = parties
+                    .filter(by_phone)
+                    .map(|party| user_of(party.user.as_str()))
+                    .collect();
+                let to = to.iter().map(|user| user_of(user.as_str())).collect();
                 let said = Said {
-                    session,
-                    seq,
+                    to,
                     phones,
-                    settled,
-                    failed,
-                    is_open,
-                    crashes,
+                    ..Said::new(session, seq, self.crashes)
                 };
                 if self.said.insert(message.text.into(), said).is_some() {
                     return Err(format!("{seq} of {session} is said twice"));
@@ -161,7 +177,7 @@ impl Talk {
                 session, seq, failure, ..
             } => {
                 let party = self.views.get(&session).and_then(|view| view.party(failure.party));
-                let user = party.map(|party| user_of(&party.user));
+                let user = party.map(|party| user_of(party.user.as_str()));
                 let said = self
                     .said
                     .values_mut()
@@ -254,10 +270,8 @@ impl Talk {
 
     /// The switch sends a text of a session to a phone, for the first time or again: what must not be about that.
     pub fn on_sent(&self, text: &Text) -> Result<(), String> {
-        let to = uri_of(text.get("To")).trim_start_matches("sip:");
-        let user = to.split('@').next().and_then(|user| user.parse::<usize>().ok());
-        let user = user.map(|user| user.wrapping_sub(1000));
-        let failed = self.said.get(text.words()).and_then(|said| said.failed.get(&user?));
+        let user = user_of(text.get("To"));
+        let failed = self.said.get(text.words()).and_then(|said| said.failed.get(&user));
         match failed {
             Some(crashes) if *crashes == self.crashes => {
                 Err("the switch sends a text of which it has said that it failed".to_owned())
@@ -270,32 +284,24 @@ impl Talk {
     pub fn on_taken(&mut self, text: &Text, user: usize, device: usize) -> Result<(), String> {
         let words = text.words().to_owned();
         let session = text.get("X-IM-Session").parse::<SessionId>()?;
-        let from = uri_of(text.get("From")).trim_start_matches("sip:");
-        let partner = from.split('@').next().and_then(|user| user.parse::<usize>().ok());
-        self.partners
-            .extend(partner.map(|partner| (device, partner.wrapping_sub(1000))));
+        self.partners.insert(device, user_of(text.get("From")));
         if words.starts_with('(') {
             return Ok(());
         }
         if self.crashes > 0 && !self.said.contains_key(&words) {
             // It was on disk when the switch died, and nobody had been told.
             let seq = u64::from(text.cseq() / 256);
-            let (phones, settled, failed) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-            let (is_open, crashes) = (!self.failed.contains(&(session, seq)), self.crashes);
+            let is_open = !self.failed.contains(&(session, seq));
             let said = Said {
-                session,
-                seq,
-                phones,
-                settled,
-                failed,
                 is_open,
-                crashes,
+                ..Said::new(session, seq, self.crashes)
             };
             self.said.insert(words.clone(), said);
         }
         let Some(said) = self.said.get_mut(&words).filter(|said| said.session == session) else {
             return Err("a phone gets what nobody said in that session".to_owned());
         };
+        said.came.insert(user);
         // Of several devices the first one counts; another may be behind. What a page shows too is sent to a phone once at
         // most: a slow one may show what the old switch sent after what the new one did.
         let is_of_old = said.crashes < self.crashes && user < self.pages.len();
@@ -311,6 +317,40 @@ impl Talk {
         match self.names.insert((device, words), name.clone()) {
             Some(first) if first != name => Err(format!("a phone cannot know a text again: {first:?}, now {name:?}")),
             _ => Ok(()),
+        }
+    }
+
+    /// A phone is told what became of a text with one who was to get it: what it says that must not be.
+    pub fn on_told(&self, words: &str, reader: usize, mark: Mark) -> Result<(), &'static str> {
+        let Some(said) = self.said.get(words) else {
+            return Ok(());
+        };
+        // What a page has said before a crash may not be known here.
+        let is_sure = said.crashes == self.crashes;
+        match mark {
+            Mark::Delivered if is_sure && !said.came.contains(&reader) => Err("told delivered, and it came nowhere"),
+            Mark::Displayed if is_sure && !said.shown.contains(&reader) => {
+                Err("told displayed, and no page has shown it")
+            }
+            Mark::Failed if said.failed.get(&reader) == Some(&self.crashes) || !is_sure => Ok(()),
+            Mark::Failed if said.came.contains(&reader) => Err("told failed, and it has come"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this text has come to another one who took part when it was said.
+    pub fn is_taken(&self, words: &str, sender: usize) -> bool {
+        let said = self.said.get(words);
+        said.is_some_and(|said| said.to.intersection(&said.came).any(|user| *user != sender))
+    }
+
+    /// A page has said that all texts of a session have come, or were displayed.
+    fn on_read(&mut self, user: usize, session: SessionId, displayed: bool) {
+        for said in self.said.values_mut().filter(|said| said.session == session) {
+            said.came.insert(user);
+            if displayed {
+                said.shown.insert(user);
+            }
         }
     }
 
@@ -462,6 +502,8 @@ impl World {
             (68..=77, _, _, _, Some((session, _))) => self.act(page, ImVerb::Done { session }, Asked::Any),
             (78..=82, _, _, Some((session, _)), _) => {
                 let displayed = target.ends_with(['1', '3', '5']);
+                let user = self.ledger.talk.pages[page].user;
+                self.ledger.talk.on_read(user, session, displayed);
                 self.act(
                     page,
                     ImVerb::Read {

@@ -112,6 +112,13 @@ pub fn uri_of(value: &str) -> &str {
     }
 }
 
+/// The place of the user whom an address names: extension 1000 and up.
+pub fn user_of(address: &str) -> usize {
+    let name = uri_of(address).trim_start_matches("sip:").split('@').next();
+    let extension = name.and_then(|name| name.parse::<usize>().ok());
+    extension.map_or(usize::MAX, |extension| extension.wrapping_sub(1000))
+}
+
 /// What stands in an XML element without attributes; empty if there is none.
 pub fn element<'a>(xml: &'a str, name: &str) -> &'a str {
     let inside = || {

@@ -92,12 +92,11 @@ impl Ledger {
         let truth = &mut letter.truth;
         truth.at = now;
         truth.answer = status;
-        // A switch that has come back cannot know what the one before it had kept for a request that nobody answered.
-        if status >= 300 && truth.heard && !truth.unsure {
+        if status >= 300 && truth.heard {
             let what = format!("{status} to a message of which a device has said that it has it");
             self.violated(now, &id, &what);
         }
-        if status >= 300 && is_said && !truth.unsure {
+        if status >= 300 && is_said {
             self.violated(now, &id, &format!("{status} to a message that was said in a session"));
         }
     }
@@ -146,6 +145,12 @@ impl Ledger {
         }
     }
 
+    /// Whether devices have refused a letter, and none has it: it waits for another one until it is given up.
+    pub fn is_refused_by_all(&self, id: &str) -> bool {
+        let letter = self.letters.get(id);
+        letter.is_some_and(|letter| letter.truth.refused && letter.taken.is_none())
+    }
+
     /// Whether this device has this letter already.
     pub fn has(&self, id: &str, device: usize) -> bool {
         self.devices.contains_key(&(id.to_owned(), device))
@@ -159,11 +164,12 @@ impl Ledger {
         }
     }
 
-    /// A device of `user` is told what became of a letter.
-    pub fn on_told(&mut self, now: Mono, id: &str, user: usize, mark: Mark) {
+    /// A device of `user` is told what became of a letter with a reader.
+    pub fn on_told(&mut self, now: Mono, id: &str, user: usize, reader: usize, mark: Mark) {
         self.count(&format!("told {mark:?}"));
-        if self.said.contains(id) {
-            return;
+        let is_said = self.said.contains(id);
+        if is_said && let Err(lie) = self.talk.on_told(id, reader, mark) {
+            self.violated(now, id, lie);
         }
         let Some(letter) = self.letters.get_mut(id) else {
             self.violated(now, id, "a notification about a message that nobody wrote");
@@ -173,6 +179,8 @@ impl Ledger {
         let lie = match mark {
             _ if letter.user != user => Some("a notification reached somebody it was not for"),
             _ if !truth.asks => Some("a notification that nobody asked for"),
+            // To several readers: each has his own.
+            _ if is_said => None,
             Mark::Delivered if !is_taken => Some("told delivered, and no device has it"),
             Mark::Displayed if !truth.displayed => Some("told displayed, and no device has said so"),
             Mark::Failed if truth.heard || is_confirmed => Some("told failed, and a device has said that it has it"),
@@ -193,7 +201,7 @@ impl Ledger {
         for (id, letter) in &self.letters {
             let truth = &letter.truth;
             let is_followed = truth.asks && !truth.unsure && matches!(truth.answer, 200 | 202);
-            if !is_followed || self.said.contains(id) || unwritten(id) {
+            if !is_followed || unwritten(id) || self.said.contains(id) && !self.talk.is_taken(id, letter.user) {
                 continue;
             }
             if !truth.told_delivered && !truth.told_failed {

@@ -90,7 +90,8 @@ impl Phone {
         let Some(letter) = self.request_of(key) else { return };
         if let Some(mark) = Mark::of(&letter.body) {
             let id = crate::text::element(&letter.body, "message-id").to_owned();
-            cx.ledger.on_told(cx.now, &id, self.user, mark);
+            cx.ledger
+                .on_told(cx.now, &id, self.user, crate::text::user_of(letter.get("From")), mark);
             return self.respond(cx, key, 200, "", None);
         }
         if !letter.get("X-IM-Session").is_empty() {
