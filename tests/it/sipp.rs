@@ -131,6 +131,12 @@ fn brings_messages_at_once_or_later() {
 }
 
 #[test]
+fn brings_each_device_its_copy_when_it_comes_back() {
+    let node = Setup::new().set("im.copies=device").start();
+    sipp(&node, &["message_offline_each_device"]);
+}
+
+#[test]
 fn gives_each_device_the_body_that_it_takes() {
     sipp(&Setup::new().start(), &["message_envelope", "message_envelope_refused"]);
 }
