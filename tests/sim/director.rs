@@ -387,7 +387,9 @@ fn nothing_is_left(world: &mut World) {
     ] {
         let value = world.figure(gauge);
         if value != 0 {
-            world.violated("", &format!("{value} {gauge} are left when nobody is there"));
+            let first = world.store.messages().next();
+            let what = format!("{value} {gauge} are left when nobody is there; on disk first {first:?}");
+            world.violated("", &what);
         }
     }
     let (legs, rooms) = world.media.open_now();

@@ -16,6 +16,8 @@ use switch::{Answer, By, Command, ImAct, ImVerb, Token};
 const TICK: Duration = Duration::from_millis(50);
 /// Pages say so often that they are there.
 const RENEWAL: Duration = Duration::from_secs(20);
+/// What happened so long before the switch died may not be on disk.
+pub const UNWRITTEN: Duration = Duration::from_secs(1);
 
 /// What is known of all sessions and texts.
 #[derive(Default)]
@@ -66,6 +68,10 @@ struct Said {
     came: BTreeSet<usize>,
     /// Users whose page has shown it.
     shown: BTreeSet<usize>,
+    /// When it came to one of them last.
+    came_at: Mono,
+    /// The switch died just then: what it knew may be forgotten.
+    unsure: bool,
     /// It is known for whom it failed.
     is_open: bool,
     /// Crashes before it was told.
@@ -83,6 +89,8 @@ impl Said {
             failed: BTreeMap::new(),
             came: BTreeSet::new(),
             shown: BTreeSet::new(),
+            came_at: Mono(0),
+            unsure: false,
             is_open: true,
             crashes,
         }
@@ -107,7 +115,10 @@ fn aor(user: usize) -> Aor {
 
 impl Talk {
     /// The switch died: pages lose their connections.
-    pub fn on_crash(&mut self) {
+    pub fn on_crash(&mut self, now: Mono) {
+        for said in self.said.values_mut() {
+            said.unsure |= now.since(said.came_at) < UNWRITTEN;
+        }
         self.crashes += 1;
         self.asked.clear();
         self.views.clear();
@@ -281,7 +292,7 @@ impl Talk {
     }
 
     /// A phone has taken what a session sent it: what must not be about that.
-    pub fn on_taken(&mut self, text: &Text, user: usize, device: usize) -> Result<(), String> {
+    pub fn on_taken(&mut self, now: Mono, text: &Text, user: usize, device: usize) -> Result<(), String> {
         let words = text.words().to_owned();
         let session = text.get("X-IM-Session").parse::<SessionId>()?;
         self.partners.insert(device, user_of(text.get("From")));
@@ -302,6 +313,7 @@ impl Talk {
             return Err("a phone gets what nobody said in that session".to_owned());
         };
         said.came.insert(user);
+        said.came_at = now;
         // Of several devices the first one counts; another may be behind. What a page shows too is sent to a phone once at
         // most: a slow one may show what the old switch sent after what the new one did.
         let is_of_old = said.crashes < self.crashes && user < self.pages.len();
@@ -340,23 +352,26 @@ impl Talk {
 
     /// Whether this text has come to another one who took part when it was said.
     pub fn is_taken(&self, words: &str, sender: usize) -> bool {
-        let said = self.said.get(words);
+        let said = self.said.get(words).filter(|said| !said.unsure);
         said.is_some_and(|said| said.to.intersection(&said.came).any(|user| *user != sender))
     }
 
     /// A page has said that all texts of a session have come, or were displayed.
-    fn on_read(&mut self, user: usize, session: SessionId, displayed: bool) {
+    fn on_read(&mut self, now: Mono, user: usize, session: SessionId, displayed: bool) {
         for said in self.said.values_mut().filter(|said| said.session == session) {
-            said.came.insert(user);
+            said.came_at = if said.came.insert(user) { now } else { said.came_at };
             if displayed {
                 said.shown.insert(user);
             }
         }
     }
 
-    /// A phone refuses a text.
-    pub fn on_refused(&mut self, words: &str) {
+    /// A phone refuses a text: for good, then it has come to its end there.
+    pub fn on_refused(&mut self, words: &str, user: usize, for_good: bool) {
         self.refused.insert(words.to_owned());
+        if let Some(said) = self.said.get_mut(words).filter(|_| for_good) {
+            said.settled.insert(user);
+        }
     }
 
     /// Whether this phone has this text already.
@@ -503,7 +518,8 @@ impl World {
             (78..=82, _, _, Some((session, _)), _) => {
                 let displayed = target.ends_with(['1', '3', '5']);
                 let user = self.ledger.talk.pages[page].user;
-                self.ledger.talk.on_read(user, session, displayed);
+                let now = self.now;
+                self.ledger.talk.on_read(now, user, session, displayed);
                 self.act(
                     page,
                     ImVerb::Read {

@@ -259,7 +259,7 @@ impl World {
         self.store.said().for_each(|text| self.ledger.on_said(text));
         self.media = MediaPlane::default();
         self.ledger.forget_confirmations(self.now);
-        self.ledger.talk.on_crash();
+        self.ledger.talk.on_crash(self.now);
         self.ledger.count("crashes");
         self.disturb();
         self.at(down, What::Boot);

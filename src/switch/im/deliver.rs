@@ -176,13 +176,16 @@ impl Im {
         let (to, from, id, stage) = (letter.to.clone(), letter.from.clone(), letter.id, delivery.stage);
         let (is_news, text) = (letter.kind().is_none(), letter.of_session());
         let origin = (letter.call_id.clone(), letter.cseq);
+        let may_come_again = letter.accepted_at + StoreOp::RETRY_WINDOW > cx.now.wall;
         tracing::info!(call_id = &*letter.call_id, %from, %to, "message delivered");
         if let Some(slot) = delivery.slot.take() {
             cx.core.tally.messages_forwarded += 1;
             post::tell_session(cx, (text, id), &to, None);
             self.end(cx, number);
             self.on_queue_taken(cx, &slot, id);
-            self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), device);
+            if may_come_again {
+                self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), device);
+            }
             return self.note_delivered(cx, (id, &from, &to), is_news);
         }
         if !delivery.owed.is_empty() {

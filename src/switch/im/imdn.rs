@@ -295,20 +295,15 @@ impl Im {
         }
     }
 
-    /// Gives up what nobody will say anything about any more: what no device has by then none will have.
+    /// Gives up what nobody will say anything about any more. It says nothing itself: what became of a message that the switch
+    /// forgot when it died nobody knows.
     pub(super) fn expire_receipts(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.wall;
         let all = self.receipts.by_id.iter();
         let old = all.filter(|(_, one)| one.receipt.expires_at + LAST_WORD <= now);
-        let old: Vec<(MessageId, bool)> = old
-            .map(|(id, one)| (*id, one.receipt.seen == 0))
-            .take(StoreOp::EXPIRED_AT_ONCE)
-            .collect();
-        for (id, is_open) in old {
-            match is_open {
-                true => self.mark_failed(cx, id),
-                false => self.receipts.remove(cx.core, id),
-            }
+        let old: Vec<MessageId> = old.map(|(id, _)| *id).take(StoreOp::EXPIRED_AT_ONCE).collect();
+        for id in old {
+            self.receipts.remove(cx.core, id);
         }
     }
 }

@@ -119,7 +119,9 @@ impl Run {
     pub(super) fn put_back(&mut self, letter: &Letter, was_known: bool) {
         self.put_back = Some(self.put_back.map_or(letter.id, |first| first.min(letter.id)));
         if was_known {
-            self.lot.retain(|message| !letter.comes_before(message));
+            // All from the first on that has to wait: what follows may have to wait for that one.
+            let first = self.lot.iter().position(|message| letter.comes_before(message));
+            self.lot.truncate(first.unwrap_or(self.lot.len()));
             self.is_void |= matches!(self.state, State::Loading);
         }
     }
@@ -628,4 +630,43 @@ fn is_there(cx: &Cx<'_>, slot: &Slot) -> bool {
 
 fn is_stored(stage: Stage) -> bool {
     matches!(stage, Stage::Keeping | Stage::Kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::Wall;
+    use model::SessionId;
+
+    /// The text of a session.
+    fn text(id: u64, from: &str, session: u64) -> StoredMessage {
+        StoredMessage {
+            id: MessageId(id),
+            to: Aor::new("1000", "x"),
+            from: Aor::new(from, "x"),
+            from_display: "".into(),
+            call_id: session.to_string().into(),
+            cseq: 1,
+            content_type: "text/plain".into(),
+            body: Vec::new(),
+            accepted_at: Wall(0),
+            expires_at: Wall(1),
+            is_taken: false,
+            owed: Vec::new(),
+            imdn_id: super::super::session::text_name((SessionId(session), id)),
+            wants: 0,
+        }
+    }
+
+    #[test]
+    fn what_has_to_wait_for_one_that_waits_waits_too() {
+        let mut run = Run {
+            lot: [text(2, "1003", 7), text(3, "1001", 8), text(4, "1002", 8)].into(),
+            ..Run::default()
+        };
+        // It goes before what the same one said in another session, which goes before what is said there.
+        run.put_back(&Letter::from(text(1, "1001", 9)), true);
+        let left: Vec<u64> = run.lot.iter().map(|message| message.id.0).collect();
+        assert_eq!((left, run.put_back), (vec![2], Some(MessageId(1))));
+    }
 }

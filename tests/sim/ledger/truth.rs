@@ -4,14 +4,13 @@
 //! heard the switch may say that nobody has it. So what counts is what the switch knows: a device's 2xx that has come to it.
 
 use super::Ledger;
+use crate::talk::UNWRITTEN;
 use crate::text::Text;
 use clock::Mono;
 use std::time::Duration;
 
 /// The transaction of a copy is over after this (Timer F): a later 2xx says nothing any more.
 const HEARD_FOR: Duration = Duration::from_secs(32);
-/// What happened so long before the switch died may not be on disk.
-const UNWRITTEN: Duration = Duration::from_secs(1);
 
 /// What its sender was told of a letter, and what was so.
 #[derive(Default)]
@@ -136,10 +135,10 @@ impl Ledger {
     }
 
     /// A device refuses a letter.
-    pub fn on_refused(&mut self, id: &str, device: usize, status: u16) {
+    pub fn on_refused(&mut self, id: &str, (device, user): (usize, usize), status: u16) {
         self.count(&format!("a device refuses {status}"));
         self.refused.insert((id.to_owned(), device));
-        self.talk.on_refused(id);
+        self.talk.on_refused(id, user, matches!(status, 415 | 488));
         if let Some(letter) = self.letters.get_mut(id) {
             letter.truth.refused = true;
         }

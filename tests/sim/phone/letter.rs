@@ -67,7 +67,7 @@ impl Phone {
     pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str) {
         let Some(letter) = self.request_of(key) else { return };
         if let Some(status) = self.refusal(cx, &letter) {
-            cx.ledger.on_refused(letter.words(), self.index, status);
+            cx.ledger.on_refused(letter.words(), (self.index, self.user), status);
             self.respond(cx, key, status, "", None);
         } else if cx.random.permille(cx.settings.slow) {
             let after = cx.random.millis(8_500, 14_000);
@@ -95,7 +95,7 @@ impl Phone {
             return self.respond(cx, key, 200, "", None);
         }
         if !letter.get("X-IM-Session").is_empty() {
-            if let Err(why) = cx.ledger.talk.on_taken(&letter, self.user, self.index) {
+            if let Err(why) = cx.ledger.talk.on_taken(cx.now, &letter, self.user, self.index) {
                 cx.ledger.violated(cx.now, letter.call_id(), &why);
             }
             return self.respond(cx, key, 200, "", None);

@@ -334,7 +334,8 @@ impl Session {
         message.is_some_and(|message| message.failed.iter().any(|failure| failure.party == who))
     }
 
-    fn message(&self, seq: u64) -> Option<&ImMessage> {
+    /// The message of this number, if it is held.
+    pub(crate) fn message(&self, seq: u64) -> Option<&ImMessage> {
         let place = self.messages.partition_point(|message| message.seq < seq);
         self.messages.get(place).filter(|message| message.seq == seq)
     }

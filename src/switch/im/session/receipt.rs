@@ -92,8 +92,9 @@ impl Sessions {
     /// A page of a party says that everything up to `delivered` has come, and up to `displayed` was shown.
     pub(super) fn advance(&mut self, cx: &mut Cx<'_>, id: SessionId, who: PartyId, delivered: u64, displayed: u64) {
         let Some(before) = self.marks(id, who) else { return };
-        self.note_marks(id, who, before.0 + 1..=delivered.max(displayed), Mark::Delivered);
-        self.note_marks(id, who, before.1 + 1..=displayed, Mark::Displayed);
+        // From the beginning: where the marks stand may be on disk, and not what was to be told of them when the switch died.
+        self.note_marks(id, who, 1..=delivered.max(displayed), Mark::Delivered);
+        self.note_marks(id, who, 1..=displayed, Mark::Displayed);
         if let Some(entry) = self.all.get_mut(&id) {
             entry.session.on_read(who, delivered, displayed);
         }
@@ -139,7 +140,7 @@ impl Sessions {
             return;
         };
         for (seq, imdn_id) in entry.asked.range(seqs) {
-            let message = entry.session.messages().iter().find(|message| message.seq == *seq);
+            let message = entry.session.message(*seq);
             // What a device refused it does not get by taking a later one.
             let has_failed = |message: &&ImMessage| {
                 mark != Mark::Failed && message.failed.iter().any(|failure| failure.party == who)

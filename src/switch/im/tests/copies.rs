@@ -486,6 +486,27 @@ fn a_copy_that_a_device_took_while_the_disk_failed_is_off_the_disk_when_it_is_we
 }
 
 #[test]
+fn a_copy_that_a_device_took_before_the_disk_said_that_it_had_not_kept_it_is_counted_once() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    world.store.delay = Duration::from_millis(200);
+    world.store.failing = Some(StoreError::Io);
+    let sent = world.message(kate, "1001", "one");
+    let limit = Duration::from_secs(1);
+    assert!(world.run_until(limit, |world| !world.phones[desk].taken.is_empty()));
+    // What is asked from now on works.
+    world.store.failing = None;
+    assert_eq!(world.finish(kate, sent), 200);
+    world.run(Duration::from_secs(1));
+    assert_eq!((figure(&world, "messages_waiting"), owed(&world).len()), (1, 1));
+    let soft = device(&mut world, "soft");
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.phones[soft].texts(), ["one"]);
+    assert_quiet(&mut world);
+}
+
+#[test]
 fn nothing_is_stored_for_nobody_when_one_took_it_one_refused_it_and_an_old_address_is_silent() {
     let (mut world, kate) = world(Copies::Device);
     let old = device(&mut world, "desk");
