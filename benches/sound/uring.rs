@@ -2,6 +2,7 @@
 //! what is sent leaves with the next wait, so that a turn of many packets is one system call.
 #![allow(unsafe_code)] // the kernel reads and writes memory that is named by address
 
+use crate::floor::rest;
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::alloc::{Layout, alloc_zeroed};
@@ -18,8 +19,23 @@ const GROUP: u16 = 1;
 /// In what a completion is known by: it was sent, and the rest is its buffer. Else it was received, and the rest is the socket.
 const SENT: u64 = 1 << 32;
 
-pub fn serve(sockets: &[UdpSocket]) {
-    sockets.iter().for_each(connect);
+/// Bytes before the packet in a buffer where each packet comes with its address: the kernel's header, and the address.
+const HEADER: usize = size_of::<[u32; 4]>();
+const NAME: usize = size_of::<libc::sockaddr_in>();
+
+/// Whom a socket speaks with.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Connected to the sender of its first packet.
+    One,
+    /// Whoever sends: an address goes with each packet both ways.
+    Any,
+}
+
+pub fn serve(sockets: &[UdpSocket], peers: Peers, nap: Duration) {
+    if peers == Peers::One {
+        sockets.iter().for_each(connect);
+    }
     let mut ring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -27,11 +43,18 @@ pub fn serve(sockets: &[UdpSocket]) {
         .build(u32::from(BUFFERS))
         .expect("a kernel with io_uring, 6.1 or later");
     let mut buffers = Buffers::registered(&ring);
+    // SAFETY: all-zero bytes are valid for this C struct.
+    let mut form: libc::msghdr = unsafe { std::mem::zeroed() };
+    form.msg_namelen = NAME as u32;
     for at in 0..sockets.len() {
-        push(&mut ring, &receive(sockets, at));
+        push(&mut ring, &receive(sockets, at, peers, &form));
     }
     let mut done: Vec<cqueue::Entry> = Vec::new();
     loop {
+        if !nap.is_zero() {
+            ring.submit().unwrap();
+            rest(nap);
+        }
         ring.submit_and_wait(1).unwrap();
         done.clear();
         done.extend(ring.completion());
@@ -43,12 +66,27 @@ pub fn serve(sockets: &[UdpSocket]) {
             let at = entry.user_data() as usize;
             if let (Some(buffer), Ok(length)) = (cqueue::buffer_select(entry.flags()), u32::try_from(entry.result())) {
                 let to = Fd(sockets[at].as_raw_fd());
-                let send = opcode::Send::new(to, buffers.address(buffer), length);
+                let send = answer(to, buffers.address(buffer), length, peers);
                 push(&mut ring, &send.build().user_data(SENT | u64::from(buffer)));
             }
             if !cqueue::more(entry.flags()) {
-                push(&mut ring, &receive(sockets, at));
+                push(&mut ring, &receive(sockets, at, peers, &form));
             }
+        }
+    }
+}
+
+/// The same packet back.
+fn answer(to: Fd, buffer: *const u8, length: u32, peers: Peers) -> opcode::Send {
+    match peers {
+        Peers::One => opcode::Send::new(to, buffer, length),
+        Peers::Any => {
+            let before = (HEADER + NAME) as u32;
+            // SAFETY: the kernel wrote `length` bytes there: header, address and packet.
+            let (name, packet) = unsafe { (buffer.add(HEADER), buffer.add(HEADER + NAME)) };
+            opcode::Send::new(to, packet, length.saturating_sub(before))
+                .dest_addr(name.cast())
+                .dest_addr_len(NAME as u32)
         }
     }
 }
@@ -63,9 +101,13 @@ fn connect(socket: &UdpSocket) {
     }
 }
 
-fn receive(sockets: &[UdpSocket], at: usize) -> squeue::Entry {
+fn receive(sockets: &[UdpSocket], at: usize, peers: Peers, form: &libc::msghdr) -> squeue::Entry {
     let from = Fd(sockets[at].as_raw_fd());
-    opcode::RecvMulti::new(from, GROUP).build().user_data(at as u64)
+    let entry = match peers {
+        Peers::One => opcode::RecvMulti::new(from, GROUP).build(),
+        Peers::Any => opcode::RecvMsgMulti::new(from, std::ptr::from_ref(form), GROUP).build(),
+    };
+    entry.user_data(at as u64)
 }
 
 fn push(ring: &mut IoUring, entry: &squeue::Entry) {
