@@ -17,6 +17,7 @@ use crate::config_users::{self, UserEntry};
 pub use crate::config_values::{LogFormat, PortRange};
 use net::files::FileSettings;
 use net::resolve::ResolveSettings;
+use net::rtp::Io;
 use net::tls::TlsFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -54,6 +55,8 @@ pub struct Config {
     pub ports: PortRange,
     /// Cores of the media threads, one after the other; empty: where the system likes.
     pub cores: Vec<usize>,
+    /// How packets of sound move between us and the kernel.
+    pub io: Io,
     /// Where prompts and music are.
     pub files: FileSettings,
     /// Where data lives.
@@ -435,6 +438,7 @@ fn assemble(
         csv: main.csv,
         ports: main.ports,
         cores: main.cores,
+        io: main.io,
         files: main.files,
         data: main.data,
         drain_limit: main.drain_limit,

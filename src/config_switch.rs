@@ -6,6 +6,7 @@ use crate::config_values::{LogFormat, PortRange};
 use media::tone::Country;
 use net::files::FileSettings;
 use net::resolve::ResolveSettings;
+use net::rtp::Io;
 use net::tls::TlsFiles;
 use sip::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -62,6 +63,7 @@ pub(crate) struct SwitchFile {
     pub(crate) media: Media,
     pub(crate) ports: PortRange,
     pub(crate) cores: Vec<usize>,
+    pub(crate) io: Io,
     pub(crate) files: FileSettings,
     pub(crate) data: Data,
     pub(crate) registrar: Registrar,
@@ -81,6 +83,7 @@ impl SwitchFile {
         let mut media_section = top.inner("media");
         let (data, keep_records) = data(top.inner("store"), directory);
         let files = files(&mut media_section, directory, &data.directory);
+        let io = media_section.or("io", Io::default());
         let (media, ports, cores) = media(media_section);
         let limits_and_max_calls = limits(top.inner("limits"));
         let (calls, drain_limit) = calls(top.inner("calls"), limits_and_max_calls.1, keep_records);
@@ -99,6 +102,7 @@ impl SwitchFile {
             media,
             ports,
             cores,
+            io,
             files,
             data,
             registrar: registrar(top.inner("registrar")),

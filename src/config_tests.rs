@@ -1,6 +1,7 @@
 //! The configuration as an operator meets it: directories with files in them, and what `tandem check` says.
 
 use crate::config::{Config, Source};
+use net::rtp::Io;
 use std::path::Path;
 use std::time::Duration;
 use switch::config::trunks::{Mode, To};
@@ -357,6 +358,7 @@ fn set_lays_values_over_the_files() {
         "switch.listen=udp://127.0.0.1:0,tcp://[::1]:0",
         "switch.media.ports=20000-20100",
         "switch.media.cores=[1, 2]",
+        "switch.media.io=epoll",
         "switch.http.listen=127.0.0.1:0",
         "users.1000.password=first",
         "im.answer_within=2s",
@@ -365,7 +367,7 @@ fn set_lays_values_over_the_files() {
     assert_eq!(config.listen.len(), 2);
     assert!(config.listen[1].address.is_ipv6());
     assert_eq!((config.ports.first, config.ports.last), (20_000, 20_100));
-    assert_eq!(config.cores, [1, 2]);
+    assert_eq!((&config.cores[..], config.io), (&[1, 2][..], Io::Epoll));
     assert_eq!(config.http.unwrap().port(), 0);
     assert_eq!(config.switch.users.len(), 1);
     assert_eq!(config.switch.im.answer_within, Duration::from_secs(2));
@@ -378,6 +380,7 @@ fn a_wrong_set_names_its_key() {
         wrong("switch.media.prots=1"),
         "--set switch.media.prots: unknown key `prots` (did you mean `ports`?)"
     );
+    assert!(wrong("switch.media.io=uring").contains("\"io_uring\""));
     assert!(wrong("swich.media.ports=1").contains("(did you mean `switch`?)"));
     assert!(wrong("switch=1").contains("no key in it"));
     assert!(wrong("switch.domain").contains("expected KEY=VALUE"));

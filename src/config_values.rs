@@ -3,6 +3,7 @@
 use crate::config_section::{At, Setting, did_you_mean};
 use crate::config_toml::{Kind, Value};
 use media::sdp::SrtpUse;
+use net::rtp::Io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -246,6 +247,7 @@ one_of! {
     Beyond: "refuse" => Beyond::Refuse, "oldest" => Beyond::RemoveOldest;
     AskedOfClients: "off" => AskedOfClients::Off, "optional" => AskedOfClients::Optional, "required" => AskedOfClients::Required;
     Copies: "user" => Copies::User, "device" => Copies::Device;
+    Io: "auto" => Io::Auto, "epoll" => Io::Epoll, "io_uring" => Io::Uring;
     LogFormat: "text" => LogFormat::Text, "json" => LogFormat::Json;
 }
 

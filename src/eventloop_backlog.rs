@@ -214,6 +214,8 @@ mod tests {
             second: None,
             ports: 20_000..=20_001,
             workers: 1,
+            io: net::rtp::Io::Epoll,
+            lines: 0,
             cores: vec![],
         };
         let random = |_| -> net::rtp::Random { Box::new(|| 4) };

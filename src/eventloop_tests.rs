@@ -132,6 +132,8 @@ fn node_with(sound: bool, act: impl FnMut(&Input) -> Vec<Output> + Send + 'stati
         second: None,
         ports: 22_000..=22_999,
         workers: 1,
+        io: net::rtp::Io::Epoll,
+        lines: 0,
         cores: vec![],
     };
     // Asked when a leg is opened, which is how a test breaks a worker.

@@ -460,7 +460,9 @@ fn start_media(config: &Config, posts: &Posts, clock: System, counts: &Counts) -
         second: media.second.map(|(local, _)| local),
         ports: config.ports.first..=config.ports.last,
         workers: media.workers,
+        lines: usize::try_from(process::descriptor_limit() / 4).unwrap_or(usize::MAX),
         cores: config.cores.clone(),
+        io: config.io,
     };
     let engine = EngineConfig {
         allow_loopback: media.local.is_loopback(),

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use web::Figure;
 
-/// Allows as many file descriptors as the system lets us have: every call takes four, every TCP phone one.
+/// Allows as many file descriptors as the system lets us have: every call takes four, two more when it lasts, every TCP phone one.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit {

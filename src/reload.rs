@@ -39,6 +39,7 @@ fn merged(current: &Config, mut next: Config) -> Config {
     next.csv.clone_from(&current.csv);
     next.ports = current.ports;
     next.cores.clone_from(&current.cores);
+    next.io = current.io;
     next.files = current.files.clone();
     next.data.clone_from(&current.data);
     next.log.clone_from(&current.log);
@@ -61,8 +62,9 @@ fn restart(current: &Config, next: &Config) -> Vec<String> {
         (current.csv != next.csv, "[cdr]"),
         (
             (a.local, a.second, a.workers, a.ports_ahead) != (b.local, b.second, b.workers, b.ports_ahead)
-                || (current.ports, &current.cores, &current.files) != (next.ports, &next.cores, &next.files),
-            "[media] address, ports, ports_ahead, workers, cores, directories",
+                || (current.ports, &current.cores, current.io, &current.files)
+                    != (next.ports, &next.cores, next.io, &next.files),
+            "[media] address, ports, ports_ahead, workers, cores, io, directories",
         ),
         (current.data != next.data, "[store]"),
         (current.dns != next.dns, "[dns]"),

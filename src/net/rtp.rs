@@ -4,7 +4,11 @@
 //! worker never touches a file and waits for nothing else. All rooms of one interaction live on one worker, because a
 //! room's ports are that worker's.
 
+mod board;
 mod file_desk;
+mod line;
+mod pairs;
+mod ring;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -45,6 +49,10 @@ counters! {
         ports_bound gauge,
         /// Port pairs in use.
         ports_in_use gauge,
+        /// Ports with a socket of their own for the one device they speak with.
+        ports_connected gauge,
+        /// Workers whose packets go by io_uring.
+        uring_workers gauge,
         /// Ticks of 20 ms that were mixed more than 5 ms late: the machine is too busy, and listeners may hear it.
         late_ticks,
         /// Frames of prompts and music that were silent because the disk was slow.
@@ -73,8 +81,24 @@ pub struct RtpSettings {
     pub ports: RangeInclusive<u16>,
     /// How many threads; at least one.
     pub workers: u16,
+    /// How packets move between us and the kernel.
+    pub io: Io,
+    /// Sockets at most that are connected to one device each, beside those of the ports. They save work and cost a file descriptor.
+    pub lines: usize,
     /// Worker n runs on core `cores[n % len]`; empty: where the system likes.
     pub cores: Vec<usize>,
+}
+
+/// How packets move between a worker and the kernel (decision 0052).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Io {
+    /// By io_uring where the kernel lets us, else by epoll.
+    #[default]
+    Auto,
+    /// By epoll and a system call for each packet.
+    Epoll,
+    /// By io_uring, or not at all.
+    Uring,
 }
 
 /// Gives the random numbers of one engine: a CSPRNG seeded by the operating system in a node.
@@ -113,6 +137,9 @@ impl Workers {
             crate::refuse_wildcard((address, 0).into())?;
             std::net::UdpSocket::bind((address, 0))?;
         }
+        if settings.io == Io::Uring {
+            ring::Ring::probe()?;
+        }
         let count = settings.workers.max(1);
         let start = |n: u16| {
             let (id, bell) = (WorkerId(n), Bell::new()?);
@@ -126,6 +153,7 @@ impl Workers {
             let sockets = Plain::new(
                 (settings.address, settings.second),
                 share(&settings.ports, n, count),
+                (settings.io, settings.lines / usize::from(count)),
                 &bell,
                 counters.clone(),
             )?;

@@ -1,15 +1,17 @@
 //! How a worker's packets come and go.
 
-use super::RtpCounters;
+use super::board::Board;
+use super::line::Line;
+use super::pairs::{Kept, Pair, Pairs, Place, State};
+use super::ring::{self, Came, Ring};
+use super::{Io, RtpCounters};
 use crate::epoll::{Epoll, Interest, Ready};
 use crate::wake::Bell;
 use media::Forward;
 use media::engine::PACKET_BUFFER;
-use rustix::net::RecvFlags;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,11 +47,11 @@ pub(super) type Each<'a> = dyn FnMut(u16, SocketAddr, &mut [u8], usize) -> Optio
 /// Looks at all sockets in one wait of a busy worker: each look takes one packet from a socket, and a phone sends one in 20 ms.
 const LOOKS: u32 = 8;
 
-/// Kernel buffer of one socket: 64 KiB hold more than a second of one phone's packets, and bound what a flood can fill.
-const BUFFER: usize = 64 * 1024;
-
 /// Packets thrown away at most when a port comes into use; more than its kernel buffer holds.
 const MAX_STALE: usize = 512;
+
+/// Packets read at once of a line that is to be emptied. One with more stays with epoll: a flood must not have the buffers of others.
+const WAITING: usize = 8;
 
 /// Packets kept of a port that is held: a device that answers may speak before its answer has found its way through us, some
 /// hundred milliseconds at most. Of one that has spoken for longer only the end is of use, or a listener would lag behind.
@@ -58,12 +60,8 @@ const KEPT: usize = 16;
 /// Older than this a kept packet is nobody's sound any more.
 const KEPT_FOR: Duration = Duration::from_millis(500);
 
-/// The bell's key in epoll; all others are port numbers, those of the second address with a mark.
+/// The bell's key in epoll; all others are those of sockets.
 const BELL: u64 = u64::MAX;
-const SECOND: u64 = 1 << 16;
-
-/// Expedited forwarding (RFC 3246) in the DS field, as networks that know voice expect.
-const EXPEDITED: u32 = 46 << 2;
 
 /// A busy worker sleeps so long before it looks again: waking up for each packet costs more than the packet (decision 0016).
 const NAP: Duration = Duration::from_millis(1);
@@ -81,9 +79,10 @@ pub(super) struct Plain {
     second: Option<IpAddr>,
     /// Even ports not yet tried.
     untried: Range<u32>,
-    pairs: Pairs,
-    epoll: Epoll,
+    board: Board,
     bell: Bell,
+    /// What is still to be begun with.
+    io: Io,
     ready: Vec<Ready>,
     packet: Box<[u8; PACKET_BUFFER]>,
     pace: Pace,
@@ -98,64 +97,27 @@ struct Pace {
     looked: Instant,
 }
 
-/// The pairs that are bound, found by their number. `None` where somebody else holds the port.
-struct Pairs {
-    first: u32,
-    pairs: Vec<Option<Pair>>,
-}
-
-struct Pair {
-    own: Sides,
-    /// The same numbers on the second address.
-    second: Option<Sides>,
-    is_ipv4: bool,
-    state: State,
-}
-
-struct Sides {
-    rtp: Ear,
-    rtcp: Ear,
-}
-
-/// One socket. Epoll goes on telling of it after its call, so that the next call on it need not ask for that; until a packet
-/// comes meanwhile.
-struct Ear {
-    socket: UdpSocket,
-    is_watched: bool,
-}
-
-enum State {
-    Shut,
-    Held(VecDeque<Kept>),
-    Open,
-}
-
-/// A packet that came before its leg.
-struct Kept {
-    at: Instant,
-    peer: SocketAddr,
-    bytes: Box<[u8]>,
-}
-
 impl Plain {
     pub(super) fn new(
         (address, second): (IpAddr, Option<IpAddr>),
         ports: Range<u32>,
+        (io, lines): (Io, usize),
         bell: &Bell,
         counters: Arc<RtpCounters>,
     ) -> io::Result<Plain> {
         let epoll = Epoll::new()?;
         epoll.add(bell, BELL, Interest::Read)?;
+        let pairs = Pairs {
+            first: ports.start,
+            pairs: Vec::new(),
+        };
         Ok(Plain {
             address,
             second,
-            pairs: Pairs {
-                first: ports.start,
-                pairs: Vec::new(),
-            },
+            board: Board::new(pairs, epoll, lines, counters.clone()),
             untried: ports,
-            epoll,
             bell: bell.clone(),
+            io,
             ready: Vec::new(),
             packet: Box::new([0; PACKET_BUFFER]),
             pace: Pace::new(Instant::now()),
@@ -178,44 +140,77 @@ impl Plain {
             }
             self.untried.start += 2;
             let is_bound = bound.is_ok();
-            self.pairs.pairs.push(bound.ok());
+            self.board.pairs.pairs.push(bound.ok());
             if is_bound {
                 return Some(port);
             }
         }
     }
 
-    /// Reads one packet from a port and sends it on where `each` says so. What is left over is ready again at the next look.
-    fn read(&mut self, port: u16, is_second: bool, each: &mut Each<'_>) {
-        let Some((length, peer)) = self.receive(port, is_second) else {
+    /// Reads one packet and sends it on where `each` says so. What is left over is ready again at the next look.
+    fn read(&mut self, place: Place, each: &mut Each<'_>) {
+        self.read_before(place, each);
+        let reads = if self.is_to_be_emptied(place) { WAITING } else { 1 };
+        for _ in 0..reads {
+            match self.receive(place) {
+                Ok((length, peer)) => self.take(place, length, peer, each),
+                Err(_) => return self.board.arm(place),
+            }
+        }
+    }
+
+    /// What came to a port before it had its line goes before what comes over that.
+    fn read_before(&mut self, place: Place, each: &mut Each<'_>) {
+        let line = self.board.pairs.ear_mut(place).and_then(|ear| ear.line.as_mut());
+        if !place.is_line || !line.is_some_and(|line| std::mem::take(&mut line.is_ahead)) {
             return;
-        };
-        if !self.pairs.takes(port) {
+        }
+        let own = Place::own(place.port, place.is_second);
+        for _ in 0..MAX_STALE {
+            match self.receive(own) {
+                Ok((length, peer)) => self.take(own, length, peer, each),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// A line is emptied once, to know that all that comes is its device's, and before a ring goes on with it.
+    fn is_to_be_emptied(&mut self, place: Place) -> bool {
+        let has_ring = self.board.ring.is_some();
+        let line = self.board.pairs.ear_mut(place).and_then(|ear| ear.line.as_ref());
+        place.is_line && line.is_some_and(|line| has_ring || !line.is_settled())
+    }
+
+    /// The next packet of a socket: its length, which may be more than was room for, and its sender.
+    fn receive(&mut self, place: Place) -> io::Result<(usize, SocketAddr)> {
+        let ear = self.board.pairs.ear_mut(place).ok_or(io::ErrorKind::NotFound)?;
+        ear.receive(place.is_line, &mut self.packet[..])
+    }
+
+    /// A packet has been read.
+    fn take(&mut self, place: Place, length: usize, peer: SocketAddr, each: &mut Each<'_>) {
+        let port = place.port;
+        if !self.board.pairs.takes(port) {
             self.counters.stale.one();
-            return self.unwatch(port, is_second);
+            if !place.is_line {
+                self.board.unwatch(place);
+            }
+            return;
         }
         self.counters.packets_in.one();
         self.pace.came += 1;
         if length > PACKET_BUFFER {
             self.counters.truncated.one();
-        } else if self.pairs.is_held(port) {
+        } else if self.board.pairs.is_held(port) {
             self.keep(port, peer, length);
         } else if let Some(Forward { port, to, range }) = each(port, peer, &mut self.packet[..], length) {
-            self.send_one(port, to, &self.packet[range]);
+            self.board.send(port, to, &self.packet[range]);
         }
-    }
-
-    /// The next packet of a port: its length, which may be more than was room for, and its sender.
-    fn receive(&mut self, port: u16, is_second: bool) -> Option<(usize, SocketAddr)> {
-        let socket = self.pairs.socket(port, is_second)?;
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let (_, length, peer) = rustix::net::recvfrom(socket, &mut self.packet[..], flags).ok()?;
-        Some((length, SocketAddr::try_from(peer?).ok()?))
     }
 
     /// Keeps the packet just read for the leg to come.
     fn keep(&mut self, port: u16, peer: SocketAddr, length: usize) {
-        let Some(State::Held(kept)) = self.pairs.get_mut(port).map(|pair| &mut pair.state) else {
+        let Some(State::Held(kept)) = self.board.pairs.get_mut(port).map(|pair| &mut pair.state) else {
             return;
         };
         if kept.len() >= KEPT {
@@ -229,44 +224,97 @@ impl Plain {
         });
     }
 
-    /// Sends a packet. What the kernel does not take at once is lost, as late sound would be.
-    fn send_one(&self, port: u16, to: SocketAddr, packet: &[u8]) {
-        let Some(socket) = self.pairs.socket_towards(port, to) else {
-            return;
-        };
-        match socket.send_to(packet, to) {
-            Ok(_) => self.counters.packets_out.one(),
-            Err(_) => self.counters.send_failed.one(),
+    /// Throws away what waits on a port that comes into use, and has epoll tell of it from now on.
+    fn prepare(&mut self, port: u16) {
+        for is_second in [false, true] {
+            let place = Place::own(port, is_second);
+            self.discard(place);
+            self.board.watch(place);
         }
     }
 
-    /// Throws away what waits on a port that comes into use, and has epoll tell of it from now on.
-    fn prepare(&mut self, port: u16) {
-        for (is_second, mark) in [(false, 0), (true, SECOND)] {
-            self.discard(port, is_second);
-            let Some(ear) = self.pairs.ear_mut(port, is_second).filter(|ear| !ear.is_watched) else {
-                continue;
-            };
-            match self.epoll.add(&ear.socket, u64::from(port) | mark, Interest::Read) {
-                Ok(()) => ear.is_watched = true,
-                Err(e) => tracing::error!(port, error = %e, "cannot watch a port"),
+    /// A ring belongs to the thread that makes it.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.io, Io::Epoll) != Io::Epoll {
+            match Ring::new() {
+                Ok(ring) => {
+                    self.board.ring = Some(ring);
+                    self.counters.uring_workers.add(1);
+                }
+                Err(e) => tracing::info!(error = %e, "media goes by epoll: the kernel gives no io_uring"),
             }
         }
     }
 
-    /// What comes to a port that is in no use is the kernel's to drop: a flood there must not keep us busy.
-    fn unwatch(&mut self, port: u16, is_second: bool) {
-        let Some(ear) = self.pairs.ear_mut(port, is_second) else {
-            return;
+    /// Looks at what epoll tells of.
+    fn look(&mut self, mut limit: Option<Duration>, each: &mut Each<'_>) -> io::Result<()> {
+        let looks = if self.pace.is_busy { LOOKS } else { 1 };
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut waited = Ok(());
+        for _ in 0..looks {
+            waited = self.board.epoll.wait(&mut ready, limit);
+            for ready in &ready {
+                match Place::of_key(ready.key) {
+                    Some(place) => self.read(place, each),
+                    None => self.bell.hear(),
+                }
+            }
+            if ready.is_empty() || waited.is_err() {
+                break;
+            }
+            limit = Some(Duration::ZERO);
+        }
+        self.ready = ready;
+        waited
+    }
+
+    /// The same where lines are received from by a ring. A nap is slept there too.
+    fn wait_on_ring(&mut self, nap: Option<Duration>, limit: Option<Duration>, each: &mut Each<'_>) -> io::Result<()> {
+        let (want, limit) = match nap {
+            Some(nap) => (ring::MANY, Some(nap)),
+            None => (1, limit),
         };
-        ear.is_watched = false;
-        if let Err(e) = self.epoll.remove(&ear.socket) {
-            tracing::error!(port, error = %e, "cannot leave a port unwatched");
+        let Board { ring, epoll, .. } = &mut self.board;
+        let Some(ring) = ring else {
+            return Ok(());
+        };
+        ring.wait(epoll, want, limit)?;
+        while let Some(came) = self.board.ring.as_mut().and_then(|ring| ring.next(&mut self.packet)) {
+            match came {
+                Came::Packet { place, peer, length } => self.take(place, length, peer, each),
+                Came::Ended { place, slot } => self.board.disarm(place, slot),
+                Came::Retired { place, line } => self.empty(place, line, each),
+                Came::Others => self.look(Some(Duration::ZERO), each)?,
+                Came::Stale => self.counters.stale.one(),
+                Came::SendFailed => self.counters.send_failed.one(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is left in a line that is to be closed.
+    fn empty(&mut self, place: Place, mut line: Line, each: &mut Each<'_>) {
+        for _ in 0..MAX_STALE {
+            match line.receive(&mut self.packet[..]) {
+                Ok((length, peer)) => self.take(place, length, peer, each),
+                Err(_) => return,
+            }
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn lines_left(&self) -> usize {
+        self.board.lines_left()
+    }
+
+    #[cfg(test)]
+    pub(super) fn line_socket(&mut self, port: u16) -> &std::net::UdpSocket {
+        let ear = self.board.pairs.ear_mut(Place::own(port, false)).unwrap();
+        ear.line.as_ref().unwrap().socket()
+    }
+
     fn set(&mut self, port: u16, state: State) -> Option<State> {
-        let pair = self.pairs.get_mut(port)?;
+        let pair = self.board.pairs.get_mut(port)?;
         Some(std::mem::replace(&mut pair.state, state))
     }
 
@@ -281,14 +329,14 @@ impl Plain {
             let length = packet.bytes.len();
             buffer[..length].copy_from_slice(&packet.bytes);
             if let Some(to) = each(port, packet.peer, &mut buffer, length) {
-                self.send_one(to.port, to.to, &buffer[to.range]);
+                self.board.send(to.port, to.to, &buffer[to.range]);
             }
         }
     }
 
-    fn discard(&mut self, port: u16, is_second: bool) {
+    fn discard(&mut self, place: Place) {
         let mut left = 0..MAX_STALE;
-        while left.next().is_some() && self.receive(port, is_second).is_some() {
+        while left.next().is_some() && self.receive(place).is_ok() {
             self.counters.stale.one();
         }
     }
@@ -326,7 +374,7 @@ impl Sockets for Plain {
     }
 
     fn hold(&mut self, port: u16) {
-        if !self.pairs.is_shut(port) {
+        if !self.board.pairs.is_shut(port) {
             return;
         }
         self.prepare(port);
@@ -335,7 +383,7 @@ impl Sockets for Plain {
     }
 
     fn open(&mut self, port: u16, each: &mut Each<'_>) {
-        if self.pairs.is_shut(port) {
+        if self.board.pairs.is_shut(port) {
             self.prepare(port);
             self.counters.ports_in_use.add(1);
         }
@@ -346,154 +394,34 @@ impl Sockets for Plain {
     }
 
     fn is_held(&self, port: u16) -> bool {
-        self.pairs.is_held(port)
+        self.board.pairs.is_held(port)
     }
 
     fn shut(&mut self, port: u16) {
         if !matches!(self.set(port, State::Shut), Some(State::Shut) | None) {
             self.counters.ports_in_use.sub(1);
+            self.board.disconnect(port);
         }
     }
 
     fn wait(&mut self, limit: Option<Duration>, each: &mut Each<'_>) -> io::Result<()> {
+        self.begin();
         let nap = self.pace.nap(Instant::now(), limit);
-        if let Some(nap) = nap {
-            std::thread::sleep(nap);
-        }
-        let mut limit = limit.map(|limit| limit.saturating_sub(nap.unwrap_or_default()));
-        let looks = if self.pace.is_busy { LOOKS } else { 1 };
-        let mut ready = std::mem::take(&mut self.ready);
-        let mut waited = Ok(());
-        for _ in 0..looks {
-            waited = self.epoll.wait(&mut ready, limit);
-            for ready in &ready {
-                match u16::try_from(ready.key & !SECOND) {
-                    Ok(port) => self.read(port, ready.key & SECOND != 0, each),
-                    Err(_) => self.bell.hear(),
-                }
+        let waited = if self.board.ring.is_some() {
+            self.wait_on_ring(nap, limit, each)
+        } else {
+            if let Some(nap) = nap {
+                std::thread::sleep(nap);
             }
-            if ready.is_empty() || waited.is_err() {
-                break;
-            }
-            limit = Some(Duration::ZERO);
-        }
+            self.look(limit.map(|limit| limit.saturating_sub(nap.unwrap_or_default())), each)
+        };
         self.pace.looked = Instant::now();
-        self.ready = ready;
         waited
     }
 
     fn send(&mut self, port: u16, to: SocketAddr, packet: &[u8]) {
-        self.send_one(port, to, packet);
+        self.board.send(port, to, packet);
     }
-}
-
-impl Pairs {
-    fn get_mut(&mut self, port: u16) -> Option<&mut Pair> {
-        let at = u32::from(port).checked_sub(self.first)? / 2;
-        self.pairs.get_mut(at as usize)?.as_mut()
-    }
-
-    fn get(&self, port: u16) -> Option<&Pair> {
-        let at = u32::from(port).checked_sub(self.first)? / 2;
-        self.pairs.get(at as usize)?.as_ref()
-    }
-
-    /// True for the even port of a pair that is held.
-    fn is_held(&self, port: u16) -> bool {
-        let held = |pair: &Pair| matches!(pair.state, State::Held(_));
-        port.is_multiple_of(2) && self.get(port).is_some_and(held)
-    }
-
-    fn is_shut(&self, port: u16) -> bool {
-        self.get(port).is_some_and(|pair| matches!(pair.state, State::Shut))
-    }
-
-    /// What comes to this port is for somebody: the RTCP port of a pair that is held is not yet.
-    fn takes(&self, port: u16) -> bool {
-        match self.get(port).map(|pair| &pair.state) {
-            Some(State::Open) => true,
-            Some(State::Held(_)) => port.is_multiple_of(2),
-            Some(State::Shut) | None => false,
-        }
-    }
-
-    /// RTP's socket for an even port, RTCP's for an odd one.
-    fn socket(&self, port: u16, is_second: bool) -> Option<&UdpSocket> {
-        let pair = self.get(port)?;
-        let sides = match is_second {
-            true => pair.second.as_ref()?,
-            false => &pair.own,
-        };
-        let ear = if port.is_multiple_of(2) {
-            &sides.rtp
-        } else {
-            &sides.rtcp
-        };
-        Some(&ear.socket)
-    }
-
-    fn ear_mut(&mut self, port: u16, is_second: bool) -> Option<&mut Ear> {
-        let pair = self.get_mut(port)?;
-        let sides = match is_second {
-            true => pair.second.as_mut()?,
-            false => &mut pair.own,
-        };
-        Some(if port.is_multiple_of(2) {
-            &mut sides.rtp
-        } else {
-            &mut sides.rtcp
-        })
-    }
-
-    /// The one that can send to this address.
-    fn socket_towards(&self, port: u16, to: SocketAddr) -> Option<&UdpSocket> {
-        let is_second = self.get(port)?.is_ipv4 != to.is_ipv4();
-        self.socket(port, is_second)
-    }
-}
-
-impl Sides {
-    fn bind(address: IpAddr, port: u16) -> io::Result<Sides> {
-        let ear = |port: u16| -> io::Result<Ear> {
-            Ok(Ear {
-                socket: bind((address, port).into())?,
-                is_watched: false,
-            })
-        };
-        Ok(Sides {
-            rtp: ear(port)?,
-            rtcp: ear(port + 1)?,
-        })
-    }
-}
-
-impl Pair {
-    fn bind(address: IpAddr, second: Option<IpAddr>, port: u16) -> io::Result<Pair> {
-        Ok(Pair {
-            own: Sides::bind(address, port)?,
-            second: second.map(|second| Sides::bind(second, port)).transpose()?,
-            is_ipv4: address.is_ipv4(),
-            state: State::Shut,
-        })
-    }
-}
-
-fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(local),
-        Type::DGRAM.nonblocking(),
-        Some(Protocol::UDP),
-    )?;
-    let marked = if local.is_ipv4() {
-        socket.set_tos_v4(EXPEDITED)
-    } else {
-        socket.set_tclass_v6(EXPEDITED)
-    };
-    if let Err(e) = marked.and(socket.set_recv_buffer_size(BUFFER)) {
-        tracing::debug!(error = %e, "cannot set options of a media socket");
-    }
-    socket.bind(&local.into())?;
-    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -1,28 +1,94 @@
-//! Real sockets on loopback. Engine and switch are played by closures where they are not what is tested.
+//! Real sockets on loopback, by epoll and by io_uring. Engine and switch are played by closures where they are not what is tested.
+
+mod lines;
 
 use super::sockets::Sockets;
 use super::*;
 use crate::epoll::{Epoll, Interest};
 use crate::files::FileSettings;
+use lines::*;
 use media::plan::{Audience, Codec, Format, Latch, Matrix, Rate, Sound};
 use media::rtp::RtpHeader;
 use media::tone::Tone;
 use media::{Forward, LegId, LegMedia, LegStats, OpenLeg, PlayerId, RoomId};
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
-/// A loopback address of this process alone, so that port numbers are never somebody else's.
+/// Each of these is a test of its own in both ways.
+macro_rules! in_both_ways {
+    ($($name:ident,)*) => {
+        mod by_epoll {
+            $(#[test] fn $name() { super::run(super::Io::Epoll, super::$name); })*
+        }
+        mod by_uring {
+            $(#[test] fn $name() { super::run(super::Io::Uring, super::$name); })*
+        }
+    };
+}
+
+in_both_ways! {
+    binds_pairs_in_bunches_and_skips_what_others_hold,
+    what_came_before_a_port_was_in_use_is_thrown_away,
+    the_latest_of_what_comes_to_a_held_port_is_kept_for_its_leg,
+    a_shut_port_costs_nothing_and_can_be_opened_again,
+    a_port_is_watched_on_from_call_to_call_and_a_flood_between_them_is_left_to_the_kernel,
+    forwards_a_batch_from_the_port_named_in_order,
+    a_port_is_connected_to_its_device_and_hears_strangers_as_before,
+    a_device_that_moves_is_followed_and_nothing_on_the_way_is_lost,
+    a_device_that_is_deaf_for_a_while_is_sent_to_again,
+    a_burst_beyond_all_buffers_is_taken_in_order,
+    nothing_overtakes_what_waits_where_a_port_is_connected,
+    bursts_of_many_devices_are_taken_in_order,
+    what_is_on_its_way_to_one_device_does_not_go_to_the_next,
+    what_comes_to_a_connected_port_after_its_call_does_not_reach_the_next_one,
+    there_are_no_more_lines_than_are_allowed_and_a_call_gives_its_own_back,
+    nobody_else_can_bind_a_port_that_is_connected,
+    rtcp_has_the_odd_port,
+    oversized_packets_are_counted_and_not_handed_on,
+    two_phones_hear_each_other_and_no_stranger,
+    what_a_device_says_before_its_leg_is_open_is_heard,
+    late_packets_of_a_call_do_not_reach_the_next_one_on_its_port,
+    a_tone_comes_as_one_packet_for_each_tick,
+    exhaustion_is_said_after_what_could_be_bound,
+    a_worker_survives_two_panics_and_not_three,
+    a_worker_that_is_not_there_takes_no_plan,
+    a_panic_loses_the_packet_it_was_about_and_no_other,
+}
+
+thread_local! {
+    static IO: Cell<Io> = const { Cell::new(Io::Epoll) };
+}
+
+fn run(io: Io, test: fn()) {
+    if io == Io::Uring
+        && let Err(refusal) = super::ring::Ring::probe()
+    {
+        println!("SKIPPED: the kernel gives no io_uring: {refusal}");
+        return;
+    }
+    IO.set(io);
+    test();
+}
+
+/// A loopback address of this process and way alone, so that port numbers are never somebody else's.
 fn here() -> IpAddr {
     let [_, b, c, d] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 + b % 64, c, d.max(1)).into()
+    let way = if IO.get() == Io::Uring { 128 } else { 64 };
+    Ipv4Addr::new(127, way + b % 64, c, d.max(1)).into()
 }
 
 /// A range of the test's own: tests run beside each other.
 fn plain(ports: std::ops::Range<u32>) -> (Plain, Bell, Arc<RtpCounters>) {
+    plain_with(ports, 1)
+}
+
+/// With so many lines.
+fn plain_with(ports: std::ops::Range<u32>, lines: usize) -> (Plain, Bell, Arc<RtpCounters>) {
     let (bell, counters) = (Bell::new().unwrap(), Arc::new(RtpCounters::default()));
     (
-        Plain::new((here(), None), ports, &bell, counters.clone()).unwrap(),
+        Plain::new((here(), None), ports, (IO.get(), lines), &bell, counters.clone()).unwrap(),
         bell,
         counters,
     )
@@ -34,10 +100,16 @@ fn phone() -> UdpSocket {
     phone
 }
 
+/// Port, sender and packet.
+type Got = (u16, SocketAddr, Vec<u8>);
+
 /// One wait of at most five seconds; what came, with each packet returned to `forward`.
-fn wait(sockets: &mut Plain, forward: Option<(u16, SocketAddr)>) -> Vec<(u16, SocketAddr, Vec<u8>)> {
-    let mut got = Vec::new();
-    let limit = Some(Duration::from_secs(5));
+fn wait(sockets: &mut Plain, forward: Option<(u16, SocketAddr)>) -> Vec<Got> {
+    wait_for(sockets, Duration::from_secs(5), forward)
+}
+
+fn wait_for(sockets: &mut Plain, limit: Duration, forward: Option<(u16, SocketAddr)>) -> Vec<Got> {
+    let (mut got, limit) = (Vec::new(), Some(limit));
     let each = &mut |port: u16, source: SocketAddr, buffer: &mut [u8], length: usize| {
         got.push((port, source, buffer[..length].to_vec()));
         forward.map(|(port, to)| Forward {
@@ -50,7 +122,6 @@ fn wait(sockets: &mut Plain, forward: Option<(u16, SocketAddr)>) -> Vec<(u16, So
     got
 }
 
-#[test]
 fn binds_pairs_in_bunches_and_skips_what_others_hold() {
     let taken = UdpSocket::bind((here(), 21_003)).unwrap();
     let (mut sockets, _bell, counters) = plain(21_000..21_010);
@@ -61,7 +132,6 @@ fn binds_pairs_in_bunches_and_skips_what_others_hold() {
     drop(taken);
 }
 
-#[test]
 fn what_came_before_a_port_was_in_use_is_thrown_away() {
     let (mut sockets, _bell, counters) = plain(21_100..21_104);
     sockets.bind(2);
@@ -83,7 +153,6 @@ fn what_came_before_a_port_was_in_use_is_thrown_away() {
     assert_eq!((counters.stale.value(), counters.packets_in.value()), (20, 1));
 }
 
-#[test]
 fn the_latest_of_what_comes_to_a_held_port_is_kept_for_its_leg() {
     let (mut sockets, bell, counters) = plain(22_100..22_104);
     sockets.bind(2);
@@ -113,7 +182,6 @@ fn the_latest_of_what_comes_to_a_held_port_is_kept_for_its_leg() {
     assert_eq!(counters.ports_in_use.value(), 0);
 }
 
-#[test]
 fn a_shut_port_costs_nothing_and_can_be_opened_again() {
     let (mut sockets, bell, counters) = plain(21_200..21_204);
     sockets.bind(2);
@@ -129,7 +197,6 @@ fn a_shut_port_costs_nothing_and_can_be_opened_again() {
     assert_eq!((counters.ports_in_use.value(), counters.stale.value()), (1, 1));
 }
 
-#[test]
 fn a_port_is_watched_on_from_call_to_call_and_a_flood_between_them_is_left_to_the_kernel() {
     let (mut sockets, bell, counters) = plain(22_500..22_502);
     sockets.bind(1);
@@ -166,7 +233,6 @@ fn a_port_is_watched_on_from_call_to_call_and_a_flood_between_them_is_left_to_th
     }
 }
 
-#[test]
 fn forwards_a_batch_from_the_port_named_in_order() {
     let (mut sockets, _bell, counters) = plain(21_300..21_308);
     sockets.bind(4);
@@ -190,7 +256,6 @@ fn forwards_a_batch_from_the_port_named_in_order() {
     assert_eq!((counters.packets_in.value(), counters.packets_out.value()), (20, 20));
 }
 
-#[test]
 fn rtcp_has_the_odd_port() {
     let (mut sockets, _bell, _) = plain(21_400..21_402);
     sockets.bind(1);
@@ -202,7 +267,6 @@ fn rtcp_has_the_odd_port() {
     assert_eq!(phone.recv_from(&mut [0; 10]).unwrap(), (4, (here(), 21_401).into()));
 }
 
-#[test]
 fn oversized_packets_are_counted_and_not_handed_on() {
     let (mut sockets, _bell, counters) = plain(21_500..21_502);
     sockets.bind(1);
@@ -247,6 +311,8 @@ fn workers(ports: RangeInclusive<u16>, random: impl FnMut() -> u64 + Send + Clon
         second: None,
         ports,
         workers: 1,
+        io: IO.get(),
+        lines: 100,
         cores: vec![],
     };
     let engine = EngineConfig { allow_loopback: true };
@@ -361,7 +427,6 @@ fn heard(phone: &UdpSocket) -> (Vec<u8>, u16) {
     (buffer[12..length].to_vec(), from.port())
 }
 
-#[test]
 fn two_phones_hear_each_other_and_no_stranger() {
     let mut call = workers(21_600..=21_699, || 4);
     let ports = call.bind(2);
@@ -382,7 +447,6 @@ fn two_phones_hear_each_other_and_no_stranger() {
     assert_eq!(call.counters.ports_in_use.value(), 0);
 }
 
-#[test]
 fn what_a_device_says_before_its_leg_is_open_is_heard() {
     let mut call = workers(22_200..=22_299, || 4);
     let ports = call.bind(2);
@@ -405,7 +469,6 @@ fn what_a_device_says_before_its_leg_is_open_is_heard() {
     assert_eq!((call.closed(2).sent, call.closed(3).received), (3, 3));
 }
 
-#[test]
 fn late_packets_of_a_call_do_not_reach_the_next_one_on_its_port() {
     let mut call = workers(21_700..=21_799, || 4);
     let ports = call.bind(2);
@@ -423,7 +486,6 @@ fn late_packets_of_a_call_do_not_reach_the_next_one_on_its_port() {
     assert_eq!(call.closed(4).strangers, 0);
 }
 
-#[test]
 fn a_tone_comes_as_one_packet_for_each_tick() {
     let mut call = workers(21_800..=21_899, || 4);
     let ports = call.bind(2);
@@ -449,7 +511,6 @@ fn received(phone: &UdpSocket) -> RtpHeader {
     RtpHeader::parse(&buffer[..length]).unwrap()
 }
 
-#[test]
 fn exhaustion_is_said_after_what_could_be_bound() {
     let mut call = workers(21_900..=21_903, || 4);
     call.tell(Plan::BindPorts { count: 5 });
@@ -464,7 +525,6 @@ fn exhaustion_is_said_after_what_could_be_bound() {
     assert_eq!(call.event(), Event::PortsExhausted { worker });
 }
 
-#[test]
 fn a_worker_survives_two_panics_and_not_three() {
     let mut call = workers(21_950..=21_999, || panic!("a fault of the engine"));
     let ports = call.bind(3);
@@ -500,14 +560,12 @@ fn a_worker_survives_two_panics_and_not_three() {
     assert_eq!(call.counters.panics.value(), 3);
 }
 
-#[test]
 fn a_worker_that_is_not_there_takes_no_plan() {
     let mut call = workers(21_998..=21_999, || 4);
     let plan = Plan::BindPorts { count: 1 };
     assert_eq!(call.workers.submit(WorkerId(1), plan.clone()), Err(Refused::Gone(plan)));
 }
 
-#[test]
 fn a_panic_loses_the_packet_it_was_about_and_no_other() {
     let (mut sockets, _bell, _) = plain(22_300..22_302);
     sockets.bind(1);
@@ -548,6 +606,8 @@ fn workers_run_on_the_cores_they_are_given() {
         ports: 22_500..=22_599,
         // More than any other test here starts: the last of them has a name of its own.
         workers: 9,
+        io: IO.get(),
+        lines: 100,
         cores: vec![core],
     };
     let random = |_| -> Random { Box::new(|| 4) };
@@ -569,6 +629,8 @@ fn the_end_of_an_idle_worker_is_noticed() {
         second: None,
         ports: 22_400..=22_403,
         workers: 2,
+        io: IO.get(),
+        lines: 100,
         cores: vec![],
     };
     let random = |id: WorkerId| -> Random {

@@ -1,0 +1,382 @@
+//! io_uring under the lines of a worker (decision 0052): receiving goes on by itself into buffers that the kernel picks, and what is
+//! sent leaves with the next wait, so that a look at all lines of a busy worker is one system call.
+#![allow(unsafe_code)] // the kernel reads and writes memory that is named by address
+
+use super::line::Line;
+use super::pairs::Place;
+use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use media::engine::PACKET_BUFFER;
+use slab::Slab;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// Buffers for what comes at most, a power of two: two looks of a worker with 5,000 phones. What finds none waits in its socket.
+const BUFFERS: u16 = 512;
+/// As many to begin with, and more with each wait in which they were too few: pages never written to take no memory.
+const FIRST: u16 = 128;
+const MORE: u16 = 64;
+/// Bytes of each: one more than a packet may have, so that what is too long can be told.
+const SIZE: usize = PACKET_BUFFER + 16;
+/// The only group of buffers.
+const GROUP: u16 = 1;
+/// Entries of the submission queue: packets that leave in one system call.
+const ENTRIES: u32 = 512;
+/// Completions that have room: all buffers, and a failure of each packet sent meanwhile. What has none waits in the kernel.
+const COMPLETIONS: u32 = 2_048;
+/// Bytes of packets that wait to be sent: some 190 of telephone quality.
+const OUTGOING: usize = 32 * 1024;
+/// Completions nobody waits to see come together: the time of the wait is to be slept through.
+pub(super) const MANY: usize = BUFFERS as usize;
+
+/// What a completion is known by: the place of a line among the armed, or one of these.
+const SENT: u64 = 1 << 32;
+const POLLED: u64 = 2 << 32;
+const CANCELLED: u64 = 3 << 32;
+
+pub(super) struct Ring {
+    /// Closed before the buffers are freed.
+    ring: IoUring,
+    buffers: Buffers,
+    armed: Slab<Armed>,
+    /// Packets to send. Its memory does not move.
+    outgoing: Vec<u8>,
+    came: VecDeque<cqueue::Entry>,
+    /// There were too few buffers since the last wait.
+    is_short: bool,
+    /// What is to be said besides the last packet.
+    also: Option<Came>,
+    /// The ring tells when epoll has something.
+    is_polling: bool,
+}
+
+/// A line whose packets come through the ring.
+struct Armed {
+    place: Place,
+    peer: SocketAddr,
+    rest: Rest,
+    /// It is no longer its port's, and goes when the kernel has let go of it.
+    retired: Option<Line>,
+}
+
+/// What becomes of packets that are still on their way over a line.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The call goes on.
+    Taken,
+    /// The call is over, and the port may have another one.
+    Dropped,
+}
+
+/// What the ring tells.
+pub(super) enum Came {
+    /// A packet is in the buffer; it was longer if the length is more than that has.
+    Packet {
+        place: Place,
+        peer: SocketAddr,
+        length: usize,
+    },
+    /// This line is armed no longer.
+    Ended { place: Place, slot: usize },
+    /// So is this one, which its port no longer has.
+    Retired { place: Place, line: Line },
+    /// A packet of a call that is over.
+    Stale,
+    /// Epoll has something to tell.
+    Others,
+    /// A packet could not be sent.
+    SendFailed,
+}
+
+impl Ring {
+    /// For the thread that makes it, and no other.
+    ///
+    /// # Errors
+    /// The kernel has none (before 6.1), or does not let us (containers often forbid it), or memory is short.
+    pub(super) fn new() -> io::Result<Ring> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(ENTRIES)?;
+        Ok(Ring {
+            buffers: Buffers::registered(&ring)?,
+            ring,
+            armed: Slab::new(),
+            outgoing: Vec::with_capacity(OUTGOING),
+            came: VecDeque::new(),
+            is_short: false,
+            also: None,
+            is_polling: false,
+        })
+    }
+
+    /// Whether there could be one. Asks in another thread: the kernel interrupts what a thread waits for when its ring is closed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn probe() -> io::Result<()> {
+        let probing = std::thread::Builder::new().spawn(|| Ring::new().map(drop))?;
+        probing.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+    }
+
+    /// Receives what comes over a line from now on; gives what it is known by here.
+    pub(super) fn arm(&mut self, place: Place, line: &Line) -> io::Result<usize> {
+        let slot = self.armed.insert(Armed {
+            place,
+            peer: line.peer(),
+            rest: Rest::Taken,
+            retired: None,
+        });
+        let receive = opcode::RecvMulti::new(Fd(line.socket().as_raw_fd()), GROUP).build();
+        match self.push(&receive.user_data(slot as u64)) {
+            Ok(()) => Ok(slot),
+            Err(e) => {
+                self.armed.remove(slot);
+                Err(e)
+            }
+        }
+    }
+
+    /// Ceases to receive over a line that its port no longer has.
+    pub(super) fn retire(&mut self, slot: usize, line: Line, rest: Rest) {
+        // What is queued names it by its descriptor.
+        self.flush();
+        if rest == Rest::Dropped
+            && let Err(e) = line.desert()
+        {
+            tracing::error!(error = %e, "a socket keeps its device");
+        }
+        if let Some(armed) = self.armed.get_mut(slot) {
+            (armed.rest, armed.retired) = (rest, Some(line));
+            let cancel = opcode::AsyncCancel::new(slot as u64).build();
+            if let Err(e) = self.push(&cancel.user_data(CANCELLED)) {
+                tracing::error!(error = %e, "a socket stays open");
+            }
+        }
+    }
+
+    /// Queues a packet for the peer of a connected socket, which must not be closed before [`Ring::flush`].
+    pub(super) fn send(&mut self, socket: &UdpSocket, packet: &[u8]) -> io::Result<()> {
+        if self.outgoing.len() + packet.len() > OUTGOING {
+            self.flush();
+        }
+        if self.outgoing.len() + packet.len() > OUTGOING {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let at = self.outgoing.len();
+        self.outgoing.extend_from_slice(packet);
+        let queued = &self.outgoing[at..];
+        let length = u32::try_from(queued.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let send = opcode::Send::new(Fd(socket.as_raw_fd()), queued.as_ptr(), length)
+            .flags(libc::MSG_DONTWAIT) // done when it has been submitted, or never
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(SENT);
+        self.push(&send)
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&mut self) {
+        if !self.outgoing.is_empty() {
+            let submitted = self.ring.submit();
+            if let Err(e) = self.on_submitted(submitted) {
+                tracing::debug!(error = %e, "packets are not sent");
+            }
+        }
+    }
+
+    /// Sends what is queued and sleeps until `want` completions have come, `others` has something or the time is over (`None`: no limit).
+    pub(super) fn wait(&mut self, others: &impl AsFd, want: usize, limit: Option<Duration>) -> io::Result<()> {
+        if !self.is_polling {
+            let poll = opcode::PollAdd::new(Fd(others.as_fd().as_raw_fd()), libc::POLLIN as u32).build();
+            self.push(&poll.user_data(POLLED))?;
+            self.is_polling = true;
+        }
+        if std::mem::take(&mut self.is_short) {
+            self.buffers.grow(MORE);
+        }
+        let limit = if self.is_idle() { limit } else { Some(Duration::ZERO) };
+        let time = limit.map(Timespec::from);
+        let args = match &time {
+            Some(time) => SubmitArgs::new().timespec(time),
+            None => SubmitArgs::new(),
+        };
+        let flags = match self.ring.params().is_feature_no_iowait() {
+            true => EnterFlags::NO_IOWAIT, // we wait for phones, and the machine is idle meanwhile
+            false => EnterFlags::empty(),
+        };
+        let waited = self.ring.submitter().submit_with_args_and_flags(want, &args, flags);
+        self.on_submitted(waited)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.came.is_empty() && self.also.is_none()
+    }
+
+    /// What came next. A packet is copied into the buffer.
+    pub(super) fn next(&mut self, packet: &mut [u8; PACKET_BUFFER]) -> Option<Came> {
+        loop {
+            if let Some(also) = self.also.take() {
+                return Some(also);
+            }
+            let entry = self.came.pop_front()?;
+            match entry.user_data() {
+                SENT => return Some(Came::SendFailed),
+                CANCELLED => {}
+                POLLED => {
+                    self.is_polling = false;
+                    return Some(Came::Others);
+                }
+                slot => {
+                    if let Some(came) = self.on_received(slot as usize, &entry, packet) {
+                        return Some(came);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_received(&mut self, slot: usize, entry: &cqueue::Entry, packet: &mut [u8; PACKET_BUFFER]) -> Option<Came> {
+        let armed = self.armed.get(slot)?;
+        let (place, peer, rest) = (armed.place, armed.peer, armed.rest);
+        let length = usize::try_from(entry.result()).ok();
+        self.is_short |= entry.result() == -libc::ENOBUFS;
+        if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
+            self.buffers.take(buffer, length.unwrap_or_default(), packet);
+        }
+        if !cqueue::more(entry.flags()) {
+            self.also = match self.armed.remove(slot).retired {
+                Some(line) => (rest == Rest::Taken).then_some(Came::Retired { place, line }),
+                None => Some(Came::Ended { place, slot }),
+            };
+        }
+        let length = length.filter(|_| cqueue::buffer_select(entry.flags()).is_some())?;
+        Some(match rest {
+            Rest::Taken => Came::Packet { place, peer, length },
+            Rest::Dropped => Came::Stale,
+        })
+    }
+
+    fn on_submitted(&mut self, submitted: io::Result<usize>) -> io::Result<()> {
+        if self.ring.submission().is_empty() {
+            self.outgoing.clear();
+        }
+        self.came.extend(self.ring.completion());
+        match submitted.map_err(|e| (e.raw_os_error(), e)) {
+            Ok(_) | Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
+            Err((_, e)) => Err(e),
+        }
+    }
+
+    /// Queues an entry.
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        for _ in 0..2 {
+            // SAFETY: buffers of the ring live as long as it, and those of `outgoing` are neither moved nor cleared before the entry
+            // has been submitted, which is when it is done with (MSG_DONTWAIT). Descriptors are closed only after a flush.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return Ok(());
+            }
+            let submitted = self.ring.submit();
+            self.on_submitted(submitted)?;
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// Memory for packets, and the ring that tells the kernel which of it is free.
+struct Buffers {
+    memory: NonNull<u8>,
+    entries: NonNull<BufRingEntry>,
+    tail: u16,
+    /// Those that take part.
+    count: u16,
+}
+
+impl Buffers {
+    fn registered(ring: &IoUring) -> io::Result<Buffers> {
+        let mut buffers = Buffers {
+            memory: zeroed(Buffers::memory()),
+            entries: zeroed(Buffers::entries()).cast(),
+            tail: 0,
+            count: 0,
+        };
+        // SAFETY: the memory is of pages, as large as so many entries, and freed after the ring is closed.
+        unsafe {
+            ring.submitter()
+                .register_buf_ring_with_flags(buffers.entries.as_ptr() as u64, BUFFERS, GROUP, 0)?;
+        }
+        buffers.grow(FIRST);
+        Ok(buffers)
+    }
+
+    fn grow(&mut self, by: u16) {
+        let before = self.count;
+        self.count = (before + by).min(BUFFERS);
+        (before..self.count).for_each(|buffer| self.give(buffer));
+    }
+
+    fn memory() -> Layout {
+        Layout::array::<[u8; SIZE]>(usize::from(BUFFERS)).expect("a constant")
+    }
+
+    fn entries() -> Layout {
+        let layout = Layout::array::<BufRingEntry>(usize::from(BUFFERS)).and_then(|layout| layout.align_to(4_096));
+        layout.expect("a constant")
+    }
+
+    /// Copies what the kernel has put into a buffer, and gives the buffer back.
+    fn take(&mut self, buffer: u16, length: usize, packet: &mut [u8; PACKET_BUFFER]) {
+        let length = length.min(packet.len());
+        if buffer < BUFFERS {
+            // SAFETY: within the memory, and not the kernel's since it has named it.
+            let bytes = unsafe { std::slice::from_raw_parts(self.at(buffer), length) };
+            packet[..length].copy_from_slice(bytes);
+            self.give(buffer);
+        }
+    }
+
+    fn at(&self, buffer: u16) -> *mut u8 {
+        // SAFETY: callers name buffers below BUFFERS only.
+        unsafe { self.memory.as_ptr().add(usize::from(buffer) * SIZE) }
+    }
+
+    fn give(&mut self, buffer: u16) {
+        // SAFETY: the place is within the ring, and the kernel does not look at it before the tail has moved past it.
+        unsafe {
+            let entry = &mut *self.entries.as_ptr().add(usize::from(self.tail % BUFFERS));
+            entry.set_addr(self.at(buffer) as u64);
+            entry.set_len(SIZE as u32);
+            entry.set_bid(buffer);
+            self.tail = self.tail.wrapping_add(1);
+            let tail = BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>();
+            (*tail).store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        // SAFETY: allocated with these layouts. Either the ring is closed, or it never was given them.
+        unsafe {
+            dealloc(self.memory.as_ptr(), Buffers::memory());
+            dealloc(self.entries.as_ptr().cast(), Buffers::entries());
+        }
+    }
+}
+
+// SAFETY: the memory belongs to the value alone.
+unsafe impl Send for Buffers {}
+
+fn zeroed(layout: Layout) -> NonNull<u8> {
+    // SAFETY: no layout of ours is empty.
+    NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
