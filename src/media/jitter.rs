@@ -23,7 +23,7 @@ pub const NO_SOUND: u8 = 0xff;
 /// Turns without a packet after which the stream counts as paused and is buffered anew.
 const PAUSE: u32 = 10;
 
-/// Turns over which the least depth is watched, twice in a row: with 20 ms a packet may be dropped when it was not needed for
+/// Packets whose time in the buffer is watched, twice in a row: with 20 ms one may be dropped when the time was not needed for
 /// the last 0.6 to 1.2 seconds.
 const WATCH: u32 = 30;
 
@@ -46,8 +46,10 @@ pub struct JitterBuffer {
     /// Turns waited with something held.
     waited: usize,
     missed: u32,
+    /// Turns so far.
+    turns: u64,
     lateness: Lateness,
-    depths: Depths,
+    margins: Margins,
     /// A packet came too late since the buffer last grew.
     missed_one: bool,
     /// Packets that came after their turn.
@@ -66,12 +68,20 @@ struct Slot {
     payload: u8,
 }
 
-/// The least depth of late: of the present stretch of turns and of the one before.
-#[derive(Debug)]
-struct Depths {
-    before: usize,
-    now: usize,
+/// How early packets came of late: of the present stretch of them and of the one before. Only what came is asked, so that loss
+/// does not look like a buffer that is needed.
+#[derive(Debug, Default)]
+struct Margins {
+    before: Option<Margin>,
+    now: Option<Margin>,
     watched: u32,
+}
+
+/// Numbers of packets less the turn before which they came, which is what they come to at whatever depth of the buffer.
+#[derive(Copy, Clone, Debug)]
+struct Margin {
+    least: i64,
+    most: i64,
 }
 
 /// A packet as it was put in.
@@ -113,8 +123,9 @@ impl Default for JitterBuffer {
             waiting: true,
             waited: 0,
             missed: 0,
+            turns: 0,
             lateness: Lateness::default(),
-            depths: Depths::default(),
+            margins: Margins::default(),
             missed_one: false,
             late: 0,
             overflow: 0,
@@ -132,6 +143,7 @@ impl JitterBuffer {
             Some(next) if sequence < next && !self.waiting => {
                 self.late += 1;
                 self.missed_one = true;
+                self.margins.watch(sequence, self.turns);
                 return;
             }
             Some(next) if sequence >= next + SLOTS as u64 => {
@@ -141,6 +153,7 @@ impl JitterBuffer {
             Some(next) => self.next = Some(next.min(sequence)),
             None => sequence = self.begin(packet.sequence),
         }
+        self.margins.watch(sequence, self.turns);
         self.store(sequence, packet);
     }
 
@@ -148,12 +161,13 @@ impl JitterBuffer {
     pub fn clear(&mut self) {
         (0..SLOTS).for_each(|at| self.empty(at));
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
-        (self.depths, self.waited, self.missed_one) = (Depths::default(), 0, false);
+        (self.margins, self.waited, self.missed_one) = (Margins::default(), 0, false);
         self.lateness.begin_anew();
     }
 
     /// The next turn; `turn` is how much time packets of this stream hold.
     pub fn pop(&mut self, turn: Duration) -> Turn<'_> {
+        self.turns += 1;
         let Some(mut next) = self.next else { return Turn::Paused };
         if self.waiting && !self.is_filled(turn) {
             self.waited += 1;
@@ -166,7 +180,6 @@ impl JitterBuffer {
             self.next = Some(next);
         }
         if self.has(next) {
-            self.depths.watch(self.held);
             (self.next, self.missed) = (Some(next + 1), 0);
             self.spare.extend(self.playing.take());
             let slot = std::mem::take(&mut self.slots[slot_of(next)]);
@@ -175,6 +188,11 @@ impl JitterBuffer {
         }
         self.missed += 1;
         if self.held > 0 && !self.may_still_come(next, turn) {
+            // The turns in which it was waited for were those of as many lost ones. The last one has a turn in any case: the
+            // packet behind it may help.
+            while self.missed > 1 && !self.has(next + 1) {
+                (next, self.missed) = (next + 1, self.missed - 1);
+            }
             (self.next, self.missed) = (Some(next + 1), 0);
             return Turn::Lost;
         }
@@ -182,15 +200,18 @@ impl JitterBuffer {
             self.clear();
             return Turn::Paused;
         }
-        (self.depths.now, self.missed_one) = (0, false);
+        self.missed_one = false;
         Turn::Empty
     }
 
-    /// The packet that is due is only late, if later ones than the jitter accounts for are not here yet. But it is not
-    /// waited for longer than that jitter.
+    /// The packet that is due is only late, if later ones than the jitter accounts for are not here yet, nor would be if none
+    /// were lost. But it is not waited for longer than that jitter.
     fn may_still_come(&self, next: u64, turn: Duration) -> bool {
         let target = self.target_packets(turn);
-        (self.highest + 1).saturating_sub(next) as usize <= target && (self.missed as usize) < target
+        let margin = self.margins.now.or(self.margins.before);
+        let ahead = margin.map_or(0, |margin| margin.most - base(next, self.turns - 1) + 1);
+        let span = (self.highest + 1).saturating_sub(next).max(ahead.max(0).unsigned_abs());
+        span as usize <= target && (self.missed as usize) < target
     }
 
     /// The packet whose turn is next, if it is here.
@@ -221,14 +242,19 @@ impl JitterBuffer {
 
     /// The owner waits a turn.
     pub fn grow(&mut self) {
-        (self.missed_one, self.depths) = (false, Depths::default());
+        self.missed_one = false;
     }
 
-    /// So many packets more are held than the jitter of the last second needed.
+    /// So many turns less would have been enough for every packet of the last second, and for the jitter seen before.
     #[must_use]
     pub fn excess(&self, turn: Duration) -> usize {
-        let wanted = self.target_packets(turn).saturating_sub(1);
-        self.depths.least().saturating_sub(wanted.max(1))
+        let (Some(next), Some(margin)) = (self.next, self.margins.of_late()) else {
+            return 0;
+        };
+        let base = base(next, self.turns);
+        let wanted = self.target_packets(turn).saturating_sub(1).max(1);
+        let (unneeded, unwanted) = (margin.least - base, margin.most - base + 1 - wanted as i64);
+        unneeded.min(unwanted).max(0) as usize
     }
 
     /// Drops the next packet, if it is there.
@@ -239,7 +265,6 @@ impl JitterBuffer {
             }
             self.next = Some(next + 1);
         }
-        self.depths.fall();
     }
 
     /// Packets held now.
@@ -323,6 +348,11 @@ impl JitterBuffer {
     }
 }
 
+/// What a packet comes to that is the next and comes before this turn; see [`Margin`].
+fn base(next: u64, turns: u64) -> i64 {
+    next.cast_signed() - turns.cast_signed()
+}
+
 fn slot_of(sequence: u64) -> usize {
     (sequence % SLOTS as u64) as usize
 }
@@ -338,41 +368,29 @@ impl Slot {
     }
 }
 
-impl Default for Depths {
-    fn default() -> Depths {
-        Depths {
-            before: usize::MAX,
-            now: usize::MAX,
-            watched: 0,
+impl Margins {
+    fn watch(&mut self, sequence: u64, turns: u64) {
+        let at = base(sequence, turns);
+        let alone = Margin { least: at, most: at };
+        self.now = Some(self.now.map_or(alone, |now| now.with(alone)));
+        self.watched += 1;
+        if self.watched >= WATCH {
+            (self.before, self.now, self.watched) = (self.now, None, 0);
         }
+    }
+
+    /// `None` until it has been watched for long enough.
+    fn of_late(&self) -> Option<Margin> {
+        let before = self.before?;
+        Some(self.now.map_or(before, |now| now.with(before)))
     }
 }
 
-impl Depths {
-    fn watch(&mut self, held: usize) {
-        self.now = self.now.min(held);
-        self.watched += 1;
-        if self.watched >= WATCH {
-            (self.before, self.now, self.watched) = (self.now, usize::MAX, 0);
-        }
-    }
-
-    /// 0 until it has been watched for long enough.
-    fn least(&self) -> usize {
-        match self.before {
-            usize::MAX => 0,
-            before => before.min(self.now),
-        }
-    }
-
-    /// A packet was dropped.
-    fn fall(&mut self) {
-        for depth in [&mut self.before, &mut self.now] {
-            *depth = if *depth == usize::MAX {
-                *depth
-            } else {
-                depth.saturating_sub(1)
-            };
+impl Margin {
+    fn with(self, other: Margin) -> Margin {
+        Margin {
+            least: self.least.min(other.least),
+            most: self.most.max(other.most),
         }
     }
 }
@@ -530,6 +548,38 @@ mod tests {
         let mut expected: Vec<u16> = (0..20).filter(|&n| n != 7).collect();
         expected.truncate(numbers(&turns).len());
         assert_eq!(numbers(&turns), expected);
+    }
+
+    #[test]
+    fn a_run_of_lost_packets_costs_as_many_turns_and_no_more_than_one_turn_of_delay() {
+        let arrivals: Vec<_> = (0..40).map(|n| (!(7..12).contains(&n)).then_some(n * 20)).collect();
+        let mut buffer = JitterBuffer::default();
+        let turns = play(&mut buffer, &arrivals, 40);
+        let missing = turns.iter().filter(|turn| turn.is_err()).count();
+        assert!((5..=6).contains(&missing), "{turns:?}");
+        assert!(buffer.depth() <= 1, "{}", buffer.depth());
+    }
+
+    #[test]
+    fn packets_that_all_wait_for_longer_than_they_must_are_too_many_however_many_are_lost() {
+        let mut buffer = JitterBuffer::default();
+        let mut deepest = 0;
+        for turn in 0..200u64 {
+            // Five packets are put in ahead; later on every other one is lost.
+            let ahead = if turn == 0 { 0..=5 } else { turn + 5..=turn + 5 };
+            for n in ahead.filter(|n| n % 2 == 0) {
+                let packet = Packet {
+                    sequence: n as u16,
+                    timestamp: n as u32 * 160,
+                    pt: 0,
+                    payload: &[],
+                };
+                buffer.push(at(turn * 20), packet, 8000);
+            }
+            deepest = deepest.max(buffer.excess(TURN));
+            buffer.pop(TURN);
+        }
+        assert_eq!(deepest, 5);
     }
 
     #[test]
