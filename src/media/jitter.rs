@@ -43,8 +43,6 @@ pub struct JitterBuffer {
     highest: u64,
     held: usize,
     waiting: bool,
-    /// Turns waited with something held.
-    waited: usize,
     missed: u32,
     /// Turns so far.
     turns: u64,
@@ -60,8 +58,8 @@ pub struct JitterBuffer {
 
 #[derive(Copy, Clone, Debug, Default)]
 struct Slot {
-    /// Extended sequence number; none is 0.
-    sequence: u64,
+    /// [`mark`] of its extended sequence number; 0: nothing is here.
+    mark: u32,
     timestamp: u32,
     pt: u8,
     /// Place of its payload.
@@ -80,8 +78,8 @@ struct Margins {
 /// Numbers of packets less the turn before which they came, which is what they come to at whatever depth of the buffer.
 #[derive(Copy, Clone, Debug)]
 struct Margin {
-    least: i64,
-    most: i64,
+    least: i32,
+    most: i32,
 }
 
 /// A packet as it was put in.
@@ -121,7 +119,6 @@ impl Default for JitterBuffer {
             highest: 0,
             held: 0,
             waiting: true,
-            waited: 0,
             missed: 0,
             turns: 0,
             lateness: Lateness::default(),
@@ -161,7 +158,7 @@ impl JitterBuffer {
     pub fn clear(&mut self) {
         (0..SLOTS).for_each(|at| self.empty(at));
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
-        (self.margins, self.waited, self.missed_one) = (Margins::default(), 0, false);
+        (self.margins, self.missed_one) = (Margins::default(), false);
         self.lateness.begin_anew();
     }
 
@@ -170,7 +167,6 @@ impl JitterBuffer {
         self.turns += 1;
         let Some(mut next) = self.next else { return Turn::Paused };
         if self.waiting && !self.is_filled(turn) {
-            self.waited += 1;
             return Turn::Paused;
         }
         self.waiting = false;
@@ -209,8 +205,10 @@ impl JitterBuffer {
     fn may_still_come(&self, next: u64, turn: Duration) -> bool {
         let target = self.target_packets(turn);
         let margin = self.margins.now.or(self.margins.before);
-        let ahead = margin.map_or(0, |margin| margin.most - base(next, self.turns - 1) + 1);
-        let span = (self.highest + 1).saturating_sub(next).max(ahead.max(0).unsigned_abs());
+        let ahead = margin.map_or(0, |margin| margin.most.wrapping_sub(base(next, self.turns - 1)) + 1);
+        let span = (self.highest + 1)
+            .saturating_sub(next)
+            .max(u64::from(ahead.max(0).unsigned_abs()));
         span as usize <= target && (self.missed as usize) < target
     }
 
@@ -231,7 +229,7 @@ impl JitterBuffer {
     }
 
     fn has(&self, sequence: u64) -> bool {
-        self.slots[slot_of(sequence)].sequence == sequence
+        self.slots[slot_of(sequence)].mark == mark(sequence)
     }
 
     /// Packets came after their turn, and the jitter they show is more than the buffer holds: wait a turn, best in silence.
@@ -253,7 +251,8 @@ impl JitterBuffer {
         };
         let base = base(next, self.turns);
         let wanted = self.target_packets(turn).saturating_sub(1).max(1);
-        let (unneeded, unwanted) = (margin.least - base, margin.most - base + 1 - wanted as i64);
+        let (least, most) = (margin.least.wrapping_sub(base), margin.most.wrapping_sub(base));
+        let (unneeded, unwanted) = (least, most + 1 - wanted as i32);
         unneeded.min(unwanted).max(0) as usize
     }
 
@@ -314,7 +313,7 @@ impl JitterBuffer {
 
     fn store(&mut self, sequence: u64, packet: Packet<'_>) {
         let at = slot_of(sequence);
-        if self.slots[at].sequence == sequence {
+        if self.slots[at].mark == mark(sequence) {
             return;
         }
         self.empty(at);
@@ -324,7 +323,7 @@ impl JitterBuffer {
             (self.payloads.len() - 1) as u8
         });
         self.slots[at] = Slot {
-            sequence,
+            mark: mark(sequence),
             timestamp: packet.timestamp,
             pt: packet.pt,
             payload,
@@ -341,7 +340,7 @@ impl JitterBuffer {
     /// Nothing is in this slot any more.
     fn empty(&mut self, at: usize) {
         let slot = std::mem::take(&mut self.slots[at]);
-        if slot.sequence != 0 {
+        if slot.mark != 0 {
             self.spare.push(slot.payload);
             self.held -= 1;
         }
@@ -349,8 +348,13 @@ impl JitterBuffer {
 }
 
 /// What a packet comes to that is the next and comes before this turn; see [`Margin`].
-fn base(next: u64, turns: u64) -> i64 {
-    next.cast_signed() - turns.cast_signed()
+fn base(next: u64, turns: u64) -> i32 {
+    (next.wrapping_sub(turns) as u32).cast_signed()
+}
+
+/// A number in half the room, and never 0.
+fn mark(sequence: u64) -> u32 {
+    (sequence % u64::from(u32::MAX)) as u32 + 1
 }
 
 fn slot_of(sequence: u64) -> usize {

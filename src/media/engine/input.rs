@@ -43,7 +43,7 @@ pub(super) struct Input {
     jitter: JitterBuffer,
     stage: Option<Stage>,
     /// A decoder for packets that are not due yet, or the one before the present: devices change codecs in mid-stream.
-    other: Option<Stage>,
+    other: Option<Box<Stage>>,
     /// Decoders made since the last frame.
     fresh: u32,
     /// Decoded and not yet played, at the decoder's rate; less than one packet and one frame.
@@ -68,6 +68,10 @@ pub(super) struct Input {
     /// Packets that were played, and turns that were concealed.
     pub played: u64,
     pub concealed: u64,
+    /// Turns concealed since the last packet, of which the next one will say whether anything was missing.
+    awaited: u32,
+    /// Number and timestamp of the last packet of sound.
+    last: Option<(u16, u32)>,
 }
 
 /// One payload format on its way to samples of the room's rate.
@@ -121,6 +125,8 @@ impl Input {
             control: None,
             played: 0,
             concealed: 0,
+            awaited: 0,
+            last: None,
         }
     }
 
@@ -218,11 +224,9 @@ impl Input {
         self.rate = rate;
         self.frame = vec![0; rate.frame()];
         self.pending.clear();
-        for slot in [&mut self.stage, &mut self.other] {
-            *slot = slot
-                .take()
-                .and_then(|Stage { pt, codec, .. }| Stage::new(pt, codec, rate));
-        }
+        let renewed = |stage: Stage| Stage::new(stage.pt, stage.codec, rate);
+        self.stage = self.stage.take().and_then(renewed);
+        self.other = self.other.take().and_then(|other| renewed(*other)).map(Box::new);
     }
 
     /// Makes the next frame; true if the member talks in it.
@@ -293,30 +297,27 @@ impl Input {
 
     /// A decoder is there for this format; false if there is none. Only a device that changes its codec makes this allocate.
     fn prepare(&mut self, pt: u8, codec: Codec) -> bool {
-        let fits = |stage: &Option<Stage>| {
-            stage
-                .as_ref()
-                .is_some_and(|stage| (stage.pt, stage.codec) == (pt, codec))
-        };
-        if fits(&self.stage) || fits(&self.other) {
+        let fits = |stage: &Stage| (stage.pt, stage.codec) == (pt, codec);
+        if self.stage.as_ref().is_some_and(fits) || self.other.as_deref().is_some_and(fits) {
             return true;
         }
         if self.fresh >= FRESH_STAGES {
             return false;
         }
         self.fresh += 1;
-        let slot = match &self.stage {
-            None => &mut self.stage,
+        let fresh = Stage::new(pt, codec, self.rate);
+        let is_known = fresh.is_some();
+        match &self.stage {
+            None => self.stage = fresh,
             // The payload type means another codec from now on: what was not played yet cannot be told from what comes.
             Some(stage) if stage.pt == pt => {
                 self.jitter.clear();
                 self.pending.clear();
-                &mut self.stage
+                self.stage = fresh;
             }
-            Some(_) => &mut self.other,
-        };
-        *slot = Stage::new(pt, codec, self.rate);
-        slot.is_some()
+            Some(_) => self.other = fresh.map(Box::new),
+        }
+        is_known
     }
 
     /// A turn before any decoder is there.
@@ -419,8 +420,13 @@ impl Input {
                 self.fill_quiet();
             }
             Turn::Packet(packet) => {
-                let plays = |stage: &Option<Stage>| stage.as_ref().is_some_and(|stage| stage.pt == packet.pt);
-                if !plays(stage) && plays(other) {
+                let here = (packet.sequence, packet.timestamp);
+                let awaited = std::mem::take(&mut self.awaited);
+                let last = self.last.replace(here);
+                if let (Some(stage), Some(other)) = (stage.as_mut(), other.as_deref_mut())
+                    && stage.pt != packet.pt
+                    && other.pt == packet.pt
+                {
                     std::mem::swap(stage, other);
                     // What is pending has the other decoder's rate; it is less than a frame.
                     pending.clear();
@@ -428,6 +434,9 @@ impl Input {
                 let start = start.min(pending.len());
                 let Some(stage) = stage else { return };
                 self.played += 1;
+                if !last.is_some_and(|last| stage.paused(last, here, self.turn)) {
+                    self.concealed += u64::from(awaited);
+                }
                 if stage.pt != packet.pt {
                     // A third codec has taken its decoder's place before its turn.
                     return stage.conceal(None, self.turn, pending);
@@ -462,7 +471,7 @@ impl Input {
             }
             Turn::Lost | Turn::Empty if self.resting || how.exact => self.fill_quiet(),
             Turn::Lost => {
-                self.concealed += 1;
+                self.concealed += 1 + u64::from(std::mem::take(&mut self.awaited));
                 *inserted = false;
                 let next = jitter.peek();
                 if let Some(stage) = stage {
@@ -471,7 +480,7 @@ impl Input {
                 }
             }
             Turn::Empty => {
-                self.concealed += 1;
+                self.awaited += 1;
                 *inserted = true;
                 if let Some(stage) = stage {
                     stage.conceal(None, self.turn, pending);
@@ -533,6 +542,14 @@ impl Stage {
             resampler: Resampler::new(own, rate),
             decoder,
         })
+    }
+
+    /// Nothing is missing between two packets, each with its number and timestamp, but time: the device has sent nothing
+    /// because there was nothing to hear.
+    fn paused(&self, before: (u16, u32), now: (u16, u32), turn: Duration) -> bool {
+        let packet = turn.as_micros() as u64 * u64::from(self.codec.clock_rate()) / 1_000_000;
+        let passed = u64::from(now.1.wrapping_sub(before.1));
+        now.0 == before.0.wrapping_add(1) && passed >= 2 * packet && passed < 1 << 31
     }
 
     /// Samples in so much time, at least one.
