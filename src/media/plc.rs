@@ -27,7 +27,8 @@ impl Concealment {
     #[must_use]
     pub fn new(rate: u32) -> Concealment {
         let rate = rate as usize;
-        let length = 3 * rate * MAX_PERIOD_US / 1_000_000;
+        // The last 15 ms, and what lies up to that long before them.
+        let length = 2 * (rate * MAX_PERIOD_US / 1_000_000);
         Concealment {
             rate,
             history: vec![0; length],

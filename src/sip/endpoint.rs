@@ -271,6 +271,11 @@ impl Endpoint {
         self.servers.repeat(&mut self.core, now, server, out);
     }
 
+    /// The 2xx to an INVITE has its ACK, and is not repeated any more.
+    pub fn settle(&mut self, server: ServerId) {
+        self.servers.settle(server);
+    }
+
     /// The request of a transaction that has no final response yet.
     #[must_use]
     pub fn request(&self, server: ServerId) -> Option<&Message> {

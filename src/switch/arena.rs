@@ -15,10 +15,15 @@ const GENERATION_BITS: u32 = 30;
 /// So many things can be alive at once: what fits into [`INDEX_BITS`].
 pub(crate) const CAPACITY: usize = 1 << INDEX_BITS;
 
+/// Places in one block. A slab in one piece would be copied whenever it doubles, and stand in memory twice until the heap has
+/// given the first copy back.
+const BLOCK: usize = 32;
+
 /// A slab whose keys have a generation. All operations are O(1) but [`Arena::iter`], which goes by place.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    places: Vec<Place<T>>,
+    /// All full but the last.
+    blocks: Vec<Vec<Place<T>>>,
     free: Vec<u32>,
     /// Places of what was put in, taken out or lent for change since the last [`Arena::take_touched`], some more than once;
     /// `None`: nobody asks.
@@ -34,7 +39,7 @@ struct Place<T> {
 impl<T> Default for Arena<T> {
     fn default() -> Arena<T> {
         Arena {
-            places: Vec::new(),
+            blocks: Vec::new(),
             free: Vec::new(),
             touched: None,
         }
@@ -46,8 +51,8 @@ impl<T> Arena<T> {
     #[must_use]
     pub(crate) fn next_key(&self) -> Key<T> {
         let (index, generation) = match self.free.last() {
-            Some(&index) => (index, self.places[index as usize].generation),
-            None => (u32::try_from(self.places.len()).unwrap_or(u32::MAX), 0),
+            Some(&index) => (index, self.place(index).map_or(0, |place| place.generation)),
+            None => (u32::try_from(self.places()).unwrap_or(u32::MAX), 0),
         };
         Key::new(index, generation)
     }
@@ -56,10 +61,13 @@ impl<T> Arena<T> {
     pub(crate) fn insert(&mut self, content: T) -> Key<T> {
         debug_assert!(self.len() < CAPACITY);
         let key = self.next_key();
-        let content = Some(content);
         match self.free.pop() {
-            Some(index) => self.places[index as usize].content = content,
-            None => self.places.push(Place { generation: 0, content }),
+            Some(_) => {
+                if let Some(place) = self.place_mut(key) {
+                    place.content = Some(content);
+                }
+            }
+            None => self.push(content),
         }
         self.touch(key);
         key
@@ -78,7 +86,7 @@ impl<T> Arena<T> {
     /// The thing, if it is still there.
     #[must_use]
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
-        let place = self.places.get(key.index as usize)?;
+        let place = self.place(key.index)?;
         place.content.as_ref().filter(|_| place.generation == key.generation)
     }
 
@@ -92,11 +100,13 @@ impl<T> Arena<T> {
     pub(crate) fn pair_mut(&mut self, one: Key<T>, other: Key<T>) -> Option<(&mut T, &mut T)> {
         self.touch(one);
         self.touch(other);
-        let places = self
-            .places
-            .get_disjoint_mut([one.index as usize, other.index as usize])
-            .ok()?;
-        let [first, second] = places;
+        let (at, there) = (split(one.index), split(other.index));
+        let [first, second] = if at.0 == there.0 {
+            self.blocks.get_mut(at.0)?.get_disjoint_mut([at.1, there.1]).ok()?
+        } else {
+            let [block, other] = self.blocks.get_disjoint_mut([at.0, there.0]).ok()?;
+            [block.get_mut(at.1)?, other.get_mut(there.1)?]
+        };
         if first.generation != one.generation || second.generation != other.generation {
             return None;
         }
@@ -106,12 +116,12 @@ impl<T> Arena<T> {
     /// How many there are.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.places() - self.free.len()
     }
 
     /// All of them, by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
-        (0..).zip(&self.places).filter_map(|(index, place)| {
+        (0..).zip(self.blocks.iter().flatten()).filter_map(|(index, place)| {
             let content = place.content.as_ref()?;
             Some((Key::new(index, place.generation), content))
         })
@@ -138,11 +148,37 @@ impl<T> Arena<T> {
         }
     }
 
-    fn place_mut(&mut self, key: Key<T>) -> Option<&mut Place<T>> {
-        self.places
-            .get_mut(key.index as usize)
-            .filter(|place| place.generation == key.generation)
+    fn push(&mut self, content: T) {
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+            self.blocks.push(Vec::with_capacity(BLOCK));
+        }
+        let content = Some(content);
+        if let Some(block) = self.blocks.last_mut() {
+            block.push(Place { generation: 0, content });
+        }
     }
+
+    /// How many there are, full and free.
+    fn places(&self) -> usize {
+        let last = self.blocks.last().map_or(0, Vec::len);
+        self.blocks.len().saturating_sub(1) * BLOCK + last
+    }
+
+    fn place(&self, index: u32) -> Option<&Place<T>> {
+        let (block, at) = split(index);
+        self.blocks.get(block)?.get(at)
+    }
+
+    fn place_mut(&mut self, key: Key<T>) -> Option<&mut Place<T>> {
+        let (block, at) = split(key.index);
+        let place = self.blocks.get_mut(block)?.get_mut(at)?;
+        Some(place).filter(|place| place.generation == key.generation)
+    }
+}
+
+/// The block of a place, and where in it.
+fn split(index: u32) -> (usize, usize) {
+    (index as usize / BLOCK, index as usize % BLOCK)
 }
 
 impl<T> Key<T> {
@@ -250,6 +286,24 @@ mod tests {
         }
         assert_eq!(Key::unpack(key.pack() | 3 << 54), key);
         assert_eq!(arena.get(Key::unpack(key.pack())), Some(&69_999));
+    }
+
+    #[test]
+    fn things_stay_where_they_are_however_many_come() {
+        let mut arena = Arena::default();
+        let keys: Vec<_> = (0..1_000usize).map(|n| arena.insert(n)).collect();
+        let first: *const usize = arena.get(keys[0]).unwrap();
+        for (n, &key) in keys.iter().enumerate().skip(1).step_by(2) {
+            assert_eq!(arena.remove(key), Some(n));
+        }
+        let again: Vec<_> = (1_000..1_600).map(|n| arena.insert(n)).collect();
+        assert_eq!(arena.len(), 1_100);
+        assert_eq!(arena.get(keys[998]), Some(&998));
+        assert_eq!(arena.get(keys[999]), None);
+        assert_eq!(arena.get(again[599]), Some(&1_599));
+        assert_eq!(arena.pair_mut(keys[0], again[599]), Some((&mut 0, &mut 1_599)));
+        assert_eq!(arena.iter().count(), 1_100);
+        assert!(std::ptr::eq(first, arena.get(keys[0]).unwrap()), "it was moved");
     }
 
     #[test]

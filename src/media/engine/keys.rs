@@ -2,7 +2,7 @@
 
 use super::leg::{Accepted, Leg, NO_FORMAT, Route};
 use super::{Engine, Forward, Transmit, rewritten};
-use crate::dtmf::{Pulse, tone_of};
+use crate::dtmf::{Dialer, Pulse, tone_of};
 use crate::plan::{Audience, Codec, DtmfTo, LegId, PlayerId, Sound};
 use crate::rtp::header::HEADER;
 use clock::Mono;
@@ -89,7 +89,10 @@ impl Engine {
         let slot = *self.leg_slots.get(&id)?;
         let longest = self.legs[slot].own_key_format().map(|format| longest(format.codec));
         let duration = duration.min(longest.unwrap_or(duration));
-        let taken = self.legs[slot].dialer.dial(now, digits, duration);
+        let taken = self.legs[slot]
+            .dialer
+            .get_or_insert_default()
+            .dial(now, digits, duration);
         if !self.dialling.slots.contains(&slot) {
             self.dialling.slots.push(slot);
         }
@@ -98,7 +101,7 @@ impl Engine {
 
     /// When the next step of a press is due.
     pub(super) fn next_pulse(&self) -> Option<Mono> {
-        let due = |&slot: &usize| self.legs.get(slot)?.dialer.due();
+        let due = |&slot: &usize| self.legs.get(slot)?.dialer.as_ref()?.due();
         self.dialling.slots.iter().filter_map(due).min()
     }
 
@@ -106,10 +109,11 @@ impl Engine {
     pub(super) fn on_pulse(&mut self, now: Mono) {
         for at in (0..self.dialling.slots.len()).rev() {
             let slot = self.dialling.slots[at];
-            if self.legs[slot].dialer.due().is_none_or(|due| due > now) {
+            let is_due = |dialer: &&mut Box<Dialer>| dialer.due().is_some_and(|due| due <= now);
+            let Some(dialer) = self.legs[slot].dialer.as_mut().filter(is_due) else {
                 continue;
-            }
-            let pulse = self.legs[slot].dialer.advance(now);
+            };
+            let (pulse, is_done) = (dialer.advance(now), dialer.is_idle());
             if matches!(pulse, Pulse::Key { ends: true, .. }) {
                 self.end_key_tone(slot);
             }
@@ -118,7 +122,7 @@ impl Engine {
             } else {
                 self.sound_key(slot, pulse);
             }
-            if self.legs[slot].dialer.is_idle() {
+            if is_done {
                 self.dialling.slots.swap_remove(at);
             }
         }

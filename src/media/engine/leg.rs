@@ -18,6 +18,7 @@ use crate::rtp::outgoing::OutgoingStream;
 use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use crate::rtp::source::{Arrival, IncomingStream};
 use clock::Mono;
+use slab::Slab;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A device that sends sends this often: packets of 60 ms with jitter.
 const SENDS_WITHIN: Duration = Duration::from_millis(150);
+
+/// All of a worker, by their slots. Each has memory of its own, so that none is moved when others come.
+pub(super) type Legs = Slab<Box<Leg>>;
 
 pub(super) struct Leg {
     pub id: LegId,
@@ -54,7 +58,7 @@ pub(super) struct Leg {
     /// Where sound may go now; `None` on hold, before an address is known, or where nothing may be sent.
     pub rtp_to: Option<SocketAddr>,
     /// Keys it is yet to hear.
-    pub dialer: Dialer,
+    pub dialer: Option<Box<Dialer>>,
     /// Where its own keys go.
     pub keys_to: DtmfTo,
     /// The present press goes on to somebody as packets.
@@ -66,7 +70,7 @@ pub(super) struct Leg {
     rtp_latch: RtpLatch,
     rtcp_latch: RtcpLatch,
     rtcp_to: Option<SocketAddr>,
-    keys: KeyPresses,
+    keys: Option<Box<KeyPresses>>,
     media_timeout: Option<Duration>,
     heard_at: Mono,
     timed_out: bool,
@@ -129,7 +133,7 @@ impl Leg {
             levelled: false,
             transcode: false,
             rtp_to: None,
-            dialer: Dialer::default(),
+            dialer: None,
             keys_to: DtmfTo::default(),
             keys_pass: false,
             tones: media.inband_dtmf.then(Box::default),
@@ -138,7 +142,7 @@ impl Leg {
             rtp_latch: RtpLatch::new(latch, media.remote),
             rtcp_latch: RtcpLatch::new(media.remote_rtcp),
             rtcp_to: None,
-            keys: KeyPresses::default(),
+            keys: None,
             media_timeout,
             heard_at: now,
             timed_out: false,
@@ -339,7 +343,10 @@ impl Leg {
 
     /// A packet of key presses; says the press that ended with it.
     pub fn key_press(&mut self, now: Mono, accepted: &Accepted, payload: &[u8]) -> Option<Event> {
-        let press = self.keys.arrive(now, &accepted.header, payload)?;
+        let press = self
+            .keys
+            .get_or_insert_default()
+            .arrive(now, &accepted.header, payload)?;
         Some(self.pressed(press))
     }
 
@@ -467,7 +474,7 @@ impl Leg {
 
     /// What is due this second besides reports.
     pub fn watch(&mut self, now: Mono, events: &mut impl Extend<Event>) {
-        if let Some(press) = self.keys.overdue(now) {
+        if let Some(press) = self.keys.as_mut().and_then(|keys| keys.overdue(now)) {
             events.extend([self.pressed(press)]);
         }
         if let Some(press) = self.tones.as_mut().and_then(|tones| tones.overdue(now)) {

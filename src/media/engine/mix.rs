@@ -1,13 +1,12 @@
 //! What a room that mixes keeps between ticks: its working rate, its shared encoders, who is heard most.
 
 use super::input::Input;
-use super::leg::{Feed, Leg};
+use super::leg::{Feed, Leg, Legs};
 use super::output::{History, Output, OutputKey};
 use crate::codec::best_rate;
 use crate::event::Event;
 use crate::limiter::Limiter;
 use crate::plan::{Codec, LegId, Rate, RoomId};
-use slab::Slab;
 
 /// Ticks a change of rate waits for a moment in which nobody talks: three seconds.
 const MAX_RATE_WAIT: u16 = 150;
@@ -45,7 +44,7 @@ impl RoomMix {
     }
 
     /// What `to` heard of `from` in a relay goes on in the mix: all encoders begin where that ended.
-    pub fn go_on(&mut self, legs: &mut Slab<Leg>, from: usize, to: usize) {
+    pub fn go_on(&mut self, legs: &mut Legs, from: usize, to: usize) {
         let Some(leg) = legs.get_mut(from) else { return };
         let recent = std::mem::take(&mut leg.recent);
         let Some(frames) = leg.input.as_mut().map(|input| input.go_on_from(&recent)) else {
@@ -84,7 +83,7 @@ impl RoomMix {
     }
 
     /// Changes the rate, when nobody talks or when that has been waited for long enough.
-    pub fn adapt_rate(&mut self, members: &[(LegId, usize)], legs: &mut Slab<Leg>) {
+    pub fn adapt_rate(&mut self, members: &[(LegId, usize)], legs: &mut Legs) {
         if self.wanted == self.rate {
             self.waited = 0;
             return;
@@ -136,7 +135,7 @@ impl RoomMix {
     }
 
     /// Forgets encoders nobody shares any more. Members are enrolled anew after it.
-    pub fn forget_unused(&mut self, members: &[(LegId, usize)], legs: &Slab<Leg>) {
+    pub fn forget_unused(&mut self, members: &[(LegId, usize)], legs: &Legs) {
         let wanted = |key: OutputKey| {
             members.iter().any(|&(_, slot)| {
                 let leg = &legs[slot];

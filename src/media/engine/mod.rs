@@ -34,7 +34,7 @@ use clock::Mono;
 use hashbrown::HashMap;
 use input::Input;
 use keys::Dialling;
-use leg::{Accepted, Feed, Leg, NO_FORMAT, Route};
+use leg::{Accepted, Feed, Leg, Legs, NO_FORMAT, Route};
 use listen::Listeners;
 use player::Player;
 use room::{Hears, Room};
@@ -105,7 +105,7 @@ pub struct EngineStats {
 pub struct Engine {
     config: EngineConfig,
     random: Box<dyn FnMut() -> u64 + Send>,
-    legs: Slab<Leg>,
+    legs: Legs,
     rooms: Slab<Room>,
     leg_slots: HashMap<LegId, usize>,
     room_slots: HashMap<RoomId, usize>,
@@ -134,7 +134,7 @@ impl Engine {
         Engine {
             config,
             random,
-            legs: Slab::new(),
+            legs: Legs::new(),
             rooms: Slab::new(),
             leg_slots: HashMap::new(),
             room_slots: HashMap::new(),
@@ -439,7 +439,7 @@ impl Engine {
         }
         let slot = self
             .legs
-            .insert(Leg::new(now, open, room, &self.config, &mut self.random));
+            .insert(Box::new(Leg::new(now, open, room, &self.config, &mut self.random)));
         self.ports[port] = u32::try_from(slot).ok();
         self.leg_slots.insert(id, slot);
         self.rooms[room].join(id, slot);
@@ -551,7 +551,7 @@ impl Engine {
 }
 
 /// Ends every relay of a room; returns from and to of each.
-fn end_relays(room: &Room, legs: &mut Slab<Leg>) -> SmallVec<[(usize, usize); 2]> {
+fn end_relays(room: &Room, legs: &mut Legs) -> SmallVec<[(usize, usize); 2]> {
     let mut relayed = SmallVec::new();
     for &(_, slot) in &room.members {
         if let Route::Relay { to, .. } = std::mem::replace(&mut legs[slot].route, Route::Nowhere) {
@@ -562,7 +562,7 @@ fn end_relays(room: &Room, legs: &mut Slab<Leg>) -> SmallVec<[(usize, usize); 2]
 }
 
 /// What was not yet mixed for the member in slot `to` goes to it as it came, before what is relayed from now on.
-fn pass_on(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, to: usize) {
+fn pass_on(room: &Room, legs: &Legs, outbox: &mut Outbox, to: usize) {
     for &(_, slot) in &room.members {
         let from = &legs[slot];
         if let Route::Relay { to: there, pts } = &from.route
@@ -574,7 +574,7 @@ fn pass_on(room: &Room, legs: &Slab<Leg>, outbox: &mut Outbox, to: usize) {
 }
 
 /// Prepares every member for a mix, or puts away what a mix needed.
-fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool, relayed: &[(usize, usize)]) {
+fn mix_or_end(room: &mut Room, legs: &mut Legs, mixes: bool, relayed: &[(usize, usize)]) {
     let before = std::mem::replace(&mut room.mixes, mixes);
     if !mixes {
         room.members.iter().for_each(|&(_, slot)| legs[slot].end_input());
@@ -599,7 +599,7 @@ fn mix_or_end(room: &mut Room, legs: &mut Slab<Leg>, mixes: bool, relayed: &[(us
 }
 
 /// Lets the packets of `from` go to `to`, unless they go to another already or `to` could not play them.
-fn relay(legs: &mut Slab<Leg>, from: usize, to: usize) -> Feed {
+fn relay(legs: &mut Legs, from: usize, to: usize) -> Feed {
     let (here, there) = (&legs[from], &legs[to]);
     let taken = matches!(here.route, Route::Relay { .. });
     let mute = (here.transcode || !here.shares_codec_with(there)) && there.sound_format().is_some();

@@ -4,7 +4,7 @@
 //! each talker hears it without itself. Members with edges or sounds of their own are summed one by one.
 
 use super::input::{Input, Treatment};
-use super::leg::{Feed, Leg};
+use super::leg::{Feed, Leg, Legs};
 use super::mix::RoomMix;
 use super::output::{Output, Payload};
 use super::room::Room;
@@ -18,7 +18,6 @@ use crate::rtp::RtpHeader;
 use crate::rtp::header::HEADER;
 use crate::srtp::MAX_GROWTH;
 use clock::Mono;
-use slab::Slab;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -267,13 +266,7 @@ fn advance_players(room: &mut Room, rate: Rate, streams: &mut Streams, events: &
 }
 
 /// Decodes every member that can be heard and notes who talks.
-fn advance_members(
-    room: &Room,
-    mix: &mut RoomMix,
-    legs: &mut Slab<Leg>,
-    heard: &mut Heard,
-    events: &mut VecDeque<Event>,
-) {
+fn advance_members(room: &Room, mix: &mut RoomMix, legs: &mut Legs, heard: &mut Heard, events: &mut VecDeque<Event>) {
     let pair = room.members.len() == 2;
     let fax = |slot: usize| legs[slot].input.as_deref().is_some_and(Input::is_fax);
     let how = Treatment {
@@ -316,7 +309,7 @@ fn advance_members(
 }
 
 /// Whose relay became a mix waits until its source is heard there: silence between would be a hole in a word.
-fn still_held(legs: &Slab<Leg>, slot: usize) -> Option<(usize, u8)> {
+fn still_held(legs: &Legs, slot: usize) -> Option<(usize, u8)> {
     let (from, left) = legs[slot].sending.hold?;
     let begun = legs
         .get(from)
@@ -329,7 +322,7 @@ fn still_held(legs: &Slab<Leg>, slot: usize) -> Option<(usize, u8)> {
 struct Turn<'a> {
     room: &'a Room,
     mix: &'a mut RoomMix,
-    legs: &'a mut Slab<Leg>,
+    legs: &'a mut Legs,
     sent: &'a mut Sent,
     steps: u32,
 }

@@ -90,8 +90,8 @@ pub struct Agreed {
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
     rtcp_mux: bool,
-    srtp: Option<KeyPair>,
-    video: Option<Video>,
+    srtp: Option<Box<KeyPair>>,
+    video: Option<Box<Video>>,
 }
 
 /// A format with its number in each direction (they may differ: RFC 3264 section 5.1).
@@ -132,9 +132,9 @@ pub struct Negotiation {
     state: State,
     agreed: Option<Agreed>,
     policy: SrtpPolicy,
-    keys: Option<OurKeys>,
+    keys: Option<Box<OurKeys>>,
     /// Our line of the SRTP that is in use.
-    crypto: Option<Crypto>,
+    crypto: Option<Box<Crypto>>,
     /// Where video comes in, if it may.
     video_port: Option<u16>,
 }
@@ -178,7 +178,7 @@ struct Ours {
     formats: Vec<SdpFormat>,
     direction: Direction,
     crypto: Vec<Crypto>,
-    video: Option<Video>,
+    video: Option<Box<Video>>,
 }
 
 /// Whose format parameters an answer tells: they say what is wanted of packets sent to the answerer.
@@ -215,7 +215,7 @@ struct Theirs {
     /// Usable keys; empty where they may not be spoken of.
     crypto: Vec<Crypto>,
     /// What could be relayed beside.
-    video: Option<Video>,
+    video: Option<Box<Video>>,
 }
 
 impl Negotiation {
@@ -241,7 +241,7 @@ impl Negotiation {
     /// How to deal with SRTP; before the first offer. `random` is a CSPRNG in a node: our keys come from it.
     pub fn secure(&mut self, policy: SrtpPolicy, random: &mut dyn FnMut() -> u64) {
         self.policy = policy;
-        self.keys = policy.allowed.then(|| OurKeys::generate(random));
+        self.keys = policy.allowed.then(|| Box::new(OurKeys::generate(random)));
     }
 
     /// The device offers. Answer with [`Negotiation::answer`] or [`Negotiation::relay_answer`].
@@ -256,7 +256,7 @@ impl Negotiation {
         }
         let at = self.choose(offer)?;
         let mut theirs = self.read(offer, at)?;
-        theirs.video = self.video_of(offer, at, !theirs.crypto.is_empty());
+        theirs.video = self.video_of(offer, at, !theirs.crypto.is_empty()).map(Box::new);
         self.remember(&theirs.formats);
         self.state = State::Asked(theirs);
         Ok(())
@@ -276,7 +276,11 @@ impl Negotiation {
             return Err(OfferAnswerError::NoAudio);
         }
         let mut theirs = self.read(answer, ours.at)?;
-        theirs.video = ours.video.as_ref().and_then(|video| video.answered(answer));
+        theirs.video = ours
+            .video
+            .as_ref()
+            .and_then(|video| video.answered(answer))
+            .map(Box::new);
         let (crypto, srtp) = self.answered_keys(ours, &theirs)?;
         let formats = matched(&ours.formats, &theirs.formats);
         if !formats.iter().any(|agreed| agreed.format.codec().is_sound()) {
@@ -287,7 +291,7 @@ impl Negotiation {
         self.lines = ours.lines.clone();
         self.sound_at = Some(ours.at);
         let answered = Some(ours.clone());
-        self.crypto = crypto;
+        self.crypto = crypto.map(Box::new);
         self.state = State::Stable { answered };
         Ok(())
     }
@@ -316,7 +320,7 @@ impl Negotiation {
             formats.extend(SdpFormat::of(Codec::TelephoneEvent(8_000)));
         }
         let may = |from: &Negotiation| from.video_port.is_some();
-        let video = theirs.video.clone().filter(|_| may(self) && may(from));
+        let video = theirs.video.as_deref().filter(|_| may(self) && may(from)).cloned();
         self.send_offer(&formats, theirs.direction, theirs.ptime_ms, theirs.maxptime_ms, video)
     }
 
@@ -444,7 +448,7 @@ impl Negotiation {
             ptime_ms: agreed.ptime_ms.unwrap_or(0),
             maxptime_ms: agreed.maxptime_ms.unwrap_or(0),
             opus: agreed.opus(),
-            srtp: agreed.srtp.clone().map(Box::new),
+            srtp: agreed.srtp.clone(),
             video: false,
             inband_dtmf: false,
         })
@@ -495,7 +499,7 @@ impl Negotiation {
             formats,
             direction,
             crypto,
-            video,
+            video: video.map(Box::new),
         });
         Ok(self.describe(&all, taken))
     }
@@ -531,7 +535,7 @@ impl Negotiation {
             theirs.rtcp_mux,
         );
         stream.attributes.extend(crypto.as_ref().map(Crypto::attribute));
-        self.crypto = crypto;
+        self.crypto = crypto.map(Box::new);
         let given = |format: SdpFormat| {
             let offered = theirs.formats.iter().find(|offered| offered.pt == format.pt);
             SdpFormat {
@@ -548,7 +552,7 @@ impl Negotiation {
             .collect();
         let at = theirs.at;
         let (said, video) = video.unzip();
-        theirs.video = video;
+        theirs.video = video.map(Box::new);
         said.iter().for_each(|video| video.enter(lines));
         let taken = [Some((at, stream)), self.shown(said.as_ref())];
         self.agreed = Some(theirs.agreed(agreed, direction, srtp));
@@ -702,7 +706,7 @@ impl Theirs {
             remote: self.remote,
             remote_rtcp: self.remote_rtcp,
             rtcp_mux: self.rtcp_mux,
-            srtp,
+            srtp: srtp.map(Box::new),
             video: self.video,
         }
     }

@@ -75,8 +75,12 @@ impl Servers {
     pub fn handle_ack(&mut self, core: &mut Core, now: Mono, key: &Key, out: &mut impl Sink) -> bool {
         let Some(index) = self.find(key) else { return true };
         let mut effects = Effects::new();
-        if let Machine::Invite(machine) = &mut self.slab[index as usize].machine {
+        let entry = &mut self.slab[index as usize];
+        if let Machine::Invite(machine) = &mut entry.machine {
             machine.handle_ack(now, &core.times, &mut effects);
+            if machine.is_confirmed() {
+                entry.response = None;
+            }
         }
         self.obey(core, now, index, &effects, out);
         effects.contains(&Effect::Deliver)
@@ -250,6 +254,12 @@ impl Servers {
             .is_some_and(|e| matches!(&e.machine, Machine::Invite(m) if m.is_accepted()));
         if accepted {
             self.obey(core, now, id.index, &[Effect::Retransmit], out);
+        }
+    }
+
+    pub fn settle(&mut self, id: ServerId) {
+        if let Some(entry) = self.entry(id).filter(|entry| entry.machine.is_accepted()) {
+            entry.response = None;
         }
     }
 

@@ -35,12 +35,12 @@ impl Session {
             let at = cx.now + cx.endpoint.lifetime().saturating_sub(longest);
             (cx.endpoint.set_timer(at, self.owner, timer::OWED), at)
         });
-        self.owes_ack = Some(Owed {
+        self.owes_ack = Some(Box::new(Owed {
             cseq: message.cseq(),
             client,
             offer: Body::of(message).filter(|_| wants_answer),
             limit,
-        });
+        }));
     }
 
     pub(super) fn on_owed(&mut self, cx: &mut Cx<'_, impl Sink>) {
@@ -64,8 +64,8 @@ impl Session {
         let mut draft = dialog.ack(owed.cseq);
         draft.body = answer;
         cx.send_ack(dialog, &draft);
-        let Owed { cseq, client, .. } = owed;
-        self.acked = Some(Acked { cseq, client, draft });
+        let Owed { cseq, client, .. } = *owed;
+        self.acked = Some(Box::new(Acked { cseq, client, draft }));
     }
 
     /// The session ends; 2xx of its last INVITE may still come, and each of them wants an ACK.
@@ -73,7 +73,7 @@ impl Session {
         let (Phase::Talking(dialog) | Phase::Leaving(super::session::Leaving { dialog, .. })) = &self.phase else {
             return;
         };
-        let last = self.acked.take().map(|Acked { client, draft, .. }| (client, draft));
+        let last = self.acked.take().map(|acked| (acked.client, acked.draft));
         let sent = match &self.exchange {
             Exchange::Sent { client, cseq, attempt } if attempt.method == Method::Invite => {
                 Some((*client, dialog.ack(*cseq)))
@@ -136,6 +136,7 @@ impl Session {
     pub(super) fn on_acknowledged(&mut self, cx: &mut Cx<'_, impl Sink>, ack: Option<&Message>) {
         let Some(unacked) = self.unacked.take() else { return };
         cx.endpoint.cancel_timer(unacked.alarm);
+        cx.endpoint.settle(unacked.server);
         let body = ack.and_then(Body::of);
         match ack {
             _ if unacked.first => self.tell(cx, Event::Acked { body }),

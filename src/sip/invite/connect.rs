@@ -212,7 +212,7 @@ impl Session {
             return;
         };
         let (same, cseq) = (dialog.id().remote() == message.to_tag(), message.cseq());
-        match &self.acked {
+        match self.acked.as_deref() {
             Some(Acked { cseq: last, draft, .. }) if same && cseq == *last => cx.send_ack(dialog, draft),
             Some(Acked { cseq: last, .. }) if same && cseq < *last => cx.send_ack(dialog, &dialog.ack(cseq)),
             _ if !same && self.is_caller && cseq == self.first_cseq => self.turn_away(cx, flow, message),

@@ -37,19 +37,19 @@ impl Session {
         if self.offer_pending() {
             return Err(Refused::Pending);
         }
-        let attempt = Attempt {
+        let attempt = Box::new(Attempt {
             method: Method::Invite,
             headers: headers.clone(),
             offer,
             refused: 0,
             is_refresh: false,
-        };
+        });
         self.attempt(&mut Cx { now, endpoint, out }, attempt);
         Ok(())
     }
 
     /// Sends a re-INVITE or UPDATE.
-    pub(super) fn attempt(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: Attempt) {
+    pub(super) fn attempt(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: Box<Attempt>) {
         let mut headers = Headers::new();
         self.introduce(&mut headers);
         self.ask_expiry(&mut headers);
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// Two offers have met. Who owns the Call-ID waits longer, so that they do not meet again (section 14.1).
-    fn back_off(&mut self, cx: &mut Cx<'_, impl Sink>, mut attempt: Attempt) {
+    fn back_off(&mut self, cx: &mut Cx<'_, impl Sink>, mut attempt: Box<Attempt>) {
         attempt.refused += 1;
         // Units of 10 ms: 2.1 to 4 s, or 0 to 2 s.
         let units = if self.is_caller {
@@ -149,10 +149,10 @@ impl Session {
         self.set_retry(cx, attempt, Duration::from_millis(units * 10));
     }
 
-    fn set_retry(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: Attempt, after: Duration) {
+    fn set_retry(&mut self, cx: &mut Cx<'_, impl Sink>, attempt: Box<Attempt>, after: Duration) {
         let at = cx.now + after;
         let alarm = cx.endpoint.set_timer(at, self.owner, timer::RETRY);
-        self.retry = Some(Retry { attempt, alarm, at });
+        self.retry = Some(Box::new(Retry { attempt, alarm, at }));
     }
 
     pub(super) fn on_retry(&mut self, cx: &mut Cx<'_, impl Sink>) {

@@ -27,13 +27,13 @@ pub struct Session {
     pub(super) phase: Phase,
     pub(super) exchange: Exchange,
     /// A 2xx of theirs has no ACK yet: ours, or our TU's if it has to answer an offer.
-    pub(super) owes_ack: Option<Owed>,
+    pub(super) owes_ack: Option<Box<Owed>>,
     /// An offer of ours that met theirs (491) and is tried again.
-    pub(super) retry: Option<Retry>,
+    pub(super) retry: Option<Box<Retry>>,
     /// A 2xx of ours without its ACK.
     pub(super) unacked: Option<Unacked>,
     /// The ACK to the last 2xx of theirs, for when that comes again.
-    pub(super) acked: Option<Acked>,
+    pub(super) acked: Option<Box<Acked>>,
     /// Forks that answered after another one had: tags of dialogs that were ended as soon as they began.
     pub(super) strangers: Vec<Box<[u8]>>,
     /// The TU has closed, but BYE has to wait for the ACK to our first 2xx (section 15): its headers.
@@ -113,7 +113,7 @@ pub(super) enum Exchange {
     Sent {
         client: ClientId,
         cseq: u32,
-        attempt: Attempt,
+        attempt: Box<Attempt>,
     },
     /// Theirs awaits our TU.
     Received {
@@ -138,7 +138,7 @@ pub(super) struct Attempt {
 
 #[derive(Debug)]
 pub(super) struct Retry {
-    pub attempt: Attempt,
+    pub attempt: Box<Attempt>,
     pub alarm: Alarm,
     pub at: Mono,
 }

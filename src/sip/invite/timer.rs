@@ -184,13 +184,13 @@ impl Session {
         if method == Method::Invite && offer.is_none() {
             return;
         }
-        let attempt = Attempt {
+        let attempt = Box::new(Attempt {
             method,
             headers: Headers::new(),
             offer,
             refused: 0,
             is_refresh: true,
-        };
+        });
         self.attempt(cx, attempt);
     }
 }

@@ -34,13 +34,13 @@ impl Session {
         if busy || offer.is_some() && self.offer_pending() {
             return Err(Refused::Pending);
         }
-        let attempt = Attempt {
+        let attempt = Box::new(Attempt {
             method: Method::Update,
             headers: headers.clone(),
             offer,
             refused: 0,
             is_refresh: false,
-        };
+        });
         self.attempt(&mut Cx { now, endpoint, out }, attempt);
         Ok(())
     }

@@ -117,6 +117,11 @@ impl InviteServer {
         matches!(self.state, State::Accepted { .. })
     }
 
+    /// Refused, and the refusal has its ACK: it is not sent again.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        matches!(self.state, State::Confirmed { .. })
+    }
+
     fn terminate(&mut self, out: &mut Effects) {
         out.push(Effect::Terminated);
         self.state = State::Terminated;

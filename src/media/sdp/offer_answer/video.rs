@@ -190,13 +190,13 @@ impl Negotiation {
     /// What the engine needs to know of the video that was agreed; `None` without.
     #[must_use]
     pub fn video_media(&self) -> Option<LegMedia> {
-        self.agreed.as_ref()?.video.as_ref().map(Video::media)
+        self.agreed.as_ref()?.video.as_deref().map(Video::media)
     }
 
     /// The video of the open offer, where it can be passed on.
     pub(super) fn asked_video(&self) -> Option<&Video> {
         match &self.state {
-            State::Asked(theirs) => theirs.video.as_ref(),
+            State::Asked(theirs) => theirs.video.as_deref(),
             _ => None,
         }
     }
