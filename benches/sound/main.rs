@@ -4,7 +4,8 @@
 //! time. `scripts/compare` runs both.
 //!
 //! One line of tab-separated figures per run:
-//! `label members talkers seconds cpu_ms_per_member_s deficit_% late_% gaps heard_% false_heard delay_p50_ms delay_p99_ms load_cpu_% rss_kib_per_member`
+//! `label members talkers seconds cpu_ms_per_member_s deficit_% late_% gaps heard_% false_heard delay_p50_ms delay_p99_ms load_cpu_% rss_kib_per_member
+//! anon_kib_per_member`
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a command-line tool of the bench
 
@@ -139,7 +140,7 @@ fn run(load: &Load) {
     let seconds = heard.elapsed.as_secs_f64();
     let members = load.members as f64;
     println!(
-        "{}\t{}\t{}\t{seconds:.1}\t{:.4}\t{:.3}\t{:.3}\t{}\t{:.1}\t{}\t{:.1}\t{:.1}\t{:.0}\t{:.1}",
+        "{}\t{}\t{}\t{seconds:.1}\t{:.4}\t{:.3}\t{:.3}\t{}\t{:.1}\t{}\t{:.1}\t{:.1}\t{:.0}\t{:.1}\t{:.1}",
         load.label,
         load.members,
         load.talkers_in_room(),
@@ -153,5 +154,6 @@ fn run(load: &Load) {
         report.delay_p99_ms,
         (mine.cpu_ns - own.cpu_ns) as f64 / 1e7 / seconds,
         after.rss_kib.saturating_sub(empty.rss_kib) as f64 / members,
+        after.anon_kib.saturating_sub(empty.anon_kib) as f64 / members,
     );
 }

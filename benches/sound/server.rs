@@ -2,12 +2,14 @@
 
 use std::fs;
 
-/// CPU time so far and resident memory of its own: pages of the program's file that are read for the first time while the load runs
-/// are nobody's.
+/// CPU time so far and resident memory.
 #[derive(Copy, Clone, Default)]
 pub struct Usage {
     pub cpu_ns: u64,
+    /// `VmRSS`: with pages of the program's file that were read for the first time.
     pub rss_kib: u64,
+    /// `RssAnon`: without.
+    pub anon_kib: u64,
 }
 
 impl Usage {
@@ -15,7 +17,8 @@ impl Usage {
     pub fn of(pids: &[u32]) -> Usage {
         pids.iter().fold(Usage::default(), |sum, &pid| Usage {
             cpu_ns: sum.cpu_ns + cpu_ns(pid),
-            rss_kib: sum.rss_kib + rss_kib(pid),
+            rss_kib: sum.rss_kib + resident_kib(pid, "VmRSS:"),
+            anon_kib: sum.anon_kib + resident_kib(pid, "RssAnon:"),
         })
     }
 }
@@ -40,8 +43,8 @@ fn ticks(pid: u32) -> u64 {
     fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum()
 }
 
-fn rss_kib(pid: u32) -> u64 {
+fn resident_kib(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with(name)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
