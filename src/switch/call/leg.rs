@@ -356,3 +356,15 @@ impl Leg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_and_its_call_take_no_more_memory_than_they_must() {
+        let (leg, interaction) = (size_of::<Leg>(), size_of::<Interaction>());
+        assert!(leg <= 1_400, "{leg} bytes");
+        assert!(interaction <= 960, "{interaction} bytes");
+    }
+}

@@ -159,6 +159,26 @@ fn only_the_user_repeats_a_success_and_gets_its_ack() {
 }
 
 #[test]
+fn a_success_that_has_its_ack_is_not_kept() {
+    let mut b = Bench::new();
+    let server = b.accept(&request("INVITE", "z9hG4bK1"));
+    b.endpoint.settle(server);
+    assert!(b.respond(server, 200));
+    assert_eq!(b.sent(), ["SIP/2.0 100 Trying", "SIP/2.0 200 OK"]);
+    b.endpoint.repeat(b.now, server, &mut b.out);
+    assert_eq!(b.sent(), ["SIP/2.0 200 OK"]);
+    b.endpoint.settle(server);
+    b.endpoint.repeat(b.now, server, &mut b.out);
+    assert_eq!(b.sent(), [""; 0]);
+    assert_eq!(
+        b.at(20_000).receive(udp(PEER), &request("INVITE", "z9hG4bK1")).sent(),
+        [""; 0],
+        "it is no new one"
+    );
+    b.ends();
+}
+
+#[test]
 fn a_slow_user_is_covered_by_100_when_rfc_4320_allows_it_and_given_up_in_the_end() {
     let mut b = Bench::new();
     let server = b.accept(&request("MESSAGE", "z9hG4bK1"));
