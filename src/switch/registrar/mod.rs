@@ -41,6 +41,8 @@ const SIPS_PORT: u16 = 5061;
 #[derive(Debug)]
 pub(crate) struct Registrar {
     records: Slab<Record>,
+    /// Places in it that have been in use: there is nothing behind them.
+    places: usize,
     by_aor: HashTable<u32>,
     /// Records reached through a stream, by its connection number.
     by_connection: HashMap<u64, SmallVec<[u32; 1]>, RandomState>,
@@ -98,6 +100,7 @@ impl Registrar {
         let room = room(&core.config);
         Registrar {
             records: Slab::with_capacity(room),
+            places: 0,
             by_aor: HashTable::with_capacity(room),
             by_connection: HashMap::with_hasher(core.hasher.clone()),
             watched: HashMap::with_hasher(core.hasher.clone()),
@@ -212,6 +215,7 @@ impl Registrar {
         let entry = self.records.vacant_entry();
         // A slab of bindings is bounded by `limits.max_bindings`, far below 2^32.
         let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        self.places = self.places.max(entry.key() + 1);
         let alarm = core
             .endpoint
             .set_timer(deadline, Room::Registrar.owner(u64::from(index)), 0);

@@ -72,7 +72,7 @@ impl Registrar {
     /// Asks all contacts of the next record; how many.
     fn ask_next(&mut self, core: &mut Core, now: Now) -> u64 {
         let place = self.round.next;
-        self.round.next = if place >= self.records.capacity() { 0 } else { place + 1 };
+        self.round.next = if place >= self.places { 0 } else { place + 1 };
         let Some(record) = self.records.get(place) else {
             return 0;
         };
