@@ -170,6 +170,8 @@ impl Im {
         let Some(delivery) = self.deliveries.get_mut(&number) else {
             return;
         };
+        // Its session has heard that it is stored, and nothing since.
+        let is_late = !delivery.is_taken && delivery.owner.is_none();
         delivery.is_taken = true;
         delivery.owed.retain(|owed| **owed != *device);
         let letter = &delivery.letter;
@@ -187,6 +189,9 @@ impl Im {
                 self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), device);
             }
             return self.note_delivered(cx, (id, &from, &to), is_news);
+        }
+        if is_late {
+            post::tell_session(cx, (text, id), &to, None);
         }
         if !delivery.owed.is_empty() {
             self.on_taken_by_one(cx, number, device);

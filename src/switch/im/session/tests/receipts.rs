@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::im::tests::notices::{CPIM, envelope, report, send, told};
+use crate::testing::OnMessage;
 use sip::body::cpim::Cpim;
 use sip::body::imdn::{Mark, Marks};
 use sip::{Message, Method};
@@ -153,6 +154,22 @@ fn a_text_that_was_stored_for_a_phone_counts_when_it_takes_it() {
 }
 
 #[test]
+fn a_text_that_a_phone_takes_after_it_was_stored_counts_too() {
+    let mut desk = Desk::with(&["1000"]);
+    let jim = desk.phone("1001");
+    let session = desk.invite("1000", "1001", "hello");
+    desk.run_s(1);
+    desk.world.phones[jim].on_message = OnMessage::Ignore;
+    desk.say("1000", session, "slow");
+    desk.run_s(10);
+    assert_eq!(marks(&mut desk, "1000", session, "1001"), (1, 0));
+    desk.world.phones[jim].on_message = OnMessage::Take;
+    desk.run_s(5);
+    assert_eq!(marks(&mut desk, "1000", session, "1001"), (2, 0));
+    assert_eq!(desk.world.phones[jim].texts(), ["hello", "slow"]);
+}
+
+#[test]
 fn what_a_page_was_told_and_did_not_confirm_is_not_said_to_have_come_because_a_phone_took_what_followed() {
     let mut desk = Desk::with(&["1001"]);
     let kate = desk.phone_that_takes("1000", CPIM);
@@ -278,9 +295,9 @@ fn a_phone_hears_of_each_other_phone_and_page_of_the_session() {
     let twice = [Mark::Delivered, Mark::Delivered, Mark::Displayed, Mark::Displayed];
     assert_eq!(heard, twice.map(|mark| of("a1", mark)));
     // What a phone refuses has failed, and does not come with the next one that it takes.
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Refuse(413);
+    desk.world.phones[jim].on_message = OnMessage::Refuse(413);
     say(kate, &mut desk, "1001", "a2", "too long");
-    desk.world.phones[jim].on_message = crate::testing::OnMessage::Take;
+    desk.world.phones[jim].on_message = OnMessage::Take;
     say(kate, &mut desk, "1001", "a3", "short");
     let of_two: Vec<_> = told(&desk.world, kate)
         .into_iter()
