@@ -350,7 +350,8 @@ pub fn letters_arrive(world: &mut World) {
 fn waiting(world: &World) -> impl Iterator<Item = &StoredMessage> {
     let is_refused = |one: &StoredMessage| {
         let text = world.store.text_of(one.id);
-        text.is_some_and(|text| world.ledger.is_refused_by_all(text))
+        let devices_of = |reader| (reader..world.phones.len()).step_by(world.users).collect();
+        text.is_some_and(|text| world.ledger.is_refused_by_all(text, devices_of))
     };
     world.store.messages().filter(move |one| !is_refused(one))
 }

@@ -45,6 +45,8 @@ pub struct Ledger {
     devices: HashMap<(String, usize), String>,
     /// Which device has refused which letter.
     refused: HashSet<(String, usize)>,
+    /// Those of them that it will not take later.
+    refused_for_good: HashSet<(String, usize)>,
     /// The last letter of each sender that each device got for the first time.
     last_of_sender: HashMap<(usize, usize), String>,
     /// Letters that were said in sessions.

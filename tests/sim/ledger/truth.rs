@@ -138,16 +138,21 @@ impl Ledger {
     pub fn on_refused(&mut self, id: &str, (device, user): (usize, usize), status: u16) {
         self.count(&format!("a device refuses {status}"));
         self.refused.insert((id.to_owned(), device));
+        if matches!(status, 415 | 488) {
+            self.refused_for_good.insert((id.to_owned(), device));
+        }
         self.talk.on_refused(id, user, matches!(status, 415 | 488));
         if let Some(letter) = self.letters.get_mut(id) {
             letter.truth.refused = true;
         }
     }
 
-    /// Whether devices have refused a letter, and none has it: it waits for another one until it is given up.
-    pub fn is_refused_by_all(&self, id: &str) -> bool {
+    /// Whether all devices of its reader have refused a letter for good: it waits for another one until it is given up. One of
+    /// them may have taken an earlier copy all the same, of which the switch that runs knows nothing.
+    pub fn is_refused_by_all(&self, id: &str, devices_of: impl Fn(usize) -> Vec<usize>) -> bool {
+        let has_refused = |device: usize| self.refused_for_good.contains(&(id.to_owned(), device));
         let letter = self.letters.get(id);
-        letter.is_some_and(|letter| letter.truth.refused && letter.taken.is_none())
+        letter.is_some_and(|letter| devices_of(letter.reader).into_iter().all(has_refused))
     }
 
     /// Whether this device has this letter already.
