@@ -55,7 +55,7 @@ impl Users {
     }
 
     /// All of them, in the order of the configuration.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &User> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &User> {
         self.list.iter()
     }
 

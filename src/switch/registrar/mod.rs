@@ -101,7 +101,8 @@ impl Registrar {
         Registrar {
             records: Slab::with_capacity(room),
             places: 0,
-            by_aor: HashTable::with_capacity(room),
+            // One place for each user: places of a table with more room than that are too far apart for the caches.
+            by_aor: HashTable::with_capacity(room.min(core.users.iter().len())),
             by_connection: HashMap::with_hasher(core.hasher.clone()),
             watched: HashMap::with_hasher(core.hasher.clone()),
             hasher: core.hasher.clone(),
