@@ -65,6 +65,8 @@ pub(crate) struct Restoring {
     /// Answers that came meanwhile: what they are about rests on the bindings. One for each question.
     later: VecDeque<(Wanted, StoreReply)>,
     held: VecDeque<Input>,
+    /// Patience was over while bindings were being taken in: nobody is served by half a registrar.
+    is_urgent: bool,
     is_over: bool,
 }
 
@@ -80,6 +82,7 @@ impl Restoring {
             bindings: None,
             later: VecDeque::new(),
             held: VecDeque::new(),
+            is_urgent: false,
             is_over: false,
         };
         restoring.ask(core, Wanted::Bindings);
@@ -188,21 +191,22 @@ impl Switch {
 
     /// The next of the bindings; after the last of them the answers that came meanwhile. Messages have their turn between.
     fn take_in_bindings(&mut self, now: Now) {
-        let Some(bindings) = &mut self.restoring.bindings else {
-            return;
-        };
-        let lot = bindings.by_ref().take(BINDINGS_PER_STEP);
-        self.registrar.restore(&mut self.core, now, lot);
-        if bindings.len() > 0 {
-            let more = Room::Switch.owner(timer::MORE);
-            self.core.endpoint.set_timer(now.mono, more, 0);
-            return;
+        // Set before anything is done: after a panic it goes on with the next.
+        let more = Room::Switch.owner(timer::MORE);
+        let more = self.core.endpoint.set_timer(now.mono, more, 0);
+        if let Some(bindings) = &mut self.restoring.bindings {
+            let lot = bindings.by_ref().take(BINDINGS_PER_STEP);
+            self.registrar.restore(&mut self.core, now, lot);
+            if bindings.len() > 0 {
+                return;
+            }
+            self.restoring.bindings = None;
+            self.registrar.on_restored(&mut self.core, now);
         }
-        self.restoring.bindings = None;
-        self.registrar.on_restored(&mut self.core, now);
         while let Some((wanted, reply)) = self.restoring.later.pop_front() {
             self.take_in(now, wanted, reply);
         }
+        self.core.endpoint.cancel_timer(more);
     }
 
     fn release_if_complete(&mut self, now: Now) {
@@ -211,12 +215,14 @@ impl Switch {
         if is_complete {
             self.im.on_restored(cx!(self, now));
             self.release(now);
+        } else if restoring.is_urgent && restoring.bindings.is_none() {
+            self.release(now);
         }
     }
 
     /// Goes on without the store's answers, or with them.
     fn release(&mut self, now: Now) {
-        self.restoring.is_over = true;
+        (self.restoring.is_over, self.restoring.is_urgent) = (true, false);
         for input in std::mem::take(&mut self.restoring.held) {
             self.take(now, input);
             self.settle(now);
@@ -226,6 +232,7 @@ impl Switch {
     /// A timer of [`Room::Switch`].
     pub(crate) fn on_restore_timer(&mut self, now: Now, number: u64) {
         match number {
+            timer::PATIENCE if self.restoring.bindings.is_some() => self.restoring.is_urgent = !self.restoring.is_over,
             timer::PATIENCE if !self.restoring.is_over => {
                 tracing::error!("the store does not answer: going on without what it holds");
                 self.release(now);

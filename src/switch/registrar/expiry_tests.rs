@@ -52,15 +52,15 @@ struct Site {
 impl Site {
     /// A switch that knows of so many bindings with a minute left.
     fn new() -> Site {
-        let mut site = Site::restoring();
+        let mut site = Site::restoring(false);
         while site.is_due() {
             site.step();
         }
         site
     }
 
-    /// The same when it has just been told by its store of them.
-    fn restoring() -> Site {
+    /// The same when it has just been told by its store of them, in time or when nobody waits any more.
+    fn restoring(is_late: bool) -> Site {
         let mut config = config();
         let template = config.users[0].clone();
         config.limits.max_bindings = MANY;
@@ -82,13 +82,24 @@ impl Site {
             } => token,
             _ => None,
         });
-        let bindings = (0..MANY).map(|number| binding(number, now.wall + LIFE)).collect();
-        let (token, reply) = (asked.expect("the question"), StoreReply::Bindings(bindings));
-        switch.handle_input(now, Input::Stored { token, reply });
         let ended = Vec::new();
         let mut site = Site { switch, now, ended };
+        if is_late {
+            site.lose_patience();
+        }
+        let wall = site.now.wall;
+        let bindings = (0..MANY).map(|number| binding(number, wall + LIFE)).collect();
+        let (token, reply) = (asked.expect("the question"), StoreReply::Bindings(bindings));
+        site.switch.handle_input(site.now, Input::Stored { token, reply });
         site.collect();
         site
+    }
+
+    /// The store is waited for no longer; what was sent then.
+    fn lose_patience(&mut self) -> Vec<Bytes> {
+        self.wait_until(Mono(self.now.mono.0 + 2_000_000_000));
+        self.switch.handle_timeout(self.now);
+        self.collect()
     }
 
     fn wait_until(&mut self, mono: Mono) {
@@ -149,32 +160,46 @@ impl Site {
 }
 
 #[test]
-fn a_hundred_thousand_stored_bindings_are_taken_in_in_slices_while_the_switch_goes_on() {
-    let mut site = Site::restoring();
-    let (mut bound, mut steps) = (0, 0);
-    loop {
+fn a_hundred_thousand_stored_bindings_that_come_late_are_taken_in_in_slices_while_the_switch_goes_on() {
+    let mut site = Site::restoring(true);
+    let (mut bound, mut steps) = (site.bound(), 0);
+    assert!(bound <= RESTORED);
+    while site.is_due() {
+        site.step();
         let before = std::mem::replace(&mut bound, site.bound());
         assert!(bound - before <= RESTORED, "{} in one step", bound - before);
-        if !site.is_due() {
-            break;
-        }
-        // The store has not answered all that it was asked. Whoever waits for that is answered when patience is over.
-        if steps == 100 {
-            let patience = Mono(site.now.mono.0 + 2_000_000_000);
-            assert_eq!(site.probe(steps), [] as [Bytes; 0]);
-            site.wait_until(patience);
-            site.switch.handle_timeout(site.now);
-            assert_eq!(site.collect().len(), 1);
-            bound = site.bound();
-        }
-        if steps > 100 && steps % 100 == 0 && bound < MANY {
+        steps += 1;
+        if steps % 100 == 0 && bound < MANY {
             let sent = site.probe(steps);
             assert!(matches!(&sent[..], [answer] if answer.starts_with(b"SIP/2.0 200 ")));
         }
-        steps += 1;
-        site.step();
     }
     assert_eq!(site.bound(), MANY);
+    assert_eq!(site.switch.audit(), Ok(()));
+}
+
+#[test]
+fn nobody_is_served_while_half_of_the_bindings_are_taken_in_and_a_panic_does_not_stop_that() {
+    let mut site = Site::restoring(false);
+    for step in 0..100 {
+        assert!(site.is_due(), "step {step}");
+        site.step();
+    }
+    site.switch.panic_in("restore");
+    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| site.step()));
+    assert!(broken.is_err());
+    site.switch.recover(site.now);
+    assert_eq!(site.probe(1), [] as [Bytes; 0]);
+    // The store has not answered all that it was asked.
+    assert_eq!(site.lose_patience(), [] as [Bytes; 0], "{} are bound", site.bound());
+    let mut sent = Vec::new();
+    while site.is_due() {
+        assert_eq!(sent, [] as [Bytes; 0], "{} are bound", site.bound());
+        site.switch.handle_timeout(site.now);
+        sent = site.collect();
+    }
+    assert!(matches!(&sent[..], [answer] if answer.starts_with(b"SIP/2.0 200 ")));
+    assert_eq!(site.bound(), MANY - 1, "all but the one with which it broke");
     assert_eq!(site.switch.audit(), Ok(()));
 }
 

@@ -13,6 +13,7 @@ mod save;
 pub(crate) mod temporary;
 #[cfg(test)]
 mod tests;
+mod unbound;
 mod view;
 
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub(crate) struct Registrar {
     backlog: Backlog,
     round: Round,
     date: register::Date,
+    /// Until all that was stored is taken in.
+    unbound: Option<unbound::Unbound>,
 }
 
 /// Bindings for which there is room from the start. To move a large table into a larger one takes as long as a hundred thousand
@@ -110,6 +113,7 @@ impl Registrar {
             backlog: Backlog::default(),
             round: Round::default(),
             date: register::Date::default(),
+            unbound: Some(unbound::Unbound::new(&core.hasher)),
         }
     }
 

@@ -120,6 +120,9 @@ impl Registrar {
         place = self.make_room(core, place, asked, &wishes);
         let mut has_moved = false;
         for wish in &wishes {
+            if wish.life.is_zero() {
+                self.note_unbound(&asked.aor, Some((wish.flow.as_ref(), wish.contact)));
+            }
             let moves;
             (place, moves) = self.grant(core, place, asked, wish);
             has_moved |= moves;
@@ -430,13 +433,7 @@ impl<'m> Wish<'m> {
     /// Whether a binding is the one meant: the same text, as nearly always, or equal URIs (section 19.1.4); of flows the
     /// same one, whatever its contact is now.
     fn is_for(&self, binding: &Binding) -> bool {
-        match &self.flow {
-            Some(flow) => return binding.key == *flow,
-            None if outbound::is_flow(&binding.key) => return false,
-            None => {}
-        }
-        *binding.contact == *self.contact
-            || Uri::parse(binding.contact.as_bytes()).is_ok_and(|bound| bound.equals(&self.uri))
+        is_meant(binding, self.flow.as_ref(), self.contact, Some(&self.uri))
     }
 
     /// The header parameters to be echoed: all as written, but q, expires and what only the registrar may say (RFC 5627
@@ -464,6 +461,17 @@ impl<'m> Wish<'m> {
 }
 
 /// Step 7: with the same Call-ID, CSeq has to rise.
+/// Whether a binding is the one of this flow or, if there is none, with this contact; `uri` is what the contact says.
+pub(super) fn is_meant(binding: &Binding, flow: Option<&BindingKey>, contact: &str, uri: Option<&Uri<'_>>) -> bool {
+    match flow {
+        Some(flow) => return binding.key == *flow,
+        None if outbound::is_flow(&binding.key) => return false,
+        None => {}
+    }
+    let is_equal = |uri: &Uri<'_>| Uri::parse(binding.contact.as_bytes()).is_ok_and(|bound| bound.equals(uri));
+    *binding.contact == *contact || uri.is_some_and(is_equal)
+}
+
 fn is_out_of_order(binding: &Binding, request: &Message) -> bool {
     *binding.call_id.as_bytes() == *request.call_id() && request.cseq() <= binding.cseq
 }

@@ -84,15 +84,18 @@ impl Registrar {
     }
 
     /// Takes in some of what was stored before the restart. What has run out since, belongs to a user who is gone, or was reached
-    /// through a connection alone, is removed from the store; what has registered anew in the meantime stays as it is.
+    /// through a connection alone, or was unbound in the meantime, is removed from the store; what has registered anew stays as it
+    /// is.
     pub(crate) fn restore(&mut self, core: &mut Core, now: Now, stored: impl Iterator<Item = Binding>) {
         for binding in stored {
+            core.midst_of("restore");
             let left = now.wall.until(binding.expires_at);
             if left.is_zero()
                 || core
                     .users
                     .named(binding.aor.user())
                     .is_none_or(|user| user.aor != binding.aor)
+                || self.unbound.as_ref().is_some_and(|unbound| unbound.has(&binding)) && !self.is_bound(&binding)
             {
                 core.store(StoreOp::DeleteBinding {
                     aor: binding.aor,
@@ -127,6 +130,7 @@ impl Registrar {
 
     /// All of it has been taken in.
     pub(crate) fn on_restored(&mut self, core: &mut Core, now: Now) {
+        self.unbound = None;
         self.arm_round(core, now);
         tracing::info!(bound = self.count, "bindings restored");
     }

@@ -376,6 +376,32 @@ fn what_ran_out_while_the_switch_was_down_is_not_restored() {
 }
 
 #[test]
+fn what_is_unbound_before_the_store_answers_is_not_restored() {
+    let mut world = World::new(config(), 1);
+    let (kate, jim) = (world.phone("1000"), world.phone("1001"));
+    let (desk, soft) = (world.phone("1002"), world.phone("1002"));
+    for phone in [kate, jim, desk, soft] {
+        world.register(phone);
+    }
+    world.store.delay = Duration::from_secs(3);
+    world.restart();
+    world.run_ms(2_500);
+    assert_eq!(registrations(&mut world), [], "the store has said nothing");
+    let all = Headers::new().with(Name::Contact, "*").with(Name::Expires, "0");
+    world.with(kate, |phone, now| phone.register_as(now, "other", 1, all));
+    world.run_ms(20);
+    assert_eq!(world.phones[kate].last_status(), Some(200));
+    assert_eq!(world.register_for(desk, 0), 200);
+    world.run(Duration::from_secs(1));
+    let views = registrations(&mut world);
+    let users: Vec<&str> = views.iter().map(|view| view.aor.user()).collect();
+    assert_eq!(users, ["1001", "1002"]);
+    let left = &world.phones[soft].contact();
+    assert!(left.contains(&*views[1].contact), "{} stays", views[1].contact);
+    assert_eq!(world.store.bindings.len(), 2, "nor after the next restart");
+}
+
+#[test]
 fn bindings_of_users_who_are_gone_are_not_restored() {
     let mut world = World::new(config(), 1);
     let kate = world.phone("1000");

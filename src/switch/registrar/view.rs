@@ -37,6 +37,7 @@ impl Registrar {
 
     /// Removes the bindings of a user, or the one with this contact URI; how many.
     pub(crate) fn drop_bindings(&mut self, core: &mut Core, aor: &Aor, contact: Option<&str>) -> u64 {
+        self.note_unbound(aor, contact.map(|contact| (None, contact)));
         let mut dropped = 0;
         while let Some(index) = self.find(aor) {
             let is_meant = |bound: &Bound| contact.is_none_or(|contact| contact == &*bound.binding.contact);
