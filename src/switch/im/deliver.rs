@@ -186,14 +186,21 @@ impl Im {
             self.end(cx, number);
             self.on_queue_taken(cx, &slot, id);
             if may_come_again {
-                self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), device);
+                self.on_taken_from_store(cx, (id, (&to, &from, &origin.0, origin.1)), device);
             }
             return self.note_delivered(cx, (id, &from, &to), is_news);
         }
         if is_late {
             post::tell_session(cx, (text, id), &to, None);
         }
-        if !delivery.owed.is_empty() {
+        // A run that the answer itself has set off may have asked for it.
+        let is_done = delivery.owed.is_empty();
+        for tray in self.readers.get_mut(&to).into_iter().flat_map(|one| &mut one.trays) {
+            if is_done || tray.device.is_empty() || *tray.device == *device {
+                tray.run.pass(id);
+            }
+        }
+        if !is_done {
             self.on_taken_by_one(cx, number, device);
             return self.note_delivered(cx, (id, &from, &to), is_news);
         }
@@ -377,7 +384,7 @@ impl Im {
     }
 
     /// It is on disk, and its sender need not wait longer.
-    fn conclude(&mut self, cx: &mut Cx<'_>, number: u64) {
+    pub(super) fn conclude(&mut self, cx: &mut Cx<'_>, number: u64) {
         self.answer_kept(cx, number);
         self.release(number);
         let Some(delivery) = self.deliveries.get(&number) else {

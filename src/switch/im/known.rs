@@ -1,10 +1,11 @@
 //! Messages that the store knows: their senders had no answer before the switch died, and said them again.
 
-use super::Im;
 use super::letter::Letter;
+use super::{Im, Stage};
 use crate::config::Copies;
 use crate::core::Cx;
 use model::{Aor, MessageId, StoreOp};
+use sip::Reply;
 
 impl Im {
     /// What was to be kept under `id` came before. It waits as `known`, or has been delivered.
@@ -37,14 +38,36 @@ impl Im {
 
     /// A device took what was stored. A sender whose request no earlier run of the switch has answered hears that when it comes
     /// again, or now if it has.
-    pub(super) fn on_taken_from_store(&mut self, cx: &mut Cx<'_>, name: (&Aor, &Aor, &str, u32), device: &str) {
+    pub(super) fn on_taken_from_store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, name): (MessageId, (&Aor, &Aor, &str, u32)),
+        device: &str,
+    ) {
         let (to, from, call_id, cseq) = name;
         self.recent.note_late(cx.now.mono, name, 200);
         let is_it = |one: &Letter| one.from == *from && *one.call_id == *call_id && one.cseq == cseq;
         let mut live = self.readers.get(to).into_iter().flat_map(|reader| &reader.live);
         let again = live.find(|number| self.deliveries.get(*number).is_some_and(|one| is_it(&one.letter)));
-        if let Some(again) = again.copied() {
-            self.on_taken(cx, again, device);
+        let Some(again) = again.copied() else { return };
+        if self.deliveries.get(&again).is_some_and(|one| one.letter.id == id) {
+            return self.on_original_taken(cx, again, device);
+        }
+        self.on_taken(cx, again, device);
+    }
+
+    /// A device took from the store what is with others straight from its sender. The store and the session know of it.
+    fn on_original_taken(&mut self, cx: &mut Cx<'_>, number: u64, device: &str) {
+        let Some(delivery) = self.deliveries.get_mut(&number) else {
+            return;
+        };
+        delivery.is_taken = true;
+        delivery.owed.retain(|owed| **owed != *device);
+        if delivery.owed.is_empty() {
+            self.answer(cx, number, &Reply::new(200));
+            self.end_live(cx, number);
+        } else if delivery.stage == Stage::Kept {
+            self.conclude(cx, number);
         }
     }
 

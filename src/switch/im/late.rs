@@ -134,7 +134,7 @@ impl Im {
         if is_news {
             self.mark(cx, (id, &from, &to), Mark::Delivered);
         }
-        self.on_taken_from_store(cx, (&to, &from, &origin.0, origin.1), &device);
+        self.on_taken_from_store(cx, (id, (&to, &from, &origin.0, origin.1)), &device);
         // A device is well again.
         self.kick(cx, &to);
     }

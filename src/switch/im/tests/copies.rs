@@ -519,3 +519,58 @@ fn nothing_is_stored_for_nobody_when_one_took_it_one_refused_it_and_an_old_addre
     assert!(owed(&world).is_empty());
     assert_quiet(&mut world);
 }
+
+#[test]
+fn what_a_device_takes_from_the_store_is_counted_off_once_while_another_copy_of_it_is_under_way() {
+    let (mut world, kate) = world(Copies::Device);
+    let old = device(&mut world, "desk");
+    let (_, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[old].is_dead = true;
+    leave(&mut world, soft);
+    for text in texts(0..2) {
+        assert_eq!(send(&mut world, kate, &text), 200);
+    }
+    let soft = world.phone("1001");
+    world.phones[soft].contact_params = ";+sip.instance=\"<urn:x:soft>\"".into();
+    world.with(soft, |phone, now| phone.register(now, 600));
+    for _ in 0..200 {
+        world.run_ms(1);
+        let waiting = figure(&world, "messages_waiting");
+        assert!(
+            waiting >= stored(&world).len() as u64,
+            "{waiting} of {:?}",
+            stored(&world)
+        );
+    }
+    assert_eq!(world.phones[soft].texts(), texts(0..2));
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn an_envelope_that_tells_that_its_device_takes_them_comes_once() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, desk);
+    let ann = world.phone("1002");
+    assert_eq!(world.register(ann), 200);
+    let contact = format!("<{}>;+sip.instance=\"<urn:x:soft>\"", world.phones[soft].contact());
+    let headers = Headers::new().with(Name::Contact, contact).with(Name::Accept, CPIM);
+    world.with(soft, |phone, now| phone.register_with(now, headers));
+    world.run_ms(50);
+    world.phones[soft].on_message = OnMessage::Ignore;
+    // What is sent again after half a second is refused, and then taken.
+    for (phone, name, on_message) in [(kate, "a1", OnMessage::Ignore), (ann, "a2", OnMessage::Refuse(415))] {
+        world.phones[soft].on_message = OnMessage::Ignore;
+        let body = envelope(name, name);
+        world.with(phone, |phone, now| phone.message(now, "1001", CPIM, &body));
+        world.run_ms(250);
+        world.phones[soft].on_message = on_message;
+    }
+    world.run_ms(150);
+    world.phones[soft].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(2));
+    let all = world.phones[soft].texts();
+    let second = all.iter().filter(|text| text.contains("a2")).count();
+    assert_eq!(second, 1, "{all:?}");
+    assert_quiet(&mut world);
+}
