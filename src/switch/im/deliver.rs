@@ -205,8 +205,7 @@ impl Im {
             return self.note_delivered(cx, (id, &from, &to), is_news);
         }
         if matches!(stage, Stage::Keeping | Stage::Kept) {
-            cx.core.store(StoreOp::DeleteMessage(id));
-            self.uncount(&to, id);
+            self.forget_message(cx, &to, id);
         }
         match stage {
             Stage::Kept => cx.core.tally.messages_forwarded += 1,
@@ -327,10 +326,10 @@ impl Im {
             }
         }
         reader.stored += 1;
-        (reader.kept_at, self.counted_at) = (self.last_number, self.last_number);
         let delivery = &*delivery;
         reader.owe(delivery, |device| delivery.is_with(device));
         self.stored += 1;
+        self.note_change(&to);
         self.keep_receipt(cx.core, stored.id);
         let id = stored.id;
         let question = Question::Append { number, to, id };

@@ -4,7 +4,7 @@ use super::letter::Letter;
 use super::{Im, Stage};
 use crate::config::Copies;
 use crate::core::Cx;
-use model::{Aor, MessageId, StoreOp};
+use model::{Aor, MessageId};
 use sip::Reply;
 
 impl Im {
@@ -29,8 +29,7 @@ impl Im {
             }
             // All that were to get it have it by now.
             (false, Some(known)) => {
-                cx.core.store(StoreOp::DeleteMessage(known));
-                self.uncount(to, known);
+                self.forget_message(cx, to, known);
             }
             (false, None) => {}
         }

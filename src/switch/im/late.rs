@@ -5,7 +5,7 @@ use super::{Im, Stage, post};
 use crate::core::Cx;
 use ahash::RandomState;
 use hashbrown::HashMap;
-use model::{Aor, MessageId, SessionId, StoreOp};
+use model::{Aor, MessageId, SessionId};
 use sip::body::imdn::Mark;
 use sip::endpoint::ClientId;
 use smallvec::SmallVec;
@@ -127,8 +127,7 @@ impl Im {
         if is_counted {
             self.ask_to_take(cx.core, (&to, id), device.clone(), true);
         } else {
-            cx.core.store(StoreOp::DeleteMessage(id));
-            self.uncount(&to, id);
+            self.forget_message(cx, &to, id);
         }
         post::tell_session(cx, (text, id), &to, None);
         if is_news {

@@ -11,6 +11,7 @@ mod composing;
 mod deliver;
 mod devices;
 mod discard;
+mod gone;
 mod imdn;
 mod known;
 mod late;
@@ -87,8 +88,8 @@ pub(crate) struct Im {
     last_id: MessageId,
     /// Messages stored or being stored.
     stored: usize,
-    /// The last number given when that changed.
-    counted_at: u64,
+    /// While the store counts what waits: for whom that has changed since it was asked.
+    recounting: Option<BTreeSet<Aor>>,
     /// Deliveries that wait no longer behind another.
     due: VecDeque<u64>,
 }
@@ -114,8 +115,10 @@ enum Question {
     Drop(Dropping),
     /// To forget what its reader has seen at a page.
     Seen(seen::Seen),
-    /// How much waits; numbers given since are not below this one.
-    Recount(u64),
+    /// To forget a message of this reader: all have it.
+    Gone(Aor, MessageId),
+    /// How much waits.
+    Recount,
     Expire,
 }
 
@@ -217,8 +220,8 @@ struct Reader {
     live: VecDeque<u64>,
     /// Messages stored or being stored.
     stored: usize,
-    /// The last number given when one was stored.
-    kept_at: u64,
+    /// Those of which devices have all copies, and that the store could not forget: they are not sent again.
+    gone: VecDeque<MessageId>,
     /// One for all devices, or one for each that something waited for.
     trays: SmallVec<[Tray; 1]>,
 }
@@ -258,7 +261,7 @@ impl Im {
             last_number: 0,
             last_id: MessageId(0),
             stored: 0,
-            counted_at: 0,
+            recounting: None,
             due: VecDeque::new(),
         }
     }
@@ -345,16 +348,10 @@ impl Im {
             (Some(Question::Expire), StoreReply::Expired(given_up)) => self.on_expired(cx, &given_up),
             (Some(Question::Drop(dropping)), reply) => self.on_dropped(cx, dropping, reply),
             (Some(Question::Seen(seen)), StoreReply::Expired(gone)) => self.on_seen_forgotten(cx, seen, &gone),
-            (Some(Question::Recount(number)), StoreReply::Waiting { per_user, .. }) => {
-                self.on_recounted(cx, number, per_user)
-            }
-            (
-                Some(
-                    Question::Take(..) | Question::Forget | Question::Seen(_) | Question::Recount(_) | Question::Expire,
-                )
-                | None,
-                _,
-            ) => {}
+            (Some(Question::Gone(to, id)), reply) => self.on_gone(cx, &to, id, &reply),
+            (Some(Question::Recount), StoreReply::Waiting { per_user, .. }) => self.on_recounted(cx, per_user),
+            (Some(Question::Recount), _) => self.recounting = None,
+            (Some(Question::Take(..) | Question::Forget | Question::Seen(_) | Question::Expire) | None, _) => {}
         }
         self.settle(cx);
     }
@@ -524,9 +521,16 @@ impl Im {
         self.ask(core, StoreOp::TakeMessage { id, device, has_it }, question);
     }
 
+    /// What is stored for this reader changes: a count that is under way may or may not have it.
+    fn note_change(&mut self, aor: &Aor) {
+        if let Some(changed) = &mut self.recounting {
+            changed.insert(aor.clone());
+        }
+    }
+
     /// One message fewer is stored for this reader.
     fn uncount(&mut self, aor: &Aor, id: MessageId) {
-        self.counted_at = self.last_number;
+        self.note_change(aor);
         if let Some(reader) = self.readers.get_mut(aor) {
             if reader.stored > 0 {
                 reader.stored -= 1;
@@ -577,7 +581,10 @@ impl Delivery {
 
 impl Reader {
     fn is_idle(&self) -> bool {
-        self.live.is_empty() && self.stored == 0 && self.trays.iter().all(|tray| tray.run.is_idle())
+        self.live.is_empty()
+            && self.stored == 0
+            && self.gone.is_empty()
+            && self.trays.iter().all(|tray| tray.run.is_idle())
     }
 
     /// Whether stored messages wait for this device that a new one must not overtake.

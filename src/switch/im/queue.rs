@@ -12,7 +12,7 @@ use model::{Aor, MessageId, StoreOp, StoreReply, StoredMessage};
 use sip::Message;
 use sip::endpoint::Alarm;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Messages loaded at once: bodies are at most `im.max_size`, so one reader's lot is at most a quarter of a megabyte by
@@ -352,7 +352,10 @@ impl Im {
             return self.set_state(slot, State::Idle);
         }
         let is_under_way = live().any(|letter| letter.id == message.id);
-        if is_under_way || reader.tray(&slot.device).refused.contains_key(&message.id) {
+        if is_under_way
+            || reader.gone.contains(&message.id)
+            || reader.tray(&slot.device).refused.contains_key(&message.id)
+        {
             return self.send_next(cx, slot);
         }
         let (number, id) = (self.next_number(), message.id);
@@ -416,13 +419,13 @@ impl Im {
     ) {
         match reply {
             StoreReply::Failed(why) => {
-                cx.core.tally.store_failures += 1;
-                tracing::error!(to = %slot.to, message = %id, %why, "delivered message not forgotten yet");
                 let device = slot.device.clone();
                 if device.is_empty() {
-                    cx.core.store(StoreOp::DeleteMessage(id));
                     self.uncount(&slot.to, id);
+                    self.on_gone(cx, &slot.to, id, reply);
                 } else {
+                    cx.core.tally.store_failures += 1;
+                    tracing::error!(to = %slot.to, message = %id, %why, "delivered message not forgotten yet");
                     cx.core.store(StoreOp::TakeMessage { id, device, has_it });
                 }
             }
@@ -523,39 +526,43 @@ impl Im {
         cx.core.endpoint.set_timer(next, Room::Im.owner(0), timer::EXPIRE);
         self.give_up_old(cx);
         self.expire_receipts(cx);
-        if cx.core.config.im.copies == Copies::Device {
-            let number = self.next_number();
-            self.ask(cx.core, StoreOp::CountMessages, Question::Recount(number));
+        self.ask_for_gone(cx);
+        if cx.core.config.im.copies == Copies::Device && self.recounting.is_none() {
+            self.recounting = Some(BTreeSet::new());
+            self.ask(cx.core, StoreOp::CountMessages, Question::Recount);
         }
     }
 
     /// What waits, where no tray sees all of it: repeated messages were counted twice, and what the store could not keep or
     /// forget at once was miscounted. Readers for whom something happens are left for the next time.
-    pub(super) fn on_recounted(&mut self, cx: &mut Cx<'_>, number: u64, per_user: Vec<(Aor, u64)>) {
+    pub(super) fn on_recounted(&mut self, cx: &mut Cx<'_>, per_user: Vec<(Aor, u64)>) {
+        let changed = self.recounting.take().unwrap_or_default();
         let per_user = per_user.into_iter();
-        let counted: std::collections::BTreeMap<Aor, usize> = per_user
+        let counted: BTreeMap<Aor, usize> = per_user
             .map(|(aor, count)| (aor, usize::try_from(count).unwrap_or(usize::MAX)))
             .collect();
+        for aor in counted.keys().filter(|aor| !changed.contains(*aor)) {
+            self.readers.entry(aor.clone()).or_default();
+        }
         let mut found = Vec::new();
-        if self.counted_at < number {
-            let is_more = |aor: &Aor, count| self.readers.get(aor).map_or(0, |reader| reader.stored) < count;
-            let more = counted.iter().filter(|(aor, count)| is_more(aor, **count));
-            found.extend(more.map(|(aor, _)| aor.clone()));
-            for aor in &found {
-                self.readers.entry(aor.clone()).or_default();
-            }
-        }
-        let is_quiet = |reader: &super::Reader| {
-            reader.kept_at < number && reader.live.is_empty() && !reader.trays.iter().any(|tray| tray.run.is_busy())
+        let is_quiet = |aor: &Aor, reader: &super::Reader| {
+            let is_busy = !reader.live.is_empty() || reader.trays.iter().any(|tray| tray.run.is_busy());
+            !is_busy && !changed.contains(aor)
         };
-        for (aor, reader) in self.readers.iter_mut().filter(|(_, reader)| is_quiet(reader)) {
+        for (aor, reader) in self.readers.iter_mut().filter(|(aor, reader)| is_quiet(aor, reader)) {
             let counted = counted.get(aor).copied().unwrap_or(0);
-            let is_found = found.binary_search(aor).is_ok();
-            let stored = if is_found { counted } else { counted.min(reader.stored) };
-            self.stored = self.stored - reader.stored + stored;
-            reader.stored = stored;
-            reader.trays.iter_mut().for_each(|tray| tray.is_owed |= is_found);
+            // What a tray passes over may be gone, or there again.
+            if counted != reader.stored {
+                for tray in &mut reader.trays {
+                    tray.refused.clear();
+                    tray.is_owed = true;
+                }
+                found.push(aor.clone());
+            }
+            self.stored = self.stored - reader.stored + counted;
+            reader.stored = counted;
         }
+        found.sort_unstable();
         self.readers.retain(|_, reader| !reader.is_idle());
         for aor in found {
             self.kick(cx, &aor);

@@ -6,7 +6,7 @@ use super::verdict::Refusal;
 use super::{Delivery, Im, Slot, Stage, post};
 use crate::config::Copies;
 use crate::core::Cx;
-use model::{MessageId, StoreOp};
+use model::MessageId;
 use smallvec::SmallVec;
 
 impl Im {
@@ -56,8 +56,7 @@ impl Im {
         let is_returned = self.is_returned(cx, number);
         self.end_live(cx, number);
         if is_returned {
-            cx.core.store(StoreOp::DeleteMessage(id));
-            self.uncount(&to, id);
+            self.forget_message(cx, &to, id);
             return self.kick(cx, &to);
         }
         for slot in slots {

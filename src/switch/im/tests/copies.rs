@@ -574,3 +574,76 @@ fn an_envelope_that_tells_that_its_device_takes_them_comes_once() {
     assert_eq!(second, 1, "{all:?}");
     assert_quiet(&mut world);
 }
+
+#[test]
+fn what_the_disk_could_not_forget_when_a_device_took_it_does_not_come_again() {
+    let (mut world, kate) = world(Copies::Device);
+    let desk = device(&mut world, "desk");
+    world.phones[desk].on_message = OnMessage::Ignore;
+    assert_eq!(send(&mut world, kate, "one"), 202);
+    let (id, message) = world.store.messages.first_key_value().unwrap();
+    let kept = (*id, message.clone());
+    world.store.failing = Some(StoreError::Io);
+    world.phones[desk].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.phones[desk].texts(), ["one"]);
+    world.store.failing = None;
+    world.run_ms(10);
+    // It takes its time.
+    world.store.messages.insert(kept.0, kept.1.clone());
+    let soft = device(&mut world, "soft");
+    assert_eq!(send(&mut world, kate, "two"), 200);
+    world.store.messages.insert(kept.0, kept.1);
+    world.run(Duration::from_secs(130));
+    let all = [desk, soft].map(|phone| world.phones[phone].texts());
+    assert_eq!(all, [vec!["one", "two"], vec!["two"]]);
+    assert!(stored(&world).is_empty());
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn what_had_been_forgotten_is_found_also_while_something_is_stored_for_others() {
+    let (mut world, kate) = world(Copies::Device);
+    let (_, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    leave(&mut world, soft);
+    assert_eq!(send(&mut world, kate, "one"), 200);
+    let (id, message) = world.store.messages.pop_first().unwrap();
+    world.run(Duration::from_secs(65));
+    let soft = device(&mut world, "soft");
+    world.store.messages.insert(id, message);
+    world.store.delay = Duration::from_secs(1);
+    let since = world.now.mono;
+    let began = clock::Mono(1_000_000_000);
+    // The store is asked two minutes after the start.
+    world.run(Duration::from_millis(120_500).saturating_sub(since.since(began)));
+    world.message(kate, "1005", "for somebody else");
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.phones[soft].texts(), ["one"]);
+    assert_quiet(&mut world);
+}
+
+#[test]
+fn a_refused_copy_that_the_store_has_forgotten_since_blocks_nothing() {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    world.phones[desk].on_message = OnMessage::Refuse(503);
+    assert_eq!(send(&mut world, kate, "one"), 200, "the soft phone has it");
+    world.run(Duration::from_secs(1));
+    // The next try is the last, and the disk fails.
+    world.phones[desk].on_message = OnMessage::Refuse(488);
+    let limit = Duration::from_secs(60);
+    let asked = |world: &World| world.phones[desk].requests.len();
+    let before = asked(&world);
+    assert!(world.run_until(limit, |world| asked(world) > before));
+    world.store.failing = Some(StoreError::Io);
+    world.run_ms(100);
+    world.store.failing = None;
+    world.phones[desk].on_message = OnMessage::Refuse(503);
+    assert_eq!(send(&mut world, kate, "two"), 200);
+    world.run(Duration::from_secs(70));
+    world.phones[desk].on_message = OnMessage::Take;
+    world.run(Duration::from_secs(1_000));
+    assert_eq!(world.phones[desk].texts(), ["two"]);
+    assert_eq!(world.phones[soft].texts(), ["one", "two"]);
+    assert_quiet(&mut world);
+}
