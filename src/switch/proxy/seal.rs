@@ -49,6 +49,8 @@ const LONGEST: usize = 3 + 2 * (1 + 3 + 2 + 16 + 2 + 16 + 4) + MAC;
 
 const V6: u8 = 0x10;
 const TRUSTED: u8 = 0x20;
+/// The address at which a listener that is everywhere was reached is in it.
+const HAS_LOCAL: u8 = 0x40;
 
 impl Seal {
     #[must_use]
@@ -113,7 +115,9 @@ impl Seal {
             return None;
         };
         let (caller, rest) = take_side(sides, listeners)?;
-        let (callee, _) = take_side(rest, listeners)?;
+        let (callee, []) = take_side(rest, listeners)? else {
+            return None;
+        };
         let (from, to) = if by_caller { (caller, callee) } else { (callee, caller) };
         let is_old = u16::from_be_bytes([*high, *low]) != self.run;
         Some(Opened {
@@ -169,7 +173,8 @@ fn push_side(record: &mut Vec<u8>, listeners: &[Listener], side: Side) -> Option
     let place = u8::try_from(place).ok()?;
     let family = if flow.peer.is_ipv6() { V6 } else { 0 };
     let trust = if is_trusted { TRUSTED } else { 0 };
-    record.push(number(flow.transport) | family | trust);
+    let has_local = if listener.is_everywhere() { HAS_LOCAL } else { 0 };
+    record.push(number(flow.transport) | family | trust | has_local);
     record.push(place);
     record.extend_from_slice(&flow.local.port().to_be_bytes());
     record.extend_from_slice(&owner.to_be_bytes());
@@ -210,10 +215,14 @@ fn take_side<'r>(record: &'r [u8], listeners: &[Listener]) -> Option<(Side, &'r 
     let (ip, rest) = take_ip(rest, is_v6)?;
     let (port, rest) = rest.split_first_chunk::<2>()?;
     // Both ends of a connection are of one family.
-    let (local, rest) = match listener.is_everywhere() {
+    let (local, rest) = match kind & HAS_LOCAL != 0 {
         true => take_ip(rest, is_v6).map(|(ip, rest)| (SocketAddr::new(ip, listener.local.port()), rest))?,
         false => (listener.local, rest),
     };
+    // It may have been bound elsewhere since.
+    if local.ip().is_unspecified() || local != listener.local && !listener.is_everywhere() {
+        return None;
+    }
     let (connection, rest) = match transport.is_reliable() {
         true => {
             let (connection, rest) = rest.split_first_chunk::<4>()?;
@@ -320,6 +329,31 @@ mod tests {
             assert_eq!((opened.from, opened.to), (page, page));
             page.flow.local.set_port(8081);
             assert!(seal.close(&listeners(), (page, page), b"c1", b"t1").is_none());
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_its_listener_was_bound_elsewhere_is_read_as_it_was_written_or_not_at_all() {
+        let seal = Seal::new([1; 32], 7);
+        let with = |local: &str| {
+            let mut listeners = listeners();
+            listeners[3].local = local.parse().unwrap();
+            listeners
+        };
+        let mut page = side(3, "198.51.100.1:6000", 5);
+        page.flow.local = "192.0.2.1:8080".parse().unwrap();
+        let phone = side(0, "198.51.100.2:6000", 0);
+        for sides in [(page, phone), (phone, page)] {
+            for (then, now, is_read) in [
+                ("[::]:8080", "192.0.2.1:8080", true),
+                ("[::]:8080", "192.0.2.9:8080", false),
+                ("192.0.2.1:8080", "[::]:8080", false),
+            ] {
+                let text = seal.close(&with(then), sides, b"c1", b"t1").unwrap();
+                let opened = seal.open(&with(now), &text, b"c1", (b"t1", b"t2"));
+                let read = opened.map(|opened| (opened.from, opened.to));
+                assert_eq!(read, is_read.then_some(sides), "{then} {now}");
+            }
         }
     }
 
