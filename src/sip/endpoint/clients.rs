@@ -347,9 +347,7 @@ impl Clients {
         let entry = &mut self.slab[id.index as usize];
         if core.throttle.holds_back(now, peer, &entry.request) {
             core.counters.held_back += 1;
-            // It has not failed, and is not avoided.
-            entry.spares.target = None;
-            return self.fail(core, now, id.index, out);
+            return self.pass_by(core, now, id.index, out);
         }
         let datagram = Flow {
             transport: Transport::Udp,
@@ -475,9 +473,20 @@ impl Clients {
 
     fn fail(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) {
         core.counters.send_failures += 1;
-        if self.fail_over(core, now, index, out) {
-            return;
+        if !self.fail_over(core, now, index, out) {
+            self.give_up(core, index, out);
         }
+    }
+
+    /// This way is not gone, and has not failed: it is neither avoided nor counted.
+    fn pass_by(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) {
+        if !self.turn(core, now, index, out) {
+            self.give_up(core, index, out);
+        }
+    }
+
+    /// No way is left.
+    fn give_up(&mut self, core: &mut Core, index: u32, out: &mut impl Sink) {
         let client = self.id(index);
         if let Some(owner) = self.remove(core, index).owner {
             out.push(Output::Event(Event::SendFailed { client, owner }));

@@ -40,10 +40,16 @@ struct Wish {
     percent: u64,
     until: Mono,
     /// Of `oc-seq`: an older word does not count.
-    sequence: (u64, u64),
+    sequence: Option<Sequence>,
     /// Hundredths of requests that are owed to it: what is held back is spread evenly.
     owed: u64,
 }
+
+/// `oc-seq`: seconds as a rule, and the fraction in units of [`FRACTION_DIGITS`].
+type Sequence = (u64, u64);
+
+/// Digits of the fraction of `oc-seq` that are looked at: nanoseconds.
+const FRACTION_DIGITS: usize = 9;
 
 impl Throttle {
     /// Others are asked from now on: what was said before means nothing.
@@ -76,9 +82,12 @@ impl Throttle {
         };
         let place = self.wishes.iter().position(|(of, _)| *of == server);
         let before = place.map(|place| &self.wishes[place].1);
-        if before.is_some_and(|before| before.until > now && sequence < before.sequence) {
+        let last = before.filter(|before| before.until > now).and_then(|one| one.sequence);
+        if sequence.zip(last).is_some_and(|(sequence, last)| sequence < last) {
             return;
         }
+        // A word without a number is the newest, and later ones are still told apart from those before it.
+        let sequence = sequence.or(last);
         let owed = before.map_or(0, |before| before.owed);
         self.wishes.retain(|(of, wish)| *of != server && wish.until > now);
         if percent > 0 && !validity.is_zero() && self.wishes.len() < MAX_WISHES {
@@ -115,7 +124,7 @@ fn is_for_help(spared: &[Box<str>], request: &[u8]) -> bool {
 }
 
 /// `oc`, `oc-validity` and `oc-seq` of our Via, if they are filled in and mean the loss algorithm, which all understand.
-fn said(answer: &Message) -> Option<(u64, Duration, (u64, u64))> {
+fn said(answer: &Message) -> Option<(u64, Duration, Option<Sequence>)> {
     let params = answer.via().map(|via: Via<'_>| via.params)?;
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
     let percent = number(params.get("oc")?).filter(|percent| *percent <= 100)?;
@@ -124,9 +133,15 @@ fn said(answer: &Message) -> Option<(u64, Duration, (u64, u64))> {
         return None;
     }
     let validity = params.get("oc-validity").and_then(number).unwrap_or(USUAL_VALIDITY_MS);
-    let sequence = params.get("oc-seq").map_or(Some((0, 0)), |text| {
-        let mut parts = text.splitn(2, |byte| *byte == b'.');
-        Some((number(parts.next()?)?, parts.next().and_then(number).unwrap_or(0)))
-    });
-    Some((percent, Duration::from_millis(validity), sequence?))
+    let sequence = match params.get("oc-seq") {
+        None => None,
+        Some(text) => {
+            let mut parts = text.splitn(2, |byte| *byte == b'.');
+            let seconds = number(parts.next()?)?;
+            let digits = parts.next().unwrap_or_default().iter().copied();
+            let digits: Vec<u8> = digits.chain(std::iter::repeat(b'0')).take(FRACTION_DIGITS).collect();
+            Some((seconds, number(&digits)?))
+        }
+    };
+    Some((percent, Duration::from_millis(validity), sequence))
 }

@@ -102,10 +102,17 @@ impl Clients {
         if let Some(target) = entry.spares.target {
             core.places.avoid(now, target);
         }
+        let has_more = self.turn(core, now, index, out);
+        core.counters.failovers += u64::from(has_more);
+        has_more
+    }
+
+    /// Takes the next way; true if there is one.
+    pub(super) fn turn(&mut self, core: &mut Core, now: Mono, index: u32, out: &mut impl Sink) -> bool {
+        let entry = &self.slab[index as usize];
         if entry.spares.ways.is_empty() || !matches!(entry.cancel, Cancel::No) {
             return false;
         }
-        core.counters.failovers += 1;
         self.leave_stream(index);
         self.slab[index as usize].random = core.random();
         self.go_on(core, now, index, out)

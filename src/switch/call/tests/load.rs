@@ -71,6 +71,7 @@ fn a_trunk_that_is_asked_gets_as_much_less_as_it_wants_and_for_as_long() {
     let reached = (0..5).filter(|_| reaches(&mut lab, &mut kate, &carrier, NUMBER, ""));
     assert_eq!(reached.count(), 5, "it has held long enough");
     assert_eq!(lab.figure("trunk_requests_held_back_total"), 5);
+    assert_eq!(lab.figure("send_failures_total"), 0, "nothing has failed");
     // A validity of nought ends it at once.
     let none = ";oc=100;oc-algo=\"loss\";oc-validity=60000;oc-seq=3.0";
     assert!(reaches(&mut lab, &mut kate, &carrier, NUMBER, none));
@@ -84,6 +85,29 @@ fn a_trunk_that_is_asked_gets_as_much_less_as_it_wants_and_for_as_long() {
     ));
     assert!(reaches(&mut lab, &mut kate, &carrier, NUMBER, ""));
     lab.assert_clean();
+}
+
+#[test]
+fn the_later_word_of_a_trunk_counts_whatever_number_of_digits_it_has_or_none_at_all() {
+    let none = ";oc=0;oc-validity=0";
+    for (before, later, counts) in [
+        ("10.15", ";oc-seq=10.2", true),
+        ("10.2", ";oc-seq=10.15", false),
+        ("10.000000000000000000015", ";oc-seq=10.1", true),
+        ("10", ";oc-seq=10.0", true),
+        ("10.5", ";oc-seq=10", false),
+        ("10.5", "", true),
+    ] {
+        let (mut lab, mut kate, carrier) = asking();
+        let all = format!(";oc=100;oc-algo=\"loss\";oc-validity=60000;oc-seq={before}");
+        assert!(reaches(&mut lab, &mut kate, &carrier, NUMBER, &all));
+        assert!(reaches(&mut lab, &mut kate, &carrier, "112", &format!("{none}{later}")));
+        assert_eq!(
+            reaches(&mut lab, &mut kate, &carrier, NUMBER, ""),
+            counts,
+            "{before}{later}"
+        );
+    }
 }
 
 /// Two servers of the trunk, by their addresses and by a name.
@@ -164,6 +188,9 @@ fn what_one_server_of_a_trunk_does_not_want_goes_to_the_next_one_and_what_none_w
         assert_eq!((by_first, taken.contains(&[false, true])), (2, false), "{taken:?}");
         lab.pass_s(10);
         assert_eq!(seen(&mut lab, ""), [false, true]);
+        // One that was turned away went on; what was held back has not failed.
+        let figures = ["send_failures_total", "failovers_total"].map(|name| lab.figure(name));
+        assert_eq!(figures, [0, 1]);
         lab.assert_clean();
     }
 }
