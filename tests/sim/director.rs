@@ -297,14 +297,12 @@ pub fn finish(world: &mut World) {
         world.violated("", "callees had no ACK although their callers were there");
     }
     letters_arrive(world);
-    world.ledger.check_letters(world.now);
+    world.ledger.check_letters(world.now, devices_of(world));
     world
         .ledger
         .check_notifications(world.now, |letter| world.store.has_failed(letter));
     if world.ledger.to_each {
-        let (phones, users) = (world.phones.len(), world.users);
-        let devices_of = |reader| (reader..phones).step_by(users).collect();
-        world.ledger.check_copies(world.now, devices_of);
+        world.ledger.check_copies(world.now, devices_of(world));
     }
     // Without a crash only a device that comes while another is being asked explains a second copy.
     let (twice, letters) = (
@@ -333,7 +331,8 @@ pub fn letters_arrive(world: &mut World) {
     for _ in 0..120 {
         world.run_for(Duration::from_secs(10));
         let is_quiet = world.figure("messages_under_way") == 0;
-        if is_quiet && world.ledger.letters_under_way(world.now) == 0 && waiting(world).next().is_none() {
+        let under_way = world.ledger.letters_under_way(world.now, devices_of(world));
+        if is_quiet && under_way == 0 && waiting(world).next().is_none() {
             break;
         }
     }
@@ -346,12 +345,17 @@ pub fn letters_arrive(world: &mut World) {
     give_up_what_all_refuse(world);
 }
 
+/// The devices of each user.
+pub fn devices_of(world: &World) -> impl Fn(usize) -> Vec<usize> + Copy + use<> {
+    let (phones, users) = (world.phones.len(), world.users);
+    move |user| (user..phones).step_by(users).collect()
+}
+
 /// Letters that wait, but for those that are refused by all who are there.
 fn waiting(world: &World) -> impl Iterator<Item = &StoredMessage> {
     let is_refused = |one: &StoredMessage| {
         let text = world.store.text_of(one.id);
-        let devices_of = |reader| (reader..world.phones.len()).step_by(world.users).collect();
-        text.is_some_and(|text| world.ledger.is_refused_by_all(text, devices_of))
+        text.is_some_and(|text| !one.is_taken && world.ledger.may_wait(text, devices_of(world)))
     };
     world.store.messages().filter(move |one| !is_refused(one))
 }

@@ -45,6 +45,8 @@ pub struct Ledger {
     devices: HashMap<(String, usize), String>,
     /// Which device has refused which letter.
     refused: HashSet<(String, usize)>,
+    /// Those of them that it does not want, now or at all: it may be owed no copy any more.
+    declined: HashSet<(String, usize)>,
     /// Those of them that it will not take later.
     refused_for_good: HashSet<(String, usize)>,
     /// The last letter of each sender that each device got for the first time.
@@ -366,19 +368,23 @@ impl Ledger {
     }
 
     /// At the end: every letter that was accepted has reached a device, in the order of its sender.
-    pub fn check_letters(&self, now: Mono) {
+    pub fn check_letters(&self, now: Mono, devices_of: impl Fn(usize) -> Vec<usize>) {
         let mut last: HashMap<(usize, usize), (u64, &str)> = HashMap::new();
         // In the order of writing: the ids rise.
         for (id, letter) in &self.letters {
             if !matches!(letter.status, 200 | 202) || self.said.contains(id) {
                 continue;
             }
-            if letter.truth.refused || letter.truth.is_over(now) && letter.taken.is_none() {
-                continue;
-            }
             let Some(taken) = letter.taken else {
+                if letter.truth.is_over(now) || self.is_refused_by_all(id, &devices_of) {
+                    continue;
+                }
                 self.violated(now, id, &format!("{} to a message that is lost", letter.status));
             };
+            // It may be behind what was written after it.
+            if letter.truth.refused {
+                continue;
+            }
             let (before, other) = last
                 .insert((letter.sender, letter.reader), (taken, id))
                 .unwrap_or((0, ""));
@@ -392,7 +398,7 @@ impl Ledger {
     pub fn check_copies(&self, now: Mono, devices_of: impl Fn(usize) -> Vec<usize>) {
         for (id, letter) in self.letters.iter().filter(|(_, one)| matches!(one.status, 200 | 202)) {
             for device in devices_of(letter.reader) {
-                if letter.truth.is_over(now) || self.refused.contains(&(id.clone(), device)) {
+                if letter.truth.is_over(now) || self.declined.contains(&(id.clone(), device)) {
                     continue;
                 }
                 if !self.devices.contains_key(&(id.clone(), device)) {
@@ -407,11 +413,12 @@ impl Ledger {
     }
 
     /// Letters that were accepted and have not reached anybody.
-    pub fn letters_under_way(&self, now: Mono) -> usize {
-        let is_lost = |letter: &Letter| letter.taken.is_none() && !letter.truth.refused && !letter.truth.is_over(now);
+    pub fn letters_under_way(&self, now: Mono, devices_of: impl Fn(usize) -> Vec<usize>) -> usize {
+        let is_lost = |letter: &Letter| letter.taken.is_none() && !letter.truth.is_over(now);
         let is_open = |letter: &Letter| matches!(letter.status, 200 | 202) && is_lost(letter);
         let pagers = self.letters.iter().filter(|(id, _)| !self.said.contains(*id));
-        pagers.filter(|(_, letter)| is_open(letter)).count()
+        let open = pagers.filter(|(_, letter)| is_open(letter));
+        open.filter(|(id, _)| !self.is_refused_by_all(id, &devices_of)).count()
     }
 
     /// At the end: one record for each leg, none for anything else.

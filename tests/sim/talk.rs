@@ -1,7 +1,7 @@
 //! Sessions of messages: people at pages, which lose nothing but go and come, and people with phones in the bad network. What
 //! was said has to reach each of them once, in one order, and what a page makes of its events has to be what is.
 
-use crate::director::{Script, finish, leave_and_come, letters_arrive, prepare};
+use crate::director::{Script, devices_of, finish, leave_and_come, letters_arrive, prepare};
 use crate::ledger::Ledger;
 use crate::ledger::Mark;
 use crate::phone::DOMAIN;
@@ -40,6 +40,8 @@ pub struct Talk {
     names: HashMap<(usize, String), (String, u32)>,
     /// Texts that a phone has refused.
     refused: BTreeSet<String>,
+    /// Which phone has refused which text for good.
+    refused_for_good: BTreeSet<(usize, String)>,
     /// The number of the text that each user's phones got last of each session.
     last_taken: HashMap<(usize, SessionId), u64>,
 }
@@ -366,11 +368,11 @@ impl Talk {
         }
     }
 
-    /// A phone refuses a text: for good, then it has come to its end there.
-    pub fn on_refused(&mut self, words: &str, user: usize, for_good: bool) {
+    /// A phone refuses a text.
+    pub fn on_refused(&mut self, words: &str, device: usize, for_good: bool) {
         self.refused.insert(words.to_owned());
-        if let Some(said) = self.said.get_mut(words).filter(|_| for_good) {
-            said.settled.insert(user);
+        if for_good {
+            self.refused_for_good.insert((device, words.to_owned()));
         }
     }
 
@@ -379,10 +381,12 @@ impl Talk {
         self.names.contains_key(&(device, words.to_owned()))
     }
 
-    /// At the end: who took part by phone has it all.
-    fn check_said(&self) -> Result<(), (String, String)> {
+    /// At the end: who took part by phone has it all, but for what each of his phones has refused for good.
+    fn check_said(&self, devices_of: impl Fn(usize) -> Vec<usize>) -> Result<(), (String, String)> {
         for (text, said) in self.said.iter().filter(|(_, said)| said.is_open) {
-            if let Some(user) = said.phones.difference(&said.settled).next() {
+            let has_refused = |device| self.refused_for_good.contains(&(device, text.clone()));
+            let is_wanted = |user: &&usize| !devices_of(**user).into_iter().all(has_refused);
+            if let Some(user) = said.phones.difference(&said.settled).find(is_wanted) {
                 let (seq, session) = (said.seq, said.session);
                 return Err((
                     text.clone(),
@@ -627,7 +631,7 @@ fn wind_down(world: &mut World) {
         }
     }
     world.run_for(Duration::from_secs(600));
-    if let Err((text, why)) = world.ledger.talk.check_said() {
+    if let Err((text, why)) = world.ledger.talk.check_said(devices_of(world)) {
         world.violated(&text, &why);
     }
     let left = (world.figure("im_sessions"), world.store.sessions());

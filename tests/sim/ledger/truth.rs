@@ -135,20 +135,29 @@ impl Ledger {
     }
 
     /// A device refuses a letter.
-    pub fn on_refused(&mut self, id: &str, (device, user): (usize, usize), status: u16) {
+    pub fn on_refused(&mut self, id: &str, device: usize, status: u16) {
         self.count(&format!("a device refuses {status}"));
         self.refused.insert((id.to_owned(), device));
+        if matches!(status, 415 | 486 | 488 | 603) {
+            self.declined.insert((id.to_owned(), device));
+        }
         if matches!(status, 415 | 488) {
             self.refused_for_good.insert((id.to_owned(), device));
         }
-        self.talk.on_refused(id, user, matches!(status, 415 | 488));
+        self.talk.on_refused(id, device, matches!(status, 415 | 488));
         if let Some(letter) = self.letters.get_mut(id) {
             letter.truth.refused = true;
         }
     }
 
-    /// Whether all devices of its reader have refused a letter for good: it waits for another one until it is given up. One of
-    /// them may have taken an earlier copy all the same, of which the switch that runs knows nothing.
+    /// Whether a letter may wait for another device until it is given up: all that there are have refused it for good, and none
+    /// has taken it.
+    pub fn may_wait(&self, id: &str, devices_of: impl Fn(usize) -> Vec<usize>) -> bool {
+        let is_taken = self.letters.get(id).is_some_and(|letter| letter.taken.is_some());
+        !is_taken && self.is_refused_by_all(id, devices_of)
+    }
+
+    /// Whether all devices of its reader have refused a letter for good.
     pub fn is_refused_by_all(&self, id: &str, devices_of: impl Fn(usize) -> Vec<usize>) -> bool {
         let has_refused = |device: usize| self.refused_for_good.contains(&(id.to_owned(), device));
         let letter = self.letters.get(id);

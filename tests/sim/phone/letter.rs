@@ -67,7 +67,7 @@ impl Phone {
     pub fn on_letter(&mut self, cx: &mut Cx<'_>, key: &str) {
         let Some(letter) = self.request_of(key) else { return };
         if let Some(status) = self.refusal(cx, &letter) {
-            cx.ledger.on_refused(letter.words(), (self.index, self.user), status);
+            cx.ledger.on_refused(letter.words(), self.index, status);
             self.respond(cx, key, status, "", None);
         } else if cx.random.permille(cx.settings.slow) {
             let after = cx.random.millis(8_500, 14_000);
