@@ -86,7 +86,7 @@ impl Board {
             None if self.lines == 0 => return Ok(()),
             _ => {}
         }
-        let line = Line::new(&ear.socket, to)?;
+        let line = Line::new(&ear.socket, ear.line.as_ref(), to)?;
         self.epoll.add(line.socket(), place.line().key(), Interest::Read)?;
         // What comes through a ring is labelled with one device for good.
         if let Some(before) = ear.line.replace(line) {
@@ -100,6 +100,7 @@ impl Board {
 
     /// All that came over a line of epoll has been read, so that the ring may go on with it.
     pub(super) fn arm(&mut self, place: Place) {
+        let call = self.pairs.call(place.port);
         let (Some(ring), Some(ear)) = (&mut self.ring, self.pairs.ear_mut(place)) else {
             return;
         };
@@ -111,7 +112,7 @@ impl Board {
             return;
         };
         if self.epoll.remove(line.socket()).is_ok() {
-            line.slot = ring.arm(place, line).ok();
+            line.slot = ring.arm(place, call, line).ok();
         }
         if line.slot.is_none() {
             self.tell_of(place);
@@ -144,6 +145,9 @@ impl Board {
 
     /// The device of a pair is gone.
     pub(super) fn disconnect(&mut self, port: u16) {
+        if let Some(pair) = self.pairs.get_mut(port) {
+            pair.call = pair.call.wrapping_add(1);
+        }
         for is_second in [false, true] {
             let Some(ear) = self.pairs.ear_mut(Place::own(port, is_second)) else {
                 continue;

@@ -44,19 +44,22 @@ impl Course {
 }
 
 impl Line {
-    /// A line of the port that `own` is bound to.
-    pub(super) fn new(own: &UdpSocket, peer: SocketAddr) -> io::Result<Line> {
-        let mut line = Line::bound(own, peer)?;
+    /// A line of the port that `own` is bound to, and the line before if there is one.
+    pub(super) fn new(own: &UdpSocket, before: Option<&Line>, peer: SocketAddr) -> io::Result<Line> {
+        let mut line = Line::bound(own, before, peer)?;
         line.connect(peer)?;
         Ok(line)
     }
 
-    fn bound(own: &UdpSocket, peer: SocketAddr) -> io::Result<Line> {
+    fn bound(own: &UdpSocket, before: Option<&Line>, peer: SocketAddr) -> io::Result<Line> {
         let local = own.local_addr()?;
         // Only while we bind: nobody is to share the port afterwards, not even another process of ours.
-        SockRef::from(own).set_reuse_port(true)?;
-        let socket = pairs::bind(local, Sharing::Allowed);
-        SockRef::from(own).set_reuse_port(false)?;
+        let share = |shares: bool| {
+            let mut bound = [Some(own), before.map(Line::socket)].into_iter().flatten();
+            bound.try_for_each(|socket| SockRef::from(socket).set_reuse_port(shares))
+        };
+        let socket = share(true).and_then(|()| pairs::bind(local, Sharing::Allowed));
+        share(false)?;
         let socket = socket?;
         SockRef::from(&socket).set_reuse_port(false)?;
         Ok(Line {
@@ -129,7 +132,7 @@ mod tests {
             who.send_to(&who.local_addr().unwrap().port().to_be_bytes(), port)
                 .unwrap();
         };
-        let mut line = Line::bound(&own, peer).unwrap();
+        let mut line = Line::bound(&own, None, peer).unwrap();
         strangers.iter().for_each(say);
         line.connect(peer).unwrap();
         strangers.iter().for_each(say);

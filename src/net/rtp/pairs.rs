@@ -30,6 +30,8 @@ pub(super) struct Pair {
     second: Option<Sides>,
     is_ipv4: bool,
     pub(super) state: State,
+    /// How many calls it has had: what still comes over lines of an earlier one is not for the present one.
+    pub(super) call: u32,
 }
 
 struct Sides {
@@ -87,6 +89,10 @@ impl Pairs {
 
     pub(super) fn is_shut(&self, port: u16) -> bool {
         self.get(port).is_some_and(|pair| matches!(pair.state, State::Shut))
+    }
+
+    pub(super) fn call(&self, port: u16) -> u32 {
+        self.get(port).map_or(0, |pair| pair.call)
     }
 
     /// What comes to this port is for somebody: the RTCP port of a pair that is held is not yet.
@@ -205,6 +211,7 @@ impl Pair {
             second: second.map(|second| Sides::bind(second, port)).transpose()?,
             is_ipv4: address.is_ipv4(),
             state: State::Shut,
+            call: 0,
         })
     }
 }

@@ -32,6 +32,8 @@ const ENTRIES: u32 = 512;
 const COMPLETIONS: u32 = 2_048;
 /// Bytes of packets that wait to be sent: some 190 of telephone quality.
 const OUTGOING: usize = 32 * 1024;
+/// Completions handled after one wait at most: while they are, more come, and the worker has other things to do.
+const AT_ONCE: usize = 2 * BUFFERS as usize;
 /// Completions nobody waits to see come together: the time of the wait is to be slept through.
 pub(super) const MANY: usize = BUFFERS as usize;
 
@@ -48,6 +50,8 @@ pub(super) struct Ring {
     /// Packets to send. Its memory does not move.
     outgoing: Vec<u8>,
     came: VecDeque<cqueue::Entry>,
+    /// Of them may be handled before the next wait.
+    left: usize,
     /// There were too few buffers since the last wait.
     is_short: bool,
     /// What is to be said besides the last packet.
@@ -59,8 +63,9 @@ pub(super) struct Ring {
 /// A line whose packets come through the ring.
 struct Armed {
     place: Place,
+    /// The call of its port that it belongs to.
+    call: u32,
     peer: SocketAddr,
-    rest: Rest,
     /// It is no longer its port's, and goes when the kernel has let go of it.
     retired: Option<Line>,
 }
@@ -79,15 +84,14 @@ pub(super) enum Came {
     /// A packet is in the buffer; it was longer if the length is more than that has.
     Packet {
         place: Place,
+        call: u32,
         peer: SocketAddr,
         length: usize,
     },
     /// This line is armed no longer.
     Ended { place: Place, slot: usize },
     /// So is this one, which its port no longer has.
-    Retired { place: Place, line: Line },
-    /// A packet of a call that is over.
-    Stale,
+    Retired { place: Place, call: u32, line: Line },
     /// Epoll has something to tell.
     Others,
     /// A packet could not be sent.
@@ -113,6 +117,7 @@ impl Ring {
             armed: Slab::new(),
             outgoing: Vec::with_capacity(OUTGOING),
             came: VecDeque::new(),
+            left: 0,
             is_short: false,
             also: None,
             is_polling: false,
@@ -129,11 +134,11 @@ impl Ring {
     }
 
     /// Receives what comes over a line from now on; gives what it is known by here.
-    pub(super) fn arm(&mut self, place: Place, line: &Line) -> io::Result<usize> {
+    pub(super) fn arm(&mut self, place: Place, call: u32, line: &Line) -> io::Result<usize> {
         let slot = self.armed.insert(Armed {
             place,
+            call,
             peer: line.peer(),
-            rest: Rest::Taken,
             retired: None,
         });
         let receive = opcode::RecvMulti::new(Fd(line.socket().as_raw_fd()), GROUP).build();
@@ -156,7 +161,7 @@ impl Ring {
             tracing::error!(error = %e, "a socket keeps its device");
         }
         if let Some(armed) = self.armed.get_mut(slot) {
-            (armed.rest, armed.retired) = (rest, Some(line));
+            armed.retired = Some(line);
             let cancel = opcode::AsyncCancel::new(slot as u64).build();
             if let Err(e) = self.push(&cancel.user_data(CANCELLED)) {
                 tracing::error!(error = %e, "a socket stays open");
@@ -166,10 +171,11 @@ impl Ring {
 
     /// Queues a packet for the peer of a connected socket, which must not be closed before [`Ring::flush`].
     pub(super) fn send(&mut self, socket: &UdpSocket, packet: &[u8]) -> io::Result<()> {
-        if self.outgoing.len() + packet.len() > OUTGOING {
-            self.flush();
+        // Room first: making it once the packet is copied would clear the copy away.
+        if !self.has_room(packet.len()) {
+            self.submit()?;
         }
-        if self.outgoing.len() + packet.len() > OUTGOING {
+        if !self.has_room(packet.len()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let at = self.outgoing.len();
@@ -184,14 +190,22 @@ impl Ring {
         self.push(&send)
     }
 
+    fn has_room(&mut self, length: usize) -> bool {
+        self.outgoing.len() + length <= OUTGOING && !self.ring.submission().is_full()
+    }
+
     /// Sends what is queued.
     pub(super) fn flush(&mut self) {
-        if !self.outgoing.is_empty() {
-            let submitted = self.ring.submit();
-            if let Err(e) = self.on_submitted(submitted) {
-                tracing::debug!(error = %e, "packets are not sent");
-            }
+        if !self.outgoing.is_empty()
+            && let Err(e) = self.submit()
+        {
+            tracing::debug!(error = %e, "packets are not sent");
         }
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        let submitted = self.ring.submit();
+        self.on_submitted(submitted)
     }
 
     /// Sends what is queued and sleeps until `want` completions have come, `others` has something or the time is over (`None`: no limit).
@@ -201,6 +215,7 @@ impl Ring {
             self.push(&poll.user_data(POLLED))?;
             self.is_polling = true;
         }
+        self.left = AT_ONCE;
         if std::mem::take(&mut self.is_short) {
             self.buffers.grow(MORE);
         }
@@ -222,12 +237,13 @@ impl Ring {
         self.came.is_empty() && self.also.is_none()
     }
 
-    /// What came next. A packet is copied into the buffer.
+    /// What came next; `None` also when it is time for another wait. A packet is copied into the buffer.
     pub(super) fn next(&mut self, packet: &mut [u8; PACKET_BUFFER]) -> Option<Came> {
         loop {
             if let Some(also) = self.also.take() {
                 return Some(also);
             }
+            self.left = self.left.checked_sub(1)?;
             let entry = self.came.pop_front()?;
             match entry.user_data() {
                 SENT => return Some(Came::SendFailed),
@@ -247,22 +263,24 @@ impl Ring {
 
     fn on_received(&mut self, slot: usize, entry: &cqueue::Entry, packet: &mut [u8; PACKET_BUFFER]) -> Option<Came> {
         let armed = self.armed.get(slot)?;
-        let (place, peer, rest) = (armed.place, armed.peer, armed.rest);
+        let (place, call, peer) = (armed.place, armed.call, armed.peer);
         let length = usize::try_from(entry.result()).ok();
         self.is_short |= entry.result() == -libc::ENOBUFS;
         if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
             self.buffers.take(buffer, length.unwrap_or_default(), packet);
         }
         if !cqueue::more(entry.flags()) {
-            self.also = match self.armed.remove(slot).retired {
-                Some(line) => (rest == Rest::Taken).then_some(Came::Retired { place, line }),
-                None => Some(Came::Ended { place, slot }),
-            };
+            self.also = Some(match self.armed.remove(slot).retired {
+                Some(line) => Came::Retired { place, call, line },
+                None => Came::Ended { place, slot },
+            });
         }
         let length = length.filter(|_| cqueue::buffer_select(entry.flags()).is_some())?;
-        Some(match rest {
-            Rest::Taken => Came::Packet { place, peer, length },
-            Rest::Dropped => Came::Stale,
+        Some(Came::Packet {
+            place,
+            call,
+            peer,
+            length,
         })
     }
 
@@ -285,8 +303,7 @@ impl Ring {
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
-            let submitted = self.ring.submit();
-            self.on_submitted(submitted)?;
+            self.submit()?;
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -379,4 +396,45 @@ unsafe impl Send for Buffers {}
 fn zeroed(layout: Layout) -> NonNull<u8> {
     // SAFETY: no layout of ours is empty.
     NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+
+    /// `None` where the kernel gives none.
+    fn ring() -> Option<Ring> {
+        let ring = Ring::new();
+        if let Err(refusal) = &ring {
+            println!("SKIPPED: the kernel gives no io_uring: {refusal}");
+        }
+        ring.ok()
+    }
+
+    #[test]
+    fn a_packet_that_finds_the_queue_full_arrives_as_it_was() {
+        let Some(mut ring) = ring() else { return };
+        let (ours, device) = (socket(), socket());
+        ours.connect(device.local_addr().unwrap()).unwrap();
+        for _ in 0..ENTRIES {
+            ring.push(&opcode::Nop::new().build().user_data(CANCELLED)).unwrap();
+        }
+        assert!(ring.ring.submission().is_full() && ring.outgoing.is_empty());
+        for packet in [b"first!", b"second", b"third!"] {
+            ring.send(&ours, packet).unwrap();
+        }
+        ring.flush();
+        let mut buffer = [0; 6];
+        for packet in [b"first!", b"second", b"third!"] {
+            assert_eq!(device.recv(&mut buffer).unwrap(), 6);
+            assert_eq!(&buffer, packet);
+        }
+    }
 }

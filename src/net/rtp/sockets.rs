@@ -281,11 +281,16 @@ impl Plain {
         ring.wait(epoll, want, limit)?;
         while let Some(came) = self.board.ring.as_mut().and_then(|ring| ring.next(&mut self.packet)) {
             match came {
-                Came::Packet { place, peer, length } => self.take(place, length, peer, each),
+                Came::Packet { place, call, .. } if self.board.pairs.call(place.port) != call => {
+                    self.counters.stale.one();
+                }
+                Came::Packet {
+                    place, peer, length, ..
+                } => self.take(place, length, peer, each),
+                Came::Retired { place, call, .. } if self.board.pairs.call(place.port) != call => {}
                 Came::Ended { place, slot } => self.board.disarm(place, slot),
-                Came::Retired { place, line } => self.empty(place, line, each),
+                Came::Retired { place, line, .. } => self.empty(place, line, each),
                 Came::Others => self.look(Some(Duration::ZERO), each)?,
-                Came::Stale => self.counters.stale.one(),
                 Came::SendFailed => self.counters.send_failed.one(),
             }
         }
@@ -305,6 +310,12 @@ impl Plain {
     #[cfg(test)]
     pub(super) fn lines_left(&self) -> usize {
         self.board.lines_left()
+    }
+
+    #[cfg(test)]
+    pub(super) fn line_peer(&mut self, port: u16) -> Option<SocketAddr> {
+        let ear = self.board.pairs.ear_mut(Place::own(port, false)).unwrap();
+        ear.line.as_ref().map(Line::peer)
     }
 
     #[cfg(test)]

@@ -40,6 +40,8 @@ in_both_ways! {
     a_device_that_is_deaf_for_a_while_is_sent_to_again,
     a_burst_beyond_all_buffers_is_taken_in_order,
     nothing_overtakes_what_waits_where_a_port_is_connected,
+    what_a_device_says_after_its_port_has_gone_to_another_one_does_not_reach_the_next_call,
+    a_wait_ends_however_many_packets_come_meanwhile,
     bursts_of_many_devices_are_taken_in_order,
     what_is_on_its_way_to_one_device_does_not_go_to_the_next,
     what_comes_to_a_connected_port_after_its_call_does_not_reach_the_next_one,

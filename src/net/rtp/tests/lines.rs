@@ -79,6 +79,7 @@ pub(super) fn a_device_that_moves_is_followed_and_nothing_on_the_way_is_lost() {
             expected.extend([phone, to].map(|from| (22_700, from.local_addr().unwrap(), vec![m, n as u8])));
         }
         got.extend(speak(&mut sockets, 22_700, to));
+        assert_eq!(sockets.line_peer(22_700), Some(to.local_addr().unwrap()), "move {n}");
     }
     got.extend(hear(&mut sockets, expected.len() - got.len()));
     got.sort();
@@ -165,6 +166,55 @@ pub(super) fn nothing_overtakes_what_waits_where_a_port_is_connected() {
         let got = hear(&mut sockets, 30).into_iter().map(|(_, _, what)| what[0]);
         assert_eq!(got.collect::<Vec<u8>>(), (0..30).collect::<Vec<u8>>());
     }
+    assert_eq!(counters.ports_connected.value(), 1);
+}
+
+pub(super) fn what_a_device_says_after_its_port_has_gone_to_another_one_does_not_reach_the_next_call() {
+    let (mut sockets, _bell, _) = plain(23_800..23_802);
+    sockets.bind(1);
+    let [before, after] = [phone(), phone()];
+    sockets.open(23_800, &mut |_, _, _, _| None);
+    speak(&mut sockets, 23_800, &before);
+    before.send_to(b"settled", (here(), 23_800)).unwrap();
+    hear(&mut sockets, 1);
+    (0..5).for_each(|n| assert_eq!(before.send_to(&[n], (here(), 23_800)).unwrap(), 1));
+    for _ in 0..=STEADY {
+        sockets.send(23_800, after.local_addr().unwrap(), b"sound");
+    }
+    assert_eq!(sockets.line_peer(23_800), Some(after.local_addr().unwrap()));
+    sockets.shut(23_800);
+    sockets.open(23_800, &mut |_, _, _, _| None);
+    after.send_to(b"of the next call", (here(), 23_800)).unwrap();
+    let got = hear(&mut sockets, 1);
+    assert_eq!(got[0].2, b"of the next call");
+    assert_eq!(wait_for(&mut sockets, Duration::ZERO, None), []);
+}
+
+pub(super) fn a_wait_ends_however_many_packets_come_meanwhile() {
+    let (mut sockets, _bell, counters) = plain(23_900..23_902);
+    sockets.bind(1);
+    sockets.open(23_900, &mut |_, _, _, _| None);
+    let (phone, port) = (phone(), SocketAddr::from((here(), 23_900)));
+    let to = phone.local_addr().unwrap();
+    speak(&mut sockets, 23_900, &phone);
+    phone.send_to(b"settled", port).unwrap();
+    hear(&mut sockets, 1);
+    (0..40).for_each(|n| assert_eq!(phone.send_to(&[n; 1_400], port).unwrap(), 1_400));
+    let mut came = 0;
+    // What is sent on fills the room for what is to be sent, so that the kernel is entered, and gives more.
+    let each = &mut |port_in: u16, _: SocketAddr, _: &mut [u8], length: usize| {
+        came += 1;
+        if came < 20_000 {
+            phone.send_to(&[0; 1_400], port).unwrap();
+        }
+        Some(Forward {
+            port: port_in,
+            to,
+            range: 0..length,
+        })
+    };
+    sockets.wait(Some(Duration::from_secs(5)), each).unwrap();
+    assert!((1..=1_100).contains(&came), "{came} packets in one wait");
     assert_eq!(counters.ports_connected.value(), 1);
 }
 
