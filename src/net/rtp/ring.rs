@@ -4,7 +4,7 @@
 
 use super::line::Line;
 use super::pairs::Place;
-use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use media::engine::PACKET_BUFFER;
 use slab::Slab;
@@ -15,7 +15,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Buffers for what comes at most, a power of two: two looks of a worker with 5,000 phones. What finds none waits in its socket.
 const BUFFERS: u16 = 512;
@@ -37,14 +37,17 @@ const AT_ONCE: usize = 2 * BUFFERS as usize;
 /// Completions nobody waits to see come together: the time of the wait is to be slept through.
 pub(super) const MANY: usize = BUFFERS as usize;
 
+/// The kernel lets go of all sockets within microseconds of being asked; if not within this, the buffers stay its own for good.
+const LETTING_GO: Duration = Duration::from_millis(100);
+
 /// What a completion is known by: the place of a line among the armed, or one of these.
 const SENT: u64 = 1 << 32;
 const POLLED: u64 = 2 << 32;
 const CANCELLED: u64 = 3 << 32;
 
 pub(super) struct Ring {
-    /// Closed before the buffers are freed.
     ring: IoUring,
+    /// Given up before they are freed, in `drop`.
     buffers: Buffers,
     armed: Slab<Armed>,
     /// Packets to send. Its memory does not move.
@@ -262,13 +265,13 @@ impl Ring {
     }
 
     fn on_received(&mut self, slot: usize, entry: &cqueue::Entry, packet: &mut [u8; PACKET_BUFFER]) -> Option<Came> {
-        let armed = self.armed.get(slot)?;
-        let (place, call, peer) = (armed.place, armed.call, armed.peer);
         let length = usize::try_from(entry.result()).ok();
         self.is_short |= entry.result() == -libc::ENOBUFS;
         if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
             self.buffers.take(buffer, length.unwrap_or_default(), packet);
         }
+        let armed = self.armed.get(slot)?;
+        let (place, call, peer) = (armed.place, armed.call, armed.peer);
         if !cqueue::more(entry.flags()) {
             self.also = Some(match self.armed.remove(slot).retired {
                 Some(line) => Came::Retired { place, call, line },
@@ -282,6 +285,25 @@ impl Ring {
             peer,
             length,
         })
+    }
+
+    /// Has the kernel give up all it was asked for; whether it has.
+    fn let_go(&mut self) -> bool {
+        let until = Instant::now() + LETTING_GO;
+        let all = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
+        let mut asked = self.push(&all.user_data(CANCELLED));
+        while asked.is_ok() && !self.armed.is_empty() && Instant::now() < until {
+            let time = Timespec::from(LETTING_GO / 10);
+            let waited = self
+                .ring
+                .submitter()
+                .submit_with_args(1, &SubmitArgs::new().timespec(&time));
+            asked = self.on_submitted(waited);
+            for entry in self.came.drain(..).filter(|entry| !cqueue::more(entry.flags())) {
+                self.armed.try_remove(entry.user_data() as usize);
+            }
+        }
+        self.armed.is_empty()
     }
 
     fn on_submitted(&mut self, submitted: io::Result<usize>) -> io::Result<()> {
@@ -309,6 +331,16 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    /// The end of a closed ring comes later: what it was asked for would go on writing into the buffers.
+    fn drop(&mut self) {
+        let has_let_go = self.armed.is_empty() || self.let_go();
+        if has_let_go && self.ring.submitter().unregister_buf_ring(GROUP).is_ok() {
+            self.buffers.is_registered = false;
+        }
+    }
+}
+
 /// Memory for packets, and the ring that tells the kernel which of it is free.
 struct Buffers {
     memory: NonNull<u8>,
@@ -316,6 +348,8 @@ struct Buffers {
     tail: u16,
     /// Those that take part.
     count: u16,
+    /// The kernel may write there.
+    is_registered: bool,
 }
 
 impl Buffers {
@@ -325,12 +359,14 @@ impl Buffers {
             entries: zeroed(Buffers::entries()).cast(),
             tail: 0,
             count: 0,
+            is_registered: false,
         };
-        // SAFETY: the memory is of pages, as large as so many entries, and freed after the ring is closed.
+        // SAFETY: the memory is of pages, as large as so many entries, and not freed while it is registered.
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(buffers.entries.as_ptr() as u64, BUFFERS, GROUP, 0)?;
         }
+        buffers.is_registered = true;
         buffers.grow(FIRST);
         Ok(buffers)
     }
@@ -382,7 +418,10 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        // SAFETY: allocated with these layouts. Either the ring is closed, or it never was given them.
+        if self.is_registered {
+            return tracing::error!("the kernel keeps the buffers of a ring");
+        }
+        // SAFETY: allocated with these layouts, and the kernel does not have them (any more).
         unsafe {
             dealloc(self.memory.as_ptr(), Buffers::memory());
             dealloc(self.entries.as_ptr().cast(), Buffers::entries());
@@ -402,6 +441,20 @@ fn zeroed(layout: Layout) -> NonNull<u8> {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_ring_that_is_dropped_has_let_go_of_its_sockets_and_buffers() {
+        for _ in 0..100 {
+            let Some(mut ring) = ring() else { return };
+            let (own, device) = (socket(), socket());
+            let port = own.local_addr().unwrap();
+            let line = Line::new(&own, None, device.local_addr().unwrap()).unwrap();
+            ring.arm(Place::own(port.port(), false), 0, &line).unwrap();
+            ring.wait(&socket(), 0, Some(Duration::ZERO)).unwrap();
+            drop((ring, line, own));
+            UdpSocket::bind(port).unwrap();
+        }
+    }
 
     fn socket() -> UdpSocket {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
