@@ -33,7 +33,7 @@ counters! {
     RtpCounters, "rtp_" {
         /// RTP and RTCP packets received on ports in use.
         packets_in,
-        /// Packets handed to the kernel.
+        /// Packets handed to the kernel. With io_uring it says later which of them it refuses: those count here too.
         packets_out,
         /// Packets the kernel refused: its buffer was full, or there is no way to the peer.
         send_failed,

@@ -100,6 +100,9 @@ impl Board {
 
     /// All that came over a line of epoll has been read, so that the ring may go on with it.
     pub(super) fn arm(&mut self, place: Place) {
+        if !place.is_line {
+            return;
+        }
         let call = self.pairs.call(place.port);
         let (Some(ring), Some(ear)) = (&mut self.ring, self.pairs.ear_mut(place)) else {
             return;
@@ -125,6 +128,17 @@ impl Board {
         if let Some(line) = line.filter(|line| line.slot == Some(slot)) {
             line.slot = None;
             self.tell_of(place);
+        }
+    }
+
+    /// Lines are left to epoll from now on. What the ring had for them is lost.
+    pub(super) fn leave_ring(&mut self) {
+        self.ring = None;
+        for place in self.pairs.places() {
+            let line = self.pairs.ear_mut(place).and_then(|ear| ear.line.as_mut());
+            if line.is_some_and(|line| line.slot.take().is_some()) {
+                self.tell_of(place);
+            }
         }
     }
 

@@ -91,6 +91,13 @@ impl Pairs {
         self.get(port).is_some_and(|pair| matches!(pair.state, State::Shut))
     }
 
+    /// Those of RTP on every pair.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let end = self.first + 2 * self.pairs.len() as u32;
+        let ports = (self.first..end).step_by(2).filter_map(|port| u16::try_from(port).ok());
+        ports.flat_map(|port| [false, true].map(|is_second| Place::own(port, is_second)))
+    }
+
     pub(super) fn call(&self, port: u16) -> u32 {
         self.get(port).map_or(0, |pair| pair.call)
     }

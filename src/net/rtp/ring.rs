@@ -40,6 +40,9 @@ pub(super) const MANY: usize = BUFFERS as usize;
 /// The kernel lets go of all sockets within microseconds of being asked; if not within this, the buffers stay its own for good.
 const LETTING_GO: Duration = Duration::from_millis(100);
 
+/// How long to sleep where epoll cannot be waited for at the moment.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// What a completion is known by: the place of a line among the armed, or one of these.
 const SENT: u64 = 1 << 32;
 const POLLED: u64 = 2 << 32;
@@ -61,6 +64,8 @@ pub(super) struct Ring {
     also: Option<Came>,
     /// The ring tells when epoll has something.
     is_polling: bool,
+    /// The kernel had no memory for what it had to tell: nothing is known for certain any more.
+    has_lost: bool,
 }
 
 /// A line whose packets come through the ring.
@@ -92,7 +97,7 @@ pub(super) enum Came {
         length: usize,
     },
     /// This line is armed no longer.
-    Ended { place: Place, slot: usize },
+    Ended { place: Place, call: u32, slot: usize },
     /// So is this one, which its port no longer has.
     Retired { place: Place, call: u32, line: Line },
     /// Epoll has something to tell.
@@ -114,7 +119,7 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .build(ENTRIES)?;
-        Ok(Ring {
+        let mut ring = Ring {
             buffers: Buffers::registered(&ring)?,
             ring,
             armed: Slab::new(),
@@ -124,7 +129,18 @@ impl Ring {
             is_short: false,
             also: None,
             is_polling: false,
-        })
+            has_lost: false,
+        };
+        ring.enter_once()?;
+        Ok(ring)
+    }
+
+    /// It may be allowed to make a ring and not to use it.
+    fn enter_once(&mut self) -> io::Result<()> {
+        self.push(&opcode::Nop::new().build())?;
+        self.ring.submit_and_wait(1)?;
+        self.ring.completion().for_each(drop);
+        Ok(())
     }
 
     /// Whether there could be one. Asks in another thread: the kernel interrupts what a thread waits for when its ring is closed.
@@ -163,12 +179,20 @@ impl Ring {
         {
             tracing::error!(error = %e, "a socket keeps its device");
         }
-        if let Some(armed) = self.armed.get_mut(slot) {
-            armed.retired = Some(line);
-            let cancel = opcode::AsyncCancel::new(slot as u64).build();
-            if let Err(e) = self.push(&cancel.user_data(CANCELLED)) {
-                tracing::error!(error = %e, "a socket stays open");
-            }
+        let Some(armed) = self.armed.get_mut(slot) else {
+            return self.retire_ended(line);
+        };
+        armed.retired = Some(line);
+        let cancel = opcode::AsyncCancel::new(slot as u64).build();
+        if let Err(e) = self.push(&cancel.user_data(CANCELLED)) {
+            tracing::error!(error = %e, "a socket stays open");
+        }
+    }
+
+    /// The ring has just ceased to receive over it by itself, and is about to say so.
+    fn retire_ended(&mut self, line: Line) {
+        if let Some(Came::Ended { place, call, .. }) = self.also {
+            self.also = Some(Came::Retired { place, call, line });
         }
     }
 
@@ -213,11 +237,14 @@ impl Ring {
 
     /// Sends what is queued and sleeps until `want` completions have come, `others` has something or the time is over (`None`: no limit).
     pub(super) fn wait(&mut self, others: &impl AsFd, want: usize, limit: Option<Duration>) -> io::Result<()> {
-        if !self.is_polling {
-            let poll = opcode::PollAdd::new(Fd(others.as_fd().as_raw_fd()), libc::POLLIN as u32).build();
-            self.push(&poll.user_data(POLLED))?;
-            self.is_polling = true;
+        if self.has_lost {
+            return Err(io::Error::from_raw_os_error(libc::EBADR));
         }
+        let limit = if self.poll(others)? {
+            limit
+        } else {
+            Some(limit.map_or(AGAIN, |limit| limit.min(AGAIN)))
+        };
         self.left = AT_ONCE;
         if std::mem::take(&mut self.is_short) {
             self.buffers.grow(MORE);
@@ -234,6 +261,18 @@ impl Ring {
         };
         let waited = self.ring.submitter().submit_with_args_and_flags(want, &args, flags);
         self.on_submitted(waited)
+    }
+
+    /// Has the ring tell of epoll; false if it cannot at the moment, for want of memory in the kernel.
+    fn poll(&mut self, others: &impl AsFd) -> io::Result<bool> {
+        if !self.is_polling {
+            let poll = opcode::PollAdd::new(Fd(others.as_fd().as_raw_fd()), libc::POLLIN as u32).build();
+            self.is_polling = match self.push(&poll.user_data(POLLED)) {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                pushed => pushed.is_ok(),
+            };
+        }
+        Ok(self.is_polling)
     }
 
     fn is_idle(&self) -> bool {
@@ -275,7 +314,7 @@ impl Ring {
         if !cqueue::more(entry.flags()) {
             self.also = Some(match self.armed.remove(slot).retired {
                 Some(line) => Came::Retired { place, call, line },
-                None => Came::Ended { place, slot },
+                None => Came::Ended { place, call, slot },
             });
         }
         let length = length.filter(|_| cqueue::buffer_select(entry.flags()).is_some())?;
@@ -311,10 +350,16 @@ impl Ring {
             self.outgoing.clear();
         }
         self.came.extend(self.ring.completion());
+        self.has_lost |= matches!(&submitted, Err(e) if e.raw_os_error() == Some(libc::EBADR));
         match submitted.map_err(|e| (e.raw_os_error(), e)) {
             Ok(_) | Err((Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
             Err((_, e)) => Err(e),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn lose(&mut self) {
+        self.has_lost = true;
     }
 
     /// Queues an entry.

@@ -234,16 +234,26 @@ impl Plain {
     }
 
     /// A ring belongs to the thread that makes it.
-    fn begin(&mut self) {
-        if std::mem::replace(&mut self.io, Io::Epoll) != Io::Epoll {
-            match Ring::new() {
-                Ok(ring) => {
-                    self.board.ring = Some(ring);
-                    self.counters.uring_workers.add(1);
-                }
-                Err(e) => tracing::info!(error = %e, "media goes by epoll: the kernel gives no io_uring"),
-            }
+    fn begin(&mut self) -> io::Result<()> {
+        let wanted = std::mem::replace(&mut self.io, Io::Epoll);
+        if wanted == Io::Epoll {
+            return Ok(());
         }
+        match Ring::new() {
+            Ok(ring) => {
+                self.board.ring = Some(ring);
+                self.counters.uring_workers.add(1);
+            }
+            Err(e) if wanted == Io::Uring => return Err(e),
+            Err(e) => tracing::info!(error = %e, "media goes by epoll: the kernel gives no io_uring"),
+        }
+        Ok(())
+    }
+
+    /// A ring that fails does not take the calls along.
+    fn leave_ring(&mut self) {
+        self.board.leave_ring();
+        self.counters.uring_workers.sub(1);
     }
 
     /// Looks at what epoll tells of.
@@ -278,7 +288,11 @@ impl Plain {
         let Some(ring) = ring else {
             return Ok(());
         };
-        ring.wait(epoll, want, limit)?;
+        if let Err(e) = ring.wait(epoll, want, limit) {
+            tracing::error!(error = %e, "media goes by epoll from now on: io_uring fails");
+            self.leave_ring();
+            return Ok(());
+        }
         while let Some(came) = self.board.ring.as_mut().and_then(|ring| ring.next(&mut self.packet)) {
             match came {
                 Came::Packet { place, call, .. } if self.board.pairs.call(place.port) != call => {
@@ -288,7 +302,7 @@ impl Plain {
                     place, peer, length, ..
                 } => self.take(place, length, peer, each),
                 Came::Retired { place, call, .. } if self.board.pairs.call(place.port) != call => {}
-                Came::Ended { place, slot } => self.board.disarm(place, slot),
+                Came::Ended { place, slot, .. } => self.board.disarm(place, slot),
                 Came::Retired { place, line, .. } => self.empty(place, line, each),
                 Came::Others => self.look(Some(Duration::ZERO), each)?,
                 Came::SendFailed => self.counters.send_failed.one(),
@@ -310,6 +324,12 @@ impl Plain {
     #[cfg(test)]
     pub(super) fn lines_left(&self) -> usize {
         self.board.lines_left()
+    }
+
+    /// The kernel has lost something that a ring had to tell.
+    #[cfg(test)]
+    pub(super) fn break_ring(&mut self) {
+        self.board.ring.iter_mut().for_each(Ring::lose);
     }
 
     #[cfg(test)]
@@ -416,7 +436,7 @@ impl Sockets for Plain {
     }
 
     fn wait(&mut self, limit: Option<Duration>, each: &mut Each<'_>) -> io::Result<()> {
-        self.begin();
+        self.begin()?;
         let nap = self.pace.nap(Instant::now(), limit);
         let waited = if self.board.ring.is_some() {
             self.wait_on_ring(nap, limit, each)

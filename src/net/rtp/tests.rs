@@ -42,6 +42,7 @@ in_both_ways! {
     nothing_overtakes_what_waits_where_a_port_is_connected,
     what_a_device_says_after_its_port_has_gone_to_another_one_does_not_reach_the_next_call,
     a_wait_ends_however_many_packets_come_meanwhile,
+    calls_go_on_when_a_ring_fails,
     bursts_of_many_devices_are_taken_in_order,
     what_is_on_its_way_to_one_device_does_not_go_to_the_next,
     what_comes_to_a_connected_port_after_its_call_does_not_reach_the_next_one,

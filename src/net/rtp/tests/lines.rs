@@ -218,6 +218,28 @@ pub(super) fn a_wait_ends_however_many_packets_come_meanwhile() {
     assert_eq!(counters.ports_connected.value(), 1);
 }
 
+pub(super) fn calls_go_on_when_a_ring_fails() {
+    let (mut sockets, _bell, counters) = plain_with(24_000..24_004, 2);
+    let phones = [phone(), phone()];
+    for (port, phone) in sockets.bind(2).into_iter().zip(&phones) {
+        sockets.open(port, &mut |_, _, _, _| None);
+        speak(&mut sockets, port, phone);
+        phone.send_to(b"settled", (here(), port)).unwrap();
+        hear(&mut sockets, 1);
+    }
+    sockets.break_ring();
+    wait_for(&mut sockets, Duration::ZERO, None);
+    assert_eq!(counters.uring_workers.value(), 0);
+    for (port, phone) in [24_000, 24_002].into_iter().zip(&phones) {
+        for n in 0..5u8 {
+            phone.send_to(&[n; 20], (here(), port)).unwrap();
+            let got = hear(&mut sockets, 1);
+            assert_eq!(got, [(port, phone.local_addr().unwrap(), vec![n; 20])]);
+            say(&mut sockets, port, phone, &[n; 30]);
+        }
+    }
+}
+
 pub(super) fn what_is_on_its_way_to_one_device_does_not_go_to_the_next() {
     let (mut sockets, _bell, _) = plain(23_700..23_702);
     sockets.bind(1);
@@ -333,9 +355,9 @@ pub(super) fn nobody_else_can_bind_a_port_that_is_connected() {
     assert_eq!(bound.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
 }
 
-/// As container runtimes do: io_uring_setup is answered with EPERM from now on, in this thread and those it starts.
+/// As container runtimes do: a call of the system is answered with EPERM from now on, in this thread and those it starts.
 #[allow(unsafe_code)]
-fn forbid_io_uring() {
+fn forbid(call: libc::c_long) {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -343,7 +365,7 @@ fn forbid_io_uring() {
     // The number of the call is the first word of what a filter sees.
     let mut steps = [
         step(LOAD, 0, 0),
-        step(JUMP, 1, libc::SYS_io_uring_setup as u32),
+        step(JUMP, 1, call as u32),
         step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
     ];
@@ -362,7 +384,7 @@ fn forbid_io_uring() {
 #[test]
 fn where_the_kernel_gives_no_io_uring_sound_goes_by_epoll_unless_that_is_not_wanted() {
     let in_a_container = || {
-        forbid_io_uring();
+        forbid(libc::SYS_io_uring_setup);
         IO.set(Io::Auto);
         let (mut sockets, _bell, counters) = plain(23_300..23_302);
         sockets.bind(1);
@@ -396,6 +418,19 @@ fn where_the_kernel_gives_no_io_uring_sound_goes_by_epoll_unless_that_is_not_wan
             std::io::ErrorKind::PermissionDenied
         );
         start(Io::Auto).unwrap();
+        IO.set(Io::Uring);
+        let (mut sockets, _bell, _) = plain(23_320..23_322);
+        let waited = sockets.wait(Some(Duration::ZERO), &mut |_, _, _, _| None);
+        assert_eq!(waited.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    };
+    std::thread::spawn(in_a_container).join().unwrap();
+}
+
+#[test]
+fn a_ring_that_may_be_made_and_not_used_is_none() {
+    let in_a_container = || {
+        forbid(libc::SYS_io_uring_enter);
+        assert!(crate::rtp::ring::Ring::probe().is_err());
     };
     std::thread::spawn(in_a_container).join().unwrap();
 }
