@@ -297,6 +297,9 @@ impl Input {
 
     /// A decoder is there for this format; false if there is none. Only a device that changes its codec makes this allocate.
     fn prepare(&mut self, pt: u8, codec: Codec) -> bool {
+        if self.stage.is_none() {
+            self.stage = self.other.take().map(|other| *other);
+        }
         let fits = |stage: &Stage| (stage.pt, stage.codec) == (pt, codec);
         if self.stage.as_ref().is_some_and(fits) || self.other.as_deref().is_some_and(fits) {
             return true;

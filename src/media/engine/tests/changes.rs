@@ -136,6 +136,16 @@ fn a_payload_type_that_means_another_codec_is_decoded_as_that() {
 }
 
 #[test]
+fn a_payload_type_that_becomes_a_codec_nobody_decodes_silences_no_other_one() {
+    let mut line = Line::at(Rate::Wide);
+    line.talk(PCMU, 20, 400);
+    line.talk(PCMA, 20, 400);
+    let codec = Codec::Other { id: 7, clock: 8_000 };
+    line.carry(Format { codec, ..PCMA }, 20, &[0; 33]);
+    assert!((7_000..9_500).contains(&line.talk(PCMU, 20, 400)));
+}
+
+#[test]
 fn a_third_codec_before_the_second_had_its_turn_costs_a_turn_and_no_noise() {
     let mut line = Line::at(Rate::Wide);
     line.talk(PCMU, 20, 400);
