@@ -6,13 +6,18 @@ use rustix::net::RecvFlags;
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 /// Packets in a row to one address after which a port is connected to it: a second of sound, so that a short call costs no socket more.
 pub(super) const STEADY: u8 = 50;
 
+/// A stranger's packet that the kernel was about to put into a line when it was connected has been put there by then.
+const SETTLING: Duration = Duration::from_millis(10);
+
 pub(super) struct Line {
     socket: UdpSocket,
     peer: SocketAddr,
+    connected: Instant,
     /// All that waits is the peer's. Before, a packet of somebody else may have come first.
     is_settled: bool,
     /// Older packets of the peer may wait on the port's own socket.
@@ -65,6 +70,7 @@ impl Line {
         Ok(Line {
             socket,
             peer,
+            connected: Instant::now(),
             is_settled: false,
             is_ahead: true,
             slot: None,
@@ -75,7 +81,7 @@ impl Line {
     pub(super) fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
         (self.is_settled, self.is_ahead) = (false, true);
         self.socket.connect(peer)?;
-        self.peer = peer;
+        (self.peer, self.connected) = (peer, Instant::now());
         Ok(())
     }
 
@@ -108,8 +114,8 @@ impl Line {
             return Ok((length, self.peer));
         }
         let received = receive_from(&self.socket, buffer);
-        // Nobody else's packet has been put there since it was connected.
-        self.is_settled = matches!(&received, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        let is_empty = matches!(&received, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        self.is_settled = is_empty && self.connected.elapsed() >= SETTLING;
         received
     }
 }
@@ -139,13 +145,16 @@ mod tests {
         say(&device);
         let mut buffer = [0; 2];
         let mut came = Vec::new();
+        line.connected = Instant::now() + SETTLING;
         while let Ok((_, from)) = line.receive(&mut buffer) {
             assert_eq!(from.port(), u16::from_be_bytes(buffer));
             came.push(from);
         }
         assert_eq!(came.len(), 21);
         assert_eq!(came.last(), Some(&peer));
-        assert!(line.is_settled());
+        assert!(!line.is_settled(), "a packet may still be on its way into it");
+        line.connected = Instant::now().checked_sub(SETTLING).unwrap();
+        assert!(line.receive(&mut buffer).is_err() && line.is_settled());
         strangers.iter().chain([&device]).for_each(say);
         assert_eq!(line.receive(&mut buffer).unwrap(), (2, peer));
         assert!(line.receive(&mut buffer).is_err());

@@ -333,6 +333,12 @@ impl Plain {
     }
 
     #[cfg(test)]
+    pub(super) fn is_settled(&mut self, port: u16) -> bool {
+        let ear = self.board.pairs.ear_mut(Place::own(port, false)).unwrap();
+        ear.line.as_ref().unwrap().is_settled()
+    }
+
+    #[cfg(test)]
     pub(super) fn line_peer(&mut self, port: u16) -> Option<SocketAddr> {
         let ear = self.board.pairs.ear_mut(Place::own(port, false)).unwrap();
         ear.line.as_ref().map(Line::peer)

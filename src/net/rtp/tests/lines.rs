@@ -27,6 +27,16 @@ fn hear(sockets: &mut Plain, count: usize) -> Vec<Got> {
     got
 }
 
+/// Until all that comes over the line of the port is the phone's for sure.
+fn settle(sockets: &mut Plain, port: u16, phone: &UdpSocket) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !sockets.is_settled(port) {
+        phone.send_to(b"sound", (here(), port)).unwrap();
+        assert_eq!(hear(sockets, 1).len(), 1);
+        assert!(Instant::now() < until, "it never settles");
+    }
+}
+
 /// A second of sound to the phone; what came meanwhile.
 fn speak(sockets: &mut Plain, port: u16, phone: &UdpSocket) -> Vec<Got> {
     (0..STEADY).flat_map(|n| say(sockets, port, phone, &[n; 20])).collect()
@@ -65,26 +75,25 @@ pub(super) fn a_device_that_moves_is_followed_and_nothing_on_the_way_is_lost() {
     sockets.open(22_700, &mut |_, _, _, _| None);
     let (before, after, port) = (phone(), phone(), SocketAddr::from((here(), 22_700)));
     speak(&mut sockets, 22_700, &before);
-    before.send_to(b"settled", port).unwrap();
-    assert_eq!(wait(&mut sockets, None).len(), 1);
-    let mut expected = Vec::new();
-    let mut got = Vec::new();
+    settle(&mut sockets, 22_700, &before);
     for (n, (phone, to)) in [(&before, &after), (&after, &before), (&before, &after)]
         .into_iter()
         .enumerate()
     {
+        let mut expected = Vec::new();
         for m in 0..10u8 {
             phone.send_to(&[m, n as u8], port).unwrap();
             to.send_to(&[m, n as u8], port).unwrap();
             expected.extend([phone, to].map(|from| (22_700, from.local_addr().unwrap(), vec![m, n as u8])));
         }
-        got.extend(speak(&mut sockets, 22_700, to));
+        let mut got = speak(&mut sockets, 22_700, to);
         assert_eq!(sockets.line_peer(22_700), Some(to.local_addr().unwrap()), "move {n}");
+        got.extend(hear(&mut sockets, expected.len() - got.len()));
+        got.sort();
+        expected.sort();
+        assert_eq!(got, expected);
+        settle(&mut sockets, 22_700, to);
     }
-    got.extend(hear(&mut sockets, expected.len() - got.len()));
-    got.sort();
-    expected.sort();
-    assert_eq!(got, expected);
     before.send_to(b"a straggler", port).unwrap();
     let got = hear(&mut sockets, 1);
     assert_eq!(got[0].1, before.local_addr().unwrap());
@@ -97,8 +106,7 @@ pub(super) fn a_device_that_is_deaf_for_a_while_is_sent_to_again() {
     let device = phone();
     let at = device.local_addr().unwrap();
     speak(&mut sockets, 22_800, &device);
-    device.send_to(b"I am here", (here(), 22_800)).unwrap();
-    hear(&mut sockets, 1);
+    settle(&mut sockets, 22_800, &device);
     drop(device);
     for _ in 0..10 {
         sockets.send(22_800, at, b"nobody is there");
@@ -129,8 +137,7 @@ pub(super) fn a_burst_beyond_all_buffers_is_taken_in_order() {
     sockets.open(23_100, &mut |_, _, _, _| None);
     let (phone, port) = (phone(), SocketAddr::from((here(), 23_100)));
     speak(&mut sockets, 23_100, &phone);
-    phone.send_to(b"settled", port).unwrap();
-    assert_eq!(wait(&mut sockets, None).len(), 1);
+    settle(&mut sockets, 23_100, &phone);
     SockRef::from(sockets.line_socket(23_100))
         .set_recv_buffer_size(4 << 20)
         .unwrap();
@@ -175,8 +182,7 @@ pub(super) fn what_a_device_says_after_its_port_has_gone_to_another_one_does_not
     let [before, after] = [phone(), phone()];
     sockets.open(23_800, &mut |_, _, _, _| None);
     speak(&mut sockets, 23_800, &before);
-    before.send_to(b"settled", (here(), 23_800)).unwrap();
-    hear(&mut sockets, 1);
+    settle(&mut sockets, 23_800, &before);
     (0..5).for_each(|n| assert_eq!(before.send_to(&[n], (here(), 23_800)).unwrap(), 1));
     for _ in 0..=STEADY {
         sockets.send(23_800, after.local_addr().unwrap(), b"sound");
@@ -197,8 +203,7 @@ pub(super) fn a_wait_ends_however_many_packets_come_meanwhile() {
     let (phone, port) = (phone(), SocketAddr::from((here(), 23_900)));
     let to = phone.local_addr().unwrap();
     speak(&mut sockets, 23_900, &phone);
-    phone.send_to(b"settled", port).unwrap();
-    hear(&mut sockets, 1);
+    settle(&mut sockets, 23_900, &phone);
     (0..40).for_each(|n| assert_eq!(phone.send_to(&[n; 1_400], port).unwrap(), 1_400));
     let mut came = 0;
     // What is sent on fills the room for what is to be sent, so that the kernel is entered, and gives more.
@@ -224,8 +229,7 @@ pub(super) fn calls_go_on_when_a_ring_fails() {
     for (port, phone) in sockets.bind(2).into_iter().zip(&phones) {
         sockets.open(port, &mut |_, _, _, _| None);
         speak(&mut sockets, port, phone);
-        phone.send_to(b"settled", (here(), port)).unwrap();
-        hear(&mut sockets, 1);
+        settle(&mut sockets, port, &phone);
     }
     sockets.break_ring();
     wait_for(&mut sockets, Duration::ZERO, None);
@@ -268,8 +272,7 @@ pub(super) fn bursts_of_many_devices_are_taken_in_order() {
     for (port, phone) in ports.iter().zip(&phones) {
         sockets.open(*port, &mut |_, _, _, _| None);
         speak(&mut sockets, *port, phone);
-        phone.send_to(b"settled", (here(), *port)).unwrap();
-        assert_eq!(wait(&mut sockets, None).len(), 1);
+        settle(&mut sockets, *port, &phone);
     }
     let mut next = vec![0u16; ports.len()];
     std::thread::scope(|scope| {
@@ -304,8 +307,7 @@ pub(super) fn what_comes_to_a_connected_port_after_its_call_does_not_reach_the_n
     for call in 1..=3 {
         sockets.open(23_200, &mut |_, _, _, _| None);
         speak(&mut sockets, 23_200, &phone);
-        phone.send_to(b"sound", port).unwrap();
-        assert_eq!(wait(&mut sockets, None).len(), 1);
+        settle(&mut sockets, 23_200, &phone);
         phone.send_to(b"not read in time", port).unwrap();
         sockets.shut(23_200);
         phone.send_to(b"late", port).unwrap();
@@ -391,8 +393,7 @@ fn where_the_kernel_gives_no_io_uring_sound_goes_by_epoll_unless_that_is_not_wan
         sockets.open(23_300, &mut |_, _, _, _| None);
         let phone = phone();
         speak(&mut sockets, 23_300, &phone);
-        phone.send_to(b"sound", (here(), 23_300)).unwrap();
-        assert_eq!(wait(&mut sockets, None).len(), 1);
+        settle(&mut sockets, 23_300, &phone);
         assert_eq!(
             (counters.uring_workers.value(), counters.ports_connected.value()),
             (0, 1)
