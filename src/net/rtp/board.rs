@@ -58,7 +58,7 @@ impl Board {
             return;
         };
         let sent = match (&mut self.ring, ear.line_to(to)) {
-            (Some(ring), Some(line)) => ring.send(line.socket(), packet),
+            (Some(ring), Some(line)) if !line.is_deaf() => ring.send(place, line.socket(), packet),
             _ => ear.send(to, packet).map(|_| ()),
         };
         match sent {
@@ -71,6 +71,15 @@ impl Board {
             && let Err(e) = self.connect(place, to)
         {
             tracing::debug!(port, error = %e, "cannot connect a port to its device");
+        }
+    }
+
+    /// A ring could not send a packet of this port.
+    pub(super) fn on_send_failed(&mut self, place: Place, why: i32) {
+        self.counters.send_failed.one();
+        let line = self.pairs.ear_mut(place).and_then(|ear| ear.line.as_mut());
+        if let Some(line) = line.filter(|_| why == libc::ECONNREFUSED) {
+            line.on_refused();
         }
     }
 

@@ -14,10 +14,15 @@ pub(super) const STEADY: u8 = 50;
 /// A stranger's packet that the kernel was about to put into a line when it was connected has been put there by then.
 const SETTLING: Duration = Duration::from_millis(10);
 
+/// A device nobody listens at any more is sent to without a ring for so long: each word of that (ICMP) costs a packet in a ring.
+const DEAF: Duration = Duration::from_secs(1);
+
 pub(super) struct Line {
     socket: UdpSocket,
     peer: SocketAddr,
     connected: Instant,
+    /// Until when no ring sends over it.
+    deaf_until: Option<Instant>,
     /// All that waits is the peer's. Before, a packet of somebody else may have come first.
     is_settled: bool,
     /// Older packets of the peer may wait on the port's own socket.
@@ -71,6 +76,7 @@ impl Line {
             socket,
             peer,
             connected: Instant::now(),
+            deaf_until: None,
             is_settled: false,
             is_ahead: true,
             slot: None,
@@ -81,7 +87,7 @@ impl Line {
     pub(super) fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
         (self.is_settled, self.is_ahead) = (false, true);
         self.socket.connect(peer)?;
-        (self.peer, self.connected) = (peer, Instant::now());
+        (self.peer, self.connected, self.deaf_until) = (peer, Instant::now(), None);
         Ok(())
     }
 
@@ -100,6 +106,16 @@ impl Line {
 
     pub(super) fn leads_to(&self, to: SocketAddr) -> bool {
         self.peer == to
+    }
+
+    /// The kernel has said instead of sending a packet that nobody listens.
+    pub(super) fn on_refused(&mut self) {
+        self.deaf_until = Some(Instant::now() + DEAF);
+    }
+
+    /// It was refused of late.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf_until.is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn is_settled(&self) -> bool {

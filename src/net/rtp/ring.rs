@@ -43,7 +43,7 @@ const LETTING_GO: Duration = Duration::from_millis(100);
 /// How long to sleep where epoll cannot be waited for at the moment.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// What a completion is known by: the place of a line among the armed, or one of these.
+/// What a completion is known by: the place of a line among the armed, or one of these; the first together with the key of a place.
 const SENT: u64 = 1 << 32;
 const POLLED: u64 = 2 << 32;
 const CANCELLED: u64 = 3 << 32;
@@ -102,8 +102,8 @@ pub(super) enum Came {
     Retired { place: Place, call: u32, line: Line },
     /// Epoll has something to tell.
     Others,
-    /// A packet could not be sent.
-    SendFailed,
+    /// A packet could not be sent, and the kernel's number for that.
+    SendFailed { place: Place, why: i32 },
 }
 
 impl Ring {
@@ -197,7 +197,7 @@ impl Ring {
     }
 
     /// Queues a packet for the peer of a connected socket, which must not be closed before [`Ring::flush`].
-    pub(super) fn send(&mut self, socket: &UdpSocket, packet: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, place: Place, socket: &UdpSocket, packet: &[u8]) -> io::Result<()> {
         // Room first: making it once the packet is copied would clear the copy away.
         if !self.has_room(packet.len()) {
             self.submit()?;
@@ -213,7 +213,7 @@ impl Ring {
             .flags(libc::MSG_DONTWAIT) // done when it has been submitted, or never
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(SENT);
+            .user_data(SENT | place.key());
         self.push(&send)
     }
 
@@ -288,7 +288,12 @@ impl Ring {
             self.left = self.left.checked_sub(1)?;
             let entry = self.came.pop_front()?;
             match entry.user_data() {
-                SENT => return Some(Came::SendFailed),
+                sent if sent >> 32 == SENT >> 32 => {
+                    let why = -entry.result();
+                    if let Some(place) = Place::of_key(sent ^ SENT) {
+                        return Some(Came::SendFailed { place, why });
+                    }
+                }
                 CANCELLED => {}
                 POLLED => {
                     self.is_polling = false;
@@ -526,7 +531,7 @@ mod tests {
         }
         assert!(ring.ring.submission().is_full() && ring.outgoing.is_empty());
         for packet in [b"first!", b"second", b"third!"] {
-            ring.send(&ours, packet).unwrap();
+            ring.send(Place::own(0, false), &ours, packet).unwrap();
         }
         ring.flush();
         let mut buffer = [0; 6];

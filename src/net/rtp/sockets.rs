@@ -305,7 +305,7 @@ impl Plain {
                 Came::Ended { place, slot, .. } => self.board.disarm(place, slot),
                 Came::Retired { place, line, .. } => self.empty(place, line, each),
                 Came::Others => self.look(Some(Duration::ZERO), each)?,
-                Came::SendFailed => self.counters.send_failed.one(),
+                Came::SendFailed { place, why } => self.board.on_send_failed(place, why),
             }
         }
         Ok(())
