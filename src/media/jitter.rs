@@ -39,6 +39,8 @@ pub struct JitterBuffer {
     playing: Option<u8>,
     /// Sequence number to play next, extended.
     next: Option<u64>,
+    /// Of the last 64 numbers before that, those that were there in their turn: a bit for each, at its number modulo 64.
+    played: u64,
     /// Highest extended sequence number that came.
     highest: u64,
     held: usize,
@@ -116,6 +118,7 @@ impl Default for JitterBuffer {
             spare: Vec::new(),
             playing: None,
             next: None,
+            played: 0,
             highest: 0,
             held: 0,
             waiting: true,
@@ -133,8 +136,11 @@ impl Default for JitterBuffer {
 impl JitterBuffer {
     /// Puts a packet in. `clock` is the rate of its timestamps in Hz. Duplicates and what is too late are dropped.
     pub fn push(&mut self, now: Mono, packet: Packet<'_>, clock: u32) {
-        self.lateness.arrive(now, packet.timestamp, clock);
         let mut sequence = self.extend(packet.sequence);
+        if self.is_known(sequence) {
+            return;
+        }
+        self.lateness.arrive(now, packet.timestamp, clock);
         match self.next {
             Some(next) if sequence < next && next - sequence > 100 => sequence = self.restart(packet.sequence),
             Some(next) if sequence < next && !self.waiting => {
@@ -158,6 +164,7 @@ impl JitterBuffer {
     pub fn clear(&mut self) {
         (0..SLOTS).for_each(|at| self.empty(at));
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
+        self.played = 0;
         (self.margins, self.missed_one) = (Margins::default(), false);
         self.lateness.begin_anew();
     }
@@ -172,11 +179,12 @@ impl JitterBuffer {
         self.waiting = false;
         while self.has(next) && self.slots[slot_of(next)].pt == NO_SOUND {
             self.empty(slot_of(next));
+            self.pass(next, true);
             next += 1;
-            self.next = Some(next);
         }
         if self.has(next) {
-            (self.next, self.missed) = (Some(next + 1), 0);
+            self.pass(next, true);
+            self.missed = 0;
             self.spare.extend(self.playing.take());
             let slot = std::mem::take(&mut self.slots[slot_of(next)]);
             (self.held, self.playing) = (self.held - 1, Some(slot.payload));
@@ -187,9 +195,11 @@ impl JitterBuffer {
             // The turns in which it was waited for were those of as many lost ones. The last one has a turn in any case: the
             // packet behind it may help.
             while self.missed > 1 && !self.has(next + 1) {
+                self.pass(next, false);
                 (next, self.missed) = (next + 1, self.missed - 1);
             }
-            (self.next, self.missed) = (Some(next + 1), 0);
+            self.pass(next, false);
+            self.missed = 0;
             return Turn::Lost;
         }
         if self.held == 0 && self.missed >= PAUSE {
@@ -228,6 +238,24 @@ impl JitterBuffer {
             .filter(|packet| packet.pt != NO_SOUND)
     }
 
+    /// The turn of this number is over.
+    fn pass(&mut self, number: u64, was_here: bool) {
+        let bit = 1 << (number % 64);
+        self.played = if was_here {
+            self.played | bit
+        } else {
+            self.played & !bit
+        };
+        self.next = Some(number + 1);
+    }
+
+    /// It waits for its turn, or has been there in it.
+    fn is_known(&self, sequence: u64) -> bool {
+        let was_played =
+            |next: u64| (1..=64).contains(&next.wrapping_sub(sequence)) && self.played >> (sequence % 64) & 1 == 1;
+        self.has(sequence) || self.next.is_some_and(was_played)
+    }
+
     fn has(&self, sequence: u64) -> bool {
         self.slots[slot_of(sequence)].mark == mark(sequence)
     }
@@ -259,10 +287,11 @@ impl JitterBuffer {
     /// Drops the next packet, if it is there.
     pub fn drop_next(&mut self) {
         if let Some(next) = self.next {
-            if self.has(next) {
+            let is_here = self.has(next);
+            if is_here {
                 self.empty(slot_of(next));
             }
-            self.next = Some(next + 1);
+            self.pass(next, is_here);
         }
     }
 
@@ -313,9 +342,6 @@ impl JitterBuffer {
 
     fn store(&mut self, sequence: u64, packet: Packet<'_>) {
         let at = slot_of(sequence);
-        if self.slots[at].mark == mark(sequence) {
-            return;
-        }
         self.empty(at);
         let payload = self.spare.pop().unwrap_or_else(|| {
             self.payloads.push(Vec::new());
@@ -683,6 +709,31 @@ mod tests {
         buffer.push(at(0), packet, 8000);
         buffer.push(at(0), packet, 8000);
         assert_eq!(buffer.depth(), 1);
+    }
+
+    #[test]
+    fn duplicates_say_nothing_of_how_early_packets_come() {
+        let packet = |n: u64| Packet {
+            sequence: n as u16,
+            timestamp: n as u32 * 160,
+            pt: 0,
+            payload: &[],
+        };
+        let [mut once, mut twice] = [JitterBuffer::default(), JitterBuffer::default()];
+        for turn in 0..200u64 {
+            let ahead = if turn == 0 { 0..=5 } else { turn + 5..=turn + 5 };
+            for n in ahead {
+                once.push(at(turn * 20), packet(n), 8000);
+                twice.push(at(turn * 20), packet(n), 8000);
+            }
+            // One that waits, and one whose turn is over.
+            for n in [turn + 1, turn.saturating_sub(3)] {
+                twice.push(at(turn * 20), packet(n), 8000);
+            }
+            assert_eq!(twice.excess(TURN), once.excess(TURN), "turn {turn}");
+            assert_eq!(twice.pop(TURN), once.pop(TURN));
+        }
+        assert_eq!((once.excess(TURN), twice.late), (5, 0));
     }
 
     #[test]
