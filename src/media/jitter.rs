@@ -46,8 +46,12 @@ pub struct JitterBuffer {
     held: usize,
     waiting: bool,
     missed: u32,
-    /// Turns so far.
+    /// Turns so far, without those in which the device paused.
     turns: u64,
+    /// How much time the last one was asked for.
+    turn: Duration,
+    /// When the highest number was spoken, if it is sound.
+    spoken: Option<u32>,
     lateness: Lateness,
     margins: Margins,
     /// A packet came too late since the buffer last grew.
@@ -124,6 +128,8 @@ impl Default for JitterBuffer {
             waiting: true,
             missed: 0,
             turns: 0,
+            turn: Duration::from_millis(20),
+            spoken: None,
             lateness: Lateness::default(),
             margins: Margins::default(),
             missed_one: false,
@@ -156,22 +162,37 @@ impl JitterBuffer {
             Some(next) => self.next = Some(next.min(sequence)),
             None => sequence = self.begin(packet.sequence),
         }
+        self.leave_out_pause(sequence, packet.timestamp, clock);
         self.margins.watch(sequence, self.turns);
         self.store(sequence, packet);
+    }
+
+    /// A device that has nothing to send goes on with the next number after more time than a packet has. Turns that passed so are none
+    /// by which packets before came earlier than those behind.
+    fn leave_out_pause(&mut self, sequence: u64, timestamp: u32, clock: u32) {
+        let Some(spoken) = self.spoken.filter(|_| sequence == self.highest + 1) else {
+            return;
+        };
+        let packet = (self.turn.as_micros() * u128::from(clock) / 1_000_000).max(1);
+        let passed = u128::from(timestamp.wrapping_sub(spoken)) / packet;
+        // Longer pauses are another beginning.
+        if (2..=u128::from(PAUSE)).contains(&passed) {
+            self.turns = self.turns.wrapping_sub(passed as u64 - 1);
+        }
     }
 
     /// Forgets everything but the measured jitter: the stream has a new source.
     pub fn clear(&mut self) {
         (0..SLOTS).for_each(|at| self.empty(at));
         (self.next, self.held, self.waiting, self.missed) = (None, 0, true, 0);
-        self.played = 0;
+        (self.played, self.spoken) = (0, None);
         (self.margins, self.missed_one) = (Margins::default(), false);
         self.lateness.begin_anew();
     }
 
     /// The next turn; `turn` is how much time packets of this stream hold.
     pub fn pop(&mut self, turn: Duration) -> Turn<'_> {
-        self.turns += 1;
+        (self.turns, self.turn) = (self.turns.wrapping_add(1), turn);
         let Some(mut next) = self.next else { return Turn::Paused };
         if self.waiting && !self.is_filled(turn) {
             return Turn::Paused;
@@ -215,7 +236,9 @@ impl JitterBuffer {
     fn may_still_come(&self, next: u64, turn: Duration) -> bool {
         let target = self.target_packets(turn);
         let margin = self.margins.now.or(self.margins.before);
-        let ahead = margin.map_or(0, |margin| margin.most.wrapping_sub(base(next, self.turns - 1)) + 1);
+        let ahead = margin.map_or(0, |margin| {
+            margin.most.wrapping_sub(base(next, self.turns.wrapping_sub(1))) + 1
+        });
         let span = (self.highest + 1)
             .saturating_sub(next)
             .max(u64::from(ahead.max(0).unsigned_abs()));
@@ -360,7 +383,10 @@ impl JitterBuffer {
         bytes.reserve_exact(packet.payload.len().next_multiple_of(160));
         bytes.extend_from_slice(packet.payload);
         self.held += 1;
-        self.highest = self.highest.max(sequence);
+        if sequence >= self.highest {
+            self.highest = sequence;
+            self.spoken = (packet.pt != NO_SOUND).then_some(packet.timestamp);
+        }
     }
 
     /// Nothing is in this slot any more.
@@ -734,6 +760,34 @@ mod tests {
             assert_eq!(twice.pop(TURN), once.pop(TURN));
         }
         assert_eq!((once.excess(TURN), twice.late), (5, 0));
+    }
+
+    #[test]
+    fn what_came_before_a_pause_of_the_device_is_not_taken_to_have_come_earlier() {
+        let mut buffer = JitterBuffer::default();
+        let packet = |sequence: u16, tick: u32| Packet {
+            sequence,
+            timestamp: tick * 160,
+            pt: 0,
+            payload: &[],
+        };
+        for tick in 0..57u32 {
+            buffer.lateness.peak = 60_000.0;
+            // It rests for six packets, and its numbers do not.
+            match tick {
+                ..50 => buffer.push(at(u64::from(tick) * 20), packet(tick as u16, tick), 8000),
+                56 => buffer.push(at(56 * 20), packet(50, 56), 8000),
+                _ => {}
+            }
+            buffer.pop(TURN);
+        }
+        assert_eq!(buffer.next, Some(0x1_0000 + 51));
+        buffer.push(at(57 * 20), packet(52, 58), 8000);
+        assert_eq!(
+            buffer.pop(TURN),
+            Turn::Empty,
+            "the one before it may be late by so much"
+        );
     }
 
     #[test]
