@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) struct Board {
+    /// Under the lines, where the kernel lets us. Dropped before the sockets that its entries name.
+    pub(super) ring: Option<Ring>,
     pub(super) pairs: Pairs,
     pub(super) epoll: Epoll,
     /// Lines that may still be made: each takes a file descriptor that a call may need.
     lines: usize,
-    /// Under the lines, where the kernel lets us.
-    pub(super) ring: Option<Ring>,
     counters: Arc<RtpCounters>,
 }
 
@@ -187,8 +187,15 @@ impl Board {
     fn end(&mut self, line: Line, rest: Rest) {
         match (&mut self.ring, line.slot) {
             (Some(ring), Some(slot)) => ring.retire(slot, line, rest),
-            (Some(ring), None) => ring.flush(),
-            (None, _) => {}
+            _ => self.close(line),
+        }
+    }
+
+    /// A line that is nobody's any more.
+    pub(super) fn close(&mut self, line: Line) {
+        match &mut self.ring {
+            Some(ring) => ring.close(line),
+            None => drop(line),
         }
     }
 }

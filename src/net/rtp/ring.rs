@@ -55,6 +55,8 @@ pub(super) struct Ring {
     armed: Slab<Armed>,
     /// Packets to send. Its memory does not move.
     outgoing: Vec<u8>,
+    /// Lines to be closed when what is queued has been submitted.
+    closing: Vec<Line>,
     came: VecDeque<cqueue::Entry>,
     /// Of them may be handled before the next wait.
     left: usize,
@@ -124,6 +126,7 @@ impl Ring {
             ring,
             armed: Slab::new(),
             outgoing: Vec::with_capacity(OUTGOING),
+            closing: Vec::new(),
             came: VecDeque::new(),
             left: 0,
             is_short: false,
@@ -138,7 +141,11 @@ impl Ring {
     /// It may be allowed to make a ring and not to use it.
     fn enter_once(&mut self) -> io::Result<()> {
         self.push(&opcode::Nop::new().build())?;
-        self.ring.submit_and_wait(1)?;
+        let mut entered = self.ring.submit_and_wait(1);
+        while matches!(&entered, Err(e) if e.kind() == io::ErrorKind::Interrupted) {
+            entered = self.ring.submit_and_wait(1);
+        }
+        entered?;
         self.ring.completion().for_each(drop);
         Ok(())
     }
@@ -180,7 +187,7 @@ impl Ring {
             tracing::error!(error = %e, "a socket keeps its device");
         }
         let Some(armed) = self.armed.get_mut(slot) else {
-            return self.retire_ended(line);
+            return self.retire_ended(line, rest);
         };
         armed.retired = Some(line);
         let cancel = opcode::AsyncCancel::new(slot as u64).build();
@@ -190,9 +197,12 @@ impl Ring {
     }
 
     /// The ring has just ceased to receive over it by itself, and is about to say so.
-    fn retire_ended(&mut self, line: Line) {
-        if let Some(Came::Ended { place, call, .. }) = self.also {
-            self.also = Some(Came::Retired { place, call, line });
+    fn retire_ended(&mut self, line: Line, rest: Rest) {
+        match self.also {
+            Some(Came::Ended { place, call, .. }) if rest == Rest::Taken => {
+                self.also = Some(Came::Retired { place, call, line });
+            }
+            _ => self.close(line),
         }
     }
 
@@ -215,6 +225,14 @@ impl Ring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(SENT | place.key());
         self.push(&send)
+    }
+
+    /// Closes a line when nothing that is queued names it any more: its number may be another socket's at once.
+    pub(super) fn close(&mut self, line: Line) {
+        self.flush();
+        if !self.outgoing.is_empty() {
+            self.closing.push(line);
+        }
     }
 
     fn has_room(&mut self, length: usize) -> bool {
@@ -353,6 +371,7 @@ impl Ring {
     fn on_submitted(&mut self, submitted: io::Result<usize>) -> io::Result<()> {
         if self.ring.submission().is_empty() {
             self.outgoing.clear();
+            self.closing.clear();
         }
         self.came.extend(self.ring.completion());
         self.has_lost |= matches!(&submitted, Err(e) if e.raw_os_error() == Some(libc::EBADR));

@@ -301,9 +301,13 @@ impl Plain {
                 Came::Packet {
                     place, peer, length, ..
                 } => self.take(place, length, peer, each),
-                Came::Retired { place, call, .. } if self.board.pairs.call(place.port) != call => {}
                 Came::Ended { place, slot, .. } => self.board.disarm(place, slot),
-                Came::Retired { place, line, .. } => self.empty(place, line, each),
+                Came::Retired { place, call, mut line } => {
+                    if call == self.board.pairs.call(place.port) {
+                        self.empty(place, &mut line, each);
+                    }
+                    self.board.close(line);
+                }
                 Came::Others => self.look(Some(Duration::ZERO), each)?,
                 Came::SendFailed { place, why } => self.board.on_send_failed(place, why),
             }
@@ -312,7 +316,7 @@ impl Plain {
     }
 
     /// Takes what is left in a line that is to be closed.
-    fn empty(&mut self, place: Place, mut line: Line, each: &mut Each<'_>) {
+    fn empty(&mut self, place: Place, line: &mut Line, each: &mut Each<'_>) {
         for _ in 0..MAX_STALE {
             match line.receive(&mut self.packet[..]) {
                 Ok((length, peer)) => self.take(place, length, peer, each),

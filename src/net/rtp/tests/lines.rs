@@ -223,7 +223,7 @@ pub(super) fn calls_go_on_when_a_ring_fails() {
     for (port, phone) in sockets.bind(2).into_iter().zip(&phones) {
         sockets.open(port, &mut |_, _, _, _| None);
         speak(&mut sockets, port, phone);
-        settle(&mut sockets, port, &phone);
+        settle(&mut sockets, port, phone);
     }
     sockets.break_ring();
     wait_for(&mut sockets, Duration::ZERO, None);
@@ -266,7 +266,7 @@ pub(super) fn bursts_of_many_devices_are_taken_in_order() {
     for (port, phone) in ports.iter().zip(&phones) {
         sockets.open(*port, &mut |_, _, _, _| None);
         speak(&mut sockets, *port, phone);
-        settle(&mut sockets, *port, &phone);
+        settle(&mut sockets, *port, phone);
     }
     let mut next = vec![0u16; ports.len()];
     std::thread::scope(|scope| {
