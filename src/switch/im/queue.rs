@@ -525,7 +525,6 @@ impl Im {
         let next = cx.now.mono + super::EXPIRY_INTERVAL;
         cx.core.endpoint.set_timer(next, Room::Im.owner(0), timer::EXPIRE);
         self.give_up_old(cx);
-        self.expire_receipts(cx);
         self.ask_for_gone(cx);
         if cx.core.config.im.copies == Copies::Device && self.recounting.is_none() {
             self.recounting = Some(BTreeSet::new());
@@ -582,8 +581,10 @@ impl Im {
             self.mark_failed(cx, *id);
         }
         if given_up.len() >= StoreOp::EXPIRED_AT_ONCE {
-            self.give_up_old(cx);
+            return self.give_up_old(cx);
         }
+        // Only now: after a jump of the clock a message and its receipt are over in the same minute, and its sender is told.
+        self.expire_receipts(cx);
     }
 
     /// The store could not say what waits.
