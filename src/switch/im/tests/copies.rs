@@ -320,18 +320,23 @@ fn a_notification_is_owed_to_those_devices_alone_that_take_it() {
     assert_quiet(&mut world);
 }
 
+/// Kate has written "to both"; the desk phone has it, and the copy of the softphone waits: in its queue, or while it is also with
+/// the softphone, which says nothing.
+fn a_copy_is_kept(is_late: bool) -> (World, usize, usize) {
+    let (mut world, kate) = world(Copies::Device);
+    let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
+    match is_late {
+        false => leave(&mut world, soft),
+        true => world.phones[soft].on_message = OnMessage::Ignore,
+    }
+    assert_eq!(send(&mut world, kate, "to both"), 200);
+    (world, kate, desk)
+}
+
 #[test]
 fn a_copy_that_its_device_refuses_for_good_has_come_to_an_end() {
     for is_late in [false, true] {
-        let (mut world, kate) = world(Copies::Device);
-        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
-        match is_late {
-            // From its queue.
-            false => leave(&mut world, soft),
-            // While the message is with it, and kept for it.
-            true => world.phones[soft].on_message = OnMessage::Ignore,
-        }
-        assert_eq!(send(&mut world, kate, "to both"), 200);
+        let (mut world, kate, desk) = a_copy_is_kept(is_late);
         let soft = refusing(&mut world, "soft", 415);
         // Its old address is asked, too.
         world.run(Duration::from_secs(120));
@@ -349,13 +354,7 @@ fn a_copy_that_its_device_refuses_for_good_has_come_to_an_end() {
 #[test]
 fn a_device_that_is_busy_gets_the_copy_that_waits_for_it_a_while_later() {
     for is_late in [false, true] {
-        let (mut world, kate) = world(Copies::Device);
-        let (desk, soft) = (device(&mut world, "desk"), device(&mut world, "soft"));
-        match is_late {
-            false => leave(&mut world, soft),
-            true => world.phones[soft].on_message = OnMessage::Ignore,
-        }
-        assert_eq!(send(&mut world, kate, "to both"), 200);
+        let (mut world, _, desk) = a_copy_is_kept(is_late);
         let soft = refusing(&mut world, "soft", 486);
         world.run(Duration::from_secs(10));
         assert_eq!(owed(&world), [[Box::from("<urn:x:soft>")]]);
